@@ -1,0 +1,58 @@
+# The usual tasks. "make" alone lists them.
+#
+# Variables: JOBS (parallel jobs), BUILD (folder of the CMake build), FILE (for demo).
+
+BUILD ?= build
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+CARGO ?= $(shell command -v cargo 2>/dev/null || echo "$${CARGO_HOME:-$$HOME/.cargo}/bin/cargo")
+FILE ?=
+
+# Configures with further options; shows what CMake says only if it fails.
+configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release $(1) 2>&1) || { echo "$$out"; exit 1; }
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check build test lint header bench fmt clean
+
+help: ## list the tasks
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
+
+demo: ## build and run the demo on a new database; FILE=path: on an existing one (which is only read)
+	@scripts/setup.sh demo
+	@$(call configure,-DCOUCHSTORE_BUILD_EXAMPLES=ON -DCOUCHSTORE_BUILD_TESTS=OFF)
+	@cmake --build "$(BUILD)" -j $(JOBS) --target couchstore_demo
+	@"$(BUILD)/examples/couchstore_demo" $(if $(FILE),"$(FILE)")
+
+check: ## everything that must hold: format, lints, tests, documentation, C tests, package, ABI
+	@JOBS=$(JOBS) CMAKE_BUILD_DIR=$(BUILD) scripts/check.sh
+
+build: ## build the libraries and the example with CMake
+	@scripts/setup.sh demo
+	@$(call configure,-DCOUCHSTORE_BUILD_EXAMPLES=ON -DCOUCHSTORE_BUILD_TESTS=OFF)
+	@cmake --build "$(BUILD)" -j $(JOBS)
+
+test: ## run the Rust tests and the C tests
+	@scripts/setup.sh check
+	$(CARGO) test --workspace --locked --features header --profile test-release
+	@$(call configure,-DCOUCHSTORE_BUILD_TESTS=ON)
+	@cmake --build "$(BUILD)" -j $(JOBS)
+	ctest --test-dir "$(BUILD)" -j $(JOBS) --output-on-failure
+
+lint: ## check the format, and lint the Rust code
+	@scripts/setup.sh check
+	$(CARGO) fmt --all --check
+	scripts/format.sh --check
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+header: ## generate include/libcouchstore/couch_api.h from src/capi
+	@scripts/header.sh
+
+bench: ## run the benchmarks
+	$(CARGO) bench --locked
+
+fmt: ## format the Rust, C and C++ files
+	$(CARGO) fmt --all
+	scripts/format.sh
+
+clean: ## remove everything that was built
+	$(CARGO) clean
+	rm -rf "$(BUILD)"

@@ -1,0 +1,23 @@
+# The functions declared in HEADER and the names listed in EXPORTS must be the same. Mangled names (C++) in
+# the list are left out: couch_api.h declares none of them.
+file(READ "${HEADER}" text)
+string(REGEX REPLACE "/\\*([^*]|\\*+[^*/])*\\*+/" "" text "${text}")
+string(REGEX REPLACE "//[^\n]*" "" text "${text}")
+string(REGEX MATCHALL "couchstore_[a-z0-9_]+[ \n]*\\([^;]*\\)[ \n]*[;]" declarations "${text}")
+set(declared)
+foreach(declaration IN LISTS declarations)
+  string(REGEX MATCH "^couchstore_[a-z0-9_]+" name "${declaration}")
+  list(APPEND declared ${name})
+endforeach()
+file(STRINGS "${EXPORTS}" listed)
+list(FILTER listed EXCLUDE REGEX "^_Z")
+
+set(only_declared ${declared})
+list(REMOVE_ITEM only_declared ${listed})
+set(only_listed ${listed})
+list(REMOVE_ITEM only_listed ${declared})
+if(only_declared OR only_listed)
+  message(FATAL_ERROR "only in ${HEADER}: ${only_declared}\nonly in ${EXPORTS}: ${only_listed}")
+endif()
+list(LENGTH declared count)
+message(STATUS "${count} functions")

@@ -1,0 +1,66 @@
+# The two libraries: couchstore (libcouchstore.so) and couchstore_static (libcouchstore_static.a). Each is the
+# Rust library and the objects of the C++ part; rustc itself could not export C++ functions.
+
+set(couchstore_include_dirs
+  $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>
+  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+
+# A file that changes whenever the Rust library does, so that both libraries are made anew then.
+set(couchstore_anchor "${CMAKE_CURRENT_BINARY_DIR}/couchstore_anchor.c")
+file(CONFIGURE OUTPUT "${couchstore_anchor}" CONTENT "typedef int couchstore_anchor;\n")
+set_source_files_properties("${couchstore_anchor}" PROPERTIES OBJECT_DEPENDS "${COUCHSTORE_RUST_LIBRARY}")
+
+add_library(couchstore_objects OBJECT "${couchstore_anchor}")
+if(COUCHSTORE_CXX_API)
+  target_sources(couchstore_objects PRIVATE ${couchstore_cxx_sources})
+endif()
+target_include_directories(couchstore_objects PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/include")
+set_target_properties(couchstore_objects PROPERTIES
+  POSITION_INDEPENDENT_CODE ON
+  C_VISIBILITY_PRESET hidden
+  CXX_VISIBILITY_PRESET hidden
+  CXX_STANDARD 17
+  CXX_STANDARD_REQUIRED ON)
+add_dependencies(couchstore_objects couchstore_rust)
+
+# Shared. The SONAME has no version: programs built against the original library look for libcouchstore.so.
+set(couchstore_exports "${CMAKE_CURRENT_SOURCE_DIR}/cmake/exports.map")
+add_library(couchstore SHARED $<TARGET_OBJECTS:couchstore_objects>)
+add_library(Couchstore::couchstore ALIAS couchstore)
+add_dependencies(couchstore couchstore_rust)
+target_include_directories(couchstore INTERFACE ${couchstore_include_dirs})
+target_link_options(couchstore PRIVATE
+  "LINKER:--version-script=${couchstore_exports}"
+  LINKER:--no-undefined
+  LINKER:--gc-sections
+  "LINKER:--whole-archive,${COUCHSTORE_RUST_LIBRARY},--no-whole-archive")
+target_link_libraries(couchstore PRIVATE ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
+set_target_properties(couchstore PROPERTIES
+  LINK_DEPENDS "${COUCHSTORE_RUST_LIBRARY};${couchstore_exports}"
+  EXPORT_NAME couchstore)
+
+# Static. The members of the Rust library are added to the archive; what they need is linked by its users.
+add_library(couchstore_static STATIC $<TARGET_OBJECTS:couchstore_objects>)
+add_library(Couchstore::couchstore_static ALIAS couchstore_static)
+add_dependencies(couchstore_static couchstore_rust)
+target_include_directories(couchstore_static INTERFACE ${couchstore_include_dirs})
+target_link_libraries(couchstore_static INTERFACE ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
+# The compiler's own archiver, if there is one, loads no plug-ins of other compilers.
+if(CMAKE_C_COMPILER_AR)
+  set(couchstore_ar "${CMAKE_C_COMPILER_AR}")
+else()
+  set(couchstore_ar "${CMAKE_AR}")
+endif()
+add_custom_command(TARGET couchstore_static POST_BUILD
+  COMMAND "${CMAKE_COMMAND}" "-DAR=${couchstore_ar}"
+          "-DARCHIVE=$<TARGET_FILE:couchstore_static>" "-DADD=${COUCHSTORE_RUST_LIBRARY}"
+          -P "${CMAKE_CURRENT_SOURCE_DIR}/cmake/merge_archives.cmake"
+  COMMENT "Adding the Rust library to libcouchstore_static.a"
+  VERBATIM)
+
+# Both carry objects of the C++ part, so both are linked as C++ when there is one.
+if(COUCHSTORE_CXX_API AND couchstore_cxx_sources)
+  set_target_properties(couchstore couchstore_static PROPERTIES LINKER_LANGUAGE CXX)
+else()
+  set_target_properties(couchstore couchstore_static PROPERTIES LINKER_LANGUAGE C)
+endif()

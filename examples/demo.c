@@ -1,0 +1,538 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A walk through libcouchstore.
+ *
+ *   couchstore_demo         makes a database in a temporary folder, fills it, changes it, reads every
+ *                           document back and compares it with what was written, compacts the file,
+ *                           and compares again
+ *   couchstore_demo FILE    shows an existing database, reads every document of it, compacts it to a
+ *                           temporary file, and compares both; FILE is only read
+ *
+ * Progress goes to stderr, results to stdout. Exit status 1 after any failure.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include <libcouchstore/couch_db.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    DOCUMENTS = 200000,
+    BATCH = 1000,
+    KEY_SIZE = 16,
+    MAX_BODY_SIZE = 400,
+    /* Every 10th document is updated, every 25th is deleted (and not updated). */
+    UPDATE_EACH = 10,
+    DELETE_EACH = 25
+};
+
+/* ---- Failing ---- */
+
+/* The temporary folder and what lies in it, to be removed at the end. */
+static char folder[4096];
+static char file_path[sizeof folder + 32];
+static char compacted_path[sizeof folder + 32];
+
+static void remove_folder(void) {
+    if (folder[0] != '\0') {
+        unlink(file_path);
+        unlink(compacted_path);
+        rmdir(folder);
+        folder[0] = '\0';
+    }
+}
+
+static _Noreturn void fail(const char *format, ...) {
+    va_list arguments;
+    fflush(stdout);
+    fprintf(stderr, "\nerror: ");
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\n");
+    remove_folder();
+    exit(1);
+}
+
+/* Ends the program if a call failed, with all that the library says about it. */
+static void check(couchstore_error_t code, const Db *db, const char *what) {
+    char os_error[256] = "";
+    char internal_error[256] = "";
+    if (code == COUCHSTORE_SUCCESS) {
+        return;
+    }
+    if (db == NULL) {
+        /* No handle to ask, but errno still has the reason. */
+        if (code == COUCHSTORE_ERROR_OPEN_FILE || code == COUCHSTORE_ERROR_NO_SUCH_FILE) {
+            snprintf(os_error, sizeof os_error, "%s", strerror(errno));
+        }
+    } else {
+        couchstore_last_os_error(db, os_error, sizeof os_error);
+        couchstore_last_internal_error(db, internal_error, sizeof internal_error);
+    }
+    fail("%s: %s (%d)%s%s%s%s", what, couchstore_strerror(code), (int)code,
+         os_error[0] != '\0' ? "\n  operating system: " : "", os_error,
+         internal_error[0] != '\0' ? "\n  library: " : "", internal_error);
+}
+
+/* ---- Showing ---- */
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* A line that counts up, on a terminal; a line for each 10 % elsewhere. */
+static void show_progress(const char *what, uint64_t done, uint64_t total) {
+    static const char *last_what;
+    static uint64_t last_step;
+    const bool terminal = isatty(STDERR_FILENO) != 0;
+    const uint64_t steps = terminal ? 100 : 10;
+    const uint64_t step = total == 0 ? steps : done * steps / total;
+    if (last_what == what && last_step == step) {
+        return;
+    }
+    if (terminal) {
+        fprintf(stderr, "\r  %-34s %3" PRIu64 " %%", what, step);
+        if (done >= total) {
+            fprintf(stderr, "\r%-46s\r", "");
+        }
+    } else if (step > 0) {
+        fprintf(stderr, "  %s: %" PRIu64 " %%\n", what, step * 10);
+    }
+    fflush(stderr);
+    last_what = what;
+    last_step = step;
+}
+
+/* 1234567 as "1,234,567". The text is good until the fourth next call. */
+static const char *number(uint64_t value) {
+    static char texts[4][32];
+    static unsigned turn;
+    char *text = texts[turn++ % 4] + sizeof texts[0];
+    int digits = 0;
+    *--text = '\0';
+    do {
+        if (digits != 0 && digits % 3 == 0) {
+            *--text = ',';
+        }
+        *--text = (char)('0' + value % 10);
+        value /= 10;
+        ++digits;
+    } while (value != 0);
+    return text;
+}
+
+/* A size with its unit, as "12.3 MiB". The text is good until the fourth next call. */
+static const char *bytes(uint64_t value) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    static char texts[4][32];
+    static unsigned turn;
+    char *text = texts[turn++ % 4];
+    double amount = (double)value;
+    size_t unit = 0;
+    while (amount >= 1024 && unit + 1 < sizeof units / sizeof units[0]) {
+        amount /= 1024;
+        ++unit;
+    }
+    snprintf(text, sizeof texts[0], unit == 0 ? "%.0f %s" : "%.1f %s", amount, units[unit]);
+    return text;
+}
+
+static void show_time(const char *what, uint64_t documents, double seconds) {
+    printf("  %-34s %8.2f s", what, seconds);
+    if (documents != 0 && seconds > 0) {
+        printf("  %13s documents/s", number((uint64_t)((double)documents / seconds)));
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+static uint64_t size_of_file(const char *path) {
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        fail("%s: no size to be had", path);
+    }
+    return (uint64_t)status.st_size;
+}
+
+static void show_header(const char *title, Db *db) {
+    couchstore_header_info header;
+    char when[64] = "not stored";
+    check(couchstore_get_header(db, &header), db, "reading the header");
+    if (header.timestamp != 0) {
+        const time_t seconds = (time_t)(header.timestamp / 1000000000);
+        struct tm parts;
+        if (gmtime_r(&seconds, &parts) != NULL) {
+            strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S UTC", &parts);
+        }
+    }
+    printf("\n%s\n", title);
+    printf("  %-20s %16s\n", "header position", number(header.header_position));
+    printf("  %-20s %16" PRIu64 "\n", "format version", header.version);
+    printf("  %-20s %16s\n", "committed", when);
+    printf("  %-20s %16s\n", "update sequence", number(header.update_seq));
+    printf("  %-20s %16s\n", "purge sequence", number(header.purge_seq));
+    printf("  %-20s %16s\n", "documents", number(header.doc_count));
+    printf("  %-20s %16s\n", "deleted documents", number(header.deleted_count));
+    printf("  %-20s %16s  (%s)\n", "space used", number(header.space_used),
+           bytes(header.space_used));
+    printf("  %-20s %16s  (%s)\n\n", "file size", number(header.file_size),
+           bytes(header.file_size));
+    fflush(stdout);
+}
+
+static void show_sizes(uint64_t before, uint64_t after) {
+    printf("\nFile size\n");
+    printf("  %-20s %16s  (%s)\n", "before", number(before), bytes(before));
+    printf("  %-20s %16s  (%s)\n", "after", number(after), bytes(after));
+    printf("  %-20s %14.1f %%\n", "remaining",
+           before == 0 ? 100.0 : 100.0 * (double)after / (double)before);
+}
+
+static void make_folder(void) {
+    const char *parent = getenv("TMPDIR");
+    if (parent == NULL || parent[0] == '\0') {
+        parent = "/tmp";
+    }
+    const int length = snprintf(folder, sizeof folder, "%s/couchstore-demo-XXXXXX", parent);
+    if (length < 0 || (size_t)length >= sizeof folder) {
+        folder[0] = '\0';
+        fail("the path of the temporary folder is too long");
+    }
+    if (mkdtemp(folder) == NULL) {
+        folder[0] = '\0';
+        fail("no temporary folder in %s", parent);
+    }
+    snprintf(file_path, sizeof file_path, "%s/demo.couch", folder);
+    snprintf(compacted_path, sizeof compacted_path, "%s/compacted.couch", folder);
+}
+
+/* ---- A database of our own ---- */
+
+static bool is_deleted(uint32_t index) {
+    return index % DELETE_EACH == 3;
+}
+
+static bool is_updated(uint32_t index) {
+    return index % UPDATE_EACH == 0 && !is_deleted(index);
+}
+
+static size_t make_key(char *key, uint32_t index) {
+    return (size_t)snprintf(key, KEY_SIZE, "doc-%08" PRIu32, index);
+}
+
+/* The body of a document follows from its number and its revision, so that it can be checked later. */
+static size_t make_body(char *body, uint32_t index, unsigned revision) {
+    uint32_t random = index * 2654435761U + revision * 40503U + 1;
+    size_t size = (size_t)snprintf(body, MAX_BODY_SIZE,
+                                   "{\"number\": %" PRIu32 ", \"revision\": %u, \"text\": \"",
+                                   index, revision);
+    const size_t end = size + 64 + random % 200;
+    while (size < end) {
+        random = random * 1664525U + 1013904223U;
+        body[size++] = (char)('a' + (random >> 24) % 26);
+    }
+    body[size++] = '"';
+    body[size++] = '}';
+    return size;
+}
+
+typedef struct Batch {
+    char keys[BATCH][KEY_SIZE];
+    char bodies[BATCH][MAX_BODY_SIZE];
+    Doc docs[BATCH];
+    DocInfo infos[BATCH];
+    Doc *doc_pointers[BATCH];
+    DocInfo *info_pointers[BATCH];
+    size_t count;
+} Batch;
+
+static void add_to_batch(Batch *batch, uint32_t index, unsigned revision, bool deleted) {
+    const size_t place = batch->count++;
+    Doc *doc = &batch->docs[place];
+    DocInfo *info = &batch->infos[place];
+    memset(doc, 0, sizeof *doc);
+    memset(info, 0, sizeof *info);
+    doc->id.buf = batch->keys[place];
+    doc->id.size = make_key(batch->keys[place], index);
+    info->id = doc->id;
+    info->rev_seq = revision;
+    info->deleted = deleted;
+    info->content_meta = COUCH_DOC_IS_JSON;
+    if (!deleted) {
+        doc->data.buf = batch->bodies[place];
+        doc->data.size = make_body(batch->bodies[place], index, revision);
+        /* Every second one is compressed. */
+        if (index % 2 == 0) {
+            info->content_meta |= COUCH_DOC_IS_COMPRESSED;
+        }
+    }
+    batch->doc_pointers[place] = deleted ? NULL : doc;
+    batch->info_pointers[place] = info;
+}
+
+/* Saves the batch and commits. */
+static void save_batch(Db *db, Batch *batch) {
+    if (batch->count == 0) {
+        return;
+    }
+    check(couchstore_save_documents(db, batch->doc_pointers, batch->info_pointers, batch->count,
+                                    COMPRESS_DOC_BODIES),
+          db, "saving documents");
+    check(couchstore_commit(db), db, "committing");
+    batch->count = 0;
+}
+
+static void fill(Db *db, Batch *batch) {
+    const double start = now();
+    for (uint32_t index = 0; index < DOCUMENTS; ++index) {
+        add_to_batch(batch, index, 1, false);
+        if (batch->count == BATCH) {
+            save_batch(db, batch);
+            show_progress("saving", index + 1, DOCUMENTS);
+        }
+    }
+    save_batch(db, batch);
+    show_time("saving, a commit per 1000 documents", DOCUMENTS, now() - start);
+}
+
+static void change(Db *db, Batch *batch) {
+    const double start = now();
+    uint64_t changed = 0;
+    for (uint32_t index = 0; index < DOCUMENTS; ++index) {
+        if (is_updated(index) || is_deleted(index)) {
+            add_to_batch(batch, index, 2, is_deleted(index));
+            ++changed;
+        }
+        if (batch->count == BATCH) {
+            save_batch(db, batch);
+            show_progress("updating and deleting", index + 1, DOCUMENTS);
+        }
+    }
+    save_batch(db, batch);
+    show_progress("updating and deleting", DOCUMENTS, DOCUMENTS);
+    show_time("updating and deleting", changed, now() - start);
+}
+
+typedef struct Verification {
+    const char *what;
+    uint32_t next; /* documents come in the order of their numbers */
+    uint64_t live;
+    uint64_t deleted;
+} Verification;
+
+static int verify_document(Db *db, DocInfo *info, void *ctx) {
+    Verification *state = ctx;
+    char key[KEY_SIZE];
+    char body[MAX_BODY_SIZE];
+    const uint32_t index = state->next++;
+    const size_t key_size = make_key(key, index);
+    const unsigned revision = is_updated(index) || is_deleted(index) ? 2 : 1;
+
+    if (info->id.size != key_size || memcmp(info->id.buf, key, key_size) != 0) {
+        fail("found the document %.*s, expected %s", (int)info->id.size, info->id.buf, key);
+    }
+    if (info->rev_seq != revision || (info->deleted != 0) != is_deleted(index)) {
+        fail("the document %s has an old index entry", key);
+    }
+    if (info->deleted) {
+        ++state->deleted;
+    } else {
+        const size_t body_size = make_body(body, index, revision);
+        Doc *doc = NULL;
+        check(couchstore_open_doc_with_docinfo(db, info, &doc, DECOMPRESS_DOC_BODIES), db, key);
+        if (doc->data.size != body_size || memcmp(doc->data.buf, body, body_size) != 0) {
+            fail("the document %s has another body than the one that was saved", key);
+        }
+        couchstore_free_document(doc);
+        ++state->live;
+    }
+    show_progress(state->what, state->next, DOCUMENTS);
+    return 0;
+}
+
+static void verify(Db *db, const char *what) {
+    Verification state = {what, 0, 0, 0};
+    const double start = now();
+    check(couchstore_all_docs(db, NULL, 0, verify_document, &state), db, "reading all documents");
+    if (state.next != DOCUMENTS) {
+        fail("%s documents are missing", number(DOCUMENTS - state.next));
+    }
+    show_time(what, DOCUMENTS, now() - start);
+    printf("  every one of %s documents and %s deletions is as it was written\n",
+           number(state.live), number(state.deleted));
+    fflush(stdout);
+}
+
+static void close_database(Db *db) {
+    check(couchstore_close_file(db), db, "closing");
+    check(couchstore_free_db(db), NULL, "freeing the handle");
+}
+
+static void demo_own(void) {
+    Db *db = NULL;
+    Db *compacted = NULL;
+    Batch *batch = calloc(1, sizeof *batch);
+    if (batch == NULL) {
+        fail("out of memory");
+    }
+    make_folder();
+    printf("A new database: %s\n\n", file_path);
+    fflush(stdout);
+
+    check(couchstore_open_db(file_path, COUCHSTORE_OPEN_FLAG_CREATE, &db), NULL, file_path);
+    fill(db, batch);
+    change(db, batch);
+    free(batch);
+    close_database(db);
+
+    /* What counts is what another process would find in the file. */
+    check(couchstore_open_db(file_path, COUCHSTORE_OPEN_FLAG_RDONLY, &db), NULL, file_path);
+    verify(db, "reading and comparing");
+    show_header("Header", db);
+
+    const double start = now();
+    check(couchstore_compact_db(db, compacted_path), db, "compacting");
+    show_time("compacting", DOCUMENTS, now() - start);
+    close_database(db);
+
+    check(couchstore_open_db(compacted_path, COUCHSTORE_OPEN_FLAG_RDONLY, &compacted), NULL,
+          compacted_path);
+    verify(compacted, "reading and comparing again");
+    show_header("Header of the compacted file", compacted);
+    close_database(compacted);
+    show_sizes(size_of_file(file_path), size_of_file(compacted_path));
+}
+
+/* ---- An existing database ---- */
+
+typedef struct Content {
+    const char *what;
+    uint64_t total;
+    uint64_t documents;
+    uint64_t deleted;
+    uint64_t body_bytes;
+    uint64_t hash; /* over everything of every document, in the order of their ids */
+} Content;
+
+/* FNV-1a, 64 bits. */
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size) {
+    const unsigned char *byte = data;
+    for (size_t place = 0; place < size; ++place) {
+        hash = (hash ^ byte[place]) * UINT64_C(1099511628211);
+    }
+    return hash;
+}
+
+static uint64_t hash_range(uint64_t hash, const sized_buf *range) {
+    const uint64_t size = range->size;
+    hash = hash_bytes(hash, &size, sizeof size);
+    return range->size == 0 ? hash : hash_bytes(hash, range->buf, range->size);
+}
+
+static int read_document(Db *db, DocInfo *info, void *ctx) {
+    Content *content = ctx;
+    const uint64_t figures[] = {info->db_seq, info->rev_seq, (uint64_t)(info->deleted != 0),
+                                info->content_meta, info->physical_size};
+    content->hash = hash_range(content->hash, &info->id);
+    content->hash = hash_range(content->hash, &info->rev_meta);
+    content->hash = hash_bytes(content->hash, figures, sizeof figures);
+    if (info->bp != 0) {
+        Doc *doc = NULL;
+        /* As it is stored: the data type bits of foreign files say nothing about decompressing. */
+        check(couchstore_open_doc_with_docinfo(db, info, &doc, 0), db, "reading a document");
+        content->hash = hash_range(content->hash, &doc->data);
+        content->body_bytes += doc->data.size;
+        couchstore_free_document(doc);
+    }
+    ++content->documents;
+    content->deleted += info->deleted != 0;
+    show_progress(content->what, content->documents, content->total);
+    return 0;
+}
+
+static int read_local_document(Db *db, LocalDoc *doc, void *ctx) {
+    Content *content = ctx;
+    (void)db;
+    content->hash = hash_range(content->hash, &doc->id);
+    content->hash = hash_range(content->hash, &doc->json);
+    return 0;
+}
+
+static Content read_all(Db *db, const char *what) {
+    Content content = {what, 0, 0, 0, 0, UINT64_C(14695981039346656037)};
+    DbInfo info;
+    const double start = now();
+    check(couchstore_db_info(db, &info), db, "asking for the figures");
+    content.total = info.doc_count + info.deleted_count;
+    check(couchstore_all_docs(db, NULL, 0, read_document, &content), db, "reading all documents");
+    check(couchstore_scan_local_docs(db, NULL, read_local_document, &content), db,
+          "reading the local documents");
+    if (content.documents != content.total) {
+        fail("the header counts %s documents, the index has %s", number(content.total),
+             number(content.documents));
+    }
+    show_time(what, content.documents, now() - start);
+    printf("  %s documents, %s of them deleted, bodies of %s\n", number(content.documents),
+           number(content.deleted), bytes(content.body_bytes));
+    fflush(stdout);
+    return content;
+}
+
+static void demo_existing(const char *path) {
+    Db *db = NULL;
+    Db *compacted = NULL;
+    printf("An existing database: %s\n", path);
+    fflush(stdout);
+    check(couchstore_open_db(path, COUCHSTORE_OPEN_FLAG_RDONLY, &db), NULL, path);
+    show_header("Header", db);
+    const uint64_t size_before = size_of_file(path);
+    const Content before = read_all(db, "reading every document");
+
+    make_folder();
+    const double start = now();
+    check(couchstore_compact_db(db, compacted_path), db, "compacting");
+    show_time("compacting", before.documents, now() - start);
+    close_database(db);
+
+    check(couchstore_open_db(compacted_path, COUCHSTORE_OPEN_FLAG_RDONLY, &compacted), NULL,
+          compacted_path);
+    const Content after = read_all(compacted, "reading the compacted file");
+    if (after.documents != before.documents || after.hash != before.hash) {
+        fail("the compacted file differs from its source");
+    }
+    printf("  every document, local ones too, is the same in both files\n");
+    show_header("Header of the compacted file", compacted);
+    close_database(compacted);
+    show_sizes(size_before, size_of_file(compacted_path));
+}
+
+int main(int argc, char **argv) {
+    if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
+        fprintf(stderr, "usage: %s [FILE]\n", argv[0]);
+        return 1;
+    }
+    if (argc == 2) {
+        demo_existing(argv[1]);
+    } else {
+        demo_own();
+    }
+    remove_folder();
+    if (fflush(stdout) != 0) {
+        return 1;
+    }
+    return 0;
+}

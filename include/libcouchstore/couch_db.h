@@ -1,0 +1,370 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * libcouchstore: documents in an append-only file. This is the header to include, from C11 and
+ * later and from C++17 and later.
+ *
+ * It declares the options and the callback types, includes couch_api.h with the functions, and adds
+ * the functions that have another signature in C++ (at the end).
+ *
+ * Rules that hold for all functions:
+ *  - NULL for a handle or for a place to put a result gives COUCHSTORE_ERROR_INVALID_ARGUMENTS; a
+ *    handle whose file is closed gives COUCHSTORE_ERROR_FILE_CLOSED.
+ *  - Results are written only on success (couchstore_open_document() sets *pDoc to NULL first).
+ *  - A handle is used by one thread at a time. Any number of handles may be open on one file, one
+ *    of them writing. A handle sees the state of the header that it stands on, whatever others
+ *    append, until it is moved with one of the seek functions.
+ *  - After the failure of a system call, errno still has its reason when the function returns.
+ */
+#ifndef COUCHSTORE_COUCH_DB_H
+#define COUCHSTORE_COUCH_DB_H
+
+#include <libcouchstore/couch_common.h>
+#include <libcouchstore/error.h>
+#include <libcouchstore/file_ops.h>
+#include <libcouchstore/visibility.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Opening ---- */
+
+/** How a file is opened: COUCHSTORE_OPEN_* values, or-ed together. */
+typedef uint64_t couchstore_open_flags;
+
+/*
+ * Some of the values do not fit an int, so they are no enumerators: macros in C (fit for "case" and
+ * for "#if"), typed constants in C++.
+ */
+#ifndef __cplusplus
+/** Create the file if it is not there. */
+#define COUCHSTORE_OPEN_FLAG_CREATE UINT64_C(1)
+/** Open for reading only. Not together with CREATE. An empty file gives NO_HEADER. */
+#define COUCHSTORE_OPEN_FLAG_RDONLY UINT64_C(2)
+/** Give a new file the old CRC-32 checksums (format version 11). Refused for files with CRC-32C. */
+#define COUCHSTORE_OPEN_WITH_LEGACY_CRC UINT64_C(4)
+/** No buffer of the library between it and the file operations. */
+#define COUCHSTORE_OPEN_FLAG_UNBUFFERED UINT64_C(8)
+/** With CREATE: fail if the file is there already. Refused without CREATE. */
+#define COUCHSTORE_OPEN_FLAG_EXCL UINT64_C(16)
+/** With CREATE: write no header before the first commit. */
+#define COUCHSTORE_OPEN_FLAG_NO_COMMIT_AT_CREATE UINT64_C(32)
+/**
+ * Mask of the sizes of the read buffers. Bits 15-12: n gives 2^(n-1) KiB for each; bits 11-8: n
+ * gives 8 * 2^(n-1) of them. 0: 4 KiB, 16 of them.
+ */
+#define COUCHSTORE_OPEN_WITH_CUSTOM_BUFFER UINT64_C(0xff00)
+/** Mask of the sizes of tree nodes, in KiB. Bits 23-20: inner ones; 19-16: leaves. 0: 1279 bytes. */
+#define COUCHSTORE_OPEN_WITH_CUSTOM_NODESIZE UINT64_C(0xff0000)
+/** Mask: sync after each 2^(n-1) KiB written. See couchstore_encode_periodic_sync_flags(). */
+#define COUCHSTORE_OPEN_WITH_PERIODIC_SYNC UINT64_C(0x1f000000)
+/** Ask the file operations for traces. */
+#define COUCHSTORE_OPEN_WITH_TRACING UINT64_C(0x20000000)
+/** Ask the file operations to read back and compare what was written. */
+#define COUCHSTORE_OPEN_WITH_WRITE_VALIDATION UINT64_C(0x40000000)
+/** Ask the file operations to protect write buffers that are not in use. */
+#define COUCHSTORE_OPEN_WITH_MPROTECT UINT64_C(0x800000000)
+/** Skip damaged headers: stand on the newest one that is whole. */
+#define COUCHSTORE_OPEN_RECOVERY_MODE UINT64_C(0x1000000000)
+#else
+} /* extern "C" */
+constexpr couchstore_open_flags COUCHSTORE_OPEN_FLAG_CREATE{1};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_FLAG_RDONLY{2};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_WITH_LEGACY_CRC{4};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_FLAG_UNBUFFERED{8};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_FLAG_EXCL{16};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_FLAG_NO_COMMIT_AT_CREATE{32};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_WITH_CUSTOM_BUFFER{0xff00};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_WITH_CUSTOM_NODESIZE{0xff0000};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_WITH_PERIODIC_SYNC{0x1f000000};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_WITH_TRACING{0x20000000};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_WITH_WRITE_VALIDATION{0x40000000};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_WITH_MPROTECT{0x800000000};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_RECOVERY_MODE{0x1000000000};
+extern "C" {
+#endif
+
+/* ---- Headers ---- */
+
+/** Which way to go from header to header. */
+typedef int couchstore_direction;
+enum {
+    COUCHSTORE_SEEK_FORWARD = 0,  /**< to the next newer header */
+    COUCHSTORE_SEEK_BACKWARD = 1, /**< to the next older header */
+    COUCHSTORE_SEEK_END = 2       /**< to the newest header, looking again at the file's size */
+};
+
+/** What a header says, and what follows from it. Sizes and positions in bytes. */
+typedef struct couchstore_header_info {
+    uint64_t version;         /**< format version, 11 to 14 */
+    uint64_t timestamp;       /**< time of the commit, ns since 1970; 0 before version 13 */
+    uint64_t update_seq;      /**< highest sequence number in use */
+    uint64_t purge_seq;       /**< highest sequence number whose deletion was forgotten */
+    uint64_t header_position; /**< where the header is */
+    uint64_t doc_count;       /**< documents that are not deleted */
+    uint64_t deleted_count;   /**< deleted documents */
+    uint64_t space_used;      /**< in use by bodies and index */
+    uint64_t file_size;       /**< of the file */
+    uint64_t previous_header_position; /**< of the header before; UINT64_MAX: not known */
+} couchstore_header_info;
+
+/** Counts of one open file, since it was opened. */
+typedef struct couchstore_file_stats {
+    uint64_t read_count;  /**< reads */
+    uint64_t write_count; /**< writes */
+    uint64_t write_bytes; /**< bytes written */
+    uint64_t read_bytes;  /**< bytes read */
+    uint64_t sync_count;  /**< syncs */
+} couchstore_file_stats;
+
+/* ---- Writing ---- */
+
+/** How documents are saved: the values below, or-ed together. */
+typedef uint64_t couchstore_save_options;
+enum {
+    /** Compress the bodies of those documents that have COUCH_DOC_IS_COMPRESSED in content_meta. */
+    COMPRESS_DOC_BODIES = 1,
+    /** Keep the db_seq of the DocInfos instead of numbering the documents. */
+    COUCHSTORE_SEQUENCE_AS_IS = 2
+};
+
+/**
+ * Called for each document of couchstore_save_documents_and_callback(), in order of the ids.
+ *
+ * @param oldInfo the entry that is replaced; NULL: the document is new
+ * @param newInfo the entry that takes its place
+ * @param ctx     as given to the function
+ * @param userReq the document's element of userReqs; NULL if there was no array
+ *
+ * Both entries belong to the library.
+ */
+typedef void (*save_callback_fn)(const DocInfo *oldInfo,
+                                 const DocInfo *newInfo,
+                                 void *ctx,
+                                 void *userReq);
+
+/**
+ * Called when the very last sync of a commit failed, the one that makes the header count. os_error
+ * is the errno of the failure. Returns non-zero to have the header's mark written and synced once
+ * more, 0 to let the commit fail.
+ */
+typedef int (*couchstore_commit_retry_fn)(void *ctx, int os_error);
+
+/* ---- Reading ---- */
+
+/** How the body of a document is read: the values below, or-ed together. */
+typedef uint64_t couchstore_open_options;
+enum {
+    /** Decompress the body, if it is compressed. */
+    DECOMPRESS_DOC_BODIES = 1
+};
+
+/** How the index is scanned: the values below, or-ed together. */
+typedef uint64_t couchstore_docinfos_options;
+enum {
+    /**
+     * The keys are not single keys but a range: from the first to the second, both included, or
+     * without an upper end if there is only one key. Further keys are ignored.
+     */
+    RANGES = 1,
+    /** Only deleted documents. */
+    COUCHSTORE_DELETES_ONLY = 2,
+    /** Only documents that are not deleted. */
+    COUCHSTORE_NO_DELETES = 4,
+    /**
+     * Skip what is damaged and go on; the error is returned at the end. An entry that cannot be
+     * decoded is shown with its key as id and its raw bytes as rev_meta, everything else being 0.
+     */
+    COUCHSTORE_TOLERATE_CORRUPTION = 8
+};
+
+/**
+ * Called for each document of a scan.
+ *
+ * @return 0: the library frees docinfo; > 0: the callback keeps it, and frees it later with
+ *         couchstore_free_docinfo(); < 0: the library frees it and the scan returns this value
+ */
+typedef int (*couchstore_changes_callback_fn)(Db *db, DocInfo *docinfo, void *ctx);
+
+/**
+ * Called for each node and each document of a tree, nodes before what is below them.
+ *
+ * @param depth        0 for the root
+ * @param doc_info     the document; NULL for a node. It belongs to the library.
+ * @param subtree_size for a node: bytes that its subtree takes in the file
+ * @param reduce_value for a node: its stored reduction; NULL for a document
+ * @return < 0: the walk returns this value at once
+ */
+typedef int (*couchstore_walk_tree_callback_fn)(Db *db,
+                                                int depth,
+                                                const DocInfo *doc_info,
+                                                uint64_t subtree_size,
+                                                const sized_buf *reduce_value,
+                                                void *ctx);
+
+/**
+ * Called for each local document of a scan.
+ *
+ * @return 0: the library frees doc; > 0: the callback keeps it, and frees it later with
+ *         couchstore_free_local_document(); < 0: the library frees it and the scan returns this
+ *         value
+ */
+typedef int (*couchstore_local_docs_callback_fn)(Db *db, LocalDoc *doc, void *ctx);
+
+/* ---- Compacting ---- */
+
+/** How a file is compacted: the values below, or-ed together. */
+typedef uint64_t couchstore_compact_flags;
+enum {
+    /** Leave out deleted documents. If there is a hook, it decides instead. */
+    COUCHSTORE_COMPACT_FLAG_DROP_DELETES = 1,
+    /** Write the newest format version, even if the source has an older one. */
+    COUCHSTORE_COMPACT_FLAG_UPGRADE_DB = 2,
+    /** No buffer of the library between it and the file operations of the target. */
+    COUCHSTORE_COMPACT_FLAG_UNBUFFERED = 4,
+    /** Leave out what is damaged and go on. */
+    COUCHSTORE_COMPACT_RECOVERY_MODE = 8,
+    /** Mask: no meaning. */
+    COUCHSTORE_COMPACT_UNUSED = 0xfffff0,
+    /** Mask: sync after each 2^(n-1) KiB written, as when opening. */
+    COUCHSTORE_COMPACT_WITH_PERIODIC_SYNC = 0x1f000000
+};
+
+/* What a couchstore_compact_hook returns; a negative error code ends the compaction. */
+enum {
+    COUCHSTORE_COMPACT_KEEP_ITEM = 0, /**< copy the document */
+    COUCHSTORE_COMPACT_DROP_ITEM = 1, /**< leave it out */
+    COUCHSTORE_COMPACT_NEED_BODY = 2  /**< call again, with the body */
+};
+
+/**
+ * Decides about each document that is to be copied. After the last one it is called with docinfo
+ * NULL: the time to add to the target, before its header is written.
+ *
+ * @param target  the file being written
+ * @param docinfo the document; the hook may change it, not keep it
+ * @param item    the body as it is stored, when it was asked for; else item.buf is NULL
+ * @param ctx     as given to the function
+ */
+typedef int (*couchstore_compact_hook)(Db *target, DocInfo *docinfo, sized_buf item, void *ctx);
+
+/**
+ * May change the entry of a document that is copied with its body. *docinfo may be replaced by a
+ * larger block (made by realloc). Returns non-zero if the entry was changed.
+ */
+typedef int (*couchstore_docinfo_hook)(DocInfo **docinfo, const sized_buf *item);
+
+/**
+ * Called by couchstore_replay() for each document (doc) or local document (local; the other one is
+ * NULL) before it is put into the target. Returns 0: put it there; > 0: skip it; < 0: an error, the
+ * replay ends.
+ */
+typedef couchstore_error_t (*couchstore_pre_copy_hook)(Db *source,
+                                                       Db *target,
+                                                       const DocInfo *doc,
+                                                       const DocInfo *local,
+                                                       void *ctx);
+
+/** Called by couchstore_replay() before the target is committed. An error ends the replay. */
+typedef couchstore_error_t (*couchstore_precommit_hook)(Db *source, Db *target, void *ctx);
+
+/* ---- Diagnostics ---- */
+
+/** Receives the text of internal errors: size bytes, not terminated, good during the call. */
+typedef void (*couchstore_internal_error_fn)(const char *message, size_t size, void *ctx);
+
+/** How long the calls of one function took. Times in microseconds. */
+typedef struct couchstore_c_latency {
+    const char *name;        /**< of the function */
+    uint64_t count;          /**< calls */
+    uint64_t total_us;       /**< all of them together */
+    uint64_t max_us;         /**< the longest one */
+    const uint64_t *buckets; /**< calls by time: [0] under 1 us, [i] from 2^(i-1) to under 2^i us */
+    size_t num_buckets;      /**< elements of buckets */
+} couchstore_c_latency;
+
+/** Receives the times of one function; they are good during the call. Returns non-zero to stop. */
+typedef int (*couchstore_c_latency_callback_fn)(const couchstore_c_latency *latency, void *ctx);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+/* ---- The functions ---- */
+
+#include <libcouchstore/couch_api.h>
+
+/*
+ * The functions whose C++ signature differs from the C one. Here with C types, as calls of exported
+ * functions that have names of their own, so that a C program never binds to a C++ signature.
+ *
+ * The C++ layer (std::function callbacks, FileOpsInterface, namespace cb::couchstore) takes this
+ * place for C++ once it is there; until then C++ has the same functions as C.
+ */
+
+/**
+ * Opens a database with the caller's file operations. As couchstore_open_db() otherwise.
+ *
+ * @param ops NULL: the default ones
+ */
+static inline couchstore_error_t couchstore_open_db_ex(const char *filename,
+                                                       couchstore_open_flags flags,
+                                                       const couch_file_ops *ops,
+                                                       Db **db) {
+    return couchstore_c_open_db_ex(filename, flags, ops, db);
+}
+
+/** Makes everything that was saved durable and visible, with the time of the system clock. */
+static inline couchstore_error_t couchstore_commit(Db *db) {
+    return couchstore_c_commit(db);
+}
+
+/**
+ * Commits with a given time, and asks what to do should the last sync fail.
+ *
+ * @param timestamp ns since 1970
+ * @param retry     NULL: the commit fails when the sync does
+ * @param ctx       passed to retry
+ */
+static inline couchstore_error_t couchstore_commit_ex(Db *db,
+                                                      uint64_t timestamp,
+                                                      couchstore_commit_retry_fn retry,
+                                                      void *ctx) {
+    return couchstore_c_commit_ex(db, timestamp, retry, ctx);
+}
+
+/** The library's own file operations. They live as long as the library. */
+static inline const couch_file_ops *couchstore_get_default_file_ops(void) {
+    return couchstore_c_get_default_file_ops();
+}
+
+/** Counts of the file of this handle. NOT_SUPPORTED if its file operations keep none. */
+static inline couchstore_error_t couchstore_get_db_filestats(Db *db, couchstore_file_stats *stats) {
+    return couchstore_c_get_db_filestats(db, stats);
+}
+
+/**
+ * Copies the live content of a database to a new file.
+ *
+ * @param source          stays open and unchanged
+ * @param target_filename must not exist; is gone again after a failure
+ * @param hook            decides about each document; NULL: all are copied
+ * @param dhook           may change their index entries; NULL: none is changed
+ * @param hook_ctx        passed to hook
+ * @param ops             for the target; NULL: the default ones
+ */
+static inline couchstore_error_t couchstore_compact_db_ex(Db *source,
+                                                          const char *target_filename,
+                                                          couchstore_compact_flags flags,
+                                                          couchstore_compact_hook hook,
+                                                          couchstore_docinfo_hook dhook,
+                                                          void *hook_ctx,
+                                                          const couch_file_ops *ops) {
+    return couchstore_c_compact_db_ex(source, target_filename, flags, hook, dhook, hook_ctx, ops);
+}
+
+#endif /* COUCHSTORE_COUCH_DB_H */

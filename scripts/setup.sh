@@ -1,0 +1,88 @@
+#!/bin/sh
+# Makes sure that the programs needed to build and check this project are there. Says nothing when they are.
+#
+#   scripts/setup.sh demo    for "make demo" and "make build": cargo, a C and C++ compiler, CMake, Ninja
+#   scripts/setup.sh check   for "make check": valgrind, pkg-config, clang-format, rustfmt and clippy as well
+#
+# What is missing is installed with apt-get, as root or with a sudo that asks no password. Otherwise the script
+# says what to install, and fails.
+set -eu
+
+purpose=${1:-check}
+packages=
+
+# need PROGRAM PACKAGE...: the packages are wanted if the program is missing.
+need() {
+    program=$1
+    shift
+    command -v "$program" >/dev/null 2>&1 || packages="$packages $*"
+}
+
+if ! command -v cargo >/dev/null 2>&1 && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+    PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+fi
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "cargo is missing. Install Rust from https://rustup.rs, then run this again." >&2
+    exit 1
+fi
+
+need cc gcc
+need c++ g++
+need cmake cmake
+need ninja ninja-build
+need ar binutils
+if [ "$purpose" = check ]; then
+    need valgrind valgrind
+    need pkg-config pkg-config
+    need clang-format clang-format
+    need diff diffutils
+    need ldd libc-bin
+    for part in rustfmt clippy; do
+        case $part in
+            rustfmt) command="fmt" ;;
+            clippy) command="clippy" ;;
+        esac
+        if ! cargo $command --version >/dev/null 2>&1; then
+            if ! command -v rustup >/dev/null 2>&1 || ! rustup component add $part; then
+                echo "cargo $command is missing. Install it with: rustup component add $part" >&2
+                exit 1
+            fi
+        fi
+    done
+fi
+
+if [ -n "$packages" ]; then
+    if ! command -v apt-get >/dev/null 2>&1; then
+        echo "Some programs are missing. Install what Debian calls:$packages" >&2
+        exit 1
+    elif [ "$(id -u)" = 0 ]; then
+        sudo=
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+        sudo="sudo -n"
+    else
+        echo "Some programs are missing. Install them with:" >&2
+        echo "  sudo apt-get install$packages" >&2
+        exit 1
+    fi
+    echo "Installing:$packages"
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    install() {
+        # The words of $sudo and $packages are meant to be split.
+        # shellcheck disable=SC2086
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages >"$log" 2>&1
+    }
+    # A machine that never asked has no list of packages, or an old one: then ask, and try once more.
+    if ! install && ! { $sudo apt-get update >"$log" 2>&1 && install; }; then
+        cat "$log" >&2
+        echo "Installing failed. Install by hand:$packages" >&2
+        exit 1
+    fi
+fi
+
+required=3.20
+found=$(cmake --version | sed -n 's/^cmake version \([0-9.]*\).*/\1/p')
+if [ "$(printf '%s\n%s\n' "$required" "$found" | sort -V | head -n 1)" != "$required" ]; then
+    echo "CMake $found is too old: $required or newer is needed." >&2
+    exit 1
+fi

@@ -1,0 +1,333 @@
+//! Compaction of a handle's state into a new file.
+
+use super::sort::Sorter;
+use crate::db::Db;
+use crate::db::open::{OpenOptions, is_already_there};
+use crate::error::{Error, ErrorCode, Result};
+use crate::format::docinfo::DocInfoRef;
+use crate::format::header::FormatVersion;
+use crate::io::FileOps;
+use crate::io::file::Body;
+use crate::io::posix::PosixOps;
+use crate::tree::TreeKind;
+use crate::tree::build::TreeBuilder;
+use crate::tree::read::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Memory for sorting, in bytes, unless the options say otherwise.
+const SORT_BUDGET: usize = 48 << 20;
+
+/// What a filter says of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Copy it.
+    Keep,
+    /// Leave it out.
+    Drop,
+    /// Ask again, with the body.
+    NeedBody,
+}
+
+/// What a caller may do during a compaction. Each method may use both handles; its error ends the compaction.
+pub trait CompactHooks {
+    /// Whether [`CompactHooks::filter`] decides which documents are copied.
+    fn filters(&self) -> bool {
+        false
+    }
+
+    /// Decides about a document. `body` is `None` at first; after [`Verdict::NeedBody`] it is the stored body, empty
+    /// for a document without one.
+    fn filter(&mut self, target: &Db, info: &DocInfoRef<'_>, body: Option<&[u8]>) -> Result<Verdict> {
+        let _ = (target, info, body);
+        Ok(Verdict::Keep)
+    }
+
+    /// Whether [`CompactHooks::rewrite`] is to be called. Only with a filter.
+    fn rewrites(&self) -> bool {
+        false
+    }
+
+    /// May give a document that is kept, and has a body, another `rev_meta`. `body` is the stored one.
+    fn rewrite(&mut self, info: &DocInfoRef<'_>, body: &[u8]) -> Result<Option<Vec<u8>>> {
+        let _ = (info, body);
+        Ok(None)
+    }
+
+    /// Called once all documents and local documents are in the target.
+    fn copied(&mut self, target: &Db) -> Result<()> {
+        let _ = target;
+        Ok(())
+    }
+
+    /// Called right before the target's only commit; may change what it will hold.
+    fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
+        let _ = (source, target);
+        Ok(())
+    }
+}
+
+/// No hooks.
+struct NoHooks;
+
+impl CompactHooks for NoHooks {}
+
+/// How to compact.
+#[derive(Clone)]
+pub struct CompactOptions {
+    /// Leave deleted documents out (unless a filter decides), and raise the target's purge sequence by one.
+    pub drop_deletes: bool,
+    /// Give the target the newest version although the source is of version 11.
+    pub upgrade: bool,
+    /// Put no buffers between the library and the target's file operations.
+    pub unbuffered: bool,
+    /// Step over damage in the source. The target is completed, and the last error returned.
+    pub recovery: bool,
+    /// Sync the target automatically after every so many bytes.
+    pub periodic_sync: Option<u64>,
+    /// File operations for the target.
+    pub file_ops: Arc<dyn FileOps>,
+    /// Bytes of memory for sorting; beyond that, unnamed files in the target's directory are used.
+    pub memory_budget: usize,
+}
+
+impl Default for CompactOptions {
+    fn default() -> CompactOptions {
+        CompactOptions {
+            drop_deletes: false,
+            upgrade: false,
+            unbuffered: false,
+            recovery: false,
+            periodic_sync: None,
+            file_ops: Arc::new(PosixOps),
+            memory_budget: SORT_BUDGET,
+        }
+    }
+}
+
+/// Copies everything that the handle sees, uncommitted changes included, into a new file with exactly one header.
+///
+/// An existing `target` is left alone and makes the compaction fail. After any failure there is no target. The
+/// source is only read; others may append to it meanwhile.
+pub fn compact(source: &Db, target: impl AsRef<Path>, options: &CompactOptions) -> Result<()> {
+    compact_with(source, target, options, &mut NoHooks)
+}
+
+/// Compacts with hooks. See [`compact`].
+pub fn compact_with(
+    source: &Db,
+    target: impl AsRef<Path>,
+    options: &CompactOptions,
+    hooks: &mut dyn CompactHooks,
+) -> Result<()> {
+    if hooks.rewrites() && !hooks.filters() {
+        return Err(Error::InvalidArguments("rewriting without a filter"));
+    }
+    source.check_open()?;
+    let path = target.as_ref();
+    let target = open_target(source, path, options)?;
+    let mut unfinished = Unfinished { path: path.to_owned(), armed: true };
+    let copied = Copy { source, target: &target, options, hooks, last_damage: None }.run(path);
+    let closed = target.close();
+    let damage = copied?;
+    closed?;
+    unfinished.armed = false;
+    damage.map_or(Ok(()), Err)
+}
+
+/// Removes the target unless it was finished; also when a hook's panic unwinds.
+struct Unfinished {
+    path: PathBuf,
+    armed: bool,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.armed {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn open_target(source: &Db, path: &Path, options: &CompactOptions) -> Result<Db> {
+    let nodes = source.options().nodes();
+    let version = source.snapshot().header.version;
+    OpenOptions::new()
+        .create(true)
+        .exclusive(true)
+        .no_commit_at_create(true)
+        .legacy_crc(version == FormatVersion::V11 && !options.upgrade)
+        .unbuffered(options.unbuffered)
+        .periodic_sync(options.periodic_sync)
+        .node_sizes(nodes.interior, nodes.leaf)
+        .file_ops(options.file_ops.clone())
+        .open(path)
+        .map_err(|error| if is_already_there(&error) { already_there(path) } else { error })
+}
+
+fn already_there(path: &Path) -> Error {
+    Error::Io {
+        operation: crate::error::Operation::Open,
+        file: path.to_string_lossy().into(),
+        position: 0,
+        code: ErrorCode::OPEN_FILE,
+        os_error: libc::EEXIST,
+    }
+}
+
+/// A compaction under way.
+struct Copy<'a> {
+    source: &'a Db,
+    target: &'a Db,
+    options: &'a CompactOptions,
+    hooks: &'a mut dyn CompactHooks,
+    last_damage: Option<Error>,
+}
+
+/// A document that is kept: its body as stored, and its rev_meta if that changed.
+struct Kept {
+    body: Option<Body>,
+    rev_meta: Option<Vec<u8>>,
+}
+
+impl Copy<'_> {
+    /// Returns the damage that was stepped over.
+    fn run(mut self, path: &Path) -> Result<Option<Error>> {
+        let header = self.source.snapshot().header;
+        self.target.update_state(|state| {
+            state.header.update_seq = header.update_seq;
+            state.header.purge_seq = header.purge_seq + u64::from(self.options.drop_deletes);
+            state.header.purge_ptr = header.purge_ptr;
+        });
+        self.documents(path)?;
+        self.local_documents()?;
+        self.hooks.copied(self.target)?;
+        self.hooks.precommit(self.source, self.target)?;
+        self.target.commit_with(header.timestamp, None)?;
+        Ok(self.last_damage)
+    }
+
+    /// `None`: damaged, and stepped over.
+    fn pass<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if self.options.recovery && error.is_damage() => {
+                self.last_damage = Some(error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn documents(&mut self, path: &Path) -> Result<()> {
+        let (source, target) = (self.source, self.target);
+        let nodes = target.options().nodes();
+        let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut sorter = Sorter::new(directory, self.options.memory_budget);
+        let mut by_seq = TreeBuilder::new(target.file(), TreeKind::BySeq, nodes);
+        let root = source.by_seq_root();
+        let mut cursor = Cursor::new(source.file(), root.as_ref(), &[]);
+        let mut value = Vec::new();
+        loop {
+            let next = cursor.next_entry();
+            let Some(next) = self.pass(next)? else { continue };
+            let Some((entry, position)) = next else { break };
+            let info = DocInfoRef::parse_by_seq(entry.key, entry.value);
+            let info = info.map_err(|rule| source.file().malformed(position, rule));
+            let Some(mut info) = self.pass(info)? else { continue };
+            let Some(kept) = self.consider(&info)? else { continue };
+            if let Some(body) = &kept.body {
+                info.body_position = self.copy_body(body)?;
+            }
+            if let Some(rev_meta) = &kept.rev_meta {
+                info.rev_meta = rev_meta;
+            }
+            value.clear();
+            info.encode_by_seq(&mut value);
+            by_seq.add(entry.key, &value)?;
+            value.clear();
+            info.encode_by_id(&mut value);
+            sorter.add(info.id, &value)?;
+        }
+        let by_seq = by_seq.finish()?;
+        let mut by_id = TreeBuilder::new(target.file(), TreeKind::ById, nodes);
+        sorter.finish(&mut |key, value| by_id.add(key, value))?;
+        let by_id = by_id.finish()?;
+        target.update_state(|state| {
+            state.header.by_seq = by_seq;
+            state.header.by_id = by_id;
+        });
+        Ok(())
+    }
+
+    fn copy_body(&self, body: &Body) -> Result<u64> {
+        let kind = self.source.file().with(|file| Ok(file.checksum()))?;
+        let same = self.target.file().with(|file| Ok(file.checksum() == kind))?;
+        Ok(self.target.file().append_body(&body.bytes, same.then_some(body.crc))?.position)
+    }
+
+    /// Whether, and how, a document is kept.
+    fn consider(&mut self, info: &DocInfoRef<'_>) -> Result<Option<Kept>> {
+        let mut read = None;
+        if self.hooks.filters() {
+            let mut verdict = self.hooks.filter(self.target, info, None)?;
+            if verdict == Verdict::NeedBody {
+                let Some(body) = self.body(info)? else { return Ok(None) };
+                let bytes = body.as_ref().map_or(&[][..], |body| &body.bytes);
+                verdict = self.hooks.filter(self.target, info, Some(bytes))?;
+                read = Some(body);
+            }
+            match verdict {
+                Verdict::Keep => {}
+                Verdict::Drop => return Ok(None),
+                Verdict::NeedBody => {
+                    return Err(Error::InvalidArguments("a filter that needs the body it was given"));
+                }
+            }
+        } else if self.options.drop_deletes && info.deleted {
+            return Ok(None);
+        }
+        let body = match read {
+            Some(body) => body,
+            None => match self.body(info)? {
+                Some(body) => body,
+                None => return Ok(None),
+            },
+        };
+        let rev_meta = match &body {
+            Some(body) if self.hooks.rewrites() => self.hooks.rewrite(info, &body.bytes)?,
+            _ => None,
+        };
+        if let Some(rev_meta) = &rev_meta
+            && !(DocInfoRef { rev_meta, ..*info }).fits()
+        {
+            return Err(Error::InvalidArguments("a rev_meta too large for the trees"));
+        }
+        Ok(Some(Kept { body, rev_meta }))
+    }
+
+    /// The stored body; the inner `None`: the document has none, the outer: it is damaged.
+    fn body(&mut self, info: &DocInfoRef<'_>) -> Result<Option<Option<Body>>> {
+        if info.body_position == 0 {
+            return Ok(Some(None));
+        }
+        let body = self.source.file().read_body(info.body_position);
+        Ok(self.pass(body)?.map(Some))
+    }
+
+    fn local_documents(&mut self) -> Result<()> {
+        let nodes = self.target.options().nodes();
+        let mut builder = TreeBuilder::new(self.target.file(), TreeKind::Local, nodes);
+        let root = self.source.local_root();
+        let mut cursor = Cursor::new(self.source.file(), root.as_ref(), &[]);
+        loop {
+            let next = cursor.next_entry();
+            let Some(next) = self.pass(next)? else { continue };
+            let Some((entry, _)) = next else { break };
+            builder.add(entry.key, entry.value)?;
+        }
+        let local = builder.finish()?;
+        self.target.update_state(|state| state.header.local = local);
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! Compaction: a new file with what one header refers to, and catching up with what was committed since.
+//!
+//! * [`copy`]: compaction of a handle's state into a new file
+//! * [`sort`]: the by-id entries come in order of sequence and have to be sorted, in memory or on disk
+//! * [`replay`]: brings an older copy up to a newer header
+
+#![forbid(unsafe_code)]
+
+pub(crate) mod copy;
+pub(crate) mod replay;
+pub(crate) mod sort;

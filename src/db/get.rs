@@ -1,0 +1,70 @@
+//! Single documents.
+
+use super::Db;
+use crate::error::{Error, Result};
+use crate::format::docinfo::{COMPRESSED, DocInfoRef};
+use crate::format::ints::{MAX_U48, u48_bytes};
+use crate::tree::read::lookup;
+
+impl Db {
+    /// Shows the entry of the document with this id to `visit`, deleted ones too.
+    pub fn with_doc_info_by_id<T>(
+        &self,
+        id: &[u8],
+        visit: impl FnOnce(&DocInfoRef<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.check_open()?;
+        let root = self.by_id_root();
+        let value = lookup(&self.file, root.as_ref(), id)?;
+        let info = DocInfoRef::parse_by_id(id, &value);
+        visit(&info.map_err(|rule| self.malformed_below(root.as_ref(), rule))?)
+    }
+
+    /// Shows the entry of the document with this sequence number to `visit`, deleted ones too.
+    pub fn with_doc_info_by_seq<T>(
+        &self,
+        seq: u64,
+        visit: impl FnOnce(&DocInfoRef<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.check_open()?;
+        if seq > MAX_U48 {
+            return Err(Error::DocNotFound);
+        }
+        let root = self.by_seq_root();
+        let key = u48_bytes(seq);
+        let value = lookup(&self.file, root.as_ref(), &key)?;
+        let info = DocInfoRef::parse_by_seq(&key, &value);
+        visit(&info.map_err(|rule| self.malformed_below(root.as_ref(), rule))?)
+    }
+
+    fn malformed_below(
+        &self,
+        root: Option<&crate::format::header::NodeRef>,
+        rule: crate::format::Malformed,
+    ) -> Error {
+        self.file.malformed(root.map_or(0, |root| root.position), rule)
+    }
+
+    /// The body that an entry points to, as it is stored. Without one: [`Error::DocNotFound`].
+    pub fn stored_body(&self, info: &DocInfoRef<'_>) -> Result<Vec<u8>> {
+        self.check_open()?;
+        if info.body_position == 0 {
+            return Err(Error::DocNotFound);
+        }
+        Ok(self.file.read_body(info.body_position)?.bytes)
+    }
+
+    /// The body that an entry points to, inflated if the entry says that it is compressed.
+    pub fn body(&self, info: &DocInfoRef<'_>) -> Result<Vec<u8>> {
+        let stored = self.stored_body(info)?;
+        if info.content_meta & COMPRESSED == 0 {
+            return Ok(stored);
+        }
+        self.file.with(|file| file.inflate(info.body_position, &stored))
+    }
+
+    /// The body of the document with this id, inflated. A deleted document may still have a body.
+    pub fn get(&self, id: &[u8]) -> Result<Vec<u8>> {
+        self.with_doc_info_by_id(id, |info| self.body(info))
+    }
+}

@@ -1,0 +1,293 @@
+//! Finding headers in a file, and moving a handle from one to another.
+
+use super::{Db, State};
+use crate::error::{Error, Result};
+use crate::format::block::{BLOCK_SIZE, BlockType, is_boundary};
+use crate::format::header::{FileHeader, NO_PREVIOUS};
+use crate::format::Malformed;
+use crate::io::file::{DbFile, MarkedBlock};
+
+/// Whether the file's version, and with it the checksum, is known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Known,
+    Unknown,
+}
+
+/// Where to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the next header in the file.
+    Forward,
+    /// To the header before this one.
+    Backward,
+    /// To the newest header, which others may have written since.
+    End,
+}
+
+fn no_header(file: &DbFile) -> Error {
+    Error::NoHeader { file: file.name().clone() }
+}
+
+/// The newest header of the file.
+pub(crate) fn find_last(file: &mut DbFile, kind: Kind, recovery: bool) -> Result<(u64, FileHeader)> {
+    match file.end().checked_sub(2) {
+        Some(last) => find_at_or_below(file, last, kind, recovery),
+        None => Err(no_header(file)),
+    }
+}
+
+/// The newest header at or below `from`. A damaged one ends the search, unless `recovery` says to go on.
+fn find_at_or_below(file: &mut DbFile, from: u64, kind: Kind, recovery: bool) -> Result<(u64, FileHeader)> {
+    let mut from = from;
+    let mut last_error = None;
+    loop {
+        let Some(block) = file.marked_block_at_or_below(from)? else { break };
+        match read_marked(file, block, kind) {
+            Ok(header) => return Ok((block.position, header)),
+            Err(error @ Error::HeaderVersion { .. }) => return Err(error),
+            Err(error) if recovery => last_error = Some(error),
+            Err(Error::NoHeader { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        match block.position.checked_sub(BLOCK_SIZE) {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    Err(last_error.unwrap_or_else(|| no_header(file)))
+}
+
+/// Reads the header of a block whose type byte is not that of data.
+fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<FileHeader> {
+    let MarkedBlock { position, marker } = block;
+    if marker != BlockType::Header as u8 {
+        return Err(file.malformed(position, Malformed("a block of type 0, 1 or 2")));
+    }
+    let result = file.read_header(position, kind == Kind::Unknown);
+    match result {
+        // Files compacted by an old release begin with a header's type byte in front of data.
+        Err(error) if position == 0 && is_unreadable(&error) => Err(no_header(file)),
+        result => result,
+    }
+}
+
+/// Whether the chunk of a header could not be read, in contrast to a body that makes no sense.
+fn is_unreadable(error: &Error) -> bool {
+    match error {
+        Error::Corrupt { expected, .. } => *expected == "a header of 4 to 1024 bytes",
+        Error::Checksum { .. } | Error::Truncated { .. } | Error::Io { .. } => true,
+        _ => false,
+    }
+}
+
+/// Reads the header at `position`; an error if there is none.
+pub(crate) fn read_at(file: &mut DbFile, position: u64, kind: Kind) -> Result<FileHeader> {
+    match file.block_type(position)? {
+        Some(marker) if marker == BlockType::Header as u8 => {
+            read_marked(file, MarkedBlock { position, marker }, kind)
+        }
+        _ => Err(no_header(file)),
+    }
+}
+
+/// The first header at or above `from` and below `limit`.
+fn find_at_or_above(file: &mut DbFile, from: u64, limit: u64) -> Result<(u64, FileHeader)> {
+    let mut position = from;
+    while position < limit {
+        match file.block_type(position)? {
+            Some(marker) => match BlockType::from_byte(marker) {
+                Some(BlockType::Data | BlockType::Metadata) => {}
+                Some(BlockType::Header) | None => {
+                    let header = read_marked(file, MarkedBlock { position, marker }, Kind::Known)?;
+                    return Ok((position, header));
+                }
+            },
+            None => break,
+        }
+        position += BLOCK_SIZE;
+    }
+    Err(no_header(file))
+}
+
+fn find_before(file: &mut DbFile, position: u64, previous: Option<u64>) -> Result<(u64, FileHeader)> {
+    if let Some(previous) = previous.filter(|&previous| previous < position && is_boundary(previous)) {
+        match read_at(file, previous, Kind::Known) {
+            Ok(header) => return Ok((previous, header)),
+            Err(error @ Error::AllocFail { .. }) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    match position.checked_sub(BLOCK_SIZE) {
+        Some(from) => find_at_or_below(file, from, Kind::Known, false),
+        None => Err(no_header(file)),
+    }
+}
+
+impl Db {
+    /// Moves the handle to the header at this offset and discards uncommitted changes.
+    ///
+    /// On failure the header that the handle stood on is loaded again; if even that fails the file is closed and
+    /// the result is [`Error::DbNoLongerValid`]. Offsets that cannot be a header's leave the handle alone.
+    pub fn seek_offset(&self, offset: i64) -> Result<()> {
+        self.check_open()?;
+        if offset % BLOCK_SIZE as i64 != 0 {
+            return Err(Error::InvalidArguments("an offset that is not a multiple of the block size"));
+        }
+        let offset = u64::try_from(offset).ok().filter(|&offset| offset < self.file.end());
+        let Some(offset) = offset else { return Err(Error::NoHeader { file: self.name() }) };
+        let _exclusive = self.begin_exclusive()?;
+        self.load(|file| Ok((offset, read_at(file, offset, Kind::Known)?)))
+    }
+
+    /// Moves the handle to another header and discards uncommitted changes. Failures are those of
+    /// [`Db::seek_offset`].
+    pub fn seek(&self, direction: Direction) -> Result<()> {
+        self.check_open()?;
+        let _exclusive = self.begin_exclusive()?;
+        let State { header, position } = self.snapshot();
+        match (direction, position) {
+            (Direction::End, _) => self.seek_end(),
+            (Direction::Backward, Some(0)) => Err(Error::NoHeader { file: self.name() }),
+            (Direction::Backward, Some(_)) if header.previous == Some(NO_PREVIOUS) => Err(Error::DbNoLongerValid),
+            (Direction::Backward, Some(position)) => {
+                self.load(|file| find_before(file, position, header.previous))
+            }
+            (Direction::Forward, Some(position)) => self.load(|file| {
+                let limit = file.end();
+                find_at_or_above(file, position + BLOCK_SIZE, limit)
+            }),
+            (_, None) => self.load(|file| Err(no_header(file))),
+        }
+    }
+
+    fn seek_end(&self) -> Result<()> {
+        let old_end = self.file.end();
+        let result = self.load(|file| {
+            let size = file.size()?;
+            file.io().forget_reads();
+            // The first header may still wait in the write buffer.
+            let buffered = if file.io().flushed_end() == u64::MAX { 0 } else { old_end };
+            file.set_end(size.max(buffered));
+            let found = find_last(file, Kind::Known, false);
+            if found.is_err() {
+                file.set_end(old_end);
+            }
+            found
+        });
+        if result.is_err() {
+            // The old header can be loaded only within the old size.
+            let _ = self.file.with(|file| {
+                file.set_end(old_end);
+                Ok(())
+            });
+        }
+        result
+    }
+
+    /// Puts the handle on the header that `find` finds, or back on the current one.
+    fn load(&self, find: impl FnOnce(&mut DbFile) -> Result<(u64, FileHeader)>) -> Result<()> {
+        let found = self.file.with(find);
+        let error = match found {
+            Ok((position, header)) => {
+                self.update_state(|state| *state = State { header, position: Some(position) });
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let position = self.snapshot().position;
+        let reloaded = match position {
+            Some(position) => self.file.with(|file| read_at(file, position, Kind::Known)),
+            None => Err(Error::DbNoLongerValid),
+        };
+        match reloaded {
+            Ok(header) => {
+                self.update_state(|state| state.header = header);
+                Err(error)
+            }
+            Err(_) => {
+                let _ = self.close();
+                Err(Error::DbNoLongerValid)
+            }
+        }
+    }
+
+    /// Moves to the previous header; on any failure the file is closed and the result is
+    /// [`Error::DbNoLongerValid`].
+    pub fn rewind(&self) -> Result<()> {
+        self.seek_or_close(Direction::Backward)
+    }
+
+    /// Moves to the next header; on any failure the file is closed and the result is [`Error::DbNoLongerValid`].
+    pub fn fast_forward(&self) -> Result<()> {
+        self.seek_or_close(Direction::Forward)
+    }
+
+    fn seek_or_close(&self, direction: Direction) -> Result<()> {
+        self.seek(direction).map_err(|_| {
+            let _ = self.close();
+            Error::DbNoLongerValid
+        })
+    }
+
+    /// Moves to the first header, up to the current one, whose sequence number has reached `seq`; stays if there is
+    /// none. With `granularity` above 1 it goes on from there to the last header whose timestamp lies in the same
+    /// interval of so many units.
+    pub fn seek_first_header_containing(&self, seq: u64, granularity: u64) -> Result<()> {
+        if granularity == 0 {
+            return Err(Error::InvalidArguments("a granularity of 0"));
+        }
+        self.check_open()?;
+        let _exclusive = self.begin_exclusive()?;
+        let State { header, position } = self.snapshot();
+        let current = position.ok_or_else(|| Error::NoHeader { file: self.name() })?;
+        self.load(|file| {
+            let first = first_reaching(file, (current, header), seq)?;
+            last_of_interval(file, first, current, granularity)
+        })
+    }
+}
+
+/// Bisects the file for the first header that has reached `seq`.
+fn first_reaching(file: &mut DbFile, current: (u64, FileHeader), seq: u64) -> Result<(u64, FileHeader)> {
+    let (mut low, mut high) = (0, current.0);
+    // Reload: the handle's copy may have uncommitted changes.
+    let mut best = (current.0, read_at(file, current.0, Kind::Known)?);
+    if best.1.update_seq < seq {
+        return Ok(best);
+    }
+    while low < high {
+        let middle = (low + high) / 2 / BLOCK_SIZE * BLOCK_SIZE;
+        match find_at_or_above(file, middle, high) {
+            Ok(found) if found.1.update_seq >= seq => {
+                best = found;
+                high = middle;
+            }
+            Ok(found) => low = found.0 + BLOCK_SIZE,
+            Err(Error::NoHeader { .. }) => high = middle,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(best)
+}
+
+fn last_of_interval(
+    file: &mut DbFile,
+    first: (u64, FileHeader),
+    current: u64,
+    granularity: u64,
+) -> Result<(u64, FileHeader)> {
+    let mut best = first;
+    if granularity == 1 {
+        return Ok(best);
+    }
+    let timestamp = best.1.timestamp;
+    let end = (timestamp - timestamp % granularity).saturating_add(granularity);
+    loop {
+        match find_at_or_above(file, best.0 + BLOCK_SIZE, current + 1) {
+            Ok(next) if next.1.timestamp < end => best = next,
+            Ok(_) | Err(Error::NoHeader { .. }) => return Ok(best),
+            Err(error) => return Err(error),
+        }
+    }
+}

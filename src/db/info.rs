@@ -1,0 +1,69 @@
+//! What a handle's header says.
+
+use super::{Db, State};
+use crate::error::Result;
+use crate::format::header::{FormatVersion, NO_PREVIOUS, tree_size};
+use crate::tree::reduce::DocCounts;
+
+/// Figures of a database as its handle sees it, uncommitted changes included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Version of the file format.
+    pub version: FormatVersion,
+    /// Highest sequence number used.
+    pub last_sequence: u64,
+    /// The caller's purge sequence.
+    pub purge_seq: u64,
+    /// Timestamp of the header; 0 in files below version 13.
+    pub timestamp: u64,
+    /// Number of documents that are not deleted.
+    pub doc_count: u64,
+    /// Number of deleted documents that are still in the trees.
+    pub deleted_count: u64,
+    /// Bytes taken by what can be reached from the header: bodies and nodes, without block-type bytes.
+    pub space_used: u64,
+    /// Size of the file up to which this handle reads and where it appends; 0 when closed.
+    pub file_size: u64,
+    /// Offset of the header.
+    pub header_position: u64,
+    /// Offset of the header before, if the header tells (version 14, not the first one).
+    pub previous_header: Option<u64>,
+}
+
+impl Db {
+    /// Figures of this handle's header.
+    pub fn info(&self) -> Result<Info> {
+        let State { header, position } = self.snapshot();
+        let counts = match &header.by_id {
+            Some(root) => {
+                let rule = |rule| self.file.malformed(root.position, rule);
+                DocCounts::parse(&root.reduce).map_err(rule)?
+            }
+            None => DocCounts::default(),
+        };
+        let trees = [&header.by_id, &header.by_seq, &header.local];
+        let trees: u64 = trees.into_iter().map(|root| tree_size(root.as_ref())).sum();
+        Ok(Info {
+            version: header.version,
+            last_sequence: header.update_seq,
+            purge_seq: header.purge_seq,
+            timestamp: header.timestamp,
+            doc_count: counts.live,
+            deleted_count: counts.deleted,
+            space_used: counts.size + trees,
+            file_size: self.file.end(),
+            header_position: position.unwrap_or(0),
+            previous_header: header.previous.filter(|&previous| previous != NO_PREVIOUS),
+        })
+    }
+
+    /// Offset of the header that the handle stands on.
+    pub fn header_position(&self) -> u64 {
+        self.state.borrow().position.unwrap_or(0)
+    }
+
+    /// Sets the purge sequence that the next commit stores.
+    pub fn set_purge_seq(&self, purge_seq: u64) {
+        self.update_state(|state| state.header.purge_seq = purge_seq);
+    }
+}

@@ -1,0 +1,66 @@
+//! Local documents: a small tree of its own, without sequence numbers.
+
+use super::Db;
+use crate::error::{Error, Result};
+use crate::format::ints::{MAX_KEY, MAX_VALUE};
+use crate::tree::TreeKind;
+use crate::tree::modify::{Action, Edit, modify};
+use crate::tree::read::{Cursor, lookup};
+
+/// A change of a local document.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalUpdate<'a> {
+    /// Id, at most 4095 bytes; by custom it begins with `_local/`.
+    pub id: &'a [u8],
+    /// The new body; `None` removes the document.
+    pub body: Option<&'a [u8]>,
+}
+
+impl Db {
+    /// The body of a local document.
+    pub fn local(&self, id: &[u8]) -> Result<Vec<u8>> {
+        self.check_open()?;
+        lookup(&self.file, self.local_root().as_ref(), id)
+    }
+
+    /// Saves or removes local documents in one update of their tree. Removing what is not there is fine. If an id
+    /// comes more than once, its last change counts. On failure nothing changes.
+    pub fn save_local(&self, updates: &[LocalUpdate<'_>]) -> Result<()> {
+        self.check_open()?;
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let _writing = self.begin_write()?;
+        let too_long = |update: &LocalUpdate<'_>| {
+            update.id.len() > MAX_KEY || update.body.is_some_and(|body| body.len() > MAX_VALUE)
+        };
+        if updates.iter().any(too_long) {
+            return Err(Error::InvalidArguments("an id over 4095 bytes or a body of 2^28 bytes or more"));
+        }
+        let mut actions: Vec<Action<'_>> = updates
+            .iter()
+            .rev()
+            .map(|update| Action { key: update.id, edit: update.body.map_or(Edit::Remove, Edit::Insert) })
+            .collect();
+        // Stable: of equal ids the last update, which the reversal put first, stays.
+        actions.sort_by_key(|action| action.key);
+        actions.dedup_by_key(|action| action.key);
+        let root = self.local_root();
+        let nodes = self.options().nodes();
+        let root = modify(&self.file, TreeKind::Local, nodes, root.as_ref(), &actions, &mut |_, _| Ok(()));
+        let root = self.note(root)?;
+        self.update_state(|state| state.header.local = root);
+        Ok(())
+    }
+
+    /// Shows every local document from the id `from` on: id and body. An error of `visit` ends the scan.
+    pub fn scan_local(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        self.check_open()?;
+        let root = self.local_root();
+        let mut cursor = Cursor::new(&self.file, root.as_ref(), from);
+        while let Some((entry, _)) = cursor.next_entry()? {
+            visit(entry.key, entry.value)?;
+        }
+        Ok(())
+    }
+}

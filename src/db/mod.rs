@@ -1,0 +1,226 @@
+//! A database: one couchstore file, opened at one of its headers.
+//!
+//! * [`open`]: opening and creating
+//! * [`commit`]: making changes durable
+//! * [`save`], [`local`]: changing documents and local documents
+//! * [`get`], [`scan`]: reading
+//! * [`headers`]: finding headers and moving between them
+
+#![forbid(unsafe_code)]
+
+pub(crate) mod commit;
+pub(crate) mod get;
+pub(crate) mod headers;
+pub(crate) mod info;
+pub(crate) mod local;
+pub(crate) mod open;
+pub(crate) mod save;
+pub(crate) mod scan;
+
+use crate::error::{Error, Operation, Result};
+use crate::format::header::{FileHeader, NodeRef};
+use crate::io::FileStats;
+use crate::io::shared::SharedFile;
+use open::OpenOptions;
+use std::cell::{Cell, Ref, RefCell};
+use std::ffi::{CStr, CString};
+use std::sync::Arc;
+
+/// The header that a handle stands on, and what has been changed since.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// Roots and sequence include changes that are not committed.
+    pub(crate) header: FileHeader,
+    /// Where the header stands; `None` in a file that has none yet.
+    pub(crate) position: Option<u64>,
+}
+
+/// Why a handle takes no more writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Latch {
+    /// A sync failed: what was written may be lost though later syncs succeed.
+    FailedSync,
+    /// The library failed in the middle of something.
+    Panicked,
+}
+
+/// A handle on a couchstore file.
+///
+/// A handle is used by one thread at a time and may move between threads. Any number of handles may be open on one
+/// file: one that writes and many that read; each sees the header that it opened, and its own changes.
+///
+/// Methods take `&self` so that callbacks can use the handle that they are called on behalf of.
+///
+/// ```
+/// # fn main() -> couchstore::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("example.couch");
+/// use couchstore::{Db, Document, SaveOptions};
+///
+/// let db = Db::create(&path)?;
+/// db.save(&[Document::new(b"greeting", b"hello")], SaveOptions::default())?;
+/// db.commit()?;
+///
+/// let reader = Db::open(&path)?;
+/// assert_eq!(reader.get(b"greeting")?, b"hello");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Db {
+    file: SharedFile,
+    /// How the file was opened.
+    options: RefCell<OpenOptions>,
+    filename: RefCell<CString>,
+    state: RefCell<State>,
+    latch: Cell<Option<Latch>>,
+    /// A save or commit is under way.
+    writing: Cell<bool>,
+    /// `errno` of the last failed call on a file that has been closed since.
+    closed_os_error: Cell<i32>,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state.borrow();
+        f.debug_struct("Db")
+            .field("filename", &self.filename.borrow())
+            .field("closed", &self.file.is_closed())
+            .field("header_position", &state.position)
+            .field("update_seq", &state.header.update_seq)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    /// The file of this handle.
+    pub(crate) fn file(&self) -> &SharedFile {
+        &self.file
+    }
+
+    /// How the handle was opened.
+    pub(crate) fn options(&self) -> Ref<'_, OpenOptions> {
+        self.options.borrow()
+    }
+
+    /// A copy of the current state.
+    pub(crate) fn snapshot(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Changes the state. `action` must not call back into the caller's code.
+    pub(crate) fn update_state<T>(&self, action: impl FnOnce(&mut State) -> T) -> T {
+        action(&mut self.state.borrow_mut())
+    }
+
+    pub(crate) fn by_id_root(&self) -> Option<NodeRef> {
+        self.state.borrow().header.by_id.clone()
+    }
+
+    pub(crate) fn by_seq_root(&self) -> Option<NodeRef> {
+        self.state.borrow().header.by_seq.clone()
+    }
+
+    pub(crate) fn local_root(&self) -> Option<NodeRef> {
+        self.state.borrow().header.local.clone()
+    }
+
+    /// Fails if the file is closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.file.is_closed() { Err(Error::FileClosed) } else { Ok(()) }
+    }
+
+    /// The name given at open, exactly.
+    pub fn filename(&self) -> CString {
+        self.filename.borrow().clone()
+    }
+
+    /// The name given at open, borrowed; it changes only by [`Db::reopen`].
+    pub(crate) fn filename_ref(&self) -> Ref<'_, CStr> {
+        Ref::map(self.filename.borrow(), CString::as_c_str)
+    }
+
+    /// Flushes what is buffered and closes the file. Further calls are fine and do nothing.
+    ///
+    /// The file is closed even if flushing fails; that error is returned.
+    pub fn close(&self) -> Result<()> {
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        let closed = file.io().close();
+        self.closed_os_error.set(file.last_os_error());
+        closed.map_err(|error| file.error(Operation::Close, 0, error))
+    }
+
+    /// Whether the file has been closed.
+    pub fn is_closed(&self) -> bool {
+        self.file.is_closed()
+    }
+
+    /// The operating system's error number of the last failed call of this handle's file operations, 0 if none
+    /// failed.
+    pub fn last_os_error(&self) -> i32 {
+        if self.file.is_closed() { self.closed_os_error.get() } else { self.file.last_os_error() }
+    }
+
+    /// Counts of what was asked of the file operations since open.
+    pub fn file_stats(&self) -> Result<FileStats> {
+        self.file.stats()
+    }
+
+    /// Begins something that changes the handle's state or its file. Ends when the result is dropped.
+    ///
+    /// Fails on a latched or read-only handle, and inside a callback of another write on the same handle.
+    pub(crate) fn begin_write(&self) -> Result<Writing<'_>> {
+        self.file.with(|file| {
+            match self.latch.get() {
+                Some(Latch::FailedSync) => Err(Error::Latched { file: file.name().clone() }),
+                Some(Latch::Panicked) => Err(Error::Internal("an earlier call on this handle failed".into())),
+                None => Ok(()),
+            }?;
+            file.check_writable()
+        })?;
+        self.begin_exclusive()
+    }
+
+    /// Begins something that no callback of a write may do: the write would undo it.
+    pub(crate) fn begin_exclusive(&self) -> Result<Writing<'_>> {
+        if self.writing.replace(true) {
+            return Err(Error::InvalidArguments("a write from a callback of a write on the same handle"));
+        }
+        Ok(Writing { db: self })
+    }
+
+    /// Looks at the result of a write: after a failed sync the handle takes no more.
+    pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::Io { operation: Operation::Sync, .. }) = &result {
+            self.latch.set(Some(Latch::FailedSync));
+        }
+        result
+    }
+
+    /// For the C boundary: a call on this handle panicked. A tree that was being edited must never be committed.
+    pub(crate) fn latch_after_panic(&self) {
+        self.latch.set(Some(Latch::Panicked));
+    }
+
+    /// The name for messages.
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::from(self.filename.borrow().to_string_lossy().as_ref())
+    }
+}
+
+/// A write under way on a handle.
+pub(crate) struct Writing<'a> {
+    db: &'a Db,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.db.writing.set(false);
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        // Whoever wants the error calls close.
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,314 @@
+//! Opening and creating files.
+
+use super::{Db, State, headers};
+use crate::error::{Error, ErrorCode, Operation, Result};
+use crate::format::block::BlockType;
+use crate::format::header::{FileHeader, FormatVersion};
+use crate::io::buffered::BufferSizes;
+use crate::io::file::DbFile;
+use crate::io::posix::PosixOps;
+use crate::io::shared::SharedFile;
+use crate::io::{FileOps, IoError, OpenMode};
+use crate::tree::NodeSizes;
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How to open a file. The default opens an existing file for reading and writing.
+///
+/// ```
+/// # fn main() -> couchstore::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// use couchstore::OpenOptions;
+///
+/// let db = OpenOptions::new().create(true).exclusive(true).open(dir.path().join("new.couch"))?;
+/// assert_eq!(db.info()?.last_sequence, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct OpenOptions {
+    mode: OpenMode,
+    legacy_crc: bool,
+    no_commit_at_create: bool,
+    recovery: bool,
+    buffers: BufferSizes,
+    node_sizes: NodeSizes,
+    periodic_sync: Option<u64>,
+    tracing: bool,
+    write_validation: bool,
+    mprotect: bool,
+    ops: Arc<dyn FileOps>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> OpenOptions {
+        OpenOptions {
+            mode: OpenMode::default(),
+            legacy_crc: false,
+            no_commit_at_create: false,
+            recovery: false,
+            buffers: BufferSizes::default(),
+            node_sizes: NodeSizes::default(),
+            periodic_sync: None,
+            tracing: false,
+            write_validation: false,
+            mprotect: false,
+            ops: Arc::new(PosixOps),
+        }
+    }
+}
+
+macro_rules! switches {
+    ($($(#[$doc:meta])* $name:ident => $($field:ident).+;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $name(mut self, on: bool) -> OpenOptions {
+            self.$($field).+ = on;
+            self
+        })*
+    };
+}
+
+impl OpenOptions {
+    /// The default options.
+    pub fn new() -> OpenOptions {
+        OpenOptions::default()
+    }
+
+    switches! {
+        /// Create the file if it does not exist.
+        create => mode.create;
+        /// Fail if the file exists; only with [`OpenOptions::create`].
+        exclusive => mode.exclusive;
+        /// Open for reading only.
+        read_only => mode.read_only;
+        /// Put no buffers between the library and the file operations.
+        unbuffered => mode.unbuffered;
+        /// Give a new file version 11 with CRC-32 checksums. Refused for existing files of newer versions.
+        legacy_crc => legacy_crc;
+        /// Give a new file no header before the first commit. Until then nobody can open it.
+        no_commit_at_create => no_commit_at_create;
+        /// Step over damaged headers at the end of the file.
+        recovery => recovery;
+        /// Ask the file operations for tracing.
+        tracing => tracing;
+        /// Ask the file operations to read back and compare what they write.
+        write_validation => write_validation;
+        /// Ask the file operations to guard the write buffer's pages.
+        mprotect => mprotect;
+    }
+
+    /// Sizes of the read buffers: `count` units of `unit` bytes each. The default is 16 of 4096.
+    #[must_use]
+    pub fn read_buffers(mut self, unit: usize, count: usize) -> OpenOptions {
+        self.buffers = BufferSizes { unit: unit.max(1), count: count.max(1) };
+        self
+    }
+
+    /// Encoded sizes in bytes beyond which nodes with pointers and leaves are split. The default is 1279 for both.
+    #[must_use]
+    pub fn node_sizes(mut self, interior: usize, leaf: usize) -> OpenOptions {
+        self.node_sizes = NodeSizes { interior, leaf };
+        self
+    }
+
+    /// Sync automatically after every so many bytes written.
+    #[must_use]
+    pub fn periodic_sync(mut self, bytes: Option<u64>) -> OpenOptions {
+        self.periodic_sync = bytes;
+        self
+    }
+
+    /// Use these file operations.
+    #[must_use]
+    pub fn file_ops(mut self, ops: Arc<dyn FileOps>) -> OpenOptions {
+        self.ops = ops;
+        self
+    }
+
+    /// Opens the file.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Db> {
+        let name = CString::new(path.as_ref().as_os_str().as_bytes());
+        self.open_named(&name.map_err(|_| Error::InvalidArguments("a name with a zero byte"))?)
+    }
+
+    /// Opens the file of this name.
+    pub(crate) fn open_named(&self, filename: &CStr) -> Result<Db> {
+        let (file, state) = self.open_file(filename)?;
+        Ok(Db {
+            file: SharedFile::new(file),
+            options: RefCell::new(self.clone()),
+            filename: RefCell::new(filename.to_owned()),
+            state: RefCell::new(state),
+            latch: Cell::new(None),
+            writing: Cell::new(false),
+            closed_os_error: Cell::new(0),
+        })
+    }
+
+    pub(super) fn open_file(&self, filename: &CStr) -> Result<(DbFile, State)> {
+        self.check()?;
+        let path = Path::new(OsStr::from_bytes(filename.to_bytes()));
+        let name: Arc<str> = Arc::from(filename.to_string_lossy().as_ref());
+        let is_new = self.mode.create && std::fs::symlink_metadata(path).is_err();
+        let raw = self.ops.open(filename, self.mode).map_err(|IoError { code, os_error, .. }| Error::Io {
+            operation: Operation::Open,
+            file: name.clone(),
+            position: 0,
+            code,
+            os_error,
+        })?;
+        let buffers = (!self.mode.unbuffered).then_some(self.buffers);
+        let mut file = DbFile::new(name, raw, buffers, self.mode.read_only);
+        match self.start(&mut file) {
+            Ok(state) => Ok((file, state)),
+            Err(error) => {
+                // What this call has buffered must not reach the file.
+                file.take_back(0);
+                let _ = file.io().close();
+                if is_new {
+                    let _ = std::fs::remove_file(path);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let OpenMode { read_only, create, exclusive, .. } = self.mode;
+        if read_only && create {
+            return Err(Error::InvalidArguments("read-only and create together"));
+        }
+        if exclusive && !create {
+            return Err(Error::InvalidArguments("exclusive without create"));
+        }
+        Ok(())
+    }
+
+    /// Finds the header of the open file, or gives it its first one.
+    fn start(&self, file: &mut DbFile) -> Result<State> {
+        self.configure(file)?;
+        let size = file.size()?;
+        file.set_end(size);
+        let state = if size == 0 { self.start_empty(file)? } else { self.find_state(file)? };
+        if state.header.has_metadata {
+            return Err(Error::NoEncryptionKey { file: file.name().clone() });
+        }
+        Ok(state)
+    }
+
+    fn configure(&self, file: &mut DbFile) -> Result<()> {
+        let mut set = |wanted: bool, action: fn(&mut dyn crate::io::FileHandle) -> Result<(), IoError>| {
+            if !wanted {
+                return Ok(());
+            }
+            let result = file.io().configure(action);
+            result.map_err(|error| file.error(Operation::Configure, 0, error))
+        };
+        set(self.tracing, |handle| handle.set_tracing())?;
+        set(self.write_validation, |handle| handle.set_write_validation())?;
+        set(self.mprotect, |handle| handle.set_mprotect())?;
+        if let Some(bytes) = self.periodic_sync {
+            let result = file.io().configure(|handle| handle.set_periodic_sync(bytes));
+            result.map_err(|error| file.error(Operation::Configure, 0, error))?;
+        }
+        Ok(())
+    }
+
+    fn find_state(&self, file: &mut DbFile) -> Result<State> {
+        let (position, header) = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
+        if self.legacy_crc && header.version > FormatVersion::V11 {
+            return Err(Error::InvalidArguments("legacy CRC for a file of version 12 or newer"));
+        }
+        file.set_version(header.version);
+        Ok(State { header, position: Some(position) })
+    }
+
+    fn start_empty(&self, file: &mut DbFile) -> Result<State> {
+        if self.mode.read_only {
+            return Err(Error::NoHeader { file: file.name().clone() });
+        }
+        let version = if self.legacy_crc { FormatVersion::V11 } else { FormatVersion::NEWEST };
+        file.set_version(version);
+        let header = FileHeader::empty(version);
+        if self.no_commit_at_create {
+            file.start_without_header()?;
+            return Ok(State { header, position: None });
+        }
+        let appended = file.append_header(&header, BlockType::Header)?;
+        if self.ops.is_default() {
+            file.flush()?;
+        }
+        Ok(State { header, position: Some(appended.position) })
+    }
+
+    /// The node sizes in use.
+    pub(crate) fn nodes(&self) -> NodeSizes {
+        self.node_sizes
+    }
+
+    /// Whether buffers are off.
+    pub(crate) fn is_unbuffered(&self) -> bool {
+        self.mode.unbuffered
+    }
+}
+
+impl std::fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenOptions")
+            .field("mode", &self.mode)
+            .field("legacy_crc", &self.legacy_crc)
+            .field("recovery", &self.recovery)
+            .field("node_sizes", &self.node_sizes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    /// Opens an existing file for reading and writing.
+    pub fn open(path: impl AsRef<Path>) -> Result<Db> {
+        OpenOptions::new().open(path)
+    }
+
+    /// Opens a file for reading and writing, and creates it if it does not exist.
+    pub fn create(path: impl AsRef<Path>) -> Result<Db> {
+        OpenOptions::new().create(true).open(path)
+    }
+
+    /// Opens another file, or the same one again, under this handle. It must hold the handle's header: one with the
+    /// same sequence number at the same position.
+    ///
+    /// On failure the handle is closed and the result is [`ErrorCode::DB_NO_LONGER_VALID`].
+    pub fn reopen(&self, filename: &CStr, options: &OpenOptions) -> Result<()> {
+        let _ = self.close();
+        let old = self.snapshot();
+        let opened = options.open_file(filename);
+        let invalid = |_| Error::DbNoLongerValid;
+        let (mut file, mut state) = opened.map_err(invalid)?;
+        let found = old.position.ok_or(Error::DbNoLongerValid).and_then(|position| {
+            if state.position != Some(position) {
+                state.header = headers::read_at(&mut file, position, headers::Kind::Known)?;
+                state.position = Some(position);
+            }
+            Ok(())
+        });
+        found.map_err(invalid)?;
+        if state.header.update_seq != old.header.update_seq {
+            return Err(Error::DbNoLongerValid);
+        }
+        self.file.replace(file);
+        self.update_state(|current| *current = state);
+        *self.options.borrow_mut() = options.clone();
+        *self.filename.borrow_mut() = filename.to_owned();
+        self.latch.set(None);
+        Ok(())
+    }
+}
+
+/// The code of an [`OpenOptions::open`] that found the file to exist already.
+pub(crate) fn is_already_there(error: &Error) -> bool {
+    error.code() == ErrorCode::OPEN_FILE && error.os_error() == Some(libc::EEXIST)
+}

@@ -1,0 +1,269 @@
+//! Saving documents.
+
+use super::Db;
+use crate::error::{Error, Result};
+use crate::format::chunk::MAX_BODY;
+use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
+use crate::format::ints::u48_bytes;
+use crate::tree::TreeKind;
+use crate::tree::modify::{Action, Edit, modify};
+use std::ops::Range;
+
+/// A document to be saved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Document<'a> {
+    /// Id, at most 4095 bytes.
+    pub id: &'a [u8],
+    /// The body. `None`: there is none, and the document is deleted.
+    pub body: Option<&'a [u8]>,
+    /// Revision metadata.
+    pub rev_meta: &'a [u8],
+    /// Revision number.
+    pub rev_seq: u64,
+    /// Sequence number, used only with [`SaveOptions::keep_sequences`].
+    pub db_seq: u64,
+    /// Save the document as deleted although it has a body.
+    pub deleted: bool,
+    /// Bit 7 ([`crate::COMPRESSED`]): the body is to be, or already is, compressed; low bits: type of the content.
+    pub content_meta: u8,
+}
+
+impl<'a> Document<'a> {
+    /// A document with this id and body, and defaults for the rest.
+    pub fn new(id: &'a [u8], body: &'a [u8]) -> Document<'a> {
+        Document { id, body: Some(body), ..Document::default() }
+    }
+
+    /// The deletion of a document.
+    pub fn deletion(id: &'a [u8]) -> Document<'a> {
+        Document { id, deleted: true, ..Document::default() }
+    }
+
+    fn info(&self, db_seq: u64) -> DocInfoRef<'a> {
+        DocInfoRef {
+            id: self.id,
+            db_seq,
+            rev_seq: self.rev_seq,
+            rev_meta: self.rev_meta,
+            deleted: self.deleted || self.body.is_none(),
+            content_meta: self.content_meta,
+            body_position: 0,
+            physical_size: 0,
+        }
+    }
+}
+
+/// How to save.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaveOptions {
+    /// Compress the bodies whose `content_meta` has bit 7 set.
+    pub compress: bool,
+    /// Keep the documents' own sequence numbers instead of giving them the next ones.
+    pub keep_sequences: bool,
+}
+
+/// Told of each saved document, in ascending order of ids: the entry it replaces, the new one, and its index in the
+/// batch.
+pub type OnSave<'a> = &'a mut dyn FnMut(Option<&DocInfoRef<'_>>, &DocInfoRef<'_>, usize) -> Result<()>;
+
+impl Db {
+    /// Saves a batch of documents and returns their sequence numbers, in order.
+    ///
+    /// Nothing is visible to other handles before [`Db::commit`]. On failure nothing changes. If an id comes more
+    /// than once, its last document counts.
+    pub fn save(&self, documents: &[Document<'_>], options: SaveOptions) -> Result<Vec<u64>> {
+        self.save_and_tell(documents, options, &mut |_, _, _| Ok(()))
+    }
+
+    /// Saves a batch and tells `on_save` of every document while the by-id tree is rewritten; also if the save
+    /// fails afterwards.
+    pub fn save_and_tell(
+        &self,
+        documents: &[Document<'_>],
+        options: SaveOptions,
+        on_save: OnSave<'_>,
+    ) -> Result<Vec<u64>> {
+        self.check_open()?;
+        if documents.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _writing = self.begin_write()?;
+        for document in documents {
+            self.check_document(document, options)?;
+        }
+        let mut batch = Batch::new(documents, options, self.snapshot().header.update_seq);
+        let result = self.save_batch(&mut batch, documents, options, on_save);
+        self.note(result)?;
+        Ok(batch.infos.iter().map(|info| info.db_seq).collect())
+    }
+
+    fn check_document(&self, document: &Document<'_>, options: SaveOptions) -> Result<()> {
+        if !document.info(0).fits() {
+            return Err(Error::InvalidArguments("an id over 4095 bytes, or too large a rev_meta"));
+        }
+        let Some(body) = document.body else { return Ok(()) };
+        let compress = options.compress && document.content_meta & COMPRESSED != 0;
+        let length = if compress && snap::raw::max_compress_len(body.len()) > MAX_BODY {
+            self.file.with(|file| file.deflate(body))?.len()
+        } else {
+            body.len()
+        };
+        if length > MAX_BODY {
+            return Err(Error::InvalidArguments("a body of more than 2^28 - 9 bytes"));
+        }
+        Ok(())
+    }
+
+    fn save_batch(
+        &self,
+        batch: &mut Batch<'_>,
+        documents: &[Document<'_>],
+        options: SaveOptions,
+        on_save: OnSave<'_>,
+    ) -> Result<()> {
+        for index in batch.in_given_order() {
+            let document = &documents[index];
+            if let Some(body) = document.body {
+                let compress = options.compress && document.content_meta & COMPRESSED != 0;
+                let appended = if compress {
+                    let compressed = self.file.with(|file| file.deflate(body))?;
+                    self.file.append_body(&compressed, None)?
+                } else {
+                    self.file.append_body(body, None)?
+                };
+                let info = &mut batch.infos[index];
+                info.body_position = appended.position;
+                info.physical_size = appended.size;
+            }
+        }
+        let (by_id, replaced) = self.save_by_id(batch, on_save)?;
+        let by_seq = self.save_by_seq(batch, &replaced)?;
+        self.update_state(|state| {
+            state.header.by_id = by_id;
+            state.header.by_seq = by_seq;
+            state.header.update_seq = batch.update_seq;
+        });
+        Ok(())
+    }
+
+    /// Rewrites the by-id tree. Also returns the sequence and id of every entry that was replaced.
+    fn save_by_id(
+        &self,
+        batch: &Batch<'_>,
+        on_save: OnSave<'_>,
+    ) -> Result<(Option<crate::format::header::NodeRef>, Vec<(u64, usize)>)> {
+        let root = self.by_id_root();
+        let values = Values::encode(&batch.by_id, |index, out| batch.infos[index].encode_by_id(out));
+        let actions: Vec<Action<'_>> = values
+            .iter(&batch.by_id)
+            .map(|(index, value)| Action { key: batch.infos[index].id, edit: Edit::Insert(value) })
+            .collect();
+        let mut replaced = Vec::new();
+        let mut on_insert = |at: usize, old: Option<&[u8]>| {
+            let Some(&index) = batch.by_id.get(at) else { return Ok(()) };
+            let new = &batch.infos[index];
+            let old = match old {
+                Some(value) => {
+                    let old = DocInfoRef::parse_by_id(new.id, value);
+                    Some(old.map_err(|rule| self.file.malformed(0, rule))?)
+                }
+                None => None,
+            };
+            if let Some(old) = &old {
+                replaced.push((old.db_seq, index));
+            }
+            on_save(old.as_ref(), new, index)
+        };
+        let nodes = self.options().nodes();
+        let root = modify(&self.file, TreeKind::ById, nodes, root.as_ref(), &actions, &mut on_insert)?;
+        Ok((root, replaced))
+    }
+
+    fn save_by_seq(
+        &self,
+        batch: &Batch<'_>,
+        replaced: &[(u64, usize)],
+    ) -> Result<Option<crate::format::header::NodeRef>> {
+        let root = self.by_seq_root();
+        let values = Values::encode(&batch.by_id, |index, out| batch.infos[index].encode_by_seq(out));
+        let mut edits: Vec<([u8; 6], Edit<'_>)> = Vec::with_capacity(batch.by_id.len() + replaced.len());
+        for &(old_seq, index) in replaced {
+            edits.push((u48_bytes(old_seq), Edit::RemoveDocument(batch.infos[index].id)));
+        }
+        for (index, value) in values.iter(&batch.by_id) {
+            edits.push((u48_bytes(batch.infos[index].db_seq), Edit::Insert(value)));
+        }
+        // Stable: removals, which were put first, stay before inserts of the same key.
+        edits.sort_by_key(|(key, _)| *key);
+        let actions: Vec<Action<'_>> = edits.iter().map(|(key, edit)| Action { key, edit: *edit }).collect();
+        let nodes = self.options().nodes();
+        modify(&self.file, TreeKind::BySeq, nodes, root.as_ref(), &actions, &mut |_, _| Ok(()))
+    }
+
+    /// The entry of a document as it was saved, with its own strings; for tests and tools.
+    pub fn doc_info(&self, id: &[u8]) -> Result<DocInfo> {
+        self.with_doc_info_by_id(id, |info| Ok(info.to_owned()))
+    }
+}
+
+/// The entries of a batch.
+struct Batch<'a> {
+    /// One for each document, in the caller's order.
+    infos: Vec<DocInfoRef<'a>>,
+    /// Those that count, ordered by id: of several with the same id the last.
+    by_id: Vec<usize>,
+    update_seq: u64,
+}
+
+impl<'a> Batch<'a> {
+    fn new(documents: &[Document<'a>], options: SaveOptions, update_seq: u64) -> Batch<'a> {
+        let mut seq = update_seq;
+        let infos: Vec<_> = documents
+            .iter()
+            .map(|document| {
+                if options.keep_sequences {
+                    seq = seq.max(document.db_seq);
+                    document.info(document.db_seq)
+                } else {
+                    seq += 1;
+                    document.info(seq)
+                }
+            })
+            .collect();
+        let mut by_id: Vec<usize> = (0..infos.len()).collect();
+        // Of equal ids the later comes first, and is the one that stays.
+        by_id.sort_by(|&a, &b| infos[a].id.cmp(infos[b].id).then(b.cmp(&a)));
+        by_id.dedup_by(|later, kept| infos[*later].id == infos[*kept].id);
+        Batch { infos, by_id, update_seq: seq }
+    }
+
+    fn in_given_order(&self) -> Vec<usize> {
+        let mut order = self.by_id.clone();
+        order.sort_unstable();
+        order
+    }
+}
+
+/// Encoded values of a batch, in one piece of memory.
+struct Values {
+    bytes: Vec<u8>,
+    ranges: Vec<Range<usize>>,
+}
+
+impl Values {
+    fn encode(order: &[usize], encode: impl Fn(usize, &mut Vec<u8>)) -> Values {
+        let mut bytes = Vec::new();
+        let mut ranges = Vec::with_capacity(order.len());
+        for &index in order {
+            let start = bytes.len();
+            encode(index, &mut bytes);
+            ranges.push(start..bytes.len());
+        }
+        Values { bytes, ranges }
+    }
+
+    /// The values with their documents' indexes, in the order of encoding.
+    fn iter<'v>(&'v self, order: &'v [usize]) -> impl Iterator<Item = (usize, &'v [u8])> {
+        order.iter().zip(&self.ranges).map(|(&index, range)| (index, &self.bytes[range.clone()]))
+    }
+}

@@ -1,0 +1,276 @@
+//! Going through documents: by sequence, by id, by lists of keys, and node by node.
+
+use super::Db;
+use crate::error::{Error, Result};
+use crate::format::docinfo::DocInfoRef;
+use crate::format::header::NodeRef;
+use crate::format::ints::{MAX_U48, u48_bytes};
+use crate::format::node::Entry;
+use crate::tree::TreeKind;
+use crate::tree::read::{Cursor, Event, count_range};
+
+/// Which documents a scan shows, and what it does about damage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanOptions {
+    /// Only deleted documents.
+    pub deletes_only: bool,
+    /// Only documents that are not deleted.
+    pub no_deletes: bool,
+    /// Step over damaged nodes and show entries that make no sense with what can be said of them; the last error is
+    /// returned at the end.
+    pub tolerate_corruption: bool,
+}
+
+impl ScanOptions {
+    fn shows(self, info: &DocInfoRef<'_>) -> bool {
+        !(self.deletes_only && !info.deleted || self.no_deletes && info.deleted)
+    }
+}
+
+/// Shown one document at a time. An error ends the scan, which returns it.
+pub type OnDocument<'a> = &'a mut dyn FnMut(&DocInfoRef<'_>) -> Result<()>;
+
+/// What a walk comes to.
+#[derive(Clone, Copy, Debug)]
+pub enum WalkItem<'a> {
+    /// A node, before it is read.
+    Node {
+        /// Disk size of the node and all below it, without block-type bytes.
+        subtree_size: u64,
+        /// The reduce value over it, as stored.
+        reduce: &'a [u8],
+    },
+    /// A document, or a local document (then only id and `physical_size`, the length of its body, are set).
+    Document(DocInfoRef<'a>),
+}
+
+/// Shown one item of a walk at a time with its depth: 0 is the root.
+pub type OnItem<'a> = &'a mut dyn FnMut(usize, &WalkItem<'_>) -> Result<()>;
+
+/// Key of a by-sequence entry; what is beyond 48 bits means the end.
+fn seq_key(seq: u64) -> [u8; 6] {
+    u48_bytes(seq.min(MAX_U48))
+}
+
+impl Db {
+    fn root_of(&self, tree: TreeKind) -> Option<NodeRef> {
+        match tree {
+            TreeKind::ById => self.by_id_root(),
+            TreeKind::BySeq => self.by_seq_root(),
+            TreeKind::Local => self.local_root(),
+        }
+    }
+
+    /// Shows all documents with a sequence number of at least `since`, in order.
+    pub fn changes_since(&self, since: u64, options: ScanOptions, visit: OnDocument<'_>) -> Result<()> {
+        self.scan(TreeKind::BySeq, &seq_key(since), None, options, visit)
+    }
+
+    /// Shows all documents with an id of at least `from`, in order of ids.
+    pub fn all_docs(&self, from: &[u8], options: ScanOptions, visit: OnDocument<'_>) -> Result<()> {
+        self.scan(TreeKind::ById, from, None, options, visit)
+    }
+
+    /// Shows the documents with ids from `first` to `last`, both included.
+    pub fn docs_in_range(
+        &self,
+        first: &[u8],
+        last: Option<&[u8]>,
+        options: ScanOptions,
+        visit: OnDocument<'_>,
+    ) -> Result<()> {
+        self.scan(TreeKind::ById, first, last, options, visit)
+    }
+
+    /// Shows the documents with sequence numbers from `first` to `last`, both included.
+    pub fn changes_in_range(
+        &self,
+        first: u64,
+        last: Option<u64>,
+        options: ScanOptions,
+        visit: OnDocument<'_>,
+    ) -> Result<()> {
+        let last = last.map(seq_key);
+        self.scan(TreeKind::BySeq, &seq_key(first), last.as_ref().map(|key| &key[..]), options, visit)
+    }
+
+    /// Shows those of the documents with these ids that exist, in order of ids. `ids` may be in any order.
+    pub fn docs_by_id(&self, ids: &[&[u8]], options: ScanOptions, visit: OnDocument<'_>) -> Result<()> {
+        let mut keys = ids.to_vec();
+        self.lookup_all(TreeKind::ById, &mut keys, options, visit)
+    }
+
+    /// Shows those of the documents with these sequence numbers that exist, in order.
+    pub fn docs_by_seq(&self, seqs: &[u64], options: ScanOptions, visit: OnDocument<'_>) -> Result<()> {
+        let keys: Vec<_> = seqs.iter().filter(|&&seq| seq <= MAX_U48).map(|&seq| seq_key(seq)).collect();
+        let mut keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+        self.lookup_all(TreeKind::BySeq, &mut keys, options, visit)
+    }
+
+    /// Number of documents with sequence numbers from `min` to `max`, both included. Costs a few node reads.
+    pub fn changes_count(&self, min: u64, max: u64) -> Result<u64> {
+        self.check_open()?;
+        if min > max {
+            return Ok(0);
+        }
+        count_range(&self.file, self.by_seq_root().as_ref(), &seq_key(min), &seq_key(max))
+    }
+
+    fn scan(
+        &self,
+        tree: TreeKind,
+        first: &[u8],
+        last: Option<&[u8]>,
+        options: ScanOptions,
+        visit: OnDocument<'_>,
+    ) -> Result<()> {
+        self.check_open()?;
+        let root = self.root_of(tree);
+        let mut cursor = Cursor::new(&self.file, root.as_ref(), first);
+        let mut damage = Damage::new(options);
+        loop {
+            let Some(next) = damage.pass(cursor.next_entry())? else { continue };
+            let Some((entry, position)) = next else { return damage.result() };
+            if last.is_some_and(|last| entry.key > last) {
+                return damage.result();
+            }
+            self.show(tree, &entry, position, &mut damage, visit)?;
+        }
+    }
+
+    fn lookup_all(
+        &self,
+        tree: TreeKind,
+        keys: &mut Vec<&[u8]>,
+        options: ScanOptions,
+        visit: OnDocument<'_>,
+    ) -> Result<()> {
+        self.check_open()?;
+        keys.sort_unstable();
+        keys.dedup();
+        let root = self.root_of(tree);
+        let mut cursor = Cursor::new(&self.file, root.as_ref(), &[]);
+        let mut damage = Damage::new(options);
+        for key in keys {
+            cursor.skip_to(key);
+            loop {
+                let Some(next) = damage.pass(cursor.next_entry())? else { continue };
+                match next {
+                    Some((entry, position)) if entry.key == *key => {
+                        self.show(tree, &entry, position, &mut damage, visit)?;
+                    }
+                    Some(_) => {
+                        cursor.put_back();
+                        break;
+                    }
+                    None => return damage.result(),
+                }
+            }
+        }
+        damage.result()
+    }
+
+    /// Decodes an entry and shows it if the options say so.
+    fn show(
+        &self,
+        tree: TreeKind,
+        entry: &Entry<'_>,
+        position: u64,
+        damage: &mut Damage,
+        visit: OnDocument<'_>,
+    ) -> Result<()> {
+        let info = self.decode(tree, entry, position, damage)?;
+        if damage.options.shows(&info) { visit(&info) } else { Ok(()) }
+    }
+
+    fn decode<'e>(
+        &self,
+        tree: TreeKind,
+        entry: &Entry<'e>,
+        position: u64,
+        damage: &mut Damage,
+    ) -> Result<DocInfoRef<'e>> {
+        let parsed = match tree {
+            TreeKind::ById => DocInfoRef::parse_by_id(entry.key, entry.value),
+            TreeKind::BySeq => DocInfoRef::parse_by_seq(entry.key, entry.value),
+            TreeKind::Local => {
+                let physical_size = entry.value.len() as u64;
+                Ok(DocInfoRef { id: entry.key, physical_size, ..DocInfoRef::default() })
+            }
+        };
+        match damage.pass(parsed.map_err(|rule| self.file.malformed(position, rule)))? {
+            Some(info) => Ok(info),
+            None => Ok(DocInfoRef { id: entry.key, rev_meta: entry.value, ..DocInfoRef::default() }),
+        }
+    }
+
+    /// Walks the by-id tree: every node before its children, every document, from the id `from` on. The root is
+    /// always shown.
+    pub fn walk_by_id(&self, from: &[u8], options: ScanOptions, visit: OnItem<'_>) -> Result<()> {
+        self.walk(TreeKind::ById, from, options, visit)
+    }
+
+    /// Walks the by-sequence tree like [`Db::walk_by_id`].
+    pub fn walk_by_seq(&self, from: u64, options: ScanOptions, visit: OnItem<'_>) -> Result<()> {
+        self.walk(TreeKind::BySeq, &seq_key(from), options, visit)
+    }
+
+    /// Walks the tree of local documents like [`Db::walk_by_id`].
+    pub fn walk_local(&self, from: &[u8], options: ScanOptions, visit: OnItem<'_>) -> Result<()> {
+        self.walk(TreeKind::Local, from, options, visit)
+    }
+
+    fn walk(&self, tree: TreeKind, from: &[u8], options: ScanOptions, visit: OnItem<'_>) -> Result<()> {
+        self.check_open()?;
+        let root = self.root_of(tree);
+        let mut cursor = Cursor::new(&self.file, root.as_ref(), from);
+        let mut damage = Damage::new(options);
+        loop {
+            let Some(event) = damage.pass(cursor.advance())? else { continue };
+            match event {
+                Event::End => return damage.result(),
+                Event::Node => {
+                    let Some(child) = damage.pass(cursor.child())? else { continue };
+                    let item = WalkItem::Node { subtree_size: child.subtree_size, reduce: child.reduce };
+                    visit(child.depth, &item)?;
+                    damage.pass(cursor.enter())?;
+                }
+                Event::Entry => {
+                    let Some(entry) = damage.pass(cursor.entry())? else { continue };
+                    let info = self.decode(tree, &entry, cursor.position(), &mut damage)?;
+                    if tree == TreeKind::Local || options.shows(&info) {
+                        visit(cursor.depth(), &WalkItem::Document(info))?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Remembers damage that a scan has stepped over.
+struct Damage {
+    options: ScanOptions,
+    last: Option<Error>,
+}
+
+impl Damage {
+    fn new(options: ScanOptions) -> Damage {
+        Damage { options, last: None }
+    }
+
+    /// Hands on what was read. `None`: it is damaged, and the scan steps over it.
+    fn pass<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if self.options.tolerate_corruption && error.is_damage() => {
+                self.last = Some(error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn result(self) -> Result<()> {
+        self.last.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,95 @@
+//! The file as a sequence of 4096-byte blocks.
+//!
+//! ```text
+//! offset 0          4096         8192
+//!        |T|content..|T|content..|T|...      T: one type byte, then 4095 bytes of content
+//! ```
+//! A piece of data that runs over a boundary has a type byte in its middle, which is not part of it. Every position
+//! is a plain file offset that counts the type bytes; every size leaves them out.
+
+/// Size of a block in bytes.
+pub(crate) const BLOCK_SIZE: u64 = 4096;
+const CONTENT_SIZE: u64 = BLOCK_SIZE - 1;
+
+/// The first byte of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum BlockType {
+    /// Chunks of documents and nodes.
+    Data = 0,
+    /// A file header starts here.
+    Header = 1,
+    /// The metadata header of an encrypted file starts here (block 0 only).
+    Metadata = 2,
+}
+
+impl BlockType {
+    /// The type for this byte; `None` if there is no such type.
+    pub(crate) fn from_byte(byte: u8) -> Option<BlockType> {
+        match byte {
+            0 => Some(BlockType::Data),
+            1 => Some(BlockType::Header),
+            2 => Some(BlockType::Metadata),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a block begins at this offset.
+pub(crate) fn is_boundary(offset: u64) -> bool {
+    offset.is_multiple_of(BLOCK_SIZE)
+}
+
+/// The block boundary at or below `offset`.
+pub(crate) fn boundary_at_or_below(offset: u64) -> u64 {
+    offset - offset % BLOCK_SIZE
+}
+
+/// The block boundary at or above `offset`.
+pub(crate) fn boundary_at_or_above(offset: u64) -> u64 {
+    boundary_at_or_below(offset + CONTENT_SIZE)
+}
+
+/// Offset of the first content byte of something recorded at `position`.
+pub(crate) fn content_start(position: u64) -> u64 {
+    position + u64::from(is_boundary(position))
+}
+
+/// Offset just behind `length` bytes of content that begin at `position`.
+pub(crate) fn content_end(position: u64, length: u64) -> u64 {
+    let start = content_start(position);
+    if length == 0 {
+        return start;
+    }
+    let last = start / BLOCK_SIZE * CONTENT_SIZE + (start % BLOCK_SIZE - 1) + length - 1;
+    last / CONTENT_SIZE * BLOCK_SIZE + 1 + last % CONTENT_SIZE + 1
+}
+
+/// How many bytes of content fit between `offset` (not a boundary) and the end of its block.
+pub(crate) fn content_left(offset: u64) -> usize {
+    (BLOCK_SIZE - offset % BLOCK_SIZE) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_count_the_type_bytes() {
+        assert_eq!(content_end(0, 1), 2);
+        assert_eq!(content_end(1, 1), 2);
+        assert_eq!(content_end(0, 4095), 4096);
+        assert_eq!(content_end(0, 4096), 4098);
+        assert_eq!(content_end(4095, 1), 4096);
+        assert_eq!(content_end(4095, 2), 4098);
+        assert_eq!(content_end(4096, 3 * 4095), 4 * 4096);
+    }
+
+    #[test]
+    fn boundaries() {
+        assert_eq!(boundary_at_or_above(0), 0);
+        assert_eq!(boundary_at_or_above(1), 4096);
+        assert_eq!(boundary_at_or_above(4096), 4096);
+        assert_eq!(boundary_at_or_below(8191), 4096);
+    }
+}

@@ -1,0 +1,116 @@
+//! Chunks: what stands in front of every document body, node and header.
+//!
+//! ```text
+//! data chunk      u32 length, top bit set | u32 checksum | body
+//! header chunk    u32 length + 4, top bit clear | u32 checksum | body      (the length counts the checksum)
+//! ```
+
+use super::Malformed;
+use super::header::FormatVersion;
+
+/// Bytes before the body of a chunk: length and checksum.
+pub(crate) const PREFIX: usize = 8;
+/// Longest body that a data chunk of a document may have: the by-sequence tree stores `8 + body` in 28 bits.
+pub(crate) const MAX_BODY: usize = super::ints::MAX_VALUE - PREFIX;
+/// Range of the length field of a file header.
+const HEADER_LENGTHS: std::ops::RangeInclusive<u32> = 4..=1024;
+const DATA_BIT: u32 = 0x8000_0000;
+
+/// Which checksum a file uses; fixed by the version of its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checksum {
+    /// IEEE 802.3, version 11.
+    Crc32,
+    /// Castagnoli, versions 12 to 14.
+    Crc32c,
+}
+
+impl Checksum {
+    /// The kind that files of this version have.
+    pub(crate) fn of(version: FormatVersion) -> Checksum {
+        if version == FormatVersion::V11 { Checksum::Crc32 } else { Checksum::Crc32c }
+    }
+
+    /// Checksum of `bytes`.
+    pub(crate) fn compute(self, bytes: &[u8]) -> u32 {
+        match self {
+            Checksum::Crc32 => crc32fast::hash(bytes),
+            Checksum::Crc32c => crc_fast::crc32_iscsi(bytes),
+        }
+    }
+}
+
+/// The eight bytes before a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChunkPrefix {
+    /// Length of the body in bytes.
+    pub(crate) length: u32,
+    /// Its checksum.
+    pub(crate) crc: u32,
+}
+
+impl ChunkPrefix {
+    fn split(bytes: [u8; PREFIX]) -> (u32, u32) {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+    }
+
+    fn join(length: u32, crc: u32) -> [u8; PREFIX] {
+        (u64::from(length) << 32 | u64::from(crc)).to_be_bytes()
+    }
+
+    /// Reads the prefix of a data chunk.
+    pub(crate) fn parse_data(bytes: [u8; PREFIX]) -> Result<ChunkPrefix, Malformed> {
+        let (length, crc) = ChunkPrefix::split(bytes);
+        if length & DATA_BIT == 0 {
+            return Err(Malformed("a chunk whose length has its top bit set"));
+        }
+        Ok(ChunkPrefix { length: length & !DATA_BIT, crc })
+    }
+
+    /// Reads the prefix of a file header.
+    pub(crate) fn parse_header(bytes: [u8; PREFIX]) -> Result<ChunkPrefix, Malformed> {
+        let (length, crc) = ChunkPrefix::split(bytes);
+        if !HEADER_LENGTHS.contains(&length) {
+            return Err(Malformed("a header of 4 to 1024 bytes"));
+        }
+        Ok(ChunkPrefix { length: length - 4, crc })
+    }
+
+    /// The bytes of the prefix of a data chunk.
+    pub(crate) fn encode_data(self) -> [u8; PREFIX] {
+        ChunkPrefix::join(self.length | DATA_BIT, self.crc)
+    }
+
+    /// The bytes of the prefix of a file header.
+    pub(crate) fn encode_header(self) -> [u8; PREFIX] {
+        ChunkPrefix::join(self.length + 4, self.crc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_of_the_standard_check_string() {
+        assert_eq!(Checksum::Crc32.compute(b"123456789"), 0xcbf4_3926);
+        assert_eq!(Checksum::Crc32c.compute(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn body_chunk_of_the_documented_file() {
+        let prefix = ChunkPrefix { length: 5, crc: Checksum::Crc32c.compute(b"world") };
+        assert_eq!(prefix.encode_data(), [0x80, 0, 0, 5, 0x31, 0xaa, 0x81, 0x4e]);
+        assert_eq!(ChunkPrefix::parse_data(prefix.encode_data()), Ok(prefix));
+    }
+
+    #[test]
+    fn lengths_out_of_range_are_malformed() {
+        assert!(ChunkPrefix::parse_data([0, 0, 0, 5, 0, 0, 0, 0]).is_err());
+        assert!(ChunkPrefix::parse_header([0, 0, 0, 3, 0, 0, 0, 0]).is_err());
+        assert!(ChunkPrefix::parse_header([0, 0, 4, 1, 0, 0, 0, 0]).is_err());
+        assert!(ChunkPrefix::parse_header([0x80, 0, 0, 43, 0, 0, 0, 0]).is_err());
+        assert!(ChunkPrefix::parse_header([0, 0, 4, 0, 0, 0, 0, 0]).is_ok());
+    }
+}

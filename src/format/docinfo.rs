@@ -1,0 +1,230 @@
+//! What the two document trees say of a document.
+//!
+//! ```text
+//! by-id leaf:   key = id
+//!   u48 db_seq | u32 physical size | u1 deleted, u47 body position | u48 rev_seq | u8 content_meta | rev_meta
+//! by-seq leaf:  key = u48 db_seq
+//!   u12 id length, u28 physical size | u1 deleted, u47 body position | u48 rev_seq | u8 content_meta | id | rev_meta
+//! ```
+
+use super::Malformed;
+use super::ints::{Fields, MAX_KEY, MAX_VALUE, put_u12_u28, put_u48};
+
+/// Bytes of a by-id value before the rev_meta.
+pub(crate) const BY_ID_FIXED: usize = 23;
+/// Bytes of a by-sequence value before the id.
+pub(crate) const BY_SEQ_FIXED: usize = 18;
+/// Bit of `content_meta` that says: the body is Snappy-compressed.
+pub const COMPRESSED: u8 = 0x80;
+const DELETED_BIT: u64 = 1 << 47;
+
+/// A document's entry, its strings borrowed from a node.
+///
+/// The same fields stand in both trees, in two layouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct DocInfoRef<'a> {
+    /// Document id, at most 4095 bytes.
+    pub id: &'a [u8],
+    /// Sequence number of the last change.
+    pub db_seq: u64,
+    /// Revision number, the caller's.
+    pub rev_seq: u64,
+    /// Revision metadata, the caller's.
+    pub rev_meta: &'a [u8],
+    /// Whether the document is deleted.
+    pub deleted: bool,
+    /// Bit 7: the body is compressed; low bits: the content's type.
+    pub content_meta: u8,
+    /// File offset of the body; 0: there is none.
+    pub body_position: u64,
+    /// Disk size of the body's chunk, without block-type bytes.
+    pub physical_size: u64,
+}
+
+impl<'a> DocInfoRef<'a> {
+    /// Reads an entry of the by-id tree.
+    pub(crate) fn parse_by_id(key: &'a [u8], value: &'a [u8]) -> Result<DocInfoRef<'a>, Malformed> {
+        let short = |_| Malformed("a by-id value of at least 23 bytes");
+        let mut fields = Fields(value);
+        let db_seq = fields.u48().map_err(short)?;
+        let physical_size = u64::from(fields.u32().map_err(short)?);
+        let position = fields.u48().map_err(short)?;
+        let rev_seq = fields.u48().map_err(short)?;
+        let content_meta = fields.u8().map_err(short)?;
+        Ok(DocInfoRef {
+            id: key,
+            db_seq,
+            rev_seq,
+            rev_meta: fields.rest(),
+            deleted: position & DELETED_BIT != 0,
+            content_meta,
+            body_position: position & !DELETED_BIT,
+            physical_size,
+        })
+    }
+
+    /// Reads an entry of the by-sequence tree.
+    pub(crate) fn parse_by_seq(key: &'a [u8], value: &'a [u8]) -> Result<DocInfoRef<'a>, Malformed> {
+        let short = |_| Malformed("a by-sequence value of at least 18 bytes and its id");
+        let db_seq = parse_seq_key(key)?;
+        let mut fields = Fields(value);
+        let (id_length, physical_size) = fields.u12_u28().map_err(short)?;
+        let position = fields.u48().map_err(short)?;
+        let rev_seq = fields.u48().map_err(short)?;
+        let content_meta = fields.u8().map_err(short)?;
+        let id = fields.take(id_length).map_err(short)?;
+        Ok(DocInfoRef {
+            id,
+            db_seq,
+            rev_seq,
+            rev_meta: fields.rest(),
+            deleted: position & DELETED_BIT != 0,
+            content_meta,
+            body_position: position & !DELETED_BIT,
+            physical_size: physical_size as u64,
+        })
+    }
+
+    fn position_field(&self) -> u64 {
+        self.body_position | if self.deleted { DELETED_BIT } else { 0 }
+    }
+
+    /// Appends the by-id value.
+    pub(crate) fn encode_by_id(&self, out: &mut Vec<u8>) {
+        put_u48(out, self.db_seq);
+        out.extend_from_slice(&(self.physical_size as u32).to_be_bytes());
+        put_u48(out, self.position_field());
+        put_u48(out, self.rev_seq);
+        out.push(self.content_meta);
+        out.extend_from_slice(self.rev_meta);
+    }
+
+    /// Appends the by-sequence value.
+    pub(crate) fn encode_by_seq(&self, out: &mut Vec<u8>) {
+        put_u12_u28(out, self.id.len(), self.physical_size as usize);
+        put_u48(out, self.position_field());
+        put_u48(out, self.rev_seq);
+        out.push(self.content_meta);
+        out.extend_from_slice(self.id);
+        out.extend_from_slice(self.rev_meta);
+    }
+
+    /// Whether id and rev_meta fit into the fields of both trees.
+    pub(crate) fn fits(&self) -> bool {
+        let by_id = BY_ID_FIXED.saturating_add(self.rev_meta.len());
+        let by_seq = BY_SEQ_FIXED.saturating_add(self.id.len()).saturating_add(self.rev_meta.len());
+        self.id.len() <= MAX_KEY && by_id <= MAX_VALUE && by_seq <= MAX_VALUE
+    }
+
+    /// A copy that owns its strings.
+    pub fn to_owned(&self) -> DocInfo {
+        DocInfo {
+            id: self.id.to_vec(),
+            db_seq: self.db_seq,
+            rev_seq: self.rev_seq,
+            rev_meta: self.rev_meta.to_vec(),
+            deleted: self.deleted,
+            content_meta: self.content_meta,
+            body_position: self.body_position,
+            physical_size: self.physical_size,
+        }
+    }
+}
+
+/// Reads a key of the by-sequence tree.
+pub(crate) fn parse_seq_key(key: &[u8]) -> Result<u64, Malformed> {
+    let mut fields = Fields(key);
+    let seq = fields.u48().map_err(|_| Malformed("a sequence key of 6 bytes"))?;
+    if fields.rest().is_empty() { Ok(seq) } else { Err(Malformed("a sequence key of 6 bytes")) }
+}
+
+/// The id in a by-sequence value.
+pub(crate) fn seq_value_id(value: &[u8]) -> Result<&[u8], Malformed> {
+    let mut fields = Fields(value);
+    let (id_length, _) = fields.u12_u28()?;
+    fields.take(BY_SEQ_FIXED - 5)?;
+    fields.take(id_length)
+}
+
+/// A document's entry that owns its strings. See [`DocInfoRef`] for the fields.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct DocInfo {
+    /// Document id, at most 4095 bytes.
+    pub id: Vec<u8>,
+    /// Sequence number of the last change.
+    pub db_seq: u64,
+    /// Revision number, the caller's.
+    pub rev_seq: u64,
+    /// Revision metadata, the caller's.
+    pub rev_meta: Vec<u8>,
+    /// Whether the document is deleted.
+    pub deleted: bool,
+    /// Bit 7: the body is compressed; low bits: the content's type.
+    pub content_meta: u8,
+    /// File offset of the body; 0: there is none.
+    pub body_position: u64,
+    /// Disk size of the body's chunk, without block-type bytes.
+    pub physical_size: u64,
+}
+
+impl DocInfo {
+    /// This entry with borrowed strings.
+    pub fn borrowed(&self) -> DocInfoRef<'_> {
+        DocInfoRef {
+            id: &self.id,
+            db_seq: self.db_seq,
+            rev_seq: self.rev_seq,
+            rev_meta: &self.rev_meta,
+            deleted: self.deleted,
+            content_meta: self.content_meta,
+            body_position: self.body_position,
+            physical_size: self.physical_size,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::ints::u48_bytes;
+    use super::*;
+
+    fn sample() -> DocInfo {
+        DocInfo {
+            id: b"hello".to_vec(),
+            db_seq: 0x0102_0304_0506,
+            rev_seq: 77,
+            rev_meta: b"meta".to_vec(),
+            deleted: true,
+            content_meta: 0x83,
+            body_position: 0x1234,
+            physical_size: 1000,
+        }
+    }
+
+    #[test]
+    fn both_layouts_round_trip() {
+        let info = sample();
+        let mut value = Vec::new();
+        info.borrowed().encode_by_id(&mut value);
+        assert_eq!(value.len(), BY_ID_FIXED + 4);
+        assert_eq!(DocInfoRef::parse_by_id(b"hello", &value).unwrap().to_owned(), info);
+        value.clear();
+        info.borrowed().encode_by_seq(&mut value);
+        assert_eq!(value.len(), BY_SEQ_FIXED + 5 + 4);
+        assert_eq!(seq_value_id(&value), Ok(&b"hello"[..]));
+        assert_eq!(DocInfoRef::parse_by_seq(&u48_bytes(info.db_seq), &value).unwrap().to_owned(), info);
+    }
+
+    #[test]
+    fn short_values_are_malformed() {
+        let mut by_id = Vec::new();
+        sample().borrowed().encode_by_id(&mut by_id);
+        assert!(DocInfoRef::parse_by_id(b"k", by_id.get(..BY_ID_FIXED - 1).unwrap()).is_err());
+        let mut by_seq = Vec::new();
+        sample().borrowed().encode_by_seq(&mut by_seq);
+        assert!(DocInfoRef::parse_by_seq(&[0; 6], by_seq.get(..BY_SEQ_FIXED + 4).unwrap()).is_err());
+        assert!(DocInfoRef::parse_by_seq(&[0; 7], &by_seq).is_err());
+        assert!(DocInfoRef::parse_by_seq(&[0; 5], &by_seq).is_err());
+    }
+}

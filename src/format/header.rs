@@ -1,0 +1,262 @@
+//! The file header: the state of a database as of one commit.
+//!
+//! ```text
+//! u8  version (11..14)
+//! u48 update_seq | u48 purge_seq | u48 purge_ptr
+//! u16 by-seq root size | u16 by-id root size | u16 local root size
+//! u64 timestamp                                      versions 13, 14
+//! u48 previous header << 1 | has metadata header     version 14
+//! by-seq root | by-id root | local root              each: u48 position, u48 subtree size, reduce value
+//! ```
+
+use super::Malformed;
+use super::ints::{Fields, put_u48};
+
+/// Stands in the previous-header field of the first header of a file.
+pub(crate) const NO_PREVIOUS: u64 = (1 << 47) - 1;
+const ROOT_FIXED: usize = 12;
+
+/// Version of the file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FormatVersion {
+    /// CRC-32 checksums, no timestamps.
+    V11 = 11,
+    /// CRC-32C checksums from here on.
+    V12 = 12,
+    /// Headers carry a timestamp.
+    V13 = 13,
+    /// Headers point to the previous one; files may be encrypted.
+    V14 = 14,
+}
+
+impl FormatVersion {
+    /// The version that new files get.
+    pub const NEWEST: FormatVersion = FormatVersion::V14;
+
+    /// The version with this number.
+    pub fn from_number(number: u8) -> Option<FormatVersion> {
+        match number {
+            11 => Some(FormatVersion::V11),
+            12 => Some(FormatVersion::V12),
+            13 => Some(FormatVersion::V13),
+            14 => Some(FormatVersion::V14),
+            _ => None,
+        }
+    }
+}
+
+/// Points to a node: where it is, how much disk its subtree takes, and the reduce value over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeRef {
+    /// File offset of the node's chunk.
+    pub(crate) position: u64,
+    /// Disk size of the node's chunk and all node chunks below it, without block-type bytes.
+    pub(crate) subtree_size: u64,
+    /// Reduce value, in the layout of its tree.
+    pub(crate) reduce: Vec<u8>,
+}
+
+impl NodeRef {
+    /// Reads a root from a header that stands at `header_position`.
+    fn parse_root(bytes: &[u8], header_position: u64) -> Result<Option<NodeRef>, Malformed> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let mut fields = Fields(bytes);
+        let position = fields.u48().map_err(|_| Malformed("a root of at least 12 bytes"))?;
+        let subtree_size = fields.u48().map_err(|_| Malformed("a root of at least 12 bytes"))?;
+        if position >= header_position {
+            return Err(Malformed("a root that lies before its header"));
+        }
+        Ok(Some(NodeRef { position, subtree_size, reduce: fields.rest().to_vec() }))
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_u48(out, self.position);
+        put_u48(out, self.subtree_size);
+        out.extend_from_slice(&self.reduce);
+    }
+}
+
+/// Disk size of a whole tree, 0 if it is empty.
+pub(crate) fn tree_size(root: Option<&NodeRef>) -> u64 {
+    root.map_or(0, |root| root.subtree_size)
+}
+
+/// What a header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileHeader {
+    /// Version of the file.
+    pub(crate) version: FormatVersion,
+    /// Highest sequence number used.
+    pub(crate) update_seq: u64,
+    /// Set by the caller: tombstones up to here may have been purged.
+    pub(crate) purge_seq: u64,
+    /// Unused by the library, carried along.
+    pub(crate) purge_ptr: u64,
+    /// The caller's number, by default nanoseconds since the epoch; 0 below version 13.
+    pub(crate) timestamp: u64,
+    /// Offset of the header before this one, [`NO_PREVIOUS`] in the first; `None` below version 14.
+    pub(crate) previous: Option<u64>,
+    /// Whether block 0 is a metadata header (encrypted files).
+    pub(crate) has_metadata: bool,
+    /// Root of the tree by sequence number.
+    pub(crate) by_seq: Option<NodeRef>,
+    /// Root of the tree by document id.
+    pub(crate) by_id: Option<NodeRef>,
+    /// Root of the tree of local documents.
+    pub(crate) local: Option<NodeRef>,
+}
+
+/// Why a header body could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderError {
+    /// The version is not 11 to 14.
+    Version(u8),
+    /// The bytes break a rule.
+    Malformed(&'static str),
+}
+
+impl From<Malformed> for HeaderError {
+    fn from(error: Malformed) -> HeaderError {
+        HeaderError::Malformed(error.0)
+    }
+}
+
+impl FileHeader {
+    /// The header of an empty database.
+    pub(crate) fn empty(version: FormatVersion) -> FileHeader {
+        FileHeader {
+            version,
+            update_seq: 0,
+            purge_seq: 0,
+            purge_ptr: 0,
+            timestamp: 0,
+            previous: (version >= FormatVersion::V14).then_some(NO_PREVIOUS),
+            has_metadata: false,
+            by_seq: None,
+            by_id: None,
+            local: None,
+        }
+    }
+
+    /// Reads a header body that was found at `position`.
+    pub(crate) fn parse(body: &[u8], position: u64) -> Result<FileHeader, HeaderError> {
+        let mut fields = Fields(body);
+        let number = fields.u8()?;
+        let version = FormatVersion::from_number(number).ok_or(HeaderError::Version(number))?;
+        let update_seq = fields.u48()?;
+        let purge_seq = fields.u48()?;
+        let purge_ptr = fields.u48()?;
+        let sizes = [fields.u16()?, fields.u16()?, fields.u16()?];
+        let timestamp = if version >= FormatVersion::V13 { fields.u64()? } else { 0 };
+        let (previous, has_metadata) = if version >= FormatVersion::V14 {
+            let field = fields.u48()?;
+            (Some(field >> 1), field & 1 != 0)
+        } else {
+            (None, false)
+        };
+        if purge_ptr > position {
+            return Err(HeaderError::Malformed("a purge pointer at or before its header"));
+        }
+        let [by_seq, by_id, local] = sizes;
+        let by_seq = fields.take(usize::from(by_seq))?;
+        let by_id = fields.take(usize::from(by_id))?;
+        let local = fields.take(usize::from(local))?;
+        if !fields.rest().is_empty() {
+            return Err(HeaderError::Malformed("a header as long as its fixed part and its roots"));
+        }
+        Ok(FileHeader {
+            version,
+            update_seq,
+            purge_seq,
+            purge_ptr,
+            timestamp,
+            previous,
+            has_metadata,
+            by_seq: NodeRef::parse_root(by_seq, position)?,
+            by_id: NodeRef::parse_root(by_id, position)?,
+            local: NodeRef::parse_root(local, position)?,
+        })
+    }
+
+    /// The body of the header chunk.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let roots = [&self.by_seq, &self.by_id, &self.local];
+        let mut out = Vec::with_capacity(128);
+        out.push(self.version as u8);
+        put_u48(&mut out, self.update_seq);
+        put_u48(&mut out, self.purge_seq);
+        put_u48(&mut out, self.purge_ptr);
+        for root in roots {
+            let size = root.as_ref().map_or(0, |root| ROOT_FIXED + root.reduce.len());
+            out.extend_from_slice(&(size as u16).to_be_bytes());
+        }
+        if self.version >= FormatVersion::V13 {
+            out.extend_from_slice(&self.timestamp.to_be_bytes());
+        }
+        if self.version >= FormatVersion::V14 {
+            let previous = self.previous.unwrap_or(NO_PREVIOUS);
+            put_u48(&mut out, previous << 1 | u64::from(self.has_metadata));
+        }
+        for root in roots.into_iter().flatten() {
+            root.encode(&mut out);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn full(version: FormatVersion) -> FileHeader {
+        FileHeader {
+            update_seq: 9,
+            purge_seq: 3,
+            purge_ptr: 2,
+            timestamp: if version >= FormatVersion::V13 { 42 } else { 0 },
+            previous: (version >= FormatVersion::V14).then_some(4096),
+            by_seq: Some(NodeRef { position: 104, subtree_size: 43, reduce: vec![0, 0, 0, 0, 1] }),
+            by_id: Some(NodeRef { position: 61, subtree_size: 43, reduce: vec![0; 16] }),
+            local: Some(NodeRef { position: 7, subtree_size: 30, reduce: vec![] }),
+            ..FileHeader::empty(version)
+        }
+    }
+
+    #[test]
+    fn smallest_headers_are_the_documented_bytes() {
+        let mut v14 = vec![0x0e];
+        v14.extend_from_slice(&[0; 32]);
+        v14.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xfe]);
+        assert_eq!(FileHeader::empty(FormatVersion::V14).encode(), v14);
+        let mut v11 = vec![0x0b];
+        v11.extend_from_slice(&[0; 24]);
+        assert_eq!(FileHeader::empty(FormatVersion::V11).encode(), v11);
+    }
+
+    #[test]
+    fn all_versions_round_trip() {
+        for version in [FormatVersion::V11, FormatVersion::V12, FormatVersion::V13, FormatVersion::V14] {
+            let header = full(version);
+            assert_eq!(FileHeader::parse(&header.encode(), 8192), Ok(header));
+        }
+    }
+
+    #[test]
+    fn broken_headers_are_refused() {
+        let body = full(FormatVersion::V14).encode();
+        let mut other = body.clone();
+        *other.first_mut().unwrap() = 15;
+        assert_eq!(FileHeader::parse(&other, 8192), Err(HeaderError::Version(15)));
+        for length in 0..body.len() {
+            assert!(FileHeader::parse(body.get(..length).unwrap(), 8192).is_err());
+        }
+        let mut longer = body.clone();
+        longer.push(0);
+        assert!(FileHeader::parse(&longer, 8192).is_err());
+        assert!(FileHeader::parse(&body, 104).is_err(), "root at its header");
+        assert!(FileHeader::parse(&body, 1).is_err(), "purge pointer behind its header");
+    }
+}

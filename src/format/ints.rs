@@ -1,0 +1,116 @@
+//! Big-endian integers of the widths that the format uses: 8, 16, 32, 40, 48 and 64 bits, and the packed pair of a
+//! 12-bit and a 28-bit length.
+
+use super::Malformed;
+
+/// Largest value of a 48-bit field: sequence numbers and file offsets.
+pub(crate) const MAX_U48: u64 = (1 << 48) - 1;
+/// Largest key: its length has 12 bits.
+pub(crate) const MAX_KEY: usize = (1 << 12) - 1;
+/// Largest value in a node: its length has 28 bits.
+pub(crate) const MAX_VALUE: usize = (1 << 28) - 1;
+
+/// Reads fields one after the other from the front of a byte string.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// The next `n` bytes.
+    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
+        let (head, tail) = self.0.split_at_checked(n).ok_or(Malformed("a field runs over the end"))?;
+        self.0 = tail;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (head, tail) = self.0.split_first_chunk::<N>().ok_or(Malformed("a field runs over the end"))?;
+        self.0 = tail;
+        Ok(*head)
+    }
+
+    /// Eight bits.
+    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    /// Sixteen bits.
+    pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
+    /// 32 bits.
+    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    /// 40 bits.
+    pub(crate) fn u40(&mut self) -> Result<u64, Malformed> {
+        let [a, b, c, d, e] = self.array()?;
+        Ok(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]))
+    }
+
+    /// 48 bits.
+    pub(crate) fn u48(&mut self) -> Result<u64, Malformed> {
+        let [a, b, c, d, e, f] = self.array()?;
+        Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    }
+
+    /// 64 bits.
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    /// A 12-bit and a 28-bit number packed in five bytes.
+    pub(crate) fn u12_u28(&mut self) -> Result<(usize, usize), Malformed> {
+        let packed = self.u40()?;
+        Ok(((packed >> 28) as usize, (packed & 0x0fff_ffff) as usize))
+    }
+
+    /// What is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+/// Appends the low 40 bits of `value`.
+pub(crate) fn put_u40(out: &mut Vec<u8>, value: u64) {
+    let [_, _, _, tail @ ..] = value.to_be_bytes();
+    out.extend_from_slice(&tail);
+}
+
+/// The low 48 bits of `value`: numbers above 48 bits are stored modulo 2^48.
+pub(crate) fn u48_bytes(value: u64) -> [u8; 6] {
+    let [_, _, tail @ ..] = value.to_be_bytes();
+    tail
+}
+
+/// Appends the low 48 bits of `value`.
+pub(crate) fn put_u48(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&u48_bytes(value));
+}
+
+/// Appends a 12-bit and a 28-bit number packed in five bytes; the caller has checked the widths.
+pub(crate) fn put_u12_u28(out: &mut Vec<u8>, high: usize, low: usize) {
+    debug_assert!(high <= MAX_KEY && low <= MAX_VALUE);
+    put_u40(out, ((high as u64) << 28) | low as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn widths_round_trip() {
+        let mut out = Vec::new();
+        put_u40(&mut out, 0x01_0203_0405);
+        put_u48(&mut out, 0xffff_0a0b_0c0d_0e0f);
+        put_u12_u28(&mut out, 0xabc, 0x123_4567);
+        assert_eq!(out, [1, 2, 3, 4, 5, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0xab, 0xc1, 0x23, 0x45, 0x67]);
+        let mut fields = Fields(&out);
+        assert_eq!(fields.u40().unwrap(), 0x01_0203_0405);
+        assert_eq!(fields.u48().unwrap(), 0x0a0b_0c0d_0e0f);
+        assert_eq!(fields.u12_u28().unwrap(), (0xabc, 0x123_4567));
+        assert!(fields.u8().is_err());
+    }
+}

@@ -1,0 +1,168 @@
+//! B+tree nodes, after decompression.
+//!
+//! ```text
+//! u8 kind (1 leaf, 0 interior), then entries to the end:
+//!    u12 key length, u28 value length | key | value
+//! value in an interior node:
+//!    u48 position, u48 subtree size, u16 reduce size | reduce value
+//! ```
+//! The key of an interior entry is the highest key below it.
+
+use super::Malformed;
+use super::header::NodeRef;
+use super::ints::{Fields, put_u12_u28, put_u48};
+
+/// Bytes before the key of an entry.
+pub(crate) const ENTRY_PREFIX: usize = 5;
+
+/// What the entries of a node are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum NodeKind {
+    /// Entries point to children ("KP").
+    Interior = 0,
+    /// Entries are the data ("KV").
+    Leaf = 1,
+}
+
+impl NodeKind {
+    /// The kind of this node.
+    pub(crate) fn of(node: &[u8]) -> Result<NodeKind, Malformed> {
+        match node.first() {
+            Some(0) => Ok(NodeKind::Interior),
+            Some(1) => Ok(NodeKind::Leaf),
+            Some(_) => Err(Malformed("a node of kind 0 or 1")),
+            None => Err(Malformed("a node of at least one byte")),
+        }
+    }
+}
+
+/// One entry of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+/// The entry at byte `offset` of a node and the offset of the one behind it; `None` at the end of the node.
+pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, usize)>, Malformed> {
+    let mut fields = Fields(node.get(offset..).unwrap_or_default());
+    if fields.rest().is_empty() {
+        return Ok(None);
+    }
+    let overrun = |_| Malformed("an entry that ends within its node");
+    let (key_length, value_length) = fields.u12_u28().map_err(overrun)?;
+    let key = fields.take(key_length).map_err(overrun)?;
+    let value = fields.take(value_length).map_err(overrun)?;
+    Ok(Some((Entry { key, value }, offset + ENTRY_PREFIX + key_length + value_length)))
+}
+
+/// Iterates over the entries of a node; ends after the first malformed one.
+pub(crate) struct Entries<'a> {
+    node: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Entries<'a> {
+    /// All entries, whatever the node's kind.
+    pub(crate) fn of(node: &'a [u8]) -> Entries<'a> {
+        Entries { node, offset: 1 }
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match entry_at(self.node, self.offset) {
+            Ok(Some((entry, next))) => {
+                self.offset = next;
+                Some(Ok(entry))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                self.offset = usize::MAX;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+/// Appends an entry to a node; the caller has checked the lengths.
+pub(crate) fn push_entry(node: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    put_u12_u28(node, key.len(), value.len());
+    node.extend_from_slice(key);
+    node.extend_from_slice(value);
+}
+
+/// The value of an interior entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChildPointer<'a> {
+    /// File offset of the child's chunk.
+    pub(crate) position: u64,
+    /// Disk size of the subtree.
+    pub(crate) subtree_size: u64,
+    /// Reduce value over the subtree.
+    pub(crate) reduce: &'a [u8],
+}
+
+impl<'a> ChildPointer<'a> {
+    /// Reads the value of an interior entry.
+    pub(crate) fn parse(value: &'a [u8]) -> Result<ChildPointer<'a>, Malformed> {
+        let short = |_| Malformed("a child pointer as long as its parts");
+        let mut fields = Fields(value);
+        let position = fields.u48().map_err(short)?;
+        let subtree_size = fields.u48().map_err(short)?;
+        let reduce_size = fields.u16().map_err(short)?;
+        let reduce = fields.take(usize::from(reduce_size)).map_err(short)?;
+        Ok(ChildPointer { position, subtree_size, reduce })
+    }
+}
+
+/// Encodes the pointer to `node` as the value of an interior entry.
+pub(crate) fn encode_pointer(node: &NodeRef, out: &mut Vec<u8>) {
+    put_u48(out, node.position);
+    put_u48(out, node.subtree_size);
+    out.extend_from_slice(&(node.reduce.len() as u16).to_be_bytes());
+    out.extend_from_slice(&node.reduce);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn entries_round_trip() {
+        let mut node = vec![NodeKind::Leaf as u8];
+        push_entry(&mut node, b"a", b"one");
+        push_entry(&mut node, b"", b"");
+        let entries: Vec<_> = Entries::of(&node).map(Result::unwrap).collect();
+        assert_eq!(entries, [Entry { key: b"a", value: b"one" }, Entry { key: b"", value: b"" }]);
+        assert_eq!(NodeKind::of(&node), Ok(NodeKind::Leaf));
+    }
+
+    #[test]
+    fn truncated_entries_are_malformed_once() {
+        let mut node = vec![1];
+        push_entry(&mut node, b"key", b"value");
+        for length in 2..node.len() {
+            let entries: Vec<_> = Entries::of(node.get(..length).unwrap()).collect();
+            assert_eq!(entries.len(), 1);
+            assert!(entries.first().unwrap().is_err());
+        }
+        assert!(NodeKind::of(&[]).is_err());
+        assert!(NodeKind::of(&[2]).is_err());
+    }
+
+    #[test]
+    fn pointers_round_trip() {
+        let node = NodeRef { position: 5, subtree_size: 6, reduce: vec![1, 2, 3] };
+        let mut value = Vec::new();
+        encode_pointer(&node, &mut value);
+        let pointer = ChildPointer::parse(&value).unwrap();
+        assert_eq!((pointer.position, pointer.subtree_size, pointer.reduce), (5, 6, &[1u8, 2, 3][..]));
+        value.pop();
+        assert!(ChildPointer::parse(&value).is_err());
+    }
+}

@@ -1,0 +1,567 @@
+//! Buffers between a couchstore file and its file handle.
+//!
+//! Reads come in aligned units (4 KiB by default), more at a time while they run on in order or when the caller
+//! says how much it is about to read. Appends gather in one contiguous write buffer that reads see through: a read
+//! never flushes it. With buffering off every call goes straight to the handle.
+//!
+//! A failed flush keeps what was not written, for another try; [`Buffered::high_water`] tells which offsets may
+//! have reached the disk.
+
+#![forbid(unsafe_code)]
+
+use super::{FileHandle, FileStats, FileTag, IoError};
+use crate::error::ErrorCode;
+use std::collections::HashMap;
+
+/// The write buffer is flushed when it holds this many bytes.
+const WRITE_CAPACITY: usize = 128 * 1024;
+/// A write that keeps returning 0 is given up after this many in a row.
+const MAX_ZERO_WRITES: u32 = 100;
+
+/// Sizes of the read buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BufferSizes {
+    /// Bytes of one unit.
+    pub(crate) unit: usize,
+    /// How many units are kept.
+    pub(crate) count: usize,
+}
+
+impl Default for BufferSizes {
+    fn default() -> BufferSizes {
+        BufferSizes { unit: 4096, count: 16 }
+    }
+}
+
+/// Aligned pieces of the file. A slot may hold less than a unit where the file ended.
+struct ReadBuffer {
+    sizes: BufferSizes,
+    slots: Vec<Slot>,
+    by_offset: HashMap<u64, usize>,
+    /// Next slot to look at for eviction; slots used since the last look get a second chance.
+    hand: usize,
+    /// Where the last load ended: a miss there means that reads run on in order.
+    next_in_order: u64,
+    /// Units to load at the next miss in order.
+    window: usize,
+    scratch: Vec<u8>,
+}
+
+struct Slot {
+    offset: u64,
+    data: Vec<u8>,
+    used: bool,
+}
+
+impl ReadBuffer {
+    fn new(sizes: BufferSizes) -> ReadBuffer {
+        ReadBuffer {
+            sizes,
+            slots: Vec::new(),
+            by_offset: HashMap::new(),
+            hand: 0,
+            next_in_order: u64::MAX,
+            window: 1,
+            scratch: Vec::new(),
+        }
+    }
+
+    fn unit_start(&self, offset: u64) -> u64 {
+        offset - offset % self.sizes.unit as u64
+    }
+
+    /// What is buffered from `offset` to the end of its unit; empty if nothing is.
+    fn get(&mut self, offset: u64) -> &[u8] {
+        let Some(&index) = self.by_offset.get(&self.unit_start(offset)) else { return &[] };
+        let slot = &mut self.slots[index];
+        slot.used = true;
+        slot.data.get((offset - slot.offset) as usize..).unwrap_or_default()
+    }
+
+    /// How many units to load for a miss at `offset` when `upcoming` bytes from there are wanted.
+    fn units_to_load(&mut self, offset: u64, upcoming: usize) -> usize {
+        let start = self.unit_start(offset);
+        self.window = if start == self.next_in_order { self.window.saturating_mul(2) } else { 1 };
+        let wanted = ((offset - start) as usize).saturating_add(upcoming).div_ceil(self.sizes.unit);
+        let units = self.window.max(wanted).clamp(1, self.sizes.count);
+        self.window = self.window.min(self.sizes.count);
+        self.next_in_order = start + (units * self.sizes.unit) as u64;
+        units
+    }
+
+    fn insert(&mut self, offset: u64, data: &[u8]) {
+        let index = if let Some(&index) = self.by_offset.get(&offset) {
+            index
+        } else if self.slots.len() < self.sizes.count {
+            self.slots.push(Slot { offset, data: Vec::new(), used: false });
+            self.slots.len() - 1
+        } else {
+            self.evict()
+        };
+        let slot = &mut self.slots[index];
+        slot.offset = offset;
+        slot.used = false;
+        slot.data.clear();
+        slot.data.extend_from_slice(data);
+        self.by_offset.insert(offset, index);
+    }
+
+    fn evict(&mut self) -> usize {
+        loop {
+            let index = self.hand;
+            self.hand = (self.hand + 1) % self.slots.len();
+            if std::mem::take(&mut self.slots[index].used) {
+                continue;
+            }
+            // An invalidated slot's offset may be held by another slot by now.
+            let offset = self.slots[index].offset;
+            if self.by_offset.get(&offset) == Some(&index) {
+                self.by_offset.remove(&offset);
+            }
+            return index;
+        }
+    }
+
+    /// Forgets every unit that overlaps the range.
+    fn invalidate(&mut self, start: u64, end: u64) {
+        let unit = self.sizes.unit as u64;
+        if (end - start) / unit > self.slots.len() as u64 {
+            self.by_offset.retain(|&offset, _| offset + unit <= start || offset >= end);
+            return;
+        }
+        let mut offset = self.unit_start(start);
+        while offset < end {
+            self.by_offset.remove(&offset);
+            offset += unit;
+        }
+    }
+
+    fn clear(&mut self) {
+        *self = ReadBuffer::new(self.sizes);
+    }
+}
+
+/// One contiguous run of bytes that still have to be written at `start`.
+#[derive(Default)]
+struct WriteBuffer {
+    start: u64,
+    data: Vec<u8>,
+}
+
+impl WriteBuffer {
+    fn end(&self) -> u64 {
+        self.start + self.data.len() as u64
+    }
+
+    /// The buffered bytes from `offset` on; empty if that is outside.
+    fn get(&self, offset: u64) -> &[u8] {
+        if offset < self.start {
+            return &[];
+        }
+        self.data.get((offset - self.start) as usize..).unwrap_or_default()
+    }
+}
+
+/// A file handle with buffers.
+pub(crate) struct Buffered {
+    raw: Box<dyn FileHandle>,
+    /// `None`: unbuffered.
+    reads: Option<ReadBuffer>,
+    writes: WriteBuffer,
+    high_water: u64,
+    stats: FileStats,
+    last_os_error: i32,
+}
+
+impl Buffered {
+    /// Puts buffers of these sizes, or none, before a handle.
+    pub(crate) fn new(raw: Box<dyn FileHandle>, sizes: Option<BufferSizes>) -> Buffered {
+        Buffered {
+            raw,
+            reads: sizes.map(ReadBuffer::new),
+            writes: WriteBuffer::default(),
+            high_water: 0,
+            stats: FileStats::default(),
+            last_os_error: 0,
+        }
+    }
+
+    /// Whether buffers are in use.
+    pub(crate) fn is_buffered(&self) -> bool {
+        self.reads.is_some()
+    }
+
+    /// `errno` of the last failed call, 0 if none failed.
+    pub(crate) fn last_os_error(&self) -> i32 {
+        self.last_os_error
+    }
+
+    /// What was asked of the handle so far.
+    pub(crate) fn stats(&self) -> FileStats {
+        self.stats
+    }
+
+    fn noted<T>(last_os_error: &mut i32, result: Result<T, IoError>) -> Result<T, IoError> {
+        if let Err(error) = &result {
+            *last_os_error = error.os_error;
+        }
+        result
+    }
+
+    /// Reads until `buf` is full or the file ends, and returns how much was read. `upcoming` bytes (at least
+    /// `buf.len()`) from `offset` on will be wanted soon.
+    pub(crate) fn read(&mut self, offset: u64, buf: &mut [u8], upcoming: usize) -> Result<usize, IoError> {
+        let mut done = 0;
+        while done < buf.len() {
+            let at = offset + done as u64;
+            let pending = self.writes.get(at);
+            let n = if pending.is_empty() {
+                let mut room = buf.len() - done;
+                if at < self.writes.start && !self.writes.data.is_empty() {
+                    room = room.min((self.writes.start - at) as usize);
+                }
+                self.read_file(at, &mut buf[done..done + room], upcoming.saturating_sub(done))?
+            } else {
+                let n = pending.len().min(buf.len() - done);
+                buf[done..done + n].copy_from_slice(&pending[..n]);
+                n
+            };
+            if n == 0 {
+                break;
+            }
+            done += n;
+        }
+        Ok(done)
+    }
+
+    fn read_file(&mut self, offset: u64, buf: &mut [u8], upcoming: usize) -> Result<usize, IoError> {
+        let Some(reads) = &mut self.reads else { return self.read_raw(offset, buf, buf.len()) };
+        let found = reads.get(offset);
+        if !found.is_empty() {
+            let n = found.len().min(buf.len());
+            buf[..n].copy_from_slice(&found[..n]);
+            return Ok(n);
+        }
+        self.load(offset, buf.len(), upcoming)?;
+        let found = self.reads.as_mut().map(|reads| reads.get(offset)).unwrap_or_default();
+        let n = found.len().min(buf.len());
+        buf[..n].copy_from_slice(&found[..n]);
+        Ok(n)
+    }
+
+    /// Loads the units from the one with `offset` on; stops early only where `needed` bytes are there.
+    fn load(&mut self, offset: u64, needed: usize, upcoming: usize) -> Result<(), IoError> {
+        let Some(reads) = &mut self.reads else { return Ok(()) };
+        let unit = reads.sizes.unit;
+        let units = reads.units_to_load(offset, upcoming);
+        let start = reads.unit_start(offset);
+        let mut scratch = std::mem::take(&mut reads.scratch);
+        scratch.resize(units * unit, 0);
+        let needed = ((offset - start) as usize + needed).min(unit);
+        let result = self.read_raw(start, &mut scratch, needed);
+        if let (Ok(n), Some(reads)) = (&result, &mut self.reads) {
+            for (index, piece) in scratch[..*n].chunks(unit).enumerate() {
+                reads.insert(start + (index * unit) as u64, piece);
+            }
+            if units == 1 {
+                reads.scratch = scratch;
+            }
+        }
+        result.map(|_| ())
+    }
+
+    /// Reads from the handle until at least `enough` bytes are there or the file ends.
+    fn read_raw(&mut self, offset: u64, buf: &mut [u8], enough: usize) -> Result<usize, IoError> {
+        let mut done = 0;
+        while done < enough {
+            self.stats.read_count += 1;
+            let result = self.raw.pread(&mut buf[done..], offset + done as u64);
+            let n = Buffered::noted(&mut self.last_os_error, result)?.min(buf.len() - done);
+            if n == 0 {
+                break;
+            }
+            self.stats.read_bytes += n as u64;
+            done += n;
+        }
+        Ok(done)
+    }
+
+    /// Reads a large piece without disturbing the buffers; for the search of headers. Bytes that wait in the write
+    /// buffer are not seen: the caller stays below [`Buffered::flushed_end`].
+    pub(crate) fn read_unbuffered(&mut self, offset: u64, buf: &mut [u8]) -> Result<usize, IoError> {
+        self.read_raw(offset, buf, buf.len())
+    }
+
+    /// First offset that waits in the write buffer, `u64::MAX` if nothing does.
+    pub(crate) fn flushed_end(&self) -> u64 {
+        if self.writes.data.is_empty() { u64::MAX } else { self.writes.start }
+    }
+
+    /// Writes all of `bytes` at `offset`, into the buffer if there is one.
+    pub(crate) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), IoError> {
+        if self.reads.is_none() {
+            return self.write_raw(offset, bytes).1;
+        }
+        if !self.writes.data.is_empty() && offset != self.writes.end() {
+            let end = offset + bytes.len() as u64;
+            if offset >= self.writes.start && end <= self.writes.end() {
+                let at = (offset - self.writes.start) as usize;
+                self.writes.data[at..at + bytes.len()].copy_from_slice(bytes);
+                return Ok(());
+            }
+            self.flush()?;
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.writes.data.len() >= WRITE_CAPACITY {
+                self.flush()?;
+            }
+            if self.writes.data.is_empty() {
+                self.writes.start = offset + (bytes.len() - rest.len()) as u64;
+                self.writes.data.reserve_exact(WRITE_CAPACITY);
+            }
+            let (now, later) = rest.split_at(rest.len().min(WRITE_CAPACITY - self.writes.data.len()));
+            self.writes.data.extend_from_slice(now);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Writes everything, continuing after short writes. Also returns how much was written.
+    fn write_raw(&mut self, offset: u64, bytes: &[u8]) -> (usize, Result<(), IoError>) {
+        let mut done = 0;
+        let mut zeros = 0;
+        self.high_water = self.high_water.max(offset + bytes.len() as u64);
+        while done < bytes.len() {
+            self.stats.write_count += 1;
+            let result = self.raw.pwrite(&bytes[done..], offset + done as u64);
+            let n = match Buffered::noted(&mut self.last_os_error, result) {
+                Ok(n) => n.min(bytes.len() - done),
+                Err(error) => return (done, Err(error)),
+            };
+            zeros = if n == 0 { zeros + 1 } else { 0 };
+            if zeros > MAX_ZERO_WRITES {
+                return (done, Err(IoError::new(ErrorCode::WRITE, 0)));
+            }
+            self.stats.write_bytes += n as u64;
+            done += n;
+        }
+        (done, Ok(()))
+    }
+
+    /// Hands the write buffer to the handle. What could not be written stays for another try.
+    pub(crate) fn flush(&mut self) -> Result<(), IoError> {
+        if self.writes.data.is_empty() {
+            return Ok(());
+        }
+        let mut data = std::mem::take(&mut self.writes.data);
+        let start = self.writes.start;
+        let (done, result) = self.write_raw(start, &data);
+        if let Some(reads) = &mut self.reads {
+            reads.invalidate(start, start + data.len() as u64);
+        }
+        data.drain(..done);
+        self.writes.data = data;
+        self.writes.start = start + done as u64;
+        result
+    }
+
+    /// Takes back what is buffered from `offset` on and was not handed to the file operations yet. Returns the
+    /// first offset, `offset` or above, that certainly never reached the disk.
+    pub(crate) fn take_back(&mut self, offset: u64) -> u64 {
+        if offset <= self.writes.start {
+            self.writes.data.clear();
+        } else {
+            self.writes.data.truncate((offset - self.writes.start) as usize);
+        }
+        offset.max(self.high_water)
+    }
+
+    /// Makes everything that was flushed durable.
+    pub(crate) fn sync_flushed(&mut self) -> Result<(), IoError> {
+        self.stats.sync_count += 1;
+        let result = self.raw.sync().map_err(|error| IoError { sync_failed: true, ..error });
+        Buffered::noted(&mut self.last_os_error, result)
+    }
+
+    /// Size of the file on disk.
+    pub(crate) fn size(&mut self) -> Result<u64, IoError> {
+        Buffered::noted(&mut self.last_os_error, self.raw.size())
+    }
+
+    /// Forgets everything that was read.
+    pub(crate) fn forget_reads(&mut self) {
+        if let Some(reads) = &mut self.reads {
+            reads.clear();
+        }
+    }
+
+    /// Gives memory back; bytes that still have to be written stay.
+    pub(crate) fn free_buffers(&mut self) {
+        self.forget_reads();
+        self.writes.data.shrink_to_fit();
+        self.raw.free_buffers();
+    }
+
+    /// Flushes and closes. The handle is closed even if flushing fails; the first error is returned.
+    pub(crate) fn close(&mut self) -> Result<(), IoError> {
+        let flushed = self.flush();
+        let closed = Buffered::noted(&mut self.last_os_error, self.raw.close());
+        flushed.and(closed)
+    }
+
+    /// Switches something on in the file operations.
+    pub(crate) fn configure(
+        &mut self,
+        set: impl FnOnce(&mut dyn FileHandle) -> Result<(), IoError>,
+    ) -> Result<(), IoError> {
+        Buffered::noted(&mut self.last_os_error, set(self.raw.as_mut()))
+    }
+
+    /// Says what the accesses that follow are for.
+    pub(crate) fn tag(&mut self, tag: FileTag) {
+        self.raw.tag(tag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// A file in memory that counts calls, can return short counts and can fail.
+    #[derive(Default)]
+    struct Memory {
+        bytes: Vec<u8>,
+        preads: Vec<usize>,
+        pwrites: usize,
+        fail_writes: bool,
+        shortest: bool,
+    }
+
+    struct Handle(Arc<Mutex<Memory>>);
+
+    impl FileHandle for Handle {
+        fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
+            let mut memory = self.0.lock().unwrap();
+            memory.preads.push(buf.len());
+            let from = memory.bytes.get(offset as usize..).unwrap_or_default();
+            let n = from.len().min(if memory.shortest { 1 } else { buf.len() });
+            buf[..n].copy_from_slice(&from[..n]);
+            Ok(n)
+        }
+        fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
+            let mut memory = self.0.lock().unwrap();
+            memory.pwrites += 1;
+            if memory.fail_writes {
+                return Err(IoError::new(ErrorCode::WRITE, libc::EIO));
+            }
+            let n = if memory.shortest { 1 } else { buf.len() };
+            let end = offset as usize + n;
+            if memory.bytes.len() < end {
+                memory.bytes.resize(end, 0);
+            }
+            memory.bytes[offset as usize..end].copy_from_slice(&buf[..n]);
+            Ok(n)
+        }
+        fn size(&mut self) -> Result<u64, IoError> {
+            Ok(self.0.lock().unwrap().bytes.len() as u64)
+        }
+        fn sync(&mut self) -> Result<(), IoError> {
+            Ok(())
+        }
+        fn close(&mut self) -> Result<(), IoError> {
+            Ok(())
+        }
+    }
+
+    fn buffered() -> (Buffered, Arc<Mutex<Memory>>) {
+        let memory = Arc::new(Mutex::new(Memory::default()));
+        (Buffered::new(Box::new(Handle(memory.clone())), Some(BufferSizes::default())), memory)
+    }
+
+    #[test]
+    fn reads_see_through_the_write_buffer_without_flushing() {
+        let (mut io, memory) = buffered();
+        memory.lock().unwrap().bytes = vec![7; 10];
+        io.write(10, b"abc").unwrap();
+        let mut buf = [0; 6];
+        assert_eq!(io.read(8, &mut buf, 6), Ok(5));
+        assert_eq!(&buf[..5], b"\x07\x07abc");
+        assert_eq!(memory.lock().unwrap().pwrites, 0);
+    }
+
+    #[test]
+    fn stale_partial_units_are_not_served_after_a_flush() {
+        let (mut io, memory) = buffered();
+        memory.lock().unwrap().bytes = vec![7; 10];
+        let mut buf = [0; 12];
+        assert_eq!(io.read(0, &mut buf, 12), Ok(10));
+        io.write(4, b"abcdefgh").unwrap();
+        io.flush().unwrap();
+        assert_eq!(io.read(0, &mut buf, 12), Ok(12));
+        assert_eq!(&buf, b"\x07\x07\x07\x07abcdefgh");
+    }
+
+    #[test]
+    fn short_transfers_are_continued() {
+        let (mut io, memory) = buffered();
+        memory.lock().unwrap().shortest = true;
+        io.write(0, &[5; 300]).unwrap();
+        io.flush().unwrap();
+        assert_eq!(memory.lock().unwrap().bytes, [5; 300]);
+        let mut buf = [0; 300];
+        assert_eq!(io.read(0, &mut buf, 300), Ok(300));
+        assert_eq!(buf, [5; 300]);
+    }
+
+    #[test]
+    fn a_failed_flush_keeps_the_bytes() {
+        let (mut io, memory) = buffered();
+        io.write(0, b"abc").unwrap();
+        memory.lock().unwrap().fail_writes = true;
+        assert!(io.flush().is_err());
+        assert_eq!(io.last_os_error(), libc::EIO);
+        memory.lock().unwrap().fail_writes = false;
+        io.flush().unwrap();
+        assert_eq!(memory.lock().unwrap().bytes, b"abc");
+    }
+
+    #[test]
+    fn taking_back_leaves_what_was_handed_over() {
+        let (mut io, memory) = buffered();
+        io.write(0, b"abc").unwrap();
+        assert_eq!(io.take_back(1), 1);
+        io.flush().unwrap();
+        assert_eq!(memory.lock().unwrap().bytes, b"a");
+        assert_eq!(io.take_back(0), 1);
+    }
+
+    #[test]
+    fn reads_in_order_grow_up_to_all_units() {
+        let (mut io, memory) = buffered();
+        memory.lock().unwrap().bytes = vec![1; 1 << 20];
+        let mut buf = [0; 4096];
+        for unit in 0..256 {
+            io.read(unit * 4096, &mut buf, 4096).unwrap();
+        }
+        let preads = memory.lock().unwrap().preads.clone();
+        assert_eq!(&preads[..5], [4096, 8192, 16384, 32768, 65536]);
+        assert!(preads.len() < 24, "{} reads", preads.len());
+    }
+
+    #[test]
+    fn memory_stays_within_the_sizes() {
+        let (mut io, memory) = buffered();
+        memory.lock().unwrap().bytes = vec![1; 4 << 20];
+        let mut buf = [0; 100];
+        for step in 0..2000_u64 {
+            io.read(step * 7919 % (4 << 20), &mut buf, 100).unwrap();
+        }
+        let reads = io.reads.as_ref().unwrap();
+        assert!(reads.slots.len() <= 16 && reads.by_offset.len() <= 16);
+        io.free_buffers();
+        assert!(io.reads.as_ref().unwrap().slots.is_empty());
+    }
+}

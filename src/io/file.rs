@@ -1,0 +1,461 @@
+//! A couchstore file: content that steps over block-type bytes, chunks with checksums, headers, the append position.
+//!
+//! Every read here is bounded by the append position, which after open is the file's size: what others append later
+//! is not seen until the owner asks for it, and no length from the file is trusted before the file can hold it.
+
+#![forbid(unsafe_code)]
+
+use super::buffered::{BufferSizes, Buffered};
+use super::{FileHandle, FileStats, FileTag, IoError};
+use crate::error::{Error, Operation, Result, try_reserve};
+use crate::format::Malformed;
+use crate::format::block::{
+    self, BLOCK_SIZE, BlockType, boundary_at_or_below, content_end, content_left, content_start, is_boundary,
+};
+use crate::format::chunk::{Checksum, ChunkPrefix, PREFIX};
+use crate::format::header::{FileHeader, FormatVersion, HeaderError};
+use crate::internal_error;
+use std::sync::Arc;
+
+/// Once the first block tried had no header, the search looks at this many bytes at once, and twice as many each
+/// time up to the maximum.
+const FIRST_STRIDE: u64 = 64 * 1024;
+const MAX_STRIDE: u64 = 512 * 1024;
+/// Snappy's densest element makes 64 bytes out of 3: a buffer that claims more than this is damaged.
+const MAX_SNAPPY_RATIO: usize = 22;
+
+/// Where something was appended, and its size on disk without block-type bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) position: u64,
+    pub(crate) size: u64,
+}
+
+/// A block boundary whose type byte is not that of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MarkedBlock {
+    pub(crate) position: u64,
+    pub(crate) marker: u8,
+}
+
+/// A body as it stands in the file, with the checksum that was checked.
+pub(crate) struct Body {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) crc: u32,
+}
+
+/// An open couchstore file.
+pub(crate) struct DbFile {
+    name: Arc<str>,
+    io: Buffered,
+    /// Where the next chunk goes; nothing at or beyond it is read.
+    end: u64,
+    checksum: Checksum,
+    read_only: bool,
+    encoder: Option<Box<snap::raw::Encoder>>,
+}
+
+impl DbFile {
+    /// Wraps an open handle. `sizes` of `None`: no buffers.
+    pub(crate) fn new(
+        name: Arc<str>,
+        raw: Box<dyn FileHandle>,
+        sizes: Option<BufferSizes>,
+        read_only: bool,
+    ) -> DbFile {
+        let io = Buffered::new(raw, sizes);
+        DbFile { name, io, end: 0, checksum: Checksum::Crc32c, read_only, encoder: None }
+    }
+
+    /// Name of the file, for messages.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Where the next chunk will be appended.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Moves the append position; the caller knows what is there.
+    pub(crate) fn set_end(&mut self, end: u64) {
+        self.end = end;
+    }
+
+    /// Fixes the checksum once the file's version is known.
+    pub(crate) fn set_version(&mut self, version: FormatVersion) {
+        self.checksum = Checksum::of(version);
+    }
+
+    /// The file's checksum kind.
+    pub(crate) fn checksum(&self) -> Checksum {
+        self.checksum
+    }
+
+    /// `errno` of the last failed call.
+    pub(crate) fn last_os_error(&self) -> i32 {
+        self.io.last_os_error()
+    }
+
+    /// Counts of calls of the file operations.
+    pub(crate) fn stats(&self) -> FileStats {
+        self.io.stats()
+    }
+
+    /// Buffers and handle, for options and for closing.
+    pub(crate) fn io(&mut self) -> &mut Buffered {
+        &mut self.io
+    }
+
+    fn io_error(name: &Arc<str>, operation: Operation, position: u64, error: IoError) -> Error {
+        let IoError { code, os_error, sync_failed } = error;
+        // A sync that failed inside a write (periodic sync) is a failed sync to everyone above.
+        let operation = if sync_failed { Operation::Sync } else { operation };
+        Error::Io { operation, file: name.clone(), position, code, os_error }
+    }
+
+    /// An error that names this file.
+    pub(crate) fn error(&self, operation: Operation, position: u64, error: IoError) -> Error {
+        DbFile::io_error(&self.name, operation, position, error)
+    }
+
+    /// The error for bytes at `position` that break a rule of the format.
+    pub(crate) fn malformed(&self, position: u64, rule: Malformed) -> Error {
+        Error::Corrupt { file: self.name.clone(), position, expected: rule.0 }
+    }
+
+    fn truncated(&self, position: u64, wanted: u64) -> Error {
+        Error::Truncated { file: self.name.clone(), position, wanted }
+    }
+
+    /// Size of the file on disk.
+    pub(crate) fn size(&mut self) -> Result<u64> {
+        self.io.size().map_err(|error| DbFile::io_error(&self.name, Operation::Size, 0, error))
+    }
+
+    // ---- content -----------------------------------------------------------------------------------------------
+
+    /// Fills `buf` with the content at `position`, stepping over block-type bytes. `ahead` more bytes are wanted
+    /// right behind.
+    fn read_content(&mut self, position: u64, buf: &mut [u8], ahead: usize) -> Result<()> {
+        let wanted = buf.len();
+        let mut at = content_start(position);
+        let mut done = 0;
+        while done < wanted {
+            let n = content_left(at).min(wanted - done);
+            let Some(piece) = buf.get_mut(done..done + n) else { break };
+            let upcoming = (wanted - done).saturating_add(ahead);
+            let read = self.io.read(at, piece, upcoming);
+            let read = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, at, error))?;
+            if read < n {
+                return Err(self.truncated(position, wanted as u64));
+            }
+            done += n;
+            at = content_start(at + n as u64);
+        }
+        Ok(())
+    }
+
+    /// Writes content at `position`, with a block-type byte at every boundary it meets. Returns the offset behind.
+    fn write_content(&mut self, position: u64, bytes: &[u8]) -> Result<u64, IoError> {
+        let mut at = position;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if is_boundary(at) {
+                self.io.write(at, &[BlockType::Data as u8])?;
+                at += 1;
+            }
+            let (now, later) = rest.split_at(content_left(at).min(rest.len()));
+            self.io.write(at, now)?;
+            at += now.len() as u64;
+            rest = later;
+        }
+        Ok(at)
+    }
+
+    /// Fails on a handle that was opened read-only.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.read_only { Err(Error::ReadOnly { file: self.name.clone() }) } else { Ok(()) }
+    }
+
+    // ---- data chunks -------------------------------------------------------------------------------------------
+
+    /// Reads and checks the chunk at `position`.
+    pub(crate) fn read_chunk(&mut self, position: u64, tag: FileTag) -> Result<Body> {
+        self.io.tag(tag);
+        let body = self.read_tagged_chunk(position);
+        self.io.tag(FileTag::Unknown);
+        body
+    }
+
+    fn read_tagged_chunk(&mut self, position: u64) -> Result<Body> {
+        if content_end(position, PREFIX as u64) > self.end {
+            return Err(self.truncated(position, PREFIX as u64));
+        }
+        let mut bytes = [0; PREFIX];
+        self.read_content(position, &mut bytes, 0)?;
+        let prefix = ChunkPrefix::parse_data(bytes).map_err(|rule| self.malformed(position, rule))?;
+        let body_at = content_end(position, PREFIX as u64);
+        if content_end(body_at, u64::from(prefix.length)) > self.end {
+            return Err(self.truncated(position, u64::from(prefix.length)));
+        }
+        let mut body = Vec::new();
+        try_reserve(&mut body, prefix.length as usize)?;
+        body.resize(prefix.length as usize, 0);
+        self.read_content(body_at, &mut body, 0)?;
+        if self.checksum.compute(&body) != prefix.crc {
+            return Err(self.checksum_failed(position, prefix));
+        }
+        Ok(Body { bytes: body, crc: prefix.crc })
+    }
+
+    fn checksum_failed(&self, position: u64, prefix: ChunkPrefix) -> Error {
+        let ChunkPrefix { length, crc } = prefix;
+        internal_error::report(format_args!(
+            "Couchstore::pread_bin_internal() Checksum fail length:{length} crc:{crc} pos:{position}"
+        ));
+        Error::Checksum { file: self.name.clone(), position, length, crc }
+    }
+
+    /// Inflates a Snappy buffer that was read at `position`.
+    pub(crate) fn inflate(&self, position: u64, compressed: &[u8]) -> Result<Vec<u8>> {
+        let limit = compressed.len().saturating_mul(MAX_SNAPPY_RATIO);
+        let length = snap::raw::decompress_len(compressed).ok().filter(|&length| length <= limit);
+        let Some(length) = length else { return Err(self.not_snappy(position, compressed)) };
+        let mut plain = Vec::new();
+        try_reserve(&mut plain, length)?;
+        plain.resize(length, 0);
+        match snap::raw::Decoder::new().decompress(compressed, &mut plain) {
+            Ok(written) if written == length => Ok(plain),
+            _ => Err(self.not_snappy(position, compressed)),
+        }
+    }
+
+    fn not_snappy(&self, position: u64, compressed: &[u8]) -> Error {
+        let length = compressed.len();
+        internal_error::report(format_args!(
+            "Couchstore::pread_compressed() Invalid compressed buffer length:{length} pos:{position}"
+        ));
+        self.malformed(position, Malformed("a Snappy-compressed chunk"))
+    }
+
+    /// Compresses `plain` with this file's encoder, whose tables are kept between calls.
+    pub(crate) fn deflate(&mut self, plain: &[u8]) -> Result<Vec<u8>> {
+        let mut compressed = Vec::new();
+        let bound = snap::raw::max_compress_len(plain.len());
+        try_reserve(&mut compressed, bound)?;
+        compressed.resize(bound, 0);
+        let encoder = self.encoder.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
+        // It fails only for inputs of 4 GiB and more.
+        let written = encoder
+            .compress(plain, &mut compressed)
+            .map_err(|_| Error::InvalidArguments("a body too long to be compressed"))?;
+        compressed.truncate(written);
+        Ok(compressed)
+    }
+
+    /// Appends a chunk. `crc`: the checksum of `body` if the caller has it.
+    ///
+    /// After a failure the next chunk goes behind everything that may have reached the disk.
+    pub(crate) fn append_chunk(&mut self, body: &[u8], crc: Option<u32>, tag: FileTag) -> Result<Appended> {
+        self.check_writable()?;
+        let crc = crc.unwrap_or_else(|| self.checksum.compute(body));
+        let prefix = ChunkPrefix { length: body.len() as u32, crc };
+        let position = self.end;
+        self.io.tag(tag);
+        let written =
+            self.write_content(position, &prefix.encode_data()).and_then(|at| self.write_content(at, body));
+        self.io.tag(FileTag::Unknown);
+        match written {
+            Ok(end) => {
+                self.end = end;
+                Ok(Appended { position, size: (PREFIX + body.len()) as u64 })
+            }
+            Err(error) => {
+                self.end = self.io.take_back(position);
+                Err(self.error(Operation::Write, position, error))
+            }
+        }
+    }
+
+    /// Compresses and appends.
+    pub(crate) fn append_compressed(&mut self, plain: &[u8], tag: FileTag) -> Result<Appended> {
+        let compressed = self.deflate(plain)?;
+        self.append_chunk(&compressed, None, tag)
+    }
+
+    // ---- headers -----------------------------------------------------------------------------------------------
+
+    /// The type byte of the block at `position`, `None` at the end of the file.
+    pub(crate) fn block_type(&mut self, position: u64) -> Result<Option<u8>> {
+        let mut byte = [0];
+        self.io.tag(FileTag::Empty);
+        let read = self.io.read(position, &mut byte, 1);
+        self.io.tag(FileTag::Unknown);
+        let read = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, position, error))?;
+        Ok((read == 1).then_some(byte[0]))
+    }
+
+    /// The nearest block at or below `from` that is not of data or metadata; `None` if there is none.
+    ///
+    /// `from` itself is looked at alone, all below in strides; unbuffered handles get one call per block.
+    pub(crate) fn marked_block_at_or_below(&mut self, from: u64) -> Result<Option<MarkedBlock>> {
+        let mut position = boundary_at_or_below(from);
+        let mut buf = Vec::new();
+        // 0: one block at a time.
+        let mut stride = 0;
+        loop {
+            if stride > 0 && position < self.io.flushed_end() {
+                let low = boundary_at_or_below(position.saturating_sub(stride - BLOCK_SIZE));
+                match self.marked_block_in(low, position, &mut buf)? {
+                    Some(found) => return Ok(Some(found)),
+                    None if low == 0 => return Ok(None),
+                    None => position = low - BLOCK_SIZE,
+                }
+                stride = (stride * 2).min(MAX_STRIDE);
+                continue;
+            }
+            let marker = self.block_type(position)?.ok_or_else(|| self.truncated(position, 1))?;
+            if is_mark(marker) {
+                return Ok(Some(MarkedBlock { position, marker }));
+            }
+            if position == 0 {
+                return Ok(None);
+            }
+            position -= BLOCK_SIZE;
+            stride = if self.io.is_buffered() { FIRST_STRIDE } else { 0 };
+        }
+    }
+
+    /// The last marked block from `low` to `high`, both block boundaries, read at once.
+    fn marked_block_in(&mut self, low: u64, high: u64, buf: &mut Vec<u8>) -> Result<Option<MarkedBlock>> {
+        let length = (high - low + 1) as usize;
+        buf.clear();
+        try_reserve(buf, length)?;
+        buf.resize(length, 0);
+        let read = self.io.read_unbuffered(low, buf);
+        let read = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, low, error))?;
+        if read < length {
+            return Err(self.truncated(high, 1));
+        }
+        let markers = buf.iter().copied().enumerate().step_by(BLOCK_SIZE as usize);
+        let last = markers.filter(|&(_, marker)| is_mark(marker)).last();
+        Ok(last.map(|(offset, marker)| MarkedBlock { position: low + offset as u64, marker }))
+    }
+
+    /// Reads the header whose block starts at `position`. With `any_checksum` the file's kind is not known yet:
+    /// either is accepted.
+    pub(crate) fn read_header(&mut self, position: u64, any_checksum: bool) -> Result<FileHeader> {
+        self.io.tag(FileTag::FileHeader);
+        let header = self.read_tagged_header(position, any_checksum);
+        self.io.tag(FileTag::Unknown);
+        header
+    }
+
+    fn read_tagged_header(&mut self, position: u64, any_checksum: bool) -> Result<FileHeader> {
+        let mut bytes = [0; PREFIX];
+        self.read_content(position, &mut bytes, 0)?;
+        let prefix = ChunkPrefix::parse_header(bytes).map_err(|rule| self.malformed(position, rule))?;
+        let mut body = vec![0; prefix.length as usize];
+        self.read_content(content_end(position, PREFIX as u64), &mut body, 0)?;
+        let matches = |kind: Checksum| kind.compute(&body) == prefix.crc;
+        let good = if any_checksum {
+            matches(Checksum::Crc32c) || matches(Checksum::Crc32)
+        } else {
+            matches(self.checksum)
+        };
+        if !good {
+            return Err(self.checksum_failed(position + 1, prefix));
+        }
+        FileHeader::parse(&body, position).map_err(|error| match error {
+            HeaderError::Version(version) => {
+                Error::HeaderVersion { file: self.name.clone(), position, version }
+            }
+            HeaderError::Malformed(rule) => self.malformed(position, Malformed(rule)),
+        })
+    }
+
+    /// Writes a header at the next block boundary. A `marker` of data keeps it from being seen as a header yet.
+    ///
+    /// After a failure nothing of it is left in the write buffer.
+    pub(crate) fn append_header(&mut self, header: &FileHeader, marker: BlockType) -> Result<Appended> {
+        self.check_writable()?;
+        let body = header.encode();
+        let old_end = self.end;
+        let position = block::boundary_at_or_above(old_end);
+        let prefix = ChunkPrefix { length: body.len() as u32, crc: self.checksum.compute(&body) };
+        let mut start = [marker as u8; 1 + PREFIX];
+        start[1..].copy_from_slice(&prefix.encode_header());
+        self.io.tag(FileTag::FileHeader);
+        let written = self
+            .fill_to(position)
+            .and_then(|()| self.io.write(position, &start))
+            .and_then(|()| self.io.write(position + start.len() as u64, &body));
+        self.io.tag(FileTag::Unknown);
+        match written {
+            Ok(()) => {
+                let size = (start.len() + body.len()) as u64;
+                self.end = position + size;
+                Ok(Appended { position, size })
+            }
+            Err(error) => {
+                self.take_back(old_end);
+                Err(self.error(Operation::Write, position, error))
+            }
+        }
+    }
+
+    /// Keeps the write buffer in one piece: the gap up to the next block becomes zeros in it.
+    fn fill_to(&mut self, position: u64) -> Result<(), IoError> {
+        let gap = (position - self.end) as usize;
+        if gap == 0 || !self.io.is_buffered() || self.io.flushed_end() == u64::MAX {
+            return Ok(());
+        }
+        self.io.write(self.end, &[0; BLOCK_SIZE as usize][..gap])
+    }
+
+    /// Takes everything from `position` on out of the write buffer and appends there or, if some of it may have
+    /// reached the disk, behind that.
+    pub(crate) fn take_back(&mut self, position: u64) {
+        self.end = self.io.take_back(position);
+    }
+
+    /// Overwrites the type byte of a block and hands it to the file operations.
+    pub(crate) fn write_block_type(&mut self, position: u64, marker: BlockType) -> Result<()> {
+        let written = self.io.write(position, &[marker as u8]).and_then(|()| self.io.flush());
+        written.map_err(|error| {
+            self.io.take_back(position);
+            self.error(Operation::Write, position, error)
+        })
+    }
+
+    /// Starts a file that has no header yet: one data byte, so that nothing is ever at position 0.
+    pub(crate) fn start_without_header(&mut self) -> Result<()> {
+        let written = self.io.write(0, &[BlockType::Data as u8]);
+        written.map_err(|error| self.error(Operation::Write, 0, error))?;
+        self.end = 1;
+        Ok(())
+    }
+
+    /// Hands everything buffered to the file operations.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        let end = self.end;
+        self.io.flush().map_err(|error| self.error(Operation::Write, end, error))
+    }
+
+    /// Makes everything flushed so far durable.
+    pub(crate) fn sync_flushed(&mut self) -> Result<()> {
+        let end = self.end;
+        self.io.sync_flushed().map_err(|error| self.error(Operation::Sync, end, error))
+    }
+
+    /// Gives back buffers and encoder tables.
+    pub(crate) fn free_buffers(&mut self) {
+        self.encoder = None;
+        self.io.free_buffers();
+    }
+}
+
+fn is_mark(marker: u8) -> bool {
+    !matches!(BlockType::from_byte(marker), Some(BlockType::Data | BlockType::Metadata))
+}

@@ -1,0 +1,131 @@
+//! Files: the seam to whoever does the system calls, and the layers on top of it.
+//!
+//! * [`FileOps`] and [`FileHandle`]: what the library needs of a file system; callers may bring their own
+//! * [`posix`]: the default
+//! * [`buffered`]: read buffers and a write buffer that reads see through
+//! * [`file`]: a couchstore file: blocks, chunks, headers, the append position
+//! * [`shared`]: that file behind a cell, for trees and databases
+//! * [`temp`]: temporary files
+
+pub(crate) mod buffered;
+pub(crate) mod file;
+
+pub mod posix;
+pub(crate) mod shared;
+pub(crate) mod temp;
+
+use crate::error::ErrorCode;
+use std::ffi::CStr;
+
+/// Why a call of the file operations failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoError {
+    /// Returned to the caller of the library as it is.
+    pub code: ErrorCode,
+    /// `errno`, 0 if unknown.
+    pub os_error: i32,
+    /// The failure is that of a sync (a periodic one may happen inside a write): the operating system may have
+    /// dropped written data, so nothing more may be written through this handle.
+    pub sync_failed: bool,
+}
+
+impl IoError {
+    /// A failure with this code and `errno`.
+    pub fn new(code: ErrorCode, os_error: i32) -> IoError {
+        IoError { code, os_error, sync_failed: false }
+    }
+}
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct OpenMode {
+    /// Only read.
+    pub read_only: bool,
+    /// Create the file if it does not exist.
+    pub create: bool,
+    /// Fail if the file exists.
+    pub exclusive: bool,
+    /// The library will put no buffer between itself and the handle.
+    pub unbuffered: bool,
+}
+
+/// What the accesses that follow are for; a hint that file operations may use for statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FileTag {
+    /// The search for a header.
+    Empty = 0,
+    /// A file header.
+    FileHeader = 1,
+    /// A node of a tree.
+    BTree = 2,
+    /// A document's body.
+    Document = 3,
+    /// Nothing in particular.
+    Unknown = 4,
+}
+
+/// Opens files. One object may serve many handles in many threads.
+pub trait FileOps: Send + Sync {
+    /// Opens or creates `name`.
+    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError>;
+
+    /// Whether this is the library's own implementation: then a new file's header is written at once, for others
+    /// it waits in the write buffer until the first commit or close, as their callers expect.
+    fn is_default(&self) -> bool {
+        false
+    }
+}
+
+/// An open file. Used by one thread at a time; dropping it releases it, also if it was never closed.
+pub trait FileHandle: Send {
+    /// Reads at `offset`; may read less than asked for, 0 only at the end of the file.
+    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError>;
+    /// Writes at `offset`; may write less than given, also 0.
+    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError>;
+    /// Size of the file in bytes.
+    fn size(&mut self) -> Result<u64, IoError>;
+    /// Returns once everything written is durable.
+    fn sync(&mut self) -> Result<(), IoError>;
+    /// Closes the file; called at most once.
+    fn close(&mut self) -> Result<(), IoError>;
+
+    /// Asks for an automatic sync after every `bytes` bytes written.
+    fn set_periodic_sync(&mut self, bytes: u64) -> Result<(), IoError> {
+        let _ = bytes;
+        Err(IoError::new(ErrorCode::NOT_SUPPORTED, 0))
+    }
+    /// Asks for tracing.
+    fn set_tracing(&mut self) -> Result<(), IoError> {
+        Err(IoError::new(ErrorCode::NOT_SUPPORTED, 0))
+    }
+    /// Asks for writes to be read back and compared.
+    fn set_write_validation(&mut self) -> Result<(), IoError> {
+        Err(IoError::new(ErrorCode::NOT_SUPPORTED, 0))
+    }
+    /// Asks for the write buffer's pages to be guarded.
+    fn set_mprotect(&mut self) -> Result<(), IoError> {
+        Err(IoError::new(ErrorCode::NOT_SUPPORTED, 0))
+    }
+    /// Says what the accesses that follow are for.
+    fn tag(&mut self, tag: FileTag) {
+        let _ = tag;
+    }
+    /// Asks for memory that is held for speed alone to be released.
+    fn free_buffers(&mut self) {}
+}
+
+/// Counts of what was asked of the file operations since open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct FileStats {
+    /// Reads.
+    pub read_count: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Writes.
+    pub write_count: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Syncs.
+    pub sync_count: u64,
+}

@@ -1,0 +1,106 @@
+//! The file of a handle behind a cell.
+//!
+//! Callbacks of the caller may use the same handle again while a scan or a save runs on it. So nothing borrows the
+//! file for longer than one chunk takes: between two calls here it is free.
+
+#![forbid(unsafe_code)]
+
+use super::file::{Appended, Body, DbFile};
+use super::{FileStats, FileTag};
+use crate::error::{Error, Result};
+use crate::format::Malformed;
+use crate::internal_error;
+use std::cell::RefCell;
+
+/// A node as read.
+pub(crate) struct StoredNode {
+    /// The inflated node.
+    pub(crate) bytes: Vec<u8>,
+    /// Bytes that it takes in the file, without the chunk's prefix.
+    pub(crate) stored_size: u64,
+}
+
+/// A file that can be closed while others hold a reference to it.
+pub(crate) struct SharedFile {
+    file: RefCell<Option<DbFile>>,
+}
+
+impl SharedFile {
+    /// Shares an open file.
+    pub(crate) fn new(file: DbFile) -> SharedFile {
+        SharedFile { file: RefCell::new(Some(file)) }
+    }
+
+    /// Runs `action` on the open file. It must not call back into the caller's code.
+    pub(crate) fn with<T>(&self, action: impl FnOnce(&mut DbFile) -> Result<T>) -> Result<T> {
+        action(self.file.borrow_mut().as_mut().ok_or(Error::FileClosed)?)
+    }
+
+    /// Takes the file out: from now on it is closed.
+    pub(crate) fn take(&self) -> Option<DbFile> {
+        self.file.borrow_mut().take()
+    }
+
+    /// Puts another file in, and returns the old one.
+    pub(crate) fn replace(&self, file: DbFile) -> Option<DbFile> {
+        self.file.borrow_mut().replace(file)
+    }
+
+    /// Whether the file is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.file.borrow().is_none()
+    }
+
+    /// Reads and inflates a node.
+    pub(crate) fn read_node(&self, position: u64) -> Result<StoredNode> {
+        self.with(|file| {
+            let stored = file.read_chunk(position, FileTag::BTree)?.bytes;
+            let bytes = file.inflate(position, &stored)?;
+            if bytes.is_empty() {
+                internal_error::report(format_args!(
+                    "btree_lookup_inner: (nodebuflen > 0) check failed on line {}",
+                    line!()
+                ));
+            }
+            Ok(StoredNode { bytes, stored_size: stored.len() as u64 })
+        })
+    }
+
+    /// Compresses and appends a node.
+    pub(crate) fn append_node(&self, node: &[u8]) -> Result<Appended> {
+        self.with(|file| file.append_compressed(node, FileTag::BTree))
+    }
+
+    /// Reads a document's body as it is stored.
+    pub(crate) fn read_body(&self, position: u64) -> Result<Body> {
+        self.with(|file| file.read_chunk(position, FileTag::Document))
+    }
+
+    /// Appends a document's body as it is.
+    pub(crate) fn append_body(&self, body: &[u8], crc: Option<u32>) -> Result<Appended> {
+        self.with(|file| file.append_chunk(body, crc, FileTag::Document))
+    }
+
+    /// The error for bytes at `position` that break a rule of the format.
+    pub(crate) fn malformed(&self, position: u64, rule: Malformed) -> Error {
+        match self.file.borrow().as_ref() {
+            Some(file) => file.malformed(position, rule),
+            None => Error::FileClosed,
+        }
+    }
+
+    /// The append position: no more bytes than this can be in nodes. 0 when closed.
+    pub(crate) fn end(&self) -> u64 {
+        self.file.borrow().as_ref().map_or(0, DbFile::end)
+    }
+
+    /// `errno` of the last failed call, 0 if none failed or the file is closed.
+    pub(crate) fn last_os_error(&self) -> i32 {
+        self.file.borrow().as_ref().map_or(0, DbFile::last_os_error)
+    }
+
+    /// Counts of calls of the file operations.
+    pub(crate) fn stats(&self) -> Result<FileStats> {
+        self.with(|file| Ok(file.stats()))
+    }
+}

@@ -1,0 +1,37 @@
+//! The copy-on-write B+trees: looking things up, scanning, changing a batch of entries, building from sorted input.
+//!
+//! Three trees share this code; they differ in how values reduce ([`reduce`]). Keys are compared as unsigned bytes
+//! in all three: sequence numbers are stored big-endian.
+//!
+//! A node, once written, never changes: a change writes new nodes from the leaf up to the root. So a child always
+//! lies before its parent in the file, which every descent checks; with a limit on depth that bounds what a damaged
+//! or malicious file can make a reader do.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
+pub(crate) mod build;
+pub(crate) mod modify;
+pub(crate) mod read;
+pub(crate) mod reduce;
+mod writer;
+
+pub(crate) use reduce::TreeKind;
+
+/// Deepest tree that is followed. Legal trees of billions of entries have less than 40 levels.
+pub(crate) const MAX_DEPTH: usize = 200;
+
+/// Encoded node sizes in bytes, beyond which nodes are split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeSizes {
+    /// For nodes with pointers.
+    pub(crate) interior: usize,
+    /// For nodes with data.
+    pub(crate) leaf: usize,
+}
+
+impl Default for NodeSizes {
+    fn default() -> NodeSizes {
+        NodeSizes { interior: 1279, leaf: 1279 }
+    }
+}

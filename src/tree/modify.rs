@@ -1,0 +1,275 @@
+//! Applying a batch of changes to a tree: one pass from the root down and up again.
+
+use super::writer::{Child, NodeWriter};
+use super::{MAX_DEPTH, NodeSizes, TreeKind};
+use crate::error::Result;
+use crate::format::Malformed;
+use crate::format::docinfo::seq_value_id;
+use crate::format::header::NodeRef;
+use crate::format::node::{ChildPointer, Entries, Entry, NodeKind};
+use crate::io::shared::SharedFile;
+use std::ops::Range;
+
+/// What to do at a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Edit<'a> {
+    /// Put this value; entries that the tree has with this key go.
+    Insert(&'a [u8]),
+    /// Remove the entry with this key.
+    Remove,
+    /// Remove the by-sequence entry with this key that belongs to this document: several documents may share a
+    /// sequence number.
+    RemoveDocument(&'a [u8]),
+}
+
+/// A change at a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Action<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) edit: Edit<'a>,
+}
+
+/// Is told, in key order, of each insert: its index among the actions and the value that it replaces.
+pub(crate) type OnInsert<'a> = &'a mut dyn FnMut(usize, Option<&[u8]>) -> Result<()>;
+
+/// Applies `actions`, in ascending key order (removals before inserts of the same key), to the tree at `root`.
+/// Returns the new root, `None` for an empty tree.
+pub(crate) fn modify(
+    file: &SharedFile,
+    tree: TreeKind,
+    sizes: NodeSizes,
+    root: Option<&NodeRef>,
+    actions: &[Action<'_>],
+    on_insert: OnInsert<'_>,
+) -> Result<Option<NodeRef>> {
+    debug_assert!(actions.is_sorted_by_key(|action| action.key));
+    if actions.is_empty() {
+        return Ok(root.cloned());
+    }
+    let mut change =
+        Change { file, tree, sizes, actions, handled: vec![false; actions.len()], on_insert };
+    let replaced = match root {
+        Some(root) => change.node(root.position, u64::MAX, 0..actions.len(), 0)?,
+        None => Some(change.empty_leaf()?),
+    };
+    let Some(mut children) = replaced else { return Ok(root.cloned()) };
+    while children.len() > 1 {
+        children = change.parents(&children)?;
+    }
+    Ok(children.pop().map(|child| child.node))
+}
+
+struct Change<'a, 'f> {
+    file: &'a SharedFile,
+    tree: TreeKind,
+    sizes: NodeSizes,
+    actions: &'a [Action<'a>],
+    /// Actions that found their place. A removal looks on in the next child while keys are equal.
+    handled: Vec<bool>,
+    on_insert: OnInsert<'f>,
+}
+
+impl<'a> Change<'a, '_> {
+    fn action(&self, index: usize) -> Option<&'a Action<'a>> {
+        self.actions.get(index)
+    }
+
+    fn writer(&self, kind: NodeKind) -> NodeWriter<'a> {
+        NodeWriter::new(self.file, self.tree, kind, self.sizes)
+    }
+
+    /// Applies the actions of `range` to the node at `position`. `None`: nothing changed. Otherwise the nodes that
+    /// take its place, none if it became empty. `limit`: a child lies before its parent.
+    fn node(
+        &mut self,
+        position: u64,
+        limit: u64,
+        range: Range<usize>,
+        depth: usize,
+    ) -> Result<Option<Vec<Child>>> {
+        if position >= limit || depth > MAX_DEPTH {
+            let rule = Malformed("a child that lies before its parent, at a sensible depth");
+            return Err(self.file.malformed(position, rule));
+        }
+        let node = self.file.read_node(position)?.bytes;
+        let kind = NodeKind::of(&node).map_err(|rule| self.file.malformed(position, rule))?;
+        match kind {
+            NodeKind::Interior if node.len() > 1 => self.interior(&node, position, range, depth),
+            // A node without entries is as good as an empty leaf.
+            NodeKind::Leaf | NodeKind::Interior => self.leaf(&node, position, range),
+        }
+    }
+
+    fn interior(
+        &mut self,
+        node: &[u8],
+        position: u64,
+        range: Range<usize>,
+        depth: usize,
+    ) -> Result<Option<Vec<Child>>> {
+        let mut writer = self.writer(NodeKind::Interior);
+        let mut changed = false;
+        let mut start = range.start;
+        let mut entries = Entries::of(node).peekable();
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(|rule| self.file.malformed(position, rule))?;
+            // The last child also takes what lies behind all keys.
+            let end = if entries.peek().is_none() { range.end } else { self.end_of(start..range.end, entry.key) };
+            let replaced = if start < end {
+                let pointer = ChildPointer::parse(entry.value);
+                let pointer = pointer.map_err(|rule| self.file.malformed(position, rule))?;
+                self.node(pointer.position, position, start..end, depth + 1)?
+            } else {
+                None
+            };
+            match replaced {
+                None => writer.push(entry.key, entry.value)?,
+                Some(children) => {
+                    changed = true;
+                    for child in &children {
+                        writer.push_child(child)?;
+                    }
+                }
+            }
+            if changed {
+                writer.split_if_large()?;
+            }
+            start = self.first_open(start..end);
+        }
+        if !changed {
+            return Ok(None);
+        }
+        if depth == 0 && writer.pending() == 1 {
+            let mut written = writer.take_written();
+            if written.is_empty() {
+                // A root with one child is not needed: the child becomes the root.
+                return Ok(Some(writer.only_child().into_iter().collect()));
+            }
+            writer.write_rest()?;
+            written.append(&mut writer.take_written());
+            return Ok(Some(written));
+        }
+        writer.write_rest()?;
+        Ok(Some(writer.take_written()))
+    }
+
+    /// Index behind the last action of `range` with a key up to `key`.
+    fn end_of(&self, range: Range<usize>, key: &[u8]) -> usize {
+        let actions = self.actions.get(range.clone()).unwrap_or_default();
+        range.start + actions.partition_point(|action| action.key <= key)
+    }
+
+    /// First action of `range`, just offered to a child, that the next child has to see too: a removal that has
+    /// not found its entry and whose key is the last one, so that the next child may hold it.
+    fn first_open(&self, range: Range<usize>) -> usize {
+        let Some(last) = range.end.checked_sub(1).and_then(|last| self.action(last)) else { return range.end };
+        let actions = self.actions.get(range.clone()).unwrap_or_default();
+        let handled = self.handled.get(range.clone()).unwrap_or_default();
+        let open = actions.iter().zip(handled).position(|(action, &handled)| {
+            !handled && action.key == last.key && matches!(action.edit, Edit::RemoveDocument(_))
+        });
+        open.map_or(range.end, |offset| range.start + offset)
+    }
+
+    fn empty_leaf(&mut self) -> Result<Vec<Child>> {
+        let empty = [NodeKind::Leaf as u8];
+        Ok(self.leaf(&empty, 0, 0..self.actions.len())?.unwrap_or_default())
+    }
+
+    fn leaf(&mut self, node: &[u8], position: u64, range: Range<usize>) -> Result<Option<Vec<Child>>> {
+        let mut leaf = Leaf { writer: self.writer(NodeKind::Leaf), changed: false };
+        let mut next = range.start;
+        // The value that the inserts at the key at hand replace.
+        let mut replaced: Option<Entry<'_>> = None;
+        for entry in Entries::of(node) {
+            let entry = entry.map_err(|rule| self.file.malformed(position, rule))?;
+            while next < range.end && self.action(next).is_some_and(|action| action.key < entry.key) {
+                self.insert(&mut leaf, next, replaced)?;
+                next += 1;
+            }
+            if self.keeps(&entry, next..range.end)? {
+                leaf.keep(&entry)?;
+            } else {
+                leaf.changed = true;
+                replaced = Some(entry);
+            }
+        }
+        while next < range.end {
+            self.insert(&mut leaf, next, replaced)?;
+            next += 1;
+        }
+        if !leaf.changed {
+            return Ok(None);
+        }
+        leaf.writer.write_rest()?;
+        Ok(Some(leaf.writer.take_written()))
+    }
+
+    /// Whether an entry of the tree stays, given the actions from its key on.
+    fn keeps(&mut self, entry: &Entry<'_>, range: Range<usize>) -> Result<bool> {
+        let mut keep = true;
+        for index in range {
+            let Some(action) = self.action(index).filter(|action| action.key == entry.key) else { break };
+            let goes = match action.edit {
+                Edit::Insert(_) => true,
+                Edit::Remove => {
+                    self.mark_handled(index);
+                    true
+                }
+                Edit::RemoveDocument(id) => {
+                    let owner = seq_value_id(entry.value).map_err(|rule| self.file.malformed(0, rule))?;
+                    let goes = owner == id;
+                    if goes {
+                        self.mark_handled(index);
+                    }
+                    goes
+                }
+            };
+            keep &= !goes;
+        }
+        Ok(keep)
+    }
+
+    fn mark_handled(&mut self, index: usize) {
+        if let Some(handled) = self.handled.get_mut(index) {
+            *handled = true;
+        }
+    }
+
+    /// Puts the new entry of an insert; removals are done once the scan has passed their key.
+    fn insert(&mut self, leaf: &mut Leaf<'_>, index: usize, replaced: Option<Entry<'_>>) -> Result<()> {
+        let Some(action) = self.action(index) else { return Ok(()) };
+        let Edit::Insert(value) = action.edit else { return Ok(()) };
+        self.mark_handled(index);
+        let old = replaced.filter(|entry| entry.key == action.key);
+        (self.on_insert)(index, old.map(|entry| entry.value))?;
+        leaf.changed = true;
+        leaf.writer.push(action.key, value)?;
+        leaf.writer.split_if_large()
+    }
+
+    /// Writes the nodes that point to these.
+    fn parents(&self, children: &[Child]) -> Result<Vec<Child>> {
+        let mut writer = self.writer(NodeKind::Interior);
+        for child in children {
+            writer.push_child(child)?;
+            writer.split_if_large()?;
+        }
+        writer.write_rest()?;
+        Ok(writer.take_written())
+    }
+}
+
+/// A leaf while it is rewritten.
+struct Leaf<'a> {
+    writer: NodeWriter<'a>,
+    changed: bool,
+}
+
+impl Leaf<'_> {
+    fn keep(&mut self, entry: &Entry<'_>) -> Result<()> {
+        self.writer.push(entry.key, entry.value)?;
+        // Nothing is written before the first change: an unchanged leaf stays where it is.
+        if self.changed { self.writer.split_if_large() } else { Ok(()) }
+    }
+}

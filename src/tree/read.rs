@@ -1,0 +1,284 @@
+//! Reading trees: a cursor that goes forward through the entries, and counting by reduce values.
+
+use super::MAX_DEPTH;
+use super::reduce::parse_count;
+use crate::error::{Error, Result};
+use crate::format::Malformed;
+use crate::format::chunk::PREFIX;
+use crate::format::header::NodeRef;
+use crate::format::node::{ChildPointer, Entries, Entry, NodeKind, entry_at};
+use crate::io::shared::{SharedFile, StoredNode};
+
+/// What a cursor came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A child that can be entered; [`Cursor::child`] describes it.
+    Node,
+    /// An entry of a leaf: [`Cursor::entry`].
+    Entry,
+    /// The end of the tree.
+    End,
+}
+
+/// What is known of a child before it is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChildInfo<'a> {
+    /// Its depth: 0 is the root.
+    pub(crate) depth: usize,
+    /// Disk size of the subtree.
+    pub(crate) subtree_size: u64,
+    /// Reduce value over it.
+    pub(crate) reduce: &'a [u8],
+}
+
+/// Guards a traversal of a file that may be malicious: nodes must lie before their parents, depth is limited, and
+/// all nodes together cannot be larger than the file, since a traversal comes to each of them once.
+struct Guarded<'a> {
+    file: &'a SharedFile,
+    budget: u64,
+}
+
+impl<'a> Guarded<'a> {
+    fn new(file: &'a SharedFile) -> Guarded<'a> {
+        Guarded { file, budget: file.end() }
+    }
+
+    fn read(&mut self, position: u64, parent: u64, depth: usize) -> Result<(NodeKind, Vec<u8>)> {
+        let broken = |rule| Err(self.file.malformed(position, Malformed(rule)));
+        if position >= parent {
+            return broken("a child that lies before its parent");
+        }
+        if depth > MAX_DEPTH {
+            return broken("a tree of sensible depth");
+        }
+        let StoredNode { bytes, stored_size } = self.file.read_node(position)?;
+        match self.budget.checked_sub(PREFIX as u64 + stored_size) {
+            Some(left) => self.budget = left,
+            None => return broken("nodes that are not larger than the file in sum"),
+        }
+        let kind = NodeKind::of(&bytes).map_err(|rule| self.file.malformed(position, rule))?;
+        Ok((kind, bytes))
+    }
+}
+
+struct Frame {
+    node: Vec<u8>,
+    kind: NodeKind,
+    position: u64,
+    /// Offset of the current entry, and of the one behind it.
+    current: usize,
+    next: usize,
+}
+
+impl Frame {
+    fn entry(&self) -> Result<Entry<'_>, Malformed> {
+        let entry = entry_at(&self.node, self.current)?;
+        entry.map(|(entry, _)| entry).ok_or(Malformed("an entry"))
+    }
+
+    fn child(&self) -> Result<ChildPointer<'_>, Malformed> {
+        ChildPointer::parse(self.entry()?.value)
+    }
+
+    /// Goes to the next entry with a key of at least `from`.
+    fn advance(&mut self, from: &[u8]) -> Result<bool, Malformed> {
+        loop {
+            self.current = self.next;
+            let Some((entry, next)) = entry_at(&self.node, self.current)? else { return Ok(false) };
+            self.next = next;
+            if entry.key >= from {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Goes through a tree in key order.
+///
+/// After an error it can go on: what could not be read is stepped over.
+pub(crate) struct Cursor<'a> {
+    guarded: Guarded<'a>,
+    root: Option<NodeRef>,
+    /// Whether the child at hand (the root if there are no frames) may be entered.
+    at_child: bool,
+    frames: Vec<Frame>,
+    /// Entries with smaller keys are not visited.
+    from: Vec<u8>,
+}
+
+impl<'a> Cursor<'a> {
+    /// A cursor before the first entry with a key of at least `from`.
+    pub(crate) fn new(file: &'a SharedFile, root: Option<&NodeRef>, from: &[u8]) -> Cursor<'a> {
+        Cursor {
+            guarded: Guarded::new(file),
+            root: root.cloned(),
+            at_child: false,
+            frames: Vec::new(),
+            from: from.to_vec(),
+        }
+    }
+
+    /// Leaves out entries with smaller keys from here on. Only forward.
+    pub(crate) fn skip_to(&mut self, key: &[u8]) {
+        self.from.clear();
+        self.from.extend_from_slice(key);
+    }
+
+    /// Goes on to the next child or entry. A child that was not entered is stepped over.
+    pub(crate) fn advance(&mut self) -> Result<Event> {
+        if self.frames.is_empty() {
+            // Only the root is at this level.
+            let first = !self.at_child && self.root.is_some();
+            self.at_child = first;
+            if first {
+                return Ok(Event::Node);
+            }
+            self.root = None;
+            return Ok(Event::End);
+        }
+        while let Some(frame) = self.frames.last_mut() {
+            match frame.advance(&self.from) {
+                Ok(true) => {
+                    self.at_child = frame.kind == NodeKind::Interior;
+                    return Ok(if self.at_child { Event::Node } else { Event::Entry });
+                }
+                Ok(false) => {}
+                Err(rule) => {
+                    let error = self.guarded.file.malformed(frame.position, rule);
+                    self.leave();
+                    return Err(error);
+                }
+            }
+            self.leave();
+        }
+        Ok(Event::End)
+    }
+
+    fn leave(&mut self) {
+        self.frames.pop();
+        if self.frames.is_empty() {
+            self.at_child = true;
+        }
+    }
+
+    /// Describes the child that the last event was about.
+    pub(crate) fn child(&self) -> Result<ChildInfo<'_>> {
+        let depth = self.frames.len();
+        match self.frames.last() {
+            None => {
+                let (subtree_size, reduce) =
+                    self.root.as_ref().map_or((0, &[][..]), |root| (root.subtree_size, &root.reduce[..]));
+                Ok(ChildInfo { depth, subtree_size, reduce })
+            }
+            Some(frame) => {
+                let rule = |rule| self.guarded.file.malformed(frame.position, rule);
+                let pointer = frame.child().map_err(rule)?;
+                Ok(ChildInfo { depth, subtree_size: pointer.subtree_size, reduce: pointer.reduce })
+            }
+        }
+    }
+
+    /// Reads the child that the last event was about, so that its entries come next.
+    pub(crate) fn enter(&mut self) -> Result<()> {
+        let (position, parent) = match self.frames.last() {
+            None => (self.root.as_ref().map_or(0, |root| root.position), u64::MAX),
+            Some(frame) => {
+                let rule = |rule| self.guarded.file.malformed(frame.position, rule);
+                (frame.child().map_err(rule)?.position, frame.position)
+            }
+        };
+        let (kind, node) = self.guarded.read(position, parent, self.frames.len())?;
+        self.frames.push(Frame { node, kind, position, current: 1, next: 1 });
+        Ok(())
+    }
+
+    /// The entry that the last event was about.
+    pub(crate) fn entry(&self) -> Result<Entry<'_>> {
+        let Some(frame) = self.frames.last() else { return Err(Error::DocNotFound) };
+        frame.entry().map_err(|rule| self.guarded.file.malformed(frame.position, rule))
+    }
+
+    /// Offset of the node that holds the current entry.
+    pub(crate) fn position(&self) -> u64 {
+        self.frames.last().map_or(0, |frame| frame.position)
+    }
+
+    /// Depth of the current entry: that of its node and one.
+    pub(crate) fn depth(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// The next entry and the offset of its node, entering whatever children there are on the way.
+    pub(crate) fn next_entry(&mut self) -> Result<Option<(Entry<'_>, u64)>> {
+        loop {
+            match self.advance()? {
+                Event::Node => self.enter()?,
+                Event::Entry => return Ok(Some((self.entry()?, self.position()))),
+                Event::End => return Ok(None),
+            }
+        }
+    }
+
+    /// Puts the current entry back: it comes again.
+    pub(crate) fn put_back(&mut self) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.next = frame.current;
+        }
+    }
+}
+
+/// The value stored under `key`.
+pub(crate) fn lookup(file: &SharedFile, root: Option<&NodeRef>, key: &[u8]) -> Result<Vec<u8>> {
+    let mut cursor = Cursor::new(file, root, key);
+    match cursor.next_entry()? {
+        Some((entry, _)) if entry.key == key => Ok(entry.value.to_vec()),
+        _ => Err(Error::DocNotFound),
+    }
+}
+
+/// Number of entries of the by-sequence tree with keys from `min` to `max`, both included: subtrees that lie inside
+/// are counted by their reduce values.
+pub(crate) fn count_range(file: &SharedFile, root: Option<&NodeRef>, min: &[u8], max: &[u8]) -> Result<u64> {
+    let Some(root) = root else { return Ok(0) };
+    if min > max {
+        return Ok(0);
+    }
+    let mut guarded = Guarded::new(file);
+    count_node(&mut guarded, (root.position, u64::MAX), 0, min, max)
+}
+
+fn count_node(
+    guarded: &mut Guarded<'_>,
+    (position, parent): (u64, u64),
+    depth: usize,
+    min: &[u8],
+    max: &[u8],
+) -> Result<u64> {
+    let (kind, node) = guarded.read(position, parent, depth)?;
+    let broken = |rule| guarded.file.malformed(position, rule);
+    let mut count = 0;
+    let mut partial = Vec::new();
+    let mut lowest: Option<&[u8]> = None;
+    for entry in Entries::of(&node) {
+        let entry = entry.map_err(broken)?;
+        match kind {
+            NodeKind::Leaf => count += u64::from(entry.key >= min && entry.key <= max),
+            NodeKind::Interior => {
+                let begins_before_end = lowest.is_none_or(|lowest| lowest <= max);
+                if entry.key >= min && begins_before_end {
+                    let pointer = ChildPointer::parse(entry.value).map_err(broken)?;
+                    if entry.key <= max && lowest.is_some_and(|lowest| lowest >= min) {
+                        count += parse_count(pointer.reduce).map_err(broken)?;
+                    } else {
+                        partial.push(pointer.position);
+                    }
+                }
+                lowest = Some(entry.key);
+            }
+        }
+    }
+    for child in partial {
+        count += count_node(guarded, (child, position), depth + 1, min, max)?;
+    }
+    Ok(count)
+}

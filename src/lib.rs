@@ -33,6 +33,8 @@
 //! The layers, each of which knows only those before it: `format` (bytes to values), `io` (files), `tree` (B+trees),
 //! `db` (a database), `compact`, and `capi` (the C functions).
 
+#[doc(hidden)]
+pub mod capi;
 mod compact;
 mod db;
 mod error;
@@ -47,7 +49,7 @@ pub use db::Db;
 pub use db::commit::RetrySync;
 pub use db::headers::Direction;
 pub use db::info::Info;
-pub use db::local::LocalUpdate;
+pub use db::local::{LocalUpdate, OnLocal};
 pub use db::open::OpenOptions;
 pub use db::save::{Document, OnSave, SaveOptions};
 pub use db::scan::{OnDocument, OnItem, ScanOptions, WalkItem};

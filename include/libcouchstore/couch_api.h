@@ -1,72 +1,706 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The functions of libcouchstore, in plain C. Include <libcouchstore/couch_db.h>, not this file.
+ */
 #ifndef COUCHSTORE_COUCH_DB_H
 #include <libcouchstore/couch_db.h>
 #endif
 
+
 #ifndef COUCHSTORE_COUCH_API_H
 #define COUCHSTORE_COUCH_API_H
 
+/* Generated from src/capi with "make header". Do not edit. */
+
 #ifdef __cplusplus
 extern "C" {
-#endif
+#endif // __cplusplus
 
+/**
+ * The open flags that ask for a sync after every so many bytes written (the field
+ * COUCHSTORE_OPEN_WITH_PERIODIC_SYNC).
+ *
+ * @param bytes rounded up to KiB, then down to a power of two, at most 2^40; 0 counts as 1 KiB
+ * @return the bits to be or-ed into the flags
+ */
 LIBCOUCHSTORE_API couchstore_open_flags couchstore_encode_periodic_sync_flags(uint64_t bytes);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_open_db(const char *filename, couchstore_open_flags flags, Db **db);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_c_open_db_ex(const char *filename, couchstore_open_flags flags, const couch_file_ops *ops, Db **db);
+
+/**
+ * Opens a file with the library's own file operations.
+ *
+ * The handle stands on the newest header. With COUCHSTORE_OPEN_FLAG_CREATE a file that does not
+ * exist is created with a first header in it; an existing empty file is given one too, unless it is
+ * opened read-only.
+ *
+ * @param filename name of the file
+ * @param flags    COUCHSTORE_OPEN_* values, or-ed together; 0: an existing file, for reading and
+ *                 writing
+ * @param db       receives the handle, which is closed with couchstore_close_file() and freed with
+ *                 couchstore_free_db(); untouched on failure
+ * @return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, or exists and
+ *         COUCHSTORE_OPEN_FLAG_EXCL was given; NO_HEADER: it is no database; CORRUPT,
+ *         CHECKSUM_FAIL, READ: its newest header is damaged (see COUCHSTORE_OPEN_RECOVERY_MODE);
+ *         HEADER_VERSION: it is of an unknown version; NO_ENCRYPTION_KEY: it is encrypted;
+ *         INVALID_ARGUMENTS: flags that exclude each other, or COUCHSTORE_OPEN_WITH_LEGACY_CRC for
+ *         a file of version 12 or newer
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_open_db(const char *filename,
+                                      couchstore_open_flags flags,
+                                      Db **db);
+
+/**
+ * Opens a file with the caller's file operations; in C by the name couchstore_open_db_ex().
+ *
+ * As couchstore_open_db(), with this difference: the first header of a new file waits in the write
+ * buffer until the first commit or close (unless COUCHSTORE_OPEN_FLAG_UNBUFFERED is given).
+ *
+ * @param ops file operations of version 5, with all functions but advise; they must stay as they
+ *            are until the handle is freed. The ones of couchstore_get_default_file_ops() are
+ *            fine too.
+ * @return what the operations returned, if they failed; INVALID_ARGUMENTS: ops is NULL or not
+ *         complete; NOT_SUPPORTED: flags ask for what version 5 does not have (periodic sync,
+ *         tracing, write validation, mprotect); otherwise as couchstore_open_db()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_c_open_db_ex(const char *filename,
+                                           couchstore_open_flags flags,
+                                           const couch_file_ops *ops,
+                                           Db **db);
+
+/**
+ * Writes what is buffered and closes the file. The handle stays: it must be freed with
+ * couchstore_free_db(), and until then most functions return FILE_CLOSED.
+ *
+ * Documents that were saved and not committed are lost.
+ *
+ * @return SUCCESS also for a handle that is closed already. The file is closed even if an error is
+ *         returned.
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_close_file(Db *db);
+
+/**
+ * Frees a handle.
+ *
+ * @param db closed with couchstore_close_file() before; NULL is fine
+ * @return INVALID_ARGUMENTS: the file is not closed; then the handle stays valid
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_free_db(Db *db);
+
+/**
+ * Closes the file and frees the handle, whatever the result.
+ *
+ * @return what couchstore_close_file() gives
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_close_db(Db *db);
+
+/**
+ * Closes the file and keeps the handle, for couchstore_reopen_file(). The same as
+ * couchstore_close_file().
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_drop_file(Db *db);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_reopen_file(Db *db, const char *filename, couchstore_open_flags flags);
+
+/**
+ * Opens a file again under an existing handle, for example after it was renamed. It must have the
+ * header that the handle stood on: the same sequence number at the same position.
+ *
+ * @param db       closed or not
+ * @param filename the file's name now
+ * @param flags    as for couchstore_open_db()
+ * @return DB_NO_LONGER_VALID: it could not be opened or is another file; then the handle is closed
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_reopen_file(Db *db,
+                                          const char *filename,
+                                          couchstore_open_flags flags);
+
+/**
+ * Moves the handle to the header before the one that it stands on. Uncommitted changes are
+ * discarded.
+ *
+ * A commit from there makes a new branch of the file's history.
+ *
+ * @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
+ *         AND FREED. couchstore_seek() does the same without freeing.
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_rewind_db_header(Db *db);
+
+/**
+ * Moves the handle to the header behind the one that it stands on. Uncommitted changes are
+ * discarded.
+ *
+ * @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
+ *         AND FREED.
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_fastforward_db_header(Db *db);
+
+/**
+ * Moves the handle to the header at this position. Uncommitted changes are discarded.
+ *
+ * After a failure the handle stands where it stood, uncommitted changes discarded.
+ *
+ * @param offset position of a header in bytes, for example from couchstore_get_header_position()
+ * @return NO_HEADER: there is no header; INVALID_ARGUMENTS: not a multiple of 4096;
+ *         DB_NO_LONGER_VALID: the handle's own header could not be read again either, the file has
+ *         been closed
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_seek_offset(Db *db, cs_off_t offset);
+
+/**
+ * Moves the handle from header to header. Uncommitted changes are discarded.
+ *
+ * Forward and backward stay within the size that the file had when it was opened, or at the last
+ * move to the end; the handle's own commits count.
+ *
+ * @param direction COUCHSTORE_SEEK_FORWARD, COUCHSTORE_SEEK_BACKWARD, or COUCHSTORE_SEEK_END to
+ *                  look for headers that others have written meanwhile
+ * @return as couchstore_seek_offset()
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_seek(Db *db, couchstore_direction direction);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_seek_first_header_containing(Db *db, uint64_t seqno, uint64_t granularity);
-LIBCOUCHSTORE_API const couch_file_ops *couchstore_c_get_default_file_ops(void);
+
+/**
+ * Moves the handle to the first header, up to the one it stands on, in which the sequence number
+ * seqno had been reached. If there is none the handle stays where it is.
+ *
+ * @param seqno       a sequence number
+ * @param granularity 1, or an interval in units of the headers' timestamps: then the move goes on
+ *                    to the last header of the interval that the header lies in
+ * @return INVALID_ARGUMENTS: granularity is 0; otherwise as couchstore_seek_offset()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_seek_first_header_containing(Db *db,
+                                                           uint64_t seqno,
+                                                           uint64_t granularity);
+
+/**
+ * Figures of the database, with what was saved on this handle and not committed.
+ *
+ * A closed handle gives what it knew, with file_size 0 and an empty name.
+ *
+ * @param info receives the figures; info->filename lives as long as the handle
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_db_info(Db *db, DbInfo *info);
+
+/**
+ * Everything that is known of the header that the handle stands on, with what was saved since.
+ *
+ * @param info receives it. previous_header_position is UINT64_MAX below version 14 and in the first
+ *             header of a file, and 0 in the first header of a compacted file, where no header is.
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_get_header(Db *db, couchstore_header_info *info);
+
+/**
+ * The name with which the file was opened, as it was given.
+ *
+ * @return lives as long as the handle, or until couchstore_reopen_file(); NULL for a NULL handle
+ */
 LIBCOUCHSTORE_API const char *couchstore_get_db_filename(Db *db);
+
+/**
+ * Position in bytes of the header that the handle stands on; 0 for a NULL handle.
+ */
 LIBCOUCHSTORE_API uint64_t couchstore_get_header_position(Db *db);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_c_get_db_filestats(Db *db, couchstore_file_stats *stats);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_save_document(Db *db, const Doc *doc, DocInfo *info, couchstore_save_options options);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_save_documents(Db *db, Doc *const docs[], DocInfo *const infos[], size_t numDocs, couchstore_save_options options);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_save_documents_and_callback(Db *db, const Doc *const docs[], DocInfo *const infos[], void *const userReqs[], size_t numDocs, couchstore_save_options options, save_callback_fn save_cb, void *save_cb_ctx);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_c_commit(Db *db);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_c_commit_ex(Db *db, uint64_t timestamp, couchstore_commit_retry_fn retry, void *ctx);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_docinfo_by_id(Db *db, const void *id, size_t idlen, DocInfo **pInfo);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_docinfo_by_sequence(Db *db, uint64_t sequence, DocInfo **pInfo);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_open_document(Db *db, const void *id, size_t idlen, Doc **pDoc, couchstore_open_options options);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_open_doc_with_docinfo(Db *db, const DocInfo *docinfo, Doc **pDoc, couchstore_open_options options);
-LIBCOUCHSTORE_API void couchstore_free_document(Doc *doc);
-LIBCOUCHSTORE_API DocInfo *couchstore_alloc_docinfo(const sized_buf *id, const sized_buf *rev_meta);
-LIBCOUCHSTORE_API void couchstore_free_docinfo(DocInfo *docinfo);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_changes_since(Db *db, uint64_t since, couchstore_docinfos_options options, couchstore_changes_callback_fn callback, void *ctx);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_all_docs(Db *db, const sized_buf *startKeyPtr, couchstore_docinfos_options options, couchstore_changes_callback_fn callback, void *ctx);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_docinfos_by_sequence(Db *db, const uint64_t sequence[], unsigned numDocs, couchstore_docinfos_options options, couchstore_changes_callback_fn callback, void *ctx);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_docinfos_by_id(Db *db, const sized_buf ids[], size_t numDocs, couchstore_docinfos_options options, couchstore_changes_callback_fn callback, void *ctx);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_changes_count(Db *db, uint64_t min_seq, uint64_t max_seq, uint64_t *count);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_walk_id_tree(Db *db, const sized_buf *startDocID, couchstore_docinfos_options options, couchstore_walk_tree_callback_fn callback, void *ctx);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_walk_seq_tree(Db *db, uint64_t startSequence, couchstore_docinfos_options options, couchstore_walk_tree_callback_fn callback, void *ctx);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_walk_local_tree(Db *db, const sized_buf *startLocalID, couchstore_docinfos_options options, couchstore_walk_tree_callback_fn callback, void *ctx);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_open_local_document(Db *db, const void *id, size_t idlen, LocalDoc **lDoc);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_save_local_document(Db *db, LocalDoc *lDoc);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_save_local_documents(Db *db, LocalDoc *const docs[], size_t numDocs);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_scan_local_docs(Db *db, const sized_buf *from, couchstore_local_docs_callback_fn callback, void *ctx);
-LIBCOUCHSTORE_API void couchstore_free_local_document(LocalDoc *lDoc);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_compact_db(Db *source, const char *target_filename);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_c_compact_db_ex(Db *source, const char *target_filename, couchstore_compact_flags flags, couchstore_compact_hook hook, couchstore_docinfo_hook dhook, void *hook_ctx, const couch_file_ops *ops);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_replay(Db *source, Db *target, uint64_t source_end_offset, couchstore_pre_copy_hook pre_copy, couchstore_precommit_hook precommit, void *hook_ctx, size_t flush_threshold);
+
+/**
+ * Counts of the calls of the file operations since the file was opened; in C by the name
+ * couchstore_get_db_filestats().
+ *
+ * @param stats receives the counts
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_c_get_db_filestats(Db *db,
+                                                 couchstore_file_stats *stats);
+
+/**
+ * Sets the purge sequence that the next commit stores: by custom, the highest sequence number of a
+ * tombstone that was purged.
+ *
+ * @return SUCCESS
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_set_purge_seq(Db *target, uint64_t purge_seq);
+
+/**
+ * Saves one document. See couchstore_save_documents().
+ *
+ * @param doc  the body; NULL: the document is deleted
+ * @param info everything else; db_seq is set
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_save_document(Db *db,
+                                            const Doc *doc,
+                                            DocInfo *info,
+                                            couchstore_save_options options);
+
+/**
+ * Saves documents. Nothing is durable, or visible to other handles, before couchstore_commit().
+ *
+ * The documents get the next sequence numbers, in the order of the array, unless the options
+ * contain COUCHSTORE_SEQUENCE_AS_IS. An existing document of the same id is replaced; if an id comes
+ * twice in one call its last document counts. With COMPRESS_DOC_BODIES, bodies whose content_meta
+ * has COUCH_DOC_IS_COMPRESSED are compressed; without it they are stored as given, whatever the bit.
+ *
+ * @param docs    the bodies (only Doc.data is read); NULL, or a NULL element: the document is
+ *                deleted and has no body
+ * @param infos   everything else: id, rev_seq, rev_meta, content_meta, and deleted for a deletion
+ *                with a body. db_seq is set on success
+ * @param numDocs number of elements of both; 0 is fine
+ * @param options COMPRESS_DOC_BODIES, COUCHSTORE_SEQUENCE_AS_IS
+ * @return INVALID_ARGUMENTS: an id of more than 4095 bytes, or a body or rev_meta of about 256 MiB or
+ *         more; then nothing was written. WRITE: the file cannot be written, or was opened
+ *         read-only, or a sync failed before on this handle. After any failure nothing has changed.
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_save_documents(Db *db,
+                                             Doc *const *docs,
+                                             DocInfo *const *infos,
+                                             size_t numDocs,
+                                             couchstore_save_options options);
+
+/**
+ * Saves documents and tells of each what it replaced.
+ *
+ * As couchstore_save_documents(). The callback is called while the index is rewritten, so also if
+ * the call fails in the end. It may read from the handle, not write to it.
+ *
+ * @param userReqs    one value for each document, passed to the callback; NULL: none
+ * @param save_cb     called once for each document, in ascending order of ids; NULL: not called
+ * @param save_cb_ctx passed to the callback
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_save_documents_and_callback(Db *db,
+                                                          const Doc *const *docs,
+                                                          DocInfo *const *infos,
+                                                          void *const *userReqs,
+                                                          size_t numDocs,
+                                                          couchstore_save_options options,
+                                                          save_callback_fn save_cb,
+                                                          void *save_cb_ctx);
+
+/**
+ * Makes everything that was saved on this handle durable, and visible to whoever opens the file; in
+ * C by the name couchstore_commit().
+ *
+ * The header gets the time of the system clock, in nanoseconds since 1970.
+ *
+ * @return WRITE, or the code of the file operations: nothing became visible. If it was a sync that
+ *         failed, this handle takes no more writes (they return WRITE), because the operating
+ *         system may have dropped what it could not write: open the file again.
+ */
+LIBCOUCHSTORE_API couchstore_error_t couchstore_c_commit(Db *db);
+
+/**
+ * Commits with a timestamp of the caller's; in C by the name couchstore_commit_ex().
+ *
+ * @param timestamp stored in the header; by custom nanoseconds since 1970
+ * @param retry     asked when the last sync of the commit fails, the one that makes the header
+ *                  count: non-zero has the header's mark written and synced again. NULL: never.
+ *                  If the commit fails there, its outcome is known only when the file is opened again.
+ * @param ctx       passed to retry
+ * @return as couchstore_commit()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_c_commit_ex(Db *db,
+                                          uint64_t timestamp,
+                                          couchstore_commit_retry_fn retry,
+                                          void *ctx);
+
+/**
+ * The entry of the document with this id, also of a deleted one.
+ *
+ * @param id    the id
+ * @param idlen its length in bytes
+ * @param pInfo receives the entry, to be freed with couchstore_free_docinfo()
+ * @return DOC_NOT_FOUND: there is none
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_docinfo_by_id(Db *db,
+                                            const void *id,
+                                            size_t idlen,
+                                            DocInfo **pInfo);
+
+/**
+ * The entry of the document that was last changed with this sequence number.
+ *
+ * @param pInfo receives the entry, to be freed with couchstore_free_docinfo()
+ * @return DOC_NOT_FOUND: there is none
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_docinfo_by_sequence(Db *db,
+                                                  uint64_t sequence,
+                                                  DocInfo **pInfo);
+
+/**
+ * Reads the document with this id.
+ *
+ * @param id      the id
+ * @param idlen   its length in bytes
+ * @param pDoc    set to NULL at first, then receives the document, to be freed with
+ *                couchstore_free_document(). Its id points to the caller's id; an empty body is
+ *                {NULL, 0}
+ * @param options DECOMPRESS_DOC_BODIES, or 0 for the body as it is stored
+ * @return DOC_NOT_FOUND: there is none, or it has no body; CORRUPT: a body that is not what it says
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_open_document(Db *db,
+                                            const void *id,
+                                            size_t idlen,
+                                            Doc **pDoc,
+                                            couchstore_open_options options);
+
+/**
+ * Reads the body of a document whose entry is known.
+ *
+ * @param docinfo an entry of this database; bp, content_meta and id are used
+ * @param pDoc    set to NULL at first, then receives the document, to be freed with
+ *                couchstore_free_document(). Its id points to the entry's
+ * @param options as for couchstore_open_document()
+ * @return as couchstore_open_document()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_open_doc_with_docinfo(Db *db,
+                                                    const DocInfo *docinfo,
+                                                    Doc **pDoc,
+                                                    couchstore_open_options options);
+
+/**
+ * Frees a document that the library has handed out; NULL is fine.
+ */
+LIBCOUCHSTORE_API void couchstore_free_document(Doc *doc);
+
+/**
+ * Makes an entry with copies of these strings, everything else being 0.
+ *
+ * @param id       NULL: none
+ * @param rev_meta NULL: none
+ * @return one block of memory, to be freed with couchstore_free_docinfo(); NULL: no memory
+ */
+LIBCOUCHSTORE_API DocInfo *couchstore_alloc_docinfo(const sized_buf *id, const sized_buf *rev_meta);
+
+/**
+ * Frees an entry that the library has handed out; NULL is fine.
+ */
+LIBCOUCHSTORE_API void couchstore_free_docinfo(DocInfo *docinfo);
+
+/**
+ * Shows all documents with a sequence number of at least since, in order, deleted ones too.
+ *
+ * @param since    sequence number to begin with
+ * @param options  COUCHSTORE_DELETES_ONLY, COUCHSTORE_NO_DELETES, COUCHSTORE_TOLERATE_CORRUPTION
+ * @param callback called for each document; it may read from the handle
+ * @param ctx      passed to the callback
+ * @return what the callback returned, if negative; with COUCHSTORE_TOLERATE_CORRUPTION the last
+ *         error that was stepped over
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_changes_since(Db *db,
+                                            uint64_t since,
+                                            couchstore_docinfos_options options,
+                                            couchstore_changes_callback_fn callback,
+                                            void *ctx);
+
+/**
+ * Shows all documents in order of ids, deleted ones too.
+ *
+ * @param startKeyPtr the id to begin with; NULL or empty: the beginning
+ * @param options     as for couchstore_changes_since()
+ * @param callback    called for each document; it may read from the handle
+ * @param ctx         passed to the callback
+ * @return as couchstore_changes_since()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_all_docs(Db *db,
+                                       const sized_buf *startKeyPtr,
+                                       couchstore_docinfos_options options,
+                                       couchstore_changes_callback_fn callback,
+                                       void *ctx);
+
+/**
+ * Shows those of the documents with these sequence numbers that exist, in ascending order.
+ *
+ * @param sequence the numbers, in any order; with RANGES the first and the last of a range, both
+ *                 included, or only its first
+ * @param numDocs  their count
+ * @param options  RANGES and those of couchstore_changes_since()
+ * @param callback called for each document; it may read from the handle
+ * @param ctx      passed to the callback
+ * @return INVALID_ARGUMENTS: numDocs is 0 (SUCCESS in an empty database); otherwise as
+ *         couchstore_changes_since()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_docinfos_by_sequence(Db *db,
+                                                   const uint64_t *sequence,
+                                                   unsigned int numDocs,
+                                                   couchstore_docinfos_options options,
+                                                   couchstore_changes_callback_fn callback,
+                                                   void *ctx);
+
+/**
+ * Shows those of the documents with these ids that exist, in ascending order of ids.
+ *
+ * @param ids      the ids, in any order; with RANGES the first and the last of a range, both
+ *                 included, or only its first
+ * @param numDocs  their count
+ * @param options  RANGES and those of couchstore_changes_since()
+ * @param callback called for each document; it may read from the handle
+ * @param ctx      passed to the callback
+ * @return as couchstore_docinfos_by_sequence()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_docinfos_by_id(Db *db,
+                                             const sized_buf *ids,
+                                             size_t numDocs,
+                                             couchstore_docinfos_options options,
+                                             couchstore_changes_callback_fn callback,
+                                             void *ctx);
+
+/**
+ * Number of documents with sequence numbers from min_seq to max_seq, both included, deleted ones
+ * too. Costs a few reads, whatever the number.
+ *
+ * @param count set to 0 at first, then receives the number
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_changes_count(Db *db,
+                                            uint64_t min_seq,
+                                            uint64_t max_seq,
+                                            uint64_t *count);
+
+/**
+ * Walks the index by id: each node, then what is below it, down to the documents.
+ *
+ * @param startDocID the id to begin with; NULL or empty: the beginning. The root is always shown.
+ * @param options    as for couchstore_changes_since()
+ * @param callback   called for each node and each document; it may read from the handle
+ * @param ctx        passed to the callback
+ * @return as couchstore_changes_since()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_walk_id_tree(Db *db,
+                                           const sized_buf *startDocID,
+                                           couchstore_docinfos_options options,
+                                           couchstore_walk_tree_callback_fn callback,
+                                           void *ctx);
+
+/**
+ * Walks the index by sequence number. As couchstore_walk_id_tree().
+ *
+ * @param startSequence the sequence number to begin with
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_walk_seq_tree(Db *db,
+                                            uint64_t startSequence,
+                                            couchstore_docinfos_options options,
+                                            couchstore_walk_tree_callback_fn callback,
+                                            void *ctx);
+
+/**
+ * Walks the tree of local documents. As couchstore_walk_id_tree(); the documents have only their id
+ * and, as physical_size, the length of their body.
+ *
+ * @param startLocalID the id to begin with; NULL or empty: the beginning
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_walk_local_tree(Db *db,
+                                              const sized_buf *startLocalID,
+                                              couchstore_docinfos_options options,
+                                              couchstore_walk_tree_callback_fn callback,
+                                              void *ctx);
+
+/**
+ * Reads a local document.
+ *
+ * @param id    the id
+ * @param idlen its length in bytes
+ * @param lDoc  receives the document, to be freed with couchstore_free_local_document(); NULL if
+ *              there is none
+ * @return DOC_NOT_FOUND: there is none
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_open_local_document(Db *db,
+                                                  const void *id,
+                                                  size_t idlen,
+                                                  LocalDoc **lDoc);
+
+/**
+ * Saves or removes a local document. It becomes durable with couchstore_commit().
+ *
+ * @param lDoc id and body; with a non-zero deleted it is removed, which is SUCCESS also if there is
+ *             none
+ * @return INVALID_ARGUMENTS: an id of more than 4095 bytes or a body of 256 MiB or more; after any
+ *         failure nothing has changed
+ */
+LIBCOUCHSTORE_API couchstore_error_t couchstore_save_local_document(Db *db, LocalDoc *lDoc);
+
+/**
+ * Saves or removes several local documents in one change of their tree.
+ *
+ * @param docs    as for couchstore_save_local_document(), in any order; if an id comes twice its last
+ *                document counts
+ * @param numDocs their count; 0 is fine
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_save_local_documents(Db *db,
+                                                   LocalDoc *const *docs,
+                                                   size_t numDocs);
+
+/**
+ * Shows all local documents in order of ids.
+ *
+ * @param from     the id to begin with; NULL or empty: the beginning
+ * @param callback called for each local document; it may read from the handle
+ * @param ctx      passed to the callback
+ * @return what the callback returned, if negative
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_scan_local_docs(Db *db,
+                                              const sized_buf *from,
+                                              couchstore_local_docs_callback_fn callback,
+                                              void *ctx);
+
+/**
+ * Frees a local document that the library has handed out; NULL is fine.
+ */
+LIBCOUCHSTORE_API void couchstore_free_local_document(LocalDoc *lDoc);
+
+/**
+ * Copies the state of a handle, uncommitted changes included, to a new file with exactly one
+ * header.
+ *
+ * What other handles commit to the source meanwhile is not seen. The target of an encrypted source
+ * is NOT encrypted.
+ *
+ * @param source          stays open and unchanged
+ * @param target_filename must not exist; is gone again after a failure
+ * @return OPEN_FILE: the target exists; otherwise what reading, writing or opening gave
+ */
+LIBCOUCHSTORE_API couchstore_error_t couchstore_compact_db(Db *source, const char *target_filename);
+
+/**
+ * Compacts with hooks; in C by the name couchstore_compact_db_ex().
+ *
+ * For each document, in order of sequence numbers, hook is called without the body, and again with
+ * it if it returned COUCHSTORE_COMPACT_NEED_BODY; if the document is kept and has a body, dhook
+ * may then change its rev_meta. After the last document, when local documents have been copied as
+ * well, hook is called with a NULL document, and the target is committed with the timestamp of the
+ * source's header.
+ *
+ * @param flags    COUCHSTORE_COMPACT_* values, or-ed together. With COUCHSTORE_COMPACT_RECOVERY_MODE
+ *                 what cannot be read is left out, the target is completed, and the last error
+ *                 returned
+ * @param hook     decides about each document; NULL: all are copied
+ * @param dhook    may change entries; only with hook; NULL: none is changed
+ * @param hook_ctx passed to hook
+ * @param ops      for the target, as for couchstore_open_db_ex(); NULL: the default ones
+ * @return what a hook returned, if negative; INVALID_ARGUMENTS: dhook without hook, or a hook that
+ *         asks for the body twice; otherwise as couchstore_compact_db()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_c_compact_db_ex(Db *source,
+                                              const char *target_filename,
+                                              couchstore_compact_flags flags,
+                                              couchstore_compact_hook hook,
+                                              couchstore_docinfo_hook dhook,
+                                              void *hook_ctx,
+                                              const couch_file_ops *ops);
+
+/**
+ * Puts into a copy what was committed to the source since: everything after the header that source
+ * stands on (the one that target was copied from) up to the header at source_end_offset. Commits
+ * target with that header's timestamp, and leaves source there.
+ *
+ * Local documents that are equal are left alone; those that are gone from the source are removed.
+ *
+ * @param source_end_offset position of a header of the source, in bytes
+ * @param pre_copy          called before each document and local document; NULL: not called
+ * @param precommit         called before the commit; it may change the target; NULL: not called
+ * @param hook_ctx          passed to both
+ * @param flush_threshold   bytes of documents that are gathered before they are saved
+ * @return what a hook returned (any non-zero value of precommit, negative ones of pre_copy), or
+ *         what reading and writing gave
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_replay(Db *source,
+                                     Db *target,
+                                     uint64_t source_end_offset,
+                                     couchstore_pre_copy_hook pre_copy,
+                                     couchstore_precommit_hook precommit,
+                                     void *hook_ctx,
+                                     size_t flush_threshold);
+
+/**
+ * The meaning of an error code, in English.
+ *
+ * @return a constant string, for unknown codes too
+ */
 LIBCOUCHSTORE_API const char *couchstore_strerror(couchstore_error_t errcode);
+
+/**
+ * The reason of the last failed system call on this handle: "errno = N: 'text'". N is 0 if none
+ * failed.
+ *
+ * @param buf  receives the text, cut to fit and terminated
+ * @param size of buf in bytes
+ */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_last_os_error(const Db *db, char *buf, size_t size);
-LIBCOUCHSTORE_API couchstore_error_t couchstore_last_internal_error(const Db *db, char *buf, size_t size);
-LIBCOUCHSTORE_API void couchstore_set_on_internal_error(couchstore_internal_error_fn handler, void *ctx);
+
+/**
+ * The last internal error of this thread, in quotes: 'text'. It says which check failed where in
+ * the file; '' if there was none. Success does not clear it.
+ *
+ * @param db   any handle
+ * @param buf  receives the text, at most 251 bytes, cut to fit and terminated
+ * @param size of buf in bytes
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_last_internal_error(const Db *db,
+                                                  char *buf,
+                                                  size_t size);
+
+/**
+ * Sets the function that is told of every internal error in the process, on the thread where it
+ * happens.
+ *
+ * @param handler may be called on several threads at once, and must not call the library; NULL:
+ *                nobody is told
+ * @param ctx     passed to handler
+ */
+LIBCOUCHSTORE_API
+void couchstore_set_on_internal_error(couchstore_internal_error_fn handler,
+                                      void *ctx);
+
+/**
+ * Starts to measure how long calls of the library's functions take, in the whole process.
+ */
 LIBCOUCHSTORE_API void couchstore_c_latency_collector_start(void);
+
+/**
+ * Stops measuring and forgets what was measured.
+ */
 LIBCOUCHSTORE_API void couchstore_c_latency_collector_stop(void);
-LIBCOUCHSTORE_API void couchstore_c_get_latency_info(couchstore_c_latency_callback_fn callback, void *ctx);
+
+/**
+ * Shows the times of each function that was called since measuring was started.
+ *
+ * Nothing is shown when measuring is off.
+ *
+ * @param callback gets the figures of one function; non-zero stops
+ * @param ctx      passed to callback
+ */
+LIBCOUCHSTORE_API
+void couchstore_c_get_latency_info(couchstore_c_latency_callback_fn callback,
+                                   void *ctx);
+
+/**
+ * The library's own file operations; in C by the name couchstore_get_default_file_ops(). A caller's
+ * operations may call them.
+ *
+ * @return a constant struct, which lives as long as the library
+ */
+LIBCOUCHSTORE_API const couch_file_ops *couchstore_c_get_default_file_ops(void);
 
 #ifdef __cplusplus
-}
-#endif
+}  // extern "C"
+#endif  // __cplusplus
 
-#endif
+#endif  /* COUCHSTORE_COUCH_API_H */

@@ -309,7 +309,7 @@ typedef int (*couchstore_c_latency_callback_fn)(const couchstore_c_latency *late
 /**
  * Opens a database with the caller's file operations. As couchstore_open_db() otherwise.
  *
- * @param ops NULL: the default ones
+ * @param ops see couchstore_c_open_db_ex(); NULL gives INVALID_ARGUMENTS
  */
 static inline couchstore_error_t couchstore_open_db_ex(const char *filename,
                                                        couchstore_open_flags flags,
@@ -342,7 +342,7 @@ static inline const couch_file_ops *couchstore_get_default_file_ops(void) {
     return couchstore_c_get_default_file_ops();
 }
 
-/** Counts of the file of this handle. NOT_SUPPORTED if its file operations keep none. */
+/** Counts of the calls of the file operations on this handle's file. */
 static inline couchstore_error_t couchstore_get_db_filestats(Db *db, couchstore_file_stats *stats) {
     return couchstore_c_get_db_filestats(db, stats);
 }

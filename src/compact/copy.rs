@@ -190,6 +190,25 @@ struct Kept {
     rev_meta: Option<Vec<u8>>,
 }
 
+/// What the source has of a document's body.
+enum SourceBody {
+    Absent,
+    Stored(Body),
+    /// It cannot be read, and is stepped over.
+    Damaged,
+}
+
+impl SourceBody {
+    /// The stored bytes, none for an absent body; `None` for a damaged one.
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            SourceBody::Absent => Some(&[]),
+            SourceBody::Stored(body) => Some(&body.bytes),
+            SourceBody::Damaged => None,
+        }
+    }
+}
+
 impl Copy<'_> {
     /// Returns the damage that was stepped over.
     fn run(mut self, path: &Path) -> Result<Option<Error>> {
@@ -272,8 +291,8 @@ impl Copy<'_> {
         if self.hooks.filters() {
             let mut verdict = self.hooks.filter(self.target, info, None)?;
             if verdict == Verdict::NeedBody {
-                let Some(body) = self.body(info)? else { return Ok(None) };
-                let bytes = body.as_ref().map_or(&[][..], |body| &body.bytes);
+                let body = self.body(info)?;
+                let Some(bytes) = body.bytes() else { return Ok(None) };
                 verdict = self.hooks.filter(self.target, info, Some(bytes))?;
                 read = Some(body);
             }
@@ -289,14 +308,16 @@ impl Copy<'_> {
         }
         let body = match read {
             Some(body) => body,
-            None => match self.body(info)? {
-                Some(body) => body,
-                None => return Ok(None),
-            },
+            None => self.body(info)?,
         };
-        let rev_meta = match &body {
-            Some(body) if self.hooks.rewrites() => self.hooks.rewrite(info, &body.bytes)?,
-            _ => None,
+        let (body, rev_meta) = match body {
+            SourceBody::Damaged => return Ok(None),
+            SourceBody::Absent => (None, None),
+            SourceBody::Stored(body) => {
+                let rewrites = self.hooks.rewrites();
+                let rev_meta = if rewrites { self.hooks.rewrite(info, &body.bytes)? } else { None };
+                (Some(body), rev_meta)
+            }
         };
         if let Some(rev_meta) = &rev_meta
             && !(DocInfoRef { rev_meta, ..*info }).fits()
@@ -306,13 +327,12 @@ impl Copy<'_> {
         Ok(Some(Kept { body, rev_meta }))
     }
 
-    /// The stored body; the inner `None`: the document has none, the outer: it is damaged.
-    fn body(&mut self, info: &DocInfoRef<'_>) -> Result<Option<Option<Body>>> {
+    fn body(&mut self, info: &DocInfoRef<'_>) -> Result<SourceBody> {
         if info.body_position == 0 {
-            return Ok(Some(None));
+            return Ok(SourceBody::Absent);
         }
         let body = self.source.file().read_body(info.body_position);
-        Ok(self.pass(body)?.map(Some))
+        Ok(self.pass(body)?.map_or(SourceBody::Damaged, SourceBody::Stored))
     }
 
     fn local_documents(&mut self) -> Result<()> {

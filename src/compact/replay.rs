@@ -45,7 +45,8 @@ pub fn replay(
 ) -> Result<()> {
     source.check_open()?;
     target.check_open()?;
-    let end_offset = i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("an offset of 2^63 or more"))?;
+    let end_offset =
+        i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("an offset of 2^63 or more"))?;
     let first = source.snapshot().header.update_seq + 1;
     let mut base_locals = Vec::new();
     source.scan_local(b"", &mut |id, _| {
@@ -80,7 +81,9 @@ impl Replay<'_> {
                 changes.push((removed, None));
             }
             gone.next_if(|old| old.as_slice() == id);
-            if self.hooks.before_local(self.source, self.target, id, body.len())? && !self.has_local(id, body)? {
+            if self.hooks.before_local(self.source, self.target, id, body.len())?
+                && !self.has_local(id, body)?
+            {
                 changes.push((id.to_vec(), Some(body.to_vec())));
             }
             Ok(())

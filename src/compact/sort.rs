@@ -128,12 +128,11 @@ impl Sorter {
 
     fn spill_run(&mut self) -> Result<()> {
         self.sort();
-        let mut spill = match self.spill.take() {
-            Some(spill) => spill,
-            None => {
-                let file = unnamed_file(&self.directory);
-                Spill { file: file.map_err(|error| self.failed(Operation::Open, &error))?, ends: Vec::new() }
-            }
+        let mut spill = if let Some(spill) = self.spill.take() {
+            spill
+        } else {
+            let file = unnamed_file(&self.directory);
+            Spill { file: file.map_err(|error| self.failed(Operation::Open, &error))?, ends: Vec::new() }
         };
         let written = self.write_run(&mut spill);
         written.map_err(|error| self.failed(Operation::Write, &error))?;
@@ -271,7 +270,9 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn sorted(budget: usize, entries: &[(Vec<u8>, Vec<u8>)]) -> (Vec<(Vec<u8>, Vec<u8>)>, usize) {
+    type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn sorted(budget: usize, entries: &[(Vec<u8>, Vec<u8>)]) -> (Entries, usize) {
         let dir = tempfile::tempdir().unwrap();
         let mut sorter = Sorter::new(dir.path(), budget);
         for (key, value) in entries {
@@ -289,7 +290,7 @@ mod tests {
         (out, runs)
     }
 
-    fn entries(count: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn entries(count: u32) -> Entries {
         let key = |i: u32| format!("key-{}", i.wrapping_mul(2_654_435_761) % (count * 3 / 4)).into_bytes();
         (0..count).map(|i| (key(i), vec![i as u8; (i % 200) as usize])).collect()
     }
@@ -309,7 +310,8 @@ mod tests {
 
     #[test]
     fn entries_larger_than_a_piece() {
-        let entries = [(b"b".to_vec(), vec![1; 3 * PIECE]), (b"a".to_vec(), vec![2; 2 * PIECE]), (vec![], vec![])];
+        let entries =
+            [(b"b".to_vec(), vec![1; 3 * PIECE]), (b"a".to_vec(), vec![2; 2 * PIECE]), (vec![], vec![])];
         let (merged, _) = sorted(PIECE, &entries);
         let keys: Vec<_> = merged.iter().map(|(key, value)| (key.as_slice(), value.len())).collect();
         assert_eq!(keys, [(&b""[..], 0), (b"a", 2 * PIECE), (b"b", 3 * PIECE)]);

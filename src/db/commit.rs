@@ -11,6 +11,7 @@ use super::{Db, State};
 use crate::error::{Error, Result};
 use crate::format::block::BlockType;
 use crate::format::header::FormatVersion;
+use crate::io::file::DbFile;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Asked when the second sync of a commit has failed, with `errno`: whether to write the byte and sync once more.
@@ -66,7 +67,7 @@ impl Db {
     /// The second sync. A sync that failed may have dropped the page with the byte: it is written again before
     /// another try.
     fn sync_header(&self, position: u64, mut retry: Option<RetrySync<'_>>) -> Result<()> {
-        let mut result = self.file.with(|file| file.sync_flushed());
+        let mut result = self.file.with(DbFile::sync_flushed);
         while let (Err(error), Some(retry)) = (&result, retry.as_mut()) {
             if !retry(error.os_error().unwrap_or(0)) {
                 break;

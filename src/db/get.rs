@@ -2,7 +2,9 @@
 
 use super::Db;
 use crate::error::{Error, Result};
+use crate::format::Malformed;
 use crate::format::docinfo::{COMPRESSED, DocInfoRef};
+use crate::format::header::NodeRef;
 use crate::format::ints::{MAX_U48, u48_bytes};
 use crate::tree::read::lookup;
 
@@ -37,11 +39,7 @@ impl Db {
         visit(&info.map_err(|rule| self.malformed_below(root.as_ref(), rule))?)
     }
 
-    fn malformed_below(
-        &self,
-        root: Option<&crate::format::header::NodeRef>,
-        rule: crate::format::Malformed,
-    ) -> Error {
+    fn malformed_below(&self, root: Option<&NodeRef>, rule: Malformed) -> Error {
         self.file.malformed(root.map_or(0, |root| root.position), rule)
     }
 

@@ -2,9 +2,9 @@
 
 use super::{Db, State};
 use crate::error::{Error, Result};
-use crate::format::block::{BLOCK_SIZE, BlockType, is_boundary};
-use crate::format::header::{FileHeader, NO_PREVIOUS};
 use crate::format::Malformed;
+use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_below, is_boundary};
+use crate::format::header::{FileHeader, NO_PREVIOUS};
 use crate::io::file::{DbFile, MarkedBlock};
 
 /// Whether the file's version, and with it the checksum, is known yet.
@@ -41,8 +41,7 @@ pub(crate) fn find_last(file: &mut DbFile, kind: Kind, recovery: bool) -> Result
 fn find_at_or_below(file: &mut DbFile, from: u64, kind: Kind, recovery: bool) -> Result<(u64, FileHeader)> {
     let mut from = from;
     let mut last_error = None;
-    loop {
-        let Some(block) = file.marked_block_at_or_below(from)? else { break };
+    while let Some(block) = file.marked_block_at_or_below(from)? {
         match read_marked(file, block, kind) {
             Ok(header) => return Ok((block.position, header)),
             Err(error @ Error::HeaderVersion { .. }) => return Err(error),
@@ -149,7 +148,9 @@ impl Db {
         match (direction, position) {
             (Direction::End, _) => self.seek_end(),
             (Direction::Backward, Some(0)) => Err(Error::NoHeader { file: self.name() }),
-            (Direction::Backward, Some(_)) if header.previous == Some(NO_PREVIOUS) => Err(Error::DbNoLongerValid),
+            (Direction::Backward, Some(_)) if header.previous == Some(NO_PREVIOUS) => {
+                Err(Error::DbNoLongerValid)
+            }
             (Direction::Backward, Some(position)) => {
                 self.load(|file| find_before(file, position, header.previous))
             }
@@ -200,16 +201,12 @@ impl Db {
             Some(position) => self.file.with(|file| read_at(file, position, Kind::Known)),
             None => Err(Error::DbNoLongerValid),
         };
-        match reloaded {
-            Ok(header) => {
-                self.update_state(|state| state.header = header);
-                Err(error)
-            }
-            Err(_) => {
-                let _ = self.close();
-                Err(Error::DbNoLongerValid)
-            }
+        if let Ok(header) = reloaded {
+            self.update_state(|state| state.header = header);
+            return Err(error);
         }
+        let _ = self.close();
+        Err(Error::DbNoLongerValid)
     }
 
     /// Moves to the previous header; on any failure the file is closed and the result is
@@ -239,25 +236,24 @@ impl Db {
         }
         self.check_open()?;
         let _exclusive = self.begin_exclusive()?;
-        let State { header, position } = self.snapshot();
-        let current = position.ok_or_else(|| Error::NoHeader { file: self.name() })?;
+        let current = self.snapshot().position.ok_or_else(|| Error::NoHeader { file: self.name() })?;
         self.load(|file| {
-            let first = first_reaching(file, (current, header), seq)?;
+            let first = first_reaching(file, current, seq)?;
             last_of_interval(file, first, current, granularity)
         })
     }
 }
 
 /// Bisects the file for the first header that has reached `seq`.
-fn first_reaching(file: &mut DbFile, current: (u64, FileHeader), seq: u64) -> Result<(u64, FileHeader)> {
-    let (mut low, mut high) = (0, current.0);
-    // Reload: the handle's copy may have uncommitted changes.
-    let mut best = (current.0, read_at(file, current.0, Kind::Known)?);
+fn first_reaching(file: &mut DbFile, current: u64, seq: u64) -> Result<(u64, FileHeader)> {
+    let (mut low, mut high) = (0, current);
+    // Not the handle's copy, which may have uncommitted changes.
+    let mut best = (current, read_at(file, current, Kind::Known)?);
     if best.1.update_seq < seq {
         return Ok(best);
     }
     while low < high {
-        let middle = (low + high) / 2 / BLOCK_SIZE * BLOCK_SIZE;
+        let middle = boundary_at_or_below(u64::midpoint(low, high));
         match find_at_or_above(file, middle, high) {
             Ok(found) if found.1.update_seq >= seq => {
                 best = found;

@@ -16,6 +16,9 @@ pub struct LocalUpdate<'a> {
     pub body: Option<&'a [u8]>,
 }
 
+/// Shown one local document at a time: id and body. An error ends the scan, which returns it.
+pub type OnLocal<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 impl Db {
     /// The body of a local document.
     pub fn local(&self, id: &[u8]) -> Result<Vec<u8>> {
@@ -53,8 +56,8 @@ impl Db {
         Ok(())
     }
 
-    /// Shows every local document from the id `from` on: id and body. An error of `visit` ends the scan.
-    pub fn scan_local(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    /// Shows every local document from the id `from` on.
+    pub fn scan_local(&self, from: &[u8], visit: OnLocal<'_>) -> Result<()> {
         self.check_open()?;
         let root = self.local_root();
         let mut cursor = Cursor::new(&self.file, root.as_ref(), from);

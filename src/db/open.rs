@@ -249,11 +249,6 @@ impl OpenOptions {
     pub(crate) fn nodes(&self) -> NodeSizes {
         self.node_sizes
     }
-
-    /// Whether buffers are off.
-    pub(crate) fn is_unbuffered(&self) -> bool {
-        self.mode.unbuffered
-    }
 }
 
 impl std::fmt::Debug for OpenOptions {
@@ -302,7 +297,7 @@ impl Db {
         self.file.replace(file);
         self.update_state(|current| *current = state);
         *self.options.borrow_mut() = options.clone();
-        *self.filename.borrow_mut() = filename.to_owned();
+        filename.clone_into(&mut self.filename.borrow_mut());
         self.latch.set(None);
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::Db;
 use crate::error::{Error, Result};
 use crate::format::chunk::MAX_BODY;
 use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
+use crate::format::header::NodeRef;
 use crate::format::ints::u48_bytes;
 use crate::tree::TreeKind;
 use crate::tree::modify::{Action, Edit, modify};
@@ -146,12 +147,8 @@ impl Db {
         Ok(())
     }
 
-    /// Rewrites the by-id tree. Also returns the sequence and id of every entry that was replaced.
-    fn save_by_id(
-        &self,
-        batch: &Batch<'_>,
-        on_save: OnSave<'_>,
-    ) -> Result<(Option<crate::format::header::NodeRef>, Vec<(u64, usize)>)> {
+    /// Rewrites the by-id tree. Also returns the entries that were replaced.
+    fn save_by_id(&self, batch: &Batch<'_>, on_save: OnSave<'_>) -> Result<(Option<NodeRef>, Vec<Replaced>)> {
         let root = self.by_id_root();
         let values = Values::encode(&batch.by_id, |index, out| batch.infos[index].encode_by_id(out));
         let actions: Vec<Action<'_>> = values
@@ -170,7 +167,7 @@ impl Db {
                 None => None,
             };
             if let Some(old) = &old {
-                replaced.push((old.db_seq, index));
+                replaced.push(Replaced { old_seq: old.db_seq, index });
             }
             on_save(old.as_ref(), new, index)
         };
@@ -179,15 +176,11 @@ impl Db {
         Ok((root, replaced))
     }
 
-    fn save_by_seq(
-        &self,
-        batch: &Batch<'_>,
-        replaced: &[(u64, usize)],
-    ) -> Result<Option<crate::format::header::NodeRef>> {
+    fn save_by_seq(&self, batch: &Batch<'_>, replaced: &[Replaced]) -> Result<Option<NodeRef>> {
         let root = self.by_seq_root();
         let values = Values::encode(&batch.by_id, |index, out| batch.infos[index].encode_by_seq(out));
         let mut edits: Vec<([u8; 6], Edit<'_>)> = Vec::with_capacity(batch.by_id.len() + replaced.len());
-        for &(old_seq, index) in replaced {
+        for &Replaced { old_seq, index } in replaced {
             edits.push((u48_bytes(old_seq), Edit::RemoveDocument(batch.infos[index].id)));
         }
         for (index, value) in values.iter(&batch.by_id) {
@@ -204,6 +197,12 @@ impl Db {
     pub fn doc_info(&self, id: &[u8]) -> Result<DocInfo> {
         self.with_doc_info_by_id(id, |info| Ok(info.to_owned()))
     }
+}
+
+/// An entry that the document with this index replaces.
+struct Replaced {
+    old_seq: u64,
+    index: usize,
 }
 
 /// The entries of a batch.

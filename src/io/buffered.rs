@@ -260,7 +260,8 @@ impl Buffered {
         let needed = ((offset - start) as usize + needed).min(unit);
         let result = self.read_raw(start, &mut scratch, needed);
         if let (Ok(n), Some(reads)) = (&result, &mut self.reads) {
-            for (index, piece) in scratch[..*n].chunks(unit).enumerate() {
+            // The unit that is wanted now goes in last: the others may evict each other, but not it.
+            for (index, piece) in scratch[..*n].chunks(unit).enumerate().rev() {
                 reads.insert(start + (index * unit) as u64, piece);
             }
             if units == 1 {
@@ -549,6 +550,22 @@ mod tests {
         let preads = memory.lock().unwrap().preads.clone();
         assert_eq!(&preads[..5], [4096, 8192, 16384, 32768, 65536]);
         assert!(preads.len() < 24, "{} reads", preads.len());
+    }
+
+    #[test]
+    fn a_load_of_all_units_keeps_the_one_that_was_asked_for() {
+        let (mut io, memory) = buffered();
+        let bytes: Vec<u8> = (0..4_u32 << 20).map(|i| (i / 4096) as u8).collect();
+        memory.lock().unwrap().bytes = bytes.clone();
+        let mut buf = vec![0; 60_000];
+        for step in 0..500_usize {
+            // Pieces that were just used get a second chance and make later ones of the load evict each other.
+            let at = step * 40_961 % (3 << 20);
+            let length = 1 + step * 7919 % buf.len();
+            assert_eq!(io.read(at as u64, &mut buf[..length], length), Ok(length));
+            assert!(buf[..length] == bytes[at..at + length]);
+            io.read(at as u64 / 2, &mut buf[..1], 1).unwrap();
+        }
     }
 
     #[test]

@@ -339,7 +339,7 @@ impl DbFile {
             return Err(self.truncated(high, 1));
         }
         let markers = buf.iter().copied().enumerate().step_by(BLOCK_SIZE as usize);
-        let last = markers.filter(|&(_, marker)| is_mark(marker)).last();
+        let last = markers.rev().find(|&(_, marker)| is_mark(marker));
         Ok(last.map(|(offset, marker)| MarkedBlock { position: low + offset as u64, marker }))
     }
 

@@ -101,6 +101,16 @@ impl PosixFile {
         self.file.as_ref().ok_or(IoError::new(code, libc::EBADF))
     }
 
+    /// Gives the kernel a hint about a range.
+    pub(crate) fn advise(&self, offset: i64, length: i64, advice: i32) -> Result<(), IoError> {
+        let file = self.file(ErrorCode::WRITE)?;
+        // SAFETY: the descriptor is open; the call only takes numbers.
+        match unsafe { libc::posix_fadvise(file.as_raw_fd(), offset, length, advice) } {
+            0 => Ok(()),
+            error => Err(IoError::new(ErrorCode::WRITE, error)),
+        }
+    }
+
     fn validate(&self, buf: &[u8], offset: u64) -> Result<(), IoError> {
         let expected = &buf[..buf.len().min(VALIDATED_BYTES)];
         let mut found = vec![0; expected.len()];

@@ -29,11 +29,11 @@ impl<'a> TreeBuilder<'a> {
         leaves.push(key, value)?;
         leaves.write_if_filled()?;
         let written = leaves.take_written();
-        self.add_children(1, written)
+        self.add_children(1, &written)
     }
 
     /// Hands written nodes to the level above, and so on upwards.
-    fn add_children(&mut self, level: usize, children: Vec<Child>) -> Result<()> {
+    fn add_children(&mut self, level: usize, children: &[Child]) -> Result<()> {
         if children.is_empty() {
             return Ok(());
         }
@@ -41,12 +41,12 @@ impl<'a> TreeBuilder<'a> {
             self.levels.push(NodeWriter::new(self.file, self.tree, NodeKind::Interior, self.sizes));
         }
         let Some(writer) = self.levels.get_mut(level) else { return Ok(()) };
-        for child in &children {
+        for child in children {
             writer.push_child(child)?;
             writer.write_if_filled()?;
         }
         let written = writer.take_written();
-        self.add_children(level + 1, written)
+        self.add_children(level + 1, &written)
     }
 
     /// Writes what is pending and returns the root, `None` for an empty tree.
@@ -61,7 +61,7 @@ impl<'a> TreeBuilder<'a> {
             }
             writer.write_rest()?;
             let written = writer.take_written();
-            self.add_children(level + 1, written)?;
+            self.add_children(level + 1, &written)?;
             level += 1;
         }
     }

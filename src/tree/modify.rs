@@ -46,8 +46,7 @@ pub(crate) fn modify(
     if actions.is_empty() {
         return Ok(root.cloned());
     }
-    let mut change =
-        Change { file, tree, sizes, actions, handled: vec![false; actions.len()], on_insert };
+    let mut change = Change { file, tree, sizes, actions, handled: vec![false; actions.len()], on_insert };
     let replaced = match root {
         Some(root) => change.node(root.position, u64::MAX, 0..actions.len(), 0)?,
         None => Some(change.empty_leaf()?),
@@ -114,7 +113,8 @@ impl<'a> Change<'a, '_> {
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(|rule| self.file.malformed(position, rule))?;
             // The last child also takes what lies behind all keys.
-            let end = if entries.peek().is_none() { range.end } else { self.end_of(start..range.end, entry.key) };
+            let end =
+                if entries.peek().is_none() { range.end } else { self.end_of(start..range.end, entry.key) };
             let replaced = if start < end {
                 let pointer = ChildPointer::parse(entry.value);
                 let pointer = pointer.map_err(|rule| self.file.malformed(position, rule))?;
@@ -162,7 +162,9 @@ impl<'a> Change<'a, '_> {
     /// First action of `range`, just offered to a child, that the next child has to see too: a removal that has
     /// not found its entry and whose key is the last one, so that the next child may hold it.
     fn first_open(&self, range: Range<usize>) -> usize {
-        let Some(last) = range.end.checked_sub(1).and_then(|last| self.action(last)) else { return range.end };
+        let Some(last) = range.end.checked_sub(1).and_then(|last| self.action(last)) else {
+            return range.end;
+        };
         let actions = self.actions.get(range.clone()).unwrap_or_default();
         let handled = self.handled.get(range.clone()).unwrap_or_default();
         let open = actions.iter().zip(handled).position(|(action, &handled)| {

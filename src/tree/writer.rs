@@ -34,7 +34,15 @@ impl<'a> NodeWriter<'a> {
             NodeKind::Interior => sizes.interior,
             NodeKind::Leaf => sizes.leaf,
         };
-        NodeWriter { file, tree, kind, threshold, node: vec![kind as u8], ends: Vec::new(), written: Vec::new() }
+        NodeWriter {
+            file,
+            tree,
+            kind,
+            threshold,
+            node: vec![kind as u8],
+            ends: Vec::new(),
+            written: Vec::new(),
+        }
     }
 
     /// Adds an entry; keys come in ascending order.

@@ -1,0 +1,92 @@
+//! Memory that is handed to C: one block for each object, from the C allocator, with everything in it that the object
+//! points to.
+
+use super::types::{Doc, DocInfo, LocalDoc, sized_buf};
+use crate::error::{Error, Result};
+use crate::format::docinfo::DocInfoRef;
+use std::ffi::{c_int, c_void};
+
+/// Allocates a `T` with `extra` bytes behind it; returns both places.
+fn block<T>(extra: usize) -> Result<(*mut T, *mut u8)> {
+    let size = size_of::<T>().saturating_add(extra);
+    // SAFETY: malloc may be called with any size; the result is checked.
+    let pointer = unsafe { libc::malloc(size) }.cast::<T>();
+    if pointer.is_null() {
+        return Err(Error::AllocFail { bytes: size });
+    }
+    // SAFETY: the block is at least as large as a `T`, so this points into it or right behind.
+    Ok((pointer, unsafe { pointer.add(1) }.cast::<u8>()))
+}
+
+/// Copies `bytes` to `place` inside a block and describes them. Advances `place`.
+///
+/// # Safety
+/// `place` has room for `bytes`.
+unsafe fn put(place: &mut *mut u8, bytes: &[u8]) -> sized_buf {
+    let buf = sized_buf { buf: place.cast(), size: bytes.len() };
+    // SAFETY: room by the contract; a fresh block does not overlap the bytes.
+    unsafe {
+        place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        *place = place.add(bytes.len());
+    }
+    buf
+}
+
+/// An entry that points to borrowed strings, for a callback that may only read it.
+pub(super) fn borrowed_doc_info(info: &DocInfoRef<'_>) -> DocInfo {
+    DocInfo {
+        id: sized_buf::borrow(info.id),
+        db_seq: info.db_seq,
+        rev_seq: info.rev_seq,
+        rev_meta: sized_buf::borrow(info.rev_meta),
+        deleted: c_int::from(info.deleted),
+        content_meta: info.content_meta,
+        bp: info.body_position,
+        physical_size: info.physical_size as usize,
+    }
+}
+
+/// An entry in a block of its own.
+pub(super) fn doc_info(info: &DocInfoRef<'_>) -> Result<*mut DocInfo> {
+    let (pointer, mut place) = block::<DocInfo>(info.id.len() + info.rev_meta.len())?;
+    // SAFETY: the block has room for the struct and both strings.
+    unsafe {
+        let id = put(&mut place, info.id);
+        let rev_meta = put(&mut place, info.rev_meta);
+        pointer.write(DocInfo { id, rev_meta, ..borrowed_doc_info(info) });
+    }
+    Ok(pointer)
+}
+
+/// A document in a block of its own; `id` stays the caller's.
+pub(super) fn doc(id: sized_buf, body: &[u8]) -> Result<*mut Doc> {
+    let (pointer, mut place) = block::<Doc>(body.len())?;
+    // SAFETY: the block has room for the struct and the body.
+    unsafe {
+        let data = if body.is_empty() { sized_buf::EMPTY } else { put(&mut place, body) };
+        pointer.write(Doc { id, data });
+    }
+    Ok(pointer)
+}
+
+/// A local document in a block of its own.
+pub(super) fn local_doc(id: &[u8], body: &[u8]) -> Result<*mut LocalDoc> {
+    let (pointer, mut place) = block::<LocalDoc>(id.len() + body.len())?;
+    // SAFETY: the block has room for the struct and both strings.
+    unsafe {
+        let id = put(&mut place, id);
+        let json = put(&mut place, body);
+        pointer.write(LocalDoc { id, json, deleted: 0 });
+    }
+    Ok(pointer)
+}
+
+/// Frees a block.
+///
+/// # Safety
+/// `pointer` is NULL or a block of this module, or was made from one with the C library's realloc, and is not used
+/// again.
+pub(super) unsafe fn free<T>(pointer: *mut T) {
+    // SAFETY: the contract above.
+    unsafe { libc::free(pointer.cast::<c_void>()) };
+}

@@ -1,0 +1,45 @@
+//! Committing.
+
+use super::guard::guard_db;
+use super::latency::Call;
+use super::types::{Db, couchstore_commit_retry_fn, couchstore_error_t};
+use std::ffi::c_void;
+
+/// Makes everything that was saved on this handle durable, and visible to whoever opens the file; in
+/// C by the name couchstore_commit().
+///
+/// The header gets the time of the system clock, in nanoseconds since 1970.
+///
+/// @return WRITE, or the code of the file operations: nothing became visible. If it was a sync that
+///         failed, this handle takes no more writes (they return WRITE), because the operating
+///         system may have dropped what it could not write: open the file again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_c_commit(db: *mut Db) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::Commit, db, Db::commit) }
+}
+
+/// Commits with a timestamp of the caller's; in C by the name couchstore_commit_ex().
+///
+/// @param timestamp stored in the header; by custom nanoseconds since 1970
+/// @param retry     asked when the last sync of the commit fails, the one that makes the header
+///                  count: non-zero has the header's mark written and synced again. NULL: never.
+///                  If the commit fails there, its outcome is known only when the file is opened again.
+/// @param ctx       passed to retry
+/// @return as couchstore_commit()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_c_commit_ex(
+    db: *mut Db,
+    timestamp: u64,
+    retry: couchstore_commit_retry_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        let Some(retry) = retry else { return db.commit_with(timestamp, None) };
+        // SAFETY: the pointer contract of `capi`.
+        let mut ask = |os_error| unsafe { retry(ctx, os_error) != 0 };
+        db.commit_with(timestamp, Some(&mut ask))
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CommitEx, db, body) }
+}

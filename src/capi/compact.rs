@@ -1,0 +1,229 @@
+//! Compaction and replay.
+
+use super::alloc;
+use super::file_ops;
+use super::flags;
+use super::guard::{callback_result, guard_db};
+use super::latency::Call;
+use super::ptr;
+use super::types::{
+    Db, DocInfo, couch_file_ops, couchstore_compact_flags, couchstore_compact_hook, couchstore_docinfo_hook,
+    couchstore_error_t, couchstore_pre_copy_hook, couchstore_precommit_hook, sized_buf,
+};
+use crate::compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_with};
+use crate::compact::replay::{ReplayHooks, replay};
+use crate::error::Result;
+use crate::format::docinfo::DocInfoRef;
+use std::ffi::{CStr, OsStr, c_char, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+fn path(name: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(name.to_bytes()))
+}
+
+/// Copies the state of a handle, uncommitted changes included, to a new file with exactly one
+/// header.
+///
+/// What other handles commit to the source meanwhile is not seen. The target of an encrypted source
+/// is NOT encrypted.
+///
+/// @param source          stays open and unchanged
+/// @param target_filename must not exist; is gone again after a failure
+/// @return OPEN_FILE: the target exists; otherwise what reading, writing or opening gave
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_compact_db(
+    source: *mut Db,
+    target_filename: *const c_char,
+) -> couchstore_error_t {
+    let body = |source: &Db| {
+        source.check_open()?;
+        // SAFETY: the pointer contract of `capi`.
+        let name = unsafe { ptr::name(target_filename) }?;
+        compact(source, path(name), &CompactOptions::default())
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CompactDb, source, body) }
+}
+
+/// Compacts with hooks; in C by the name couchstore_compact_db_ex().
+///
+/// For each document, in order of sequence numbers, hook is called without the body, and again with
+/// it if it returned COUCHSTORE_COMPACT_NEED_BODY; if the document is kept and has a body, dhook
+/// may then change its rev_meta. After the last document, when local documents have been copied as
+/// well, hook is called with a NULL document, and the target is committed with the timestamp of the
+/// source's header.
+///
+/// @param flags    COUCHSTORE_COMPACT_* values, or-ed together. With COUCHSTORE_COMPACT_RECOVERY_MODE
+///                 what cannot be read is left out, the target is completed, and the last error
+///                 returned
+/// @param hook     decides about each document; NULL: all are copied
+/// @param dhook    may change entries; only with hook; NULL: none is changed
+/// @param hook_ctx passed to hook
+/// @param ops      for the target, as for couchstore_open_db_ex(); NULL: the default ones
+/// @return what a hook returned, if negative; INVALID_ARGUMENTS: dhook without hook, or a hook that
+///         asks for the body twice; otherwise as couchstore_compact_db()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_c_compact_db_ex(
+    source: *mut Db,
+    target_filename: *const c_char,
+    flags: couchstore_compact_flags,
+    hook: couchstore_compact_hook,
+    dhook: couchstore_docinfo_hook,
+    hook_ctx: *mut c_void,
+    ops: *const couch_file_ops,
+) -> couchstore_error_t {
+    let body = |source: &Db| {
+        let mut hooks = Hooks { hook, dhook, ctx: hook_ctx, current: std::ptr::null_mut() };
+        let mut options = flags::compact_options(flags);
+        if !ops.is_null() {
+            // SAFETY: the pointer contract of `capi`.
+            options.file_ops = unsafe { file_ops::to_rust(ops) }?;
+        }
+        // SAFETY: the pointer contract of `capi`.
+        let name = unsafe { ptr::name(target_filename) }?;
+        compact_with(source, path(name), &options, &mut hooks)
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CompactDbEx, source, body) }
+}
+
+/// The hooks of a C caller. One entry goes through both, and may be replaced by the second.
+struct Hooks {
+    hook: couchstore_compact_hook,
+    dhook: couchstore_docinfo_hook,
+    ctx: *mut c_void,
+    /// The entry of the document at hand, or NULL.
+    current: *mut DocInfo,
+}
+
+impl Hooks {
+    fn release(&mut self) {
+        // SAFETY: NULL, or a block of ours or what the hook made of it with realloc.
+        unsafe { alloc::free(self.current) };
+        self.current = std::ptr::null_mut();
+    }
+
+    fn call(&self, target: &Db, docinfo: *mut DocInfo, item: sized_buf) -> Result<i32> {
+        let Some(hook) = self.hook else { return Ok(0) };
+        // SAFETY: the pointer contract of `capi`.
+        callback_result(unsafe { hook(ptr::to_c(target), docinfo, item, self.ctx) })
+    }
+}
+
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl CompactHooks for Hooks {
+    fn filters(&self) -> bool {
+        self.hook.is_some()
+    }
+
+    fn filter(&mut self, target: &Db, info: &DocInfoRef<'_>, body: Option<&[u8]>) -> Result<Verdict> {
+        let item = if let Some(body) = body {
+            sized_buf::borrow(body)
+        } else {
+            self.release();
+            self.current = alloc::doc_info(info)?;
+            sized_buf { buf: std::ptr::null_mut(), size: 0x00ff_ffff }
+        };
+        Ok(match self.call(target, self.current, item)? {
+            1 => Verdict::Drop,
+            2 => Verdict::NeedBody,
+            _ => Verdict::Keep,
+        })
+    }
+
+    fn rewrites(&self) -> bool {
+        self.dhook.is_some()
+    }
+
+    fn rewrite(&mut self, _info: &DocInfoRef<'_>, body: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(dhook) = self.dhook else { return Ok(None) };
+        let item = sized_buf::borrow(body);
+        // SAFETY: the pointer contract of `capi`; the hook leaves a valid entry in `current`.
+        let rewritten = unsafe { dhook(&raw mut self.current, &raw const item) } != 0;
+        if !rewritten {
+            return Ok(None);
+        }
+        // SAFETY: as above.
+        let rev_meta = unsafe { ptr::buf(&ptr::get(self.current)?.rev_meta) }?;
+        Ok(Some(rev_meta.to_vec()))
+    }
+
+    fn copied(&mut self, target: &Db) -> Result<()> {
+        self.release();
+        self.call(target, std::ptr::null_mut(), sized_buf::EMPTY).map(|_| ())
+    }
+}
+
+/// Puts into a copy what was committed to the source since: everything after the header that source
+/// stands on (the one that target was copied from) up to the header at source_end_offset. Commits
+/// target with that header's timestamp, and leaves source there.
+///
+/// Local documents that are equal are left alone; those that are gone from the source are removed.
+///
+/// @param source_end_offset position of a header of the source, in bytes
+/// @param pre_copy          called before each document and local document; NULL: not called
+/// @param precommit         called before the commit; it may change the target; NULL: not called
+/// @param hook_ctx          passed to both
+/// @param flush_threshold   bytes of documents that are gathered before they are saved
+/// @return what a hook returned (any non-zero value of precommit, negative ones of pre_copy), or
+///         what reading and writing gave
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_replay(
+    source: *mut Db,
+    target: *mut Db,
+    source_end_offset: u64,
+    pre_copy: couchstore_pre_copy_hook,
+    precommit: couchstore_precommit_hook,
+    hook_ctx: *mut c_void,
+    flush_threshold: usize,
+) -> couchstore_error_t {
+    let body = |source: &Db| {
+        // SAFETY: the pointer contract of `capi`.
+        let target = unsafe { ptr::db(target) }?;
+        let mut hooks = ReplayCallbacks { pre_copy, precommit, ctx: hook_ctx };
+        replay(source, target, source_end_offset, &mut hooks, flush_threshold)
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::Replay, source, body) }
+}
+
+struct ReplayCallbacks {
+    pre_copy: couchstore_pre_copy_hook,
+    precommit: couchstore_precommit_hook,
+    ctx: *mut c_void,
+}
+
+impl ReplayCallbacks {
+    fn before(&self, source: &Db, target: &Db, doc: *const DocInfo, local: *const DocInfo) -> Result<bool> {
+        let Some(pre_copy) = self.pre_copy else { return Ok(true) };
+        // SAFETY: the pointer contract of `capi`.
+        let code = unsafe { pre_copy(ptr::to_c(source), ptr::to_c(target), doc, local, self.ctx) };
+        Ok(callback_result(code)? == 0)
+    }
+}
+
+impl ReplayHooks for ReplayCallbacks {
+    fn before_document(&mut self, source: &Db, target: &Db, info: &DocInfoRef<'_>) -> Result<bool> {
+        let docinfo = alloc::borrowed_doc_info(info);
+        self.before(source, target, &raw const docinfo, std::ptr::null())
+    }
+
+    fn before_local(&mut self, source: &Db, target: &Db, id: &[u8], length: usize) -> Result<bool> {
+        let info = DocInfoRef { id, physical_size: length as u64, ..DocInfoRef::default() };
+        let docinfo = alloc::borrowed_doc_info(&info);
+        self.before(source, target, std::ptr::null(), &raw const docinfo)
+    }
+
+    fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
+        let Some(precommit) = self.precommit else { return Ok(()) };
+        // SAFETY: the pointer contract of `capi`.
+        let code = unsafe { precommit(ptr::to_c(source), ptr::to_c(target), self.ctx) };
+        if code == 0 { Ok(()) } else { Err(crate::Error::Callback(crate::ErrorCode(code))) }
+    }
+}

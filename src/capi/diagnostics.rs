@@ -1,0 +1,128 @@
+//! What went wrong.
+
+use super::guard::{guard, guard_db, guard_value};
+use super::latency::Call;
+use super::ptr;
+use super::types::{Db, couchstore_error_t, couchstore_internal_error_fn};
+use crate::error::{Error, ErrorCode, Result};
+use crate::internal_error::{last_internal_error, set_on_internal_error};
+use std::ffi::{CString, c_char, c_void};
+use std::sync::Arc;
+
+/// The meaning of an error code, in English.
+///
+/// @return a constant string, for unknown codes too
+#[unsafe(no_mangle)]
+pub extern "C" fn couchstore_strerror(errcode: couchstore_error_t) -> *const c_char {
+    ErrorCode(errcode).text().as_ptr()
+}
+
+/// Copies a text to the caller's buffer, cut to fit and terminated.
+///
+/// # Safety
+/// `buf` is NULL or valid for writes of `size` bytes.
+unsafe fn give(text: &str, buf: *mut c_char, size: usize) -> Result<()> {
+    if buf.is_null() || size == 0 {
+        return Err(Error::InvalidArguments("no room for a text"));
+    }
+    let length = text.len().min(size - 1);
+    // SAFETY: by the contract there is room for `length` bytes and the terminator.
+    unsafe {
+        buf.cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), length);
+        buf.add(length).write(0);
+    }
+    Ok(())
+}
+
+/// The text of an operating system error number.
+fn os_error_text(os_error: i32) -> String {
+    let mut buffer = [0_u8; 256];
+    // SAFETY: strerror_r writes at most the given size, terminated, into the buffer.
+    let failed = unsafe { libc::strerror_r(os_error, buffer.as_mut_ptr().cast(), buffer.len()) } != 0;
+    let length = buffer.iter().position(|&byte| byte == 0).unwrap_or(0);
+    if failed && length == 0 {
+        return "unknown error".into();
+    }
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
+/// The reason of the last failed system call on this handle: "errno = N: 'text'". N is 0 if none
+/// failed.
+///
+/// @param buf  receives the text, cut to fit and terminated
+/// @param size of buf in bytes
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_last_os_error(
+    db: *const Db,
+    buf: *mut c_char,
+    size: usize,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        let os_error = db.last_os_error();
+        let text = format!("errno = {os_error}: '{}'", os_error_text(os_error));
+        // SAFETY: the pointer contract of `capi`.
+        unsafe { give(&text, buf, size) }
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::LastOsError, db, body) }
+}
+
+/// The last internal error of this thread, in quotes: 'text'. It says which check failed where in
+/// the file; '' if there was none. Success does not clear it.
+///
+/// @param db   any handle
+/// @param buf  receives the text, at most 251 bytes, cut to fit and terminated
+/// @param size of buf in bytes
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_last_internal_error(
+    db: *const Db,
+    buf: *mut c_char,
+    size: usize,
+) -> couchstore_error_t {
+    guard(Call::LastInternalError, || {
+        // SAFETY: the pointer contract of `capi`; the handle is only checked.
+        unsafe {
+            ptr::db(db)?;
+            give(&last_internal_error(), buf, size)
+        }
+    })
+}
+
+/// A C handler of internal errors.
+struct Handler {
+    function: unsafe extern "C" fn(*const c_char, usize, *mut c_void),
+    ctx: *mut c_void,
+}
+
+// SAFETY: by the contract of couchstore_set_on_internal_error the function may be called on any thread with its ctx.
+unsafe impl Send for Handler {}
+// SAFETY: as above.
+unsafe impl Sync for Handler {}
+
+impl Handler {
+    fn call(&self, text: &str) {
+        // Terminated as well as measured, for handlers that log it as a string.
+        let text = CString::new(text.replace('\0', "")).unwrap_or_default();
+        // SAFETY: the pointer contract of `capi`; the text lives through the call.
+        unsafe { (self.function)(text.as_ptr(), text.as_bytes().len(), self.ctx) };
+    }
+}
+
+/// Sets the function that is told of every internal error in the process, on the thread where it
+/// happens.
+///
+/// @param handler may be called on several threads at once, and must not call the library; NULL:
+///                nobody is told
+/// @param ctx     passed to handler
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_set_on_internal_error(
+    handler: couchstore_internal_error_fn,
+    ctx: *mut c_void,
+) {
+    guard_value((), || {
+        set_on_internal_error(handler.map(|function| -> crate::internal_error::Handler {
+            let handler = Handler { function, ctx };
+            Arc::new(move |text: &str| handler.call(text))
+        }));
+    });
+}

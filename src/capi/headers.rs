@@ -1,0 +1,101 @@
+//! Moving between headers.
+
+use super::guard::guard_db;
+use super::latency::Call;
+use super::types::{Db, couchstore_direction, couchstore_error_t, cs_off_t};
+use crate::db::headers::Direction;
+use crate::error::{Error, ErrorCode, Result};
+
+/// Runs a move that frees the handle when it fails.
+///
+/// # Safety
+/// `db` follows the pointer contract of `capi`.
+unsafe fn move_or_free(call: Call, db: *mut Db, action: fn(&Db) -> Result<()>) -> couchstore_error_t {
+    // SAFETY: the contract above.
+    let code = unsafe { guard_db(call, db, action) };
+    if code != ErrorCode::SUCCESS.0 && !db.is_null() {
+        // SAFETY: the handle came from opening a file; the caller knows that it is gone now.
+        drop(unsafe { Box::from_raw(db) });
+        return ErrorCode::DB_NO_LONGER_VALID.0;
+    }
+    code
+}
+
+/// Moves the handle to the header before the one that it stands on. Uncommitted changes are
+/// discarded.
+///
+/// A commit from there makes a new branch of the file's history.
+///
+/// @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
+///         AND FREED. couchstore_seek() does the same without freeing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_rewind_db_header(db: *mut Db) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { move_or_free(Call::Rewind, db, Db::rewind) }
+}
+
+/// Moves the handle to the header behind the one that it stands on. Uncommitted changes are
+/// discarded.
+///
+/// @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
+///         AND FREED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_fastforward_db_header(db: *mut Db) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { move_or_free(Call::FastForward, db, Db::fast_forward) }
+}
+
+/// Moves the handle to the header at this position. Uncommitted changes are discarded.
+///
+/// After a failure the handle stands where it stood, uncommitted changes discarded.
+///
+/// @param offset position of a header in bytes, for example from couchstore_get_header_position()
+/// @return NO_HEADER: there is no header; INVALID_ARGUMENTS: not a multiple of 4096;
+///         DB_NO_LONGER_VALID: the handle's own header could not be read again either, the file has
+///         been closed
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Db, offset: cs_off_t) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::Seek, db, |db| db.seek_offset(offset)) }
+}
+
+/// Moves the handle from header to header. Uncommitted changes are discarded.
+///
+/// Forward and backward stay within the size that the file had when it was opened, or at the last
+/// move to the end; the handle's own commits count.
+///
+/// @param direction COUCHSTORE_SEEK_FORWARD, COUCHSTORE_SEEK_BACKWARD, or COUCHSTORE_SEEK_END to
+///                  look for headers that others have written meanwhile
+/// @return as couchstore_seek_offset()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_seek(db: *mut Db, direction: couchstore_direction) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        db.seek(match direction {
+            0 => Direction::Forward,
+            1 => Direction::Backward,
+            2 => Direction::End,
+            _ => return Err(Error::InvalidArguments("a direction that does not exist")),
+        })
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::Seek, db, body) }
+}
+
+/// Moves the handle to the first header, up to the one it stands on, in which the sequence number
+/// seqno had been reached. If there is none the handle stays where it is.
+///
+/// @param seqno       a sequence number
+/// @param granularity 1, or an interval in units of the headers' timestamps: then the move goes on
+///                    to the last header of the interval that the header lies in
+/// @return INVALID_ARGUMENTS: granularity is 0; otherwise as couchstore_seek_offset()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_seek_first_header_containing(
+    db: *mut Db,
+    seqno: u64,
+    granularity: u64,
+) -> couchstore_error_t {
+    let body = |db: &Db| db.seek_first_header_containing(seqno, granularity);
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::SeekFirstHeaderContaining, db, body) }
+}

@@ -1,0 +1,167 @@
+//! How long the C functions take: a histogram for each, while collecting is switched on.
+
+use super::guard::guard_value;
+use super::types::{couchstore_c_latency, couchstore_c_latency_callback_fn};
+use std::ffi::{CStr, c_void};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Bucket 0: under 1 us; bucket i: from 2^(i-1) to under 2^i us. The last one takes what is longer.
+const BUCKETS: usize = 40;
+
+macro_rules! calls {
+    ($($call:ident = $name:literal,)*) => {
+        /// A function whose calls are timed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Call {
+            $($call,)*
+        }
+
+        const NAMES: &[&CStr] = &[$($name,)*];
+        static HISTOGRAMS: [Histogram; NAMES.len()] = [const { Histogram::new() }; NAMES.len()];
+    };
+}
+
+calls! {
+    OpenDb = c"couchstore_open_db",
+    OpenDbEx = c"couchstore_open_db_ex",
+    CloseFile = c"couchstore_close_file",
+    ReopenFile = c"couchstore_reopen_file",
+    FreeDb = c"couchstore_free_db",
+    Rewind = c"couchstore_rewind_db_header",
+    FastForward = c"couchstore_fastforward_db_header",
+    Seek = c"couchstore_seek",
+    SeekFirstHeaderContaining = c"couchstore_seek_first_header_containing",
+    DbInfo = c"couchstore_db_info",
+    GetHeader = c"couchstore_get_header",
+    FileStats = c"couchstore_get_db_filestats",
+    SetPurgeSeq = c"couchstore_set_purge_seq",
+    SaveDocument = c"couchstore_save_document",
+    SaveDocuments = c"couchstore_save_documents",
+    SaveDocumentsAndCallback = c"couchstore_save_documents_and_callback",
+    Commit = c"couchstore_commit",
+    CommitEx = c"couchstore_commit_ex",
+    DocinfoById = c"couchstore_docinfo_by_id",
+    DocinfoBySequence = c"couchstore_docinfo_by_sequence",
+    OpenDocument = c"couchstore_open_document",
+    OpenDocWithDocinfo = c"couchstore_open_doc_with_docinfo",
+    ChangesSince = c"couchstore_changes_since",
+    AllDocs = c"couchstore_all_docs",
+    DocinfosById = c"couchstore_docinfos_by_id",
+    DocinfosBySequence = c"couchstore_docinfos_by_sequence",
+    ChangesCount = c"couchstore_changes_count",
+    WalkIdTree = c"couchstore_walk_id_tree",
+    WalkSeqTree = c"couchstore_walk_seq_tree",
+    WalkLocalTree = c"couchstore_walk_local_tree",
+    OpenLocalDocument = c"couchstore_open_local_document",
+    SaveLocalDocument = c"couchstore_save_local_document",
+    SaveLocalDocuments = c"couchstore_save_local_documents",
+    ScanLocalDocs = c"couchstore_scan_local_docs",
+    CompactDb = c"couchstore_compact_db",
+    CompactDbEx = c"couchstore_compact_db_ex",
+    Replay = c"couchstore_replay",
+    LastOsError = c"couchstore_last_os_error",
+    LastInternalError = c"couchstore_last_internal_error",
+}
+
+struct Histogram {
+    count: AtomicU64,
+    total_us: AtomicU64,
+    max_us: AtomicU64,
+    buckets: [AtomicU64; BUCKETS],
+}
+
+impl Histogram {
+    const fn new() -> Histogram {
+        Histogram {
+            count: AtomicU64::new(0),
+            total_us: AtomicU64::new(0),
+            max_us: AtomicU64::new(0),
+            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+        }
+    }
+
+    fn add(&self, us: u64) {
+        let bucket = us.checked_ilog2().map_or(0, |log| log as usize + 1).min(BUCKETS - 1);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.total_us.fetch_add(us, Ordering::Relaxed);
+        self.max_us.fetch_max(us, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn reset(&self) {
+        for number in self.buckets.iter().chain([&self.count, &self.total_us, &self.max_us]) {
+            number.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+static COLLECTING: AtomicBool = AtomicBool::new(false);
+
+/// Times one call.
+pub(super) struct Timer(Option<(Call, Instant)>);
+
+/// Begins to time a call, if collecting is on.
+pub(super) fn start(call: Call) -> Timer {
+    Timer(COLLECTING.load(Ordering::Relaxed).then(|| (call, Instant::now())))
+}
+
+impl Timer {
+    /// Ends it.
+    pub(super) fn stop(self) {
+        if let Some((call, started)) = self.0 {
+            let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            HISTOGRAMS[call as usize].add(us);
+        }
+    }
+}
+
+/// Starts to measure how long calls of the library's functions take, in the whole process.
+#[unsafe(no_mangle)]
+pub extern "C" fn couchstore_c_latency_collector_start() {
+    COLLECTING.store(true, Ordering::Relaxed);
+}
+
+/// Stops measuring and forgets what was measured.
+#[unsafe(no_mangle)]
+pub extern "C" fn couchstore_c_latency_collector_stop() {
+    COLLECTING.store(false, Ordering::Relaxed);
+    for histogram in &HISTOGRAMS {
+        histogram.reset();
+    }
+}
+
+/// Shows the times of each function that was called since measuring was started.
+///
+/// Nothing is shown when measuring is off.
+///
+/// @param callback gets the figures of one function; non-zero stops
+/// @param ctx      passed to callback
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_c_get_latency_info(
+    callback: couchstore_c_latency_callback_fn,
+    ctx: *mut c_void,
+) {
+    let Some(callback) = callback else { return };
+    guard_value((), || {
+        for (name, histogram) in NAMES.iter().zip(&HISTOGRAMS) {
+            let count = histogram.count.load(Ordering::Relaxed);
+            if count == 0 || !COLLECTING.load(Ordering::Relaxed) {
+                continue;
+            }
+            let buckets = histogram.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed));
+            let latency = couchstore_c_latency {
+                name: name.as_ptr(),
+                count,
+                total_us: histogram.total_us.load(Ordering::Relaxed),
+                max_us: histogram.max_us.load(Ordering::Relaxed),
+                buckets: buckets.as_ptr(),
+                num_buckets: buckets.len(),
+            };
+            // SAFETY: the pointer contract of `capi`; `latency` lives through the call.
+            if unsafe { callback(&raw const latency, ctx) } != 0 {
+                break;
+            }
+        }
+    });
+}

@@ -1,0 +1,137 @@
+//! Local documents.
+
+use super::alloc;
+use super::guard::{callback_result, guard_db};
+use super::latency::Call;
+use super::ptr::{self, Out};
+use super::types::{Db, LocalDoc, couchstore_error_t, couchstore_local_docs_callback_fn, sized_buf};
+use crate::db::local::LocalUpdate;
+use crate::error::{Error, Result};
+use std::ffi::c_void;
+
+/// Reads a local document.
+///
+/// @param id    the id
+/// @param idlen its length in bytes
+/// @param lDoc  receives the document, to be freed with couchstore_free_local_document(); NULL if
+///              there is none
+/// @return DOC_NOT_FOUND: there is none
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_open_local_document(
+    db: *mut Db,
+    id: *const c_void,
+    idlen: usize,
+    lDoc: *mut *mut LocalDoc,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        // SAFETY: the pointer contract of `capi`.
+        let (id, out) = unsafe { (ptr::bytes(id, idlen)?, Out::new(lDoc)?) };
+        let body = match db.local(id) {
+            Err(Error::DocNotFound) => {
+                out.set(std::ptr::null_mut());
+                return Err(Error::DocNotFound);
+            }
+            result => result?,
+        };
+        out.set(alloc::local_doc(id, &body)?);
+        Ok(())
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::OpenLocalDocument, db, body) }
+}
+
+/// # Safety
+/// The pointer contract of `capi`, for the struct and its buffers.
+unsafe fn update<'a>(doc: *const LocalDoc) -> Result<LocalUpdate<'a>> {
+    // SAFETY: the contract above.
+    unsafe {
+        let doc = ptr::get(doc)?;
+        let body = if doc.deleted != 0 { None } else { Some(ptr::buf(&doc.json)?) };
+        Ok(LocalUpdate { id: ptr::buf(&doc.id)?, body })
+    }
+}
+
+/// Saves or removes a local document. It becomes durable with couchstore_commit().
+///
+/// @param lDoc id and body; with a non-zero deleted it is removed, which is SUCCESS also if there is
+///             none
+/// @return INVALID_ARGUMENTS: an id of more than 4095 bytes or a body of 256 MiB or more; after any
+///         failure nothing has changed
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_save_local_document(
+    db: *mut Db,
+    lDoc: *mut LocalDoc,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        // SAFETY: the pointer contract of `capi`.
+        db.save_local(&[unsafe { update(lDoc) }?])
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::SaveLocalDocument, db, body) }
+}
+
+/// Saves or removes several local documents in one change of their tree.
+///
+/// @param docs    as for couchstore_save_local_document(), in any order; if an id comes twice its last
+///                document counts
+/// @param numDocs their count; 0 is fine
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_save_local_documents(
+    db: *mut Db,
+    docs: *const *mut LocalDoc,
+    numDocs: usize,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        // SAFETY: the pointer contract of `capi`, for the array and all that it points to.
+        let updates = unsafe {
+            let docs = ptr::slice(docs, numDocs)?;
+            docs.iter().map(|&doc| update(doc)).collect::<Result<Vec<_>>>()
+        }?;
+        db.save_local(&updates)
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::SaveLocalDocuments, db, body) }
+}
+
+/// Shows all local documents in order of ids.
+///
+/// @param from     the id to begin with; NULL or empty: the beginning
+/// @param callback called for each local document; it may read from the handle
+/// @param ctx      passed to the callback
+/// @return what the callback returned, if negative
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_scan_local_docs(
+    db: *mut Db,
+    from: *const sized_buf,
+    callback: couchstore_local_docs_callback_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        let callback = callback.ok_or(Error::InvalidArguments("a NULL callback"))?;
+        // SAFETY: the pointer contract of `capi`.
+        let from = unsafe { ptr::optional_buf(from) }?;
+        db.scan_local(from, &mut |id, body| {
+            let doc = alloc::local_doc(id, body)?;
+            // SAFETY: the pointer contract of `capi`.
+            let code = unsafe { callback(ptr::to_c(db), doc, ctx) };
+            if code <= 0 {
+                // SAFETY: the callback does not keep it.
+                unsafe { alloc::free(doc) };
+            }
+            callback_result(code).map(|_| ())
+        })
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::ScanLocalDocs, db, body) }
+}
+
+/// Frees a local document that the library has handed out; NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_free_local_document(lDoc: *mut LocalDoc) {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { alloc::free(lDoc) };
+}

@@ -1,0 +1,53 @@
+//! The C functions. Everything here is thin: it converts arguments, calls the Rust API and converts the result.
+//!
+//! The doc comments of the functions are the documentation in `couch_api.h`, which is generated from these files in
+//! the order of the modules below: they are written for C programmers.
+//!
+//! # The pointer contract
+//!
+//! What `couch_db.h` asks of C callers, and what every SAFETY comment in these modules refers to:
+//!
+//! * a `Db*` is NULL or came from a function that opens and was not freed since; one thread uses it at a time
+//! * a pointer with a length is NULL (an error, unless the length is 0) or valid for that many elements
+//! * a pointer to a struct, a string or a place for a result is NULL or valid; results do not overlap arguments
+//! * what is freed here came from this library and is freed once
+//! * callbacks keep what `couch_db.h` says of them, and neither unwind nor free a handle that a function up the
+//!   stack is using
+
+#![allow(non_camel_case_types, non_snake_case, reason = "the names of the C header")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "one contract for all functions: see the module's documentation"
+)]
+
+// In the order of the header. The empty lines keep it so: rustfmt sorts what stands together.
+pub mod open;
+
+pub mod headers;
+
+pub mod info;
+
+pub mod save;
+
+pub mod commit;
+
+pub mod read;
+
+pub mod scan;
+
+pub mod local;
+
+pub mod compact;
+
+pub mod diagnostics;
+
+pub mod latency;
+
+pub mod file_ops;
+
+pub mod types;
+
+mod alloc;
+mod flags;
+mod guard;
+mod ptr;

@@ -1,0 +1,165 @@
+//! Reading single documents, and the memory of documents.
+
+use super::alloc;
+use super::flags::DECOMPRESS_DOC_BODIES;
+use super::guard::{guard_db, guard_value};
+use super::latency::Call;
+use super::ptr::{self, Out};
+use super::types::{Db, Doc, DocInfo, couchstore_error_t, couchstore_open_options, sized_buf};
+use crate::error::{Error, Result};
+use crate::format::docinfo::DocInfoRef;
+use std::ffi::c_void;
+
+/// The entry of the document with this id, also of a deleted one.
+///
+/// @param id    the id
+/// @param idlen its length in bytes
+/// @param pInfo receives the entry, to be freed with couchstore_free_docinfo()
+/// @return DOC_NOT_FOUND: there is none
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_docinfo_by_id(
+    db: *mut Db,
+    id: *const c_void,
+    idlen: usize,
+    pInfo: *mut *mut DocInfo,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        // SAFETY: the pointer contract of `capi`.
+        let (id, out) = unsafe { (ptr::bytes(id, idlen)?, Out::new(pInfo)?) };
+        out.set(db.with_doc_info_by_id(id, alloc::doc_info)?);
+        Ok(())
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::DocinfoById, db, body) }
+}
+
+/// The entry of the document that was last changed with this sequence number.
+///
+/// @param pInfo receives the entry, to be freed with couchstore_free_docinfo()
+/// @return DOC_NOT_FOUND: there is none
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_docinfo_by_sequence(
+    db: *mut Db,
+    sequence: u64,
+    pInfo: *mut *mut DocInfo,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        // SAFETY: the pointer contract of `capi`.
+        let out = unsafe { Out::new(pInfo) }?;
+        out.set(db.with_doc_info_by_seq(sequence, alloc::doc_info)?);
+        Ok(())
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::DocinfoBySequence, db, body) }
+}
+
+/// Reads a body as the options say.
+fn read(db: &Db, info: &DocInfoRef<'_>, options: couchstore_open_options) -> Result<Vec<u8>> {
+    if options & DECOMPRESS_DOC_BODIES != 0 { db.body(info) } else { db.stored_body(info) }
+}
+
+/// Reads the document with this id.
+///
+/// @param id      the id
+/// @param idlen   its length in bytes
+/// @param pDoc    set to NULL at first, then receives the document, to be freed with
+///                couchstore_free_document(). Its id points to the caller's id; an empty body is
+///                {NULL, 0}
+/// @param options DECOMPRESS_DOC_BODIES, or 0 for the body as it is stored
+/// @return DOC_NOT_FOUND: there is none, or it has no body; CORRUPT: a body that is not what it says
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_open_document(
+    db: *mut Db,
+    id: *const c_void,
+    idlen: usize,
+    pDoc: *mut *mut Doc,
+    options: couchstore_open_options,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        // SAFETY: the pointer contract of `capi`.
+        let out = unsafe { Out::new(pDoc) };
+        if let Ok(out) = &out {
+            out.set(std::ptr::null_mut());
+        }
+        db.check_open()?;
+        let out = out?;
+        // SAFETY: the pointer contract of `capi`.
+        let key = unsafe { ptr::bytes(id, idlen) }?;
+        let body = db.with_doc_info_by_id(key, |info| read(db, info, options))?;
+        out.set(alloc::doc(sized_buf { buf: id.cast_mut().cast(), size: idlen }, &body)?);
+        Ok(())
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::OpenDocument, db, body) }
+}
+
+/// Reads the body of a document whose entry is known.
+///
+/// @param docinfo an entry of this database; bp, content_meta and id are used
+/// @param pDoc    set to NULL at first, then receives the document, to be freed with
+///                couchstore_free_document(). Its id points to the entry's
+/// @param options as for couchstore_open_document()
+/// @return as couchstore_open_document()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_open_doc_with_docinfo(
+    db: *mut Db,
+    docinfo: *const DocInfo,
+    pDoc: *mut *mut Doc,
+    options: couchstore_open_options,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        // SAFETY: the pointer contract of `capi`.
+        let out = unsafe { Out::new(pDoc) };
+        if let Ok(out) = &out {
+            out.set(std::ptr::null_mut());
+        }
+        db.check_open()?;
+        let out = out?;
+        // SAFETY: the pointer contract of `capi`.
+        let docinfo = unsafe { ptr::get(docinfo) }?;
+        let info = DocInfoRef {
+            body_position: docinfo.bp,
+            content_meta: docinfo.content_meta,
+            ..DocInfoRef::default()
+        };
+        let body = read(db, &info, options)?;
+        out.set(alloc::doc(docinfo.id, &body)?);
+        Ok(())
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::OpenDocWithDocinfo, db, body) }
+}
+
+/// Frees a document that the library has handed out; NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_free_document(doc: *mut Doc) {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { alloc::free(doc) };
+}
+
+/// Makes an entry with copies of these strings, everything else being 0.
+///
+/// @param id       NULL: none
+/// @param rev_meta NULL: none
+/// @return one block of memory, to be freed with couchstore_free_docinfo(); NULL: no memory
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_alloc_docinfo(
+    id: *const sized_buf,
+    rev_meta: *const sized_buf,
+) -> *mut DocInfo {
+    let make = || -> Result<*mut DocInfo, Error> {
+        // SAFETY: the pointer contract of `capi`.
+        let (id, rev_meta) = unsafe { (ptr::optional_buf(id)?, ptr::optional_buf(rev_meta)?) };
+        alloc::doc_info(&DocInfoRef { id, rev_meta, ..DocInfoRef::default() })
+    };
+    guard_value(std::ptr::null_mut(), || make().unwrap_or(std::ptr::null_mut()))
+}
+
+/// Frees an entry that the library has handed out; NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_free_docinfo(docinfo: *mut DocInfo) {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { alloc::free(docinfo) };
+}

@@ -1,0 +1,287 @@
+//! Going through many documents.
+
+use super::alloc;
+use super::flags::{RANGES, scan_options};
+use super::guard::{callback_result, guard_db};
+use super::latency::Call;
+use super::ptr::{self, Out};
+use super::types::{
+    Db, couchstore_changes_callback_fn, couchstore_docinfos_options, couchstore_error_t,
+    couchstore_walk_tree_callback_fn, sized_buf,
+};
+use crate::db::scan::{OnDocument, WalkItem};
+use crate::error::{Error, Result};
+use crate::format::docinfo::DocInfoRef;
+use std::ffi::{c_int, c_uint, c_void};
+
+/// Runs `scan` with a visitor that shows each document to the C callback.
+fn with_callback(
+    db: &Db,
+    callback: couchstore_changes_callback_fn,
+    ctx: *mut c_void,
+    scan: impl FnOnce(OnDocument<'_>) -> Result<()>,
+) -> Result<()> {
+    db.check_open()?;
+    let callback = callback.ok_or(Error::InvalidArguments("a NULL callback"))?;
+    scan(&mut |info| {
+        let docinfo = alloc::doc_info(info)?;
+        // SAFETY: the pointer contract of `capi`.
+        let code = unsafe { callback(ptr::to_c(db), docinfo, ctx) };
+        if code <= 0 {
+            // SAFETY: the callback does not keep it.
+            unsafe { alloc::free(docinfo) };
+        }
+        callback_result(code).map(|_| ())
+    })
+}
+
+/// Shows all documents with a sequence number of at least since, in order, deleted ones too.
+///
+/// @param since    sequence number to begin with
+/// @param options  COUCHSTORE_DELETES_ONLY, COUCHSTORE_NO_DELETES, COUCHSTORE_TOLERATE_CORRUPTION
+/// @param callback called for each document; it may read from the handle
+/// @param ctx      passed to the callback
+/// @return what the callback returned, if negative; with COUCHSTORE_TOLERATE_CORRUPTION the last
+///         error that was stepped over
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_changes_since(
+    db: *mut Db,
+    since: u64,
+    options: couchstore_docinfos_options,
+    callback: couchstore_changes_callback_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        with_callback(db, callback, ctx, |visit| db.changes_since(since, scan_options(options), visit))
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::ChangesSince, db, body) }
+}
+
+/// Shows all documents in order of ids, deleted ones too.
+///
+/// @param startKeyPtr the id to begin with; NULL or empty: the beginning
+/// @param options     as for couchstore_changes_since()
+/// @param callback    called for each document; it may read from the handle
+/// @param ctx         passed to the callback
+/// @return as couchstore_changes_since()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_all_docs(
+    db: *mut Db,
+    startKeyPtr: *const sized_buf,
+    options: couchstore_docinfos_options,
+    callback: couchstore_changes_callback_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        // SAFETY: the pointer contract of `capi`.
+        let from = unsafe { ptr::optional_buf(startKeyPtr) }?;
+        with_callback(db, callback, ctx, |visit| db.all_docs(from, scan_options(options), visit))
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::AllDocs, db, body) }
+}
+
+/// No keys: an error, unless the database is empty.
+fn no_keys(is_empty: bool) -> Result<()> {
+    if is_empty { Ok(()) } else { Err(Error::InvalidArguments("no keys")) }
+}
+
+/// Shows those of the documents with these sequence numbers that exist, in ascending order.
+///
+/// @param sequence the numbers, in any order; with RANGES the first and the last of a range, both
+///                 included, or only its first
+/// @param numDocs  their count
+/// @param options  RANGES and those of couchstore_changes_since()
+/// @param callback called for each document; it may read from the handle
+/// @param ctx      passed to the callback
+/// @return INVALID_ARGUMENTS: numDocs is 0 (SUCCESS in an empty database); otherwise as
+///         couchstore_changes_since()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_docinfos_by_sequence(
+    db: *mut Db,
+    sequence: *const u64,
+    numDocs: c_uint,
+    options: couchstore_docinfos_options,
+    callback: couchstore_changes_callback_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        // SAFETY: the pointer contract of `capi`.
+        let sequences = unsafe { ptr::slice(sequence, numDocs as usize) }?;
+        let [first, rest @ ..] = sequences else { return no_keys(db.by_seq_root().is_none()) };
+        let scan = scan_options(options);
+        with_callback(db, callback, ctx, |visit| {
+            if options & RANGES != 0 {
+                db.changes_in_range(*first, rest.first().copied(), scan, visit)
+            } else {
+                db.docs_by_seq(sequences, scan, visit)
+            }
+        })
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::DocinfosBySequence, db, body) }
+}
+
+/// Shows those of the documents with these ids that exist, in ascending order of ids.
+///
+/// @param ids      the ids, in any order; with RANGES the first and the last of a range, both
+///                 included, or only its first
+/// @param numDocs  their count
+/// @param options  RANGES and those of couchstore_changes_since()
+/// @param callback called for each document; it may read from the handle
+/// @param ctx      passed to the callback
+/// @return as couchstore_docinfos_by_sequence()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_docinfos_by_id(
+    db: *mut Db,
+    ids: *const sized_buf,
+    numDocs: usize,
+    options: couchstore_docinfos_options,
+    callback: couchstore_changes_callback_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        // SAFETY: the pointer contract of `capi`, for the array and the buffers in it.
+        let ids =
+            unsafe { ptr::slice(ids, numDocs)?.iter().map(|id| ptr::buf(id)).collect::<Result<Vec<_>>>() }?;
+        let [first, rest @ ..] = &ids[..] else { return no_keys(db.by_id_root().is_none()) };
+        let scan = scan_options(options);
+        with_callback(db, callback, ctx, |visit| {
+            if options & RANGES != 0 {
+                db.docs_in_range(first, rest.first().copied(), scan, visit)
+            } else {
+                db.docs_by_id(&ids, scan, visit)
+            }
+        })
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::DocinfosById, db, body) }
+}
+
+/// Number of documents with sequence numbers from min_seq to max_seq, both included, deleted ones
+/// too. Costs a few reads, whatever the number.
+///
+/// @param count set to 0 at first, then receives the number
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_changes_count(
+    db: *mut Db,
+    min_seq: u64,
+    max_seq: u64,
+    count: *mut u64,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        // SAFETY: the pointer contract of `capi`.
+        let out = unsafe { Out::new(count) };
+        if let Ok(out) = &out {
+            out.set(0);
+        }
+        db.check_open()?;
+        out?.set(db.changes_count(min_seq, max_seq)?);
+        Ok(())
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::ChangesCount, db, body) }
+}
+
+/// Shows an item of a walk to the C callback.
+fn show(
+    db: &Db,
+    callback: couchstore_walk_tree_callback_fn,
+    ctx: *mut c_void,
+    depth: usize,
+    item: &WalkItem<'_>,
+) -> Result<()> {
+    let callback = callback.ok_or(Error::InvalidArguments("a NULL callback"))?;
+    let depth = depth as c_int;
+    let code = match item {
+        WalkItem::Node { subtree_size, reduce } => {
+            let reduce = sized_buf::borrow(reduce);
+            // SAFETY: the pointer contract of `capi`.
+            unsafe { callback(ptr::to_c(db), depth, std::ptr::null(), *subtree_size, &raw const reduce, ctx) }
+        }
+        WalkItem::Document(info) => {
+            let info: &DocInfoRef<'_> = info;
+            let docinfo = alloc::borrowed_doc_info(info);
+            // SAFETY: the pointer contract of `capi`.
+            unsafe { callback(ptr::to_c(db), depth, &raw const docinfo, 0, std::ptr::null(), ctx) }
+        }
+    };
+    callback_result(code).map(|_| ())
+}
+
+fn check_walk(db: &Db, callback: couchstore_walk_tree_callback_fn) -> Result<()> {
+    db.check_open()?;
+    if callback.is_none() { Err(Error::InvalidArguments("a NULL callback")) } else { Ok(()) }
+}
+
+/// Walks the index by id: each node, then what is below it, down to the documents.
+///
+/// @param startDocID the id to begin with; NULL or empty: the beginning. The root is always shown.
+/// @param options    as for couchstore_changes_since()
+/// @param callback   called for each node and each document; it may read from the handle
+/// @param ctx        passed to the callback
+/// @return as couchstore_changes_since()
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_walk_id_tree(
+    db: *mut Db,
+    startDocID: *const sized_buf,
+    options: couchstore_docinfos_options,
+    callback: couchstore_walk_tree_callback_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        check_walk(db, callback)?;
+        // SAFETY: the pointer contract of `capi`.
+        let from = unsafe { ptr::optional_buf(startDocID) }?;
+        db.walk_by_id(from, scan_options(options), &mut |depth, item| show(db, callback, ctx, depth, item))
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::WalkIdTree, db, body) }
+}
+
+/// Walks the index by sequence number. As couchstore_walk_id_tree().
+///
+/// @param startSequence the sequence number to begin with
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_walk_seq_tree(
+    db: *mut Db,
+    startSequence: u64,
+    options: couchstore_docinfos_options,
+    callback: couchstore_walk_tree_callback_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        check_walk(db, callback)?;
+        db.walk_by_seq(startSequence, scan_options(options), &mut |depth, item| {
+            show(db, callback, ctx, depth, item)
+        })
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::WalkSeqTree, db, body) }
+}
+
+/// Walks the tree of local documents. As couchstore_walk_id_tree(); the documents have only their id
+/// and, as physical_size, the length of their body.
+///
+/// @param startLocalID the id to begin with; NULL or empty: the beginning
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_walk_local_tree(
+    db: *mut Db,
+    startLocalID: *const sized_buf,
+    options: couchstore_docinfos_options,
+    callback: couchstore_walk_tree_callback_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        check_walk(db, callback)?;
+        // SAFETY: the pointer contract of `capi`.
+        let from = unsafe { ptr::optional_buf(startLocalID) }?;
+        db.walk_local(from, scan_options(options), &mut |depth, item| show(db, callback, ctx, depth, item))
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::WalkLocalTree, db, body) }
+}

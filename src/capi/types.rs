@@ -1,0 +1,170 @@
+//! The types of the C headers, by their C names and with their layouts. They are described there.
+
+#![allow(missing_docs, reason = "described in the C headers")]
+
+use std::ffi::{c_char, c_int, c_void};
+
+pub use crate::db::Db;
+pub use crate::io::foreign::{couch_file_handle, couch_file_ops, couchstore_error_info_t};
+
+pub type couchstore_error_t = c_int;
+pub type cs_off_t = i64;
+pub type couchstore_open_flags = u64;
+pub type couchstore_save_options = u64;
+pub type couchstore_open_options = u64;
+pub type couchstore_docinfos_options = u64;
+pub type couchstore_compact_flags = u64;
+pub type couchstore_direction = c_int;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct sized_buf {
+    pub buf: *mut c_char,
+    pub size: usize,
+}
+
+impl sized_buf {
+    pub(super) const EMPTY: sized_buf = sized_buf { buf: std::ptr::null_mut(), size: 0 };
+
+    /// These bytes, for a reader: C has no way to say that it must not write to them.
+    pub(super) fn borrow(bytes: &[u8]) -> sized_buf {
+        sized_buf { buf: bytes.as_ptr().cast_mut().cast(), size: bytes.len() }
+    }
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub struct Doc {
+    pub id: sized_buf,
+    pub data: sized_buf,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub struct DocInfo {
+    pub id: sized_buf,
+    pub db_seq: u64,
+    pub rev_seq: u64,
+    pub rev_meta: sized_buf,
+    pub deleted: c_int,
+    pub content_meta: u8,
+    pub bp: u64,
+    pub physical_size: usize,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub struct LocalDoc {
+    pub id: sized_buf,
+    pub json: sized_buf,
+    pub deleted: c_int,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub struct DbInfo {
+    pub filename: *const c_char,
+    pub last_sequence: u64,
+    pub doc_count: u64,
+    pub deleted_count: u64,
+    pub space_used: u64,
+    pub file_size: u64,
+    pub header_position: cs_off_t,
+    pub purge_seq: u64,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub struct couchstore_header_info {
+    pub version: u64,
+    pub timestamp: u64,
+    pub update_seq: u64,
+    pub purge_seq: u64,
+    pub header_position: u64,
+    pub doc_count: u64,
+    pub deleted_count: u64,
+    pub space_used: u64,
+    pub file_size: u64,
+    pub previous_header_position: u64,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub struct couchstore_file_stats {
+    pub read_count: u64,
+    pub write_count: u64,
+    pub write_bytes: u64,
+    pub read_bytes: u64,
+    pub sync_count: u64,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub struct couchstore_c_latency {
+    pub name: *const c_char,
+    pub count: u64,
+    pub total_us: u64,
+    pub max_us: u64,
+    pub buckets: *const u64,
+    pub num_buckets: usize,
+}
+
+pub type save_callback_fn = Option<
+    unsafe extern "C" fn(
+        oldInfo: *const DocInfo,
+        newInfo: *const DocInfo,
+        ctx: *mut c_void,
+        userReq: *mut c_void,
+    ),
+>;
+pub type couchstore_commit_retry_fn =
+    Option<unsafe extern "C" fn(ctx: *mut c_void, os_error: c_int) -> c_int>;
+pub type couchstore_changes_callback_fn =
+    Option<unsafe extern "C" fn(db: *mut Db, docinfo: *mut DocInfo, ctx: *mut c_void) -> c_int>;
+pub type couchstore_walk_tree_callback_fn = Option<
+    unsafe extern "C" fn(
+        db: *mut Db,
+        depth: c_int,
+        doc_info: *const DocInfo,
+        subtree_size: u64,
+        reduce_value: *const sized_buf,
+        ctx: *mut c_void,
+    ) -> c_int,
+>;
+pub type couchstore_local_docs_callback_fn =
+    Option<unsafe extern "C" fn(db: *mut Db, doc: *mut LocalDoc, ctx: *mut c_void) -> c_int>;
+pub type couchstore_compact_hook = Option<
+    unsafe extern "C" fn(target: *mut Db, docinfo: *mut DocInfo, item: sized_buf, ctx: *mut c_void) -> c_int,
+>;
+pub type couchstore_docinfo_hook =
+    Option<unsafe extern "C" fn(docinfo: *mut *mut DocInfo, item: *const sized_buf) -> c_int>;
+pub type couchstore_pre_copy_hook = Option<
+    unsafe extern "C" fn(
+        source: *mut Db,
+        target: *mut Db,
+        doc: *const DocInfo,
+        local: *const DocInfo,
+        ctx: *mut c_void,
+    ) -> couchstore_error_t,
+>;
+pub type couchstore_precommit_hook =
+    Option<unsafe extern "C" fn(source: *mut Db, target: *mut Db, ctx: *mut c_void) -> couchstore_error_t>;
+pub type couchstore_internal_error_fn =
+    Option<unsafe extern "C" fn(message: *const c_char, size: usize, ctx: *mut c_void)>;
+pub type couchstore_c_latency_callback_fn =
+    Option<unsafe extern "C" fn(latency: *const couchstore_c_latency, ctx: *mut c_void) -> c_int>;
+
+/// The layouts that `couch_common.h` promises.
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<sized_buf>() == 16);
+    assert!(size_of::<Doc>() == 32 && offset_of!(Doc, data) == 16);
+    assert!(size_of::<DocInfo>() == 72 && offset_of!(DocInfo, db_seq) == 16);
+    assert!(offset_of!(DocInfo, rev_seq) == 24 && offset_of!(DocInfo, rev_meta) == 32);
+    assert!(offset_of!(DocInfo, deleted) == 48 && offset_of!(DocInfo, content_meta) == 52);
+    assert!(offset_of!(DocInfo, bp) == 56 && offset_of!(DocInfo, physical_size) == 64);
+    assert!(size_of::<LocalDoc>() == 40 && offset_of!(LocalDoc, deleted) == 32);
+    assert!(size_of::<DbInfo>() == 64 && offset_of!(DbInfo, purge_seq) == 56);
+    assert!(size_of::<couch_file_ops>() == 88);
+};

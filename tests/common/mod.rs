@@ -1,0 +1,39 @@
+//! What several of the integration tests share.
+//!
+//! * [`rng`]: random numbers that can be replayed
+//! * [`model`]: what a database should hold, kept in ordinary maps
+//! * [`memory`]: file operations on files in memory
+//! * [`watched`]: file operations that log every call and fail on demand
+//! * [`raw`]: a second reader of the file format, which shares no code with the library
+//! * [`forge`]: writes files byte by byte, sensible and hostile ones
+//! * [`alloc`]: counts the bytes that are reserved
+
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(unused_imports, reason = "each test binary uses a part of this")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+pub(crate) mod alloc;
+pub(crate) mod forge;
+pub(crate) mod memory;
+pub(crate) mod model;
+pub(crate) mod raw;
+pub(crate) mod rng;
+pub(crate) mod watched;
+
+use std::path::Path;
+
+/// A temporary folder, in memory where the system has such a place: syncs cost nothing there.
+pub(crate) fn temp_dir() -> tempfile::TempDir {
+    let in_memory = Path::new("/dev/shm");
+    if in_memory.is_dir() {
+        if let Ok(dir) = tempfile::tempdir_in(in_memory) {
+            return dir;
+        }
+    }
+    tempfile::tempdir().expect("temporary folder")
+}
+
+/// Number of files in a folder, whatever their names.
+pub(crate) fn files_in(dir: &Path) -> usize {
+    std::fs::read_dir(dir).expect("folder").count()
+}

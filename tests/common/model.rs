@@ -1,0 +1,237 @@
+//! What a database should hold, kept in ordinary maps, and the comparison with what it does hold.
+
+use couchstore::{COMPRESSED, Db, DocInfo, Document, LocalUpdate, SaveOptions, ScanOptions, WalkItem};
+use std::collections::BTreeMap;
+
+/// A document to be saved, with its own strings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Doc {
+    pub(crate) id: Vec<u8>,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) rev_meta: Vec<u8>,
+    pub(crate) rev_seq: u64,
+    pub(crate) db_seq: u64,
+    pub(crate) deleted: bool,
+    pub(crate) content_meta: u8,
+}
+
+impl Doc {
+    pub(crate) fn new(id: &[u8], body: &[u8]) -> Doc {
+        Doc { id: id.to_vec(), body: Some(body.to_vec()), ..Doc::default() }
+    }
+
+    pub(crate) fn deletion(id: &[u8]) -> Doc {
+        Doc { id: id.to_vec(), deleted: true, ..Doc::default() }
+    }
+
+    pub(crate) fn document(&self) -> Document<'_> {
+        Document {
+            id: &self.id,
+            body: self.body.as_deref(),
+            rev_meta: &self.rev_meta,
+            rev_seq: self.rev_seq,
+            db_seq: self.db_seq,
+            deleted: self.deleted,
+            content_meta: self.content_meta,
+        }
+    }
+}
+
+/// An entry of a tree: all but the position of the body, and the body as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) info: DocInfo,
+    pub(crate) stored: Option<Vec<u8>>,
+}
+
+impl Entry {
+    /// The body as it was given.
+    pub(crate) fn plain(&self) -> Option<Vec<u8>> {
+        let stored = self.stored.as_ref()?;
+        if self.info.content_meta & COMPRESSED == 0 {
+            return Some(stored.clone());
+        }
+        Some(snap::raw::Decoder::new().decompress_vec(stored).unwrap())
+    }
+}
+
+/// The contents of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Model {
+    pub(crate) by_id: BTreeMap<Vec<u8>, Entry>,
+    /// Documents may share a sequence number if the caller gives them one.
+    pub(crate) by_seq: BTreeMap<(u64, Vec<u8>), Entry>,
+    pub(crate) local: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) update_seq: u64,
+    pub(crate) purge_seq: u64,
+}
+
+impl Model {
+    /// What [`Db::save`] should do.
+    pub(crate) fn save(&mut self, docs: &[Doc], options: SaveOptions) {
+        // Of documents with the same id the last one counts, but each uses up a sequence number.
+        let mut batch = BTreeMap::new();
+        for doc in docs {
+            let db_seq = if options.keep_sequences { doc.db_seq } else { self.update_seq + 1 };
+            self.update_seq = self.update_seq.max(db_seq);
+            batch.insert(doc.id.clone(), entry(doc, db_seq, options.compress));
+        }
+        for id in batch.keys() {
+            if let Some(old) = self.by_id.get(id) {
+                self.by_seq.remove(&(old.info.db_seq, id.clone()));
+            }
+        }
+        for new in batch.values() {
+            let seq = new.info.db_seq;
+            let same: Vec<_> =
+                self.by_seq.range((seq, vec![])..(seq + 1, vec![])).map(|(key, _)| key.clone()).collect();
+            for key in same {
+                self.by_seq.remove(&key);
+            }
+        }
+        for (id, new) in batch {
+            self.by_seq.insert((new.info.db_seq, id.clone()), new.clone());
+            self.by_id.insert(id, new);
+        }
+    }
+
+    /// Saves into a database and into the model.
+    pub(crate) fn save_both(&mut self, db: &Db, docs: &[Doc], options: SaveOptions) {
+        let documents: Vec<_> = docs.iter().map(Doc::document).collect();
+        let seqs = db.save(&documents, options).expect("save");
+        assert_eq!(seqs.len(), docs.len());
+        self.save(docs, options);
+    }
+
+    /// Saves or removes a local document in a database and in the model.
+    pub(crate) fn local_both(&mut self, db: &Db, updates: &[(Vec<u8>, Option<Vec<u8>>)]) {
+        let changes: Vec<_> =
+            updates.iter().map(|(id, body)| LocalUpdate { id, body: body.as_deref() }).collect();
+        db.save_local(&changes).expect("save local documents");
+        for (id, body) in updates {
+            match body {
+                Some(body) => self.local.insert(id.clone(), body.clone()),
+                None => self.local.remove(id),
+            };
+        }
+    }
+
+    /// What a compaction makes of it.
+    pub(crate) fn compacted(&self, drop_deletes: bool) -> Model {
+        let mut target = self.clone();
+        target.by_seq.retain(|_, entry| !(drop_deletes && entry.info.deleted));
+        target.by_id = target.by_seq.values().map(|entry| (entry.info.id.clone(), entry.clone())).collect();
+        target.purge_seq += u64::from(drop_deletes);
+        target
+    }
+
+    /// Numbers of documents that are there and that are deleted, and the sum of their sizes on disk.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        let deleted = self.by_id.values().filter(|entry| entry.info.deleted).count() as u64;
+        let sizes = self.by_id.values().map(|entry| entry.info.physical_size).sum();
+        (self.by_id.len() as u64 - deleted, deleted, sizes)
+    }
+
+    /// Fails unless the database holds exactly this, in every way of asking for it.
+    pub(crate) fn check(&self, db: &Db) {
+        let positions = self.check_by_seq(db);
+        self.check_by_id(db, &positions);
+        self.check_local(db);
+        self.check_figures(db);
+    }
+
+    fn check_by_seq(&self, db: &Db) -> BTreeMap<Vec<u8>, u64> {
+        let mut expected = self.by_seq.values();
+        let mut positions = BTreeMap::new();
+        db.changes_since(0, ScanOptions::default(), &mut |found| {
+            let entry = expected.next().expect("no more documents by sequence");
+            assert_eq!(DocInfo { body_position: 0, ..found.to_owned() }, entry.info, "by sequence");
+            assert_eq!(found.body_position == 0, entry.stored.is_none(), "a position if there is a body");
+            if entry.stored.is_some() {
+                assert!(Some(db.stored_body(found)?) == entry.stored, "stored body of {:?}", found.id);
+                assert!(Some(db.body(found)?) == entry.plain(), "body of {:?}", found.id);
+            }
+            positions.insert(found.id.to_vec(), found.body_position);
+            Ok(())
+        })
+        .expect("scan by sequence");
+        assert_eq!(expected.next(), None, "missing by sequence");
+        positions
+    }
+
+    fn check_by_id(&self, db: &Db, positions: &BTreeMap<Vec<u8>, u64>) {
+        let mut expected = self.by_id.values();
+        db.all_docs(b"", ScanOptions::default(), &mut |found| {
+            let entry = expected.next().expect("no more documents by id");
+            assert_eq!(DocInfo { body_position: 0, ..found.to_owned() }, entry.info, "by id");
+            if self.by_seq.contains_key(&(found.db_seq, found.id.to_vec())) {
+                assert_eq!(
+                    positions.get(found.id),
+                    Some(&found.body_position),
+                    "both trees point to one body"
+                );
+            }
+            Ok(())
+        })
+        .expect("scan by id");
+        assert_eq!(expected.next(), None, "missing by id");
+    }
+
+    fn check_local(&self, db: &Db) {
+        let mut found = BTreeMap::new();
+        db.scan_local(b"", &mut |id, body| {
+            found.insert(id.to_vec(), body.to_vec());
+            Ok(())
+        })
+        .expect("scan of local documents");
+        assert_eq!(found, self.local);
+    }
+
+    fn check_figures(&self, db: &Db) {
+        let info = db.info().expect("info");
+        let (live, deleted, sizes) = self.counts();
+        assert_eq!((info.last_sequence, info.purge_seq), (self.update_seq, self.purge_seq));
+        assert_eq!((info.doc_count, info.deleted_count), (live, deleted));
+        assert_eq!(info.space_used, sizes + tree_sizes(db), "space used");
+        let all = self.by_seq.len() as u64;
+        assert_eq!(db.changes_count(0, u64::MAX).expect("count"), all);
+        let middle = self.update_seq / 2;
+        let (low, high) = (db.changes_count(0, middle), db.changes_count(middle + 1, u64::MAX));
+        let below = self.by_seq.range(..(middle + 1, vec![])).count() as u64;
+        assert_eq!((low.expect("count"), high.expect("count")), (below, all - below));
+    }
+}
+
+/// What a document looks like once it is saved.
+fn entry(doc: &Doc, db_seq: u64, compress: bool) -> Entry {
+    let stored = doc.body.as_ref().map(|body| match compress && doc.content_meta & COMPRESSED != 0 {
+        true => snap::raw::Encoder::new().compress_vec(body).unwrap(),
+        false => body.clone(),
+    });
+    let info = DocInfo {
+        id: doc.id.clone(),
+        db_seq,
+        rev_seq: doc.rev_seq,
+        rev_meta: doc.rev_meta.clone(),
+        deleted: doc.deleted || doc.body.is_none(),
+        content_meta: doc.content_meta,
+        body_position: 0,
+        physical_size: stored.as_ref().map_or(0, |stored| stored.len() as u64 + 8),
+    };
+    Entry { info, stored }
+}
+
+/// Sum of what the three trees take, as their roots say.
+fn tree_sizes(db: &Db) -> u64 {
+    let mut sum = 0;
+    let mut add = |depth: usize, item: &WalkItem<'_>| {
+        if let (0, WalkItem::Node { subtree_size, .. }) = (depth, item) {
+            sum += subtree_size;
+        }
+        Ok(())
+    };
+    db.walk_by_id(b"", ScanOptions::default(), &mut add).expect("walk by id");
+    db.walk_by_seq(0, ScanOptions::default(), &mut add).expect("walk by sequence");
+    db.walk_local(b"", ScanOptions::default(), &mut add).expect("walk of local documents");
+    sum
+}

@@ -1,0 +1,212 @@
+//! What is saved comes back: 100 000 documents and their changes against a map, by id and by sequence, after
+//! closing and opening, and after compaction.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::model::{Doc, Model};
+use common::raw;
+use common::rng::Rng;
+use couchstore::{
+    COMPRESSED, CompactOptions, Db, DocInfo, Error, FormatVersion, OpenOptions, SaveOptions, ScanOptions,
+    compact,
+};
+use std::path::Path;
+
+const COMPRESS: SaveOptions = SaveOptions { compress: true, keep_sequences: false };
+
+/// A document with random properties; about one in ten is deleted, half of those with a body.
+fn random_doc(rng: &mut Rng, number: u64) -> Doc {
+    let id = format!("document-{:07}", number * 7919 % 10_000_019).into_bytes();
+    let length = rng.index(300);
+    let compressed = rng.percent(50);
+    let body = if compressed { rng.text(length) } else { rng.noise(length) };
+    let deleted = rng.percent(10);
+    let meta_length = rng.index(20);
+    Doc {
+        id,
+        body: (!deleted || rng.percent(50)).then_some(body),
+        rev_meta: rng.noise(meta_length),
+        rev_seq: rng.below(1 << 48),
+        db_seq: 0,
+        deleted,
+        content_meta: if compressed { COMPRESSED } else { 3 },
+    }
+}
+
+/// Saves new documents and changes of old ones in batches, with a commit every few batches.
+fn fill(db: &Db, model: &mut Model, rng: &mut Rng, documents: u64, batch: u64) {
+    for first in (0..documents).step_by(batch as usize) {
+        let docs: Vec<_> = (first..first + batch).map(|number| random_doc(rng, number)).collect();
+        model.save_both(db, &docs, COMPRESS);
+        if rng.percent(30) {
+            db.commit().expect("commit");
+        }
+    }
+    for _ in 0..documents / batch / 2 {
+        let mut again = || {
+            let number = rng.below(documents);
+            random_doc(rng, number)
+        };
+        let docs: Vec<_> = (0..batch).map(|_| again()).collect();
+        model.save_both(db, &docs, COMPRESS);
+    }
+    let local: Vec<_> =
+        (0..batch).map(|number| (format!("_local/{number}").into_bytes(), Some(rng.text(50)))).collect();
+    model.local_both(db, &local);
+    db.commit().expect("commit");
+}
+
+/// Fills a database, compares it, opens it again, compares it, compacts it and compares the result.
+fn round_trip(options: &OpenOptions, documents: u64, batch: u64) {
+    let dir = common::temp_dir();
+    let (path, target) = (dir.path().join("a.couch"), dir.path().join("b.couch"));
+    let mut rng = Rng::new();
+    let mut model = Model::default();
+    let db = options.clone().create(true).open(&path).expect("create");
+    fill(&db, &mut model, &mut rng, documents, batch);
+    model.check(&db);
+    db.close().expect("close");
+
+    let db = options.open(&path).expect("open");
+    model.check(&db);
+    compact(&db, &target, &CompactOptions::default()).expect("compact");
+    check_compacted(&db, &target, options, &model);
+}
+
+fn check_compacted(source: &Db, target: &Path, options: &OpenOptions, model: &Model) {
+    let bytes = std::fs::read(target).unwrap();
+    let legacy = source.info().unwrap().version == FormatVersion::V11;
+    let file = if legacy { raw::File::with_legacy_crc(bytes) } else { raw::File::new(bytes) };
+    assert_eq!(file.header_positions().len(), 1, "headers of a compacted file");
+    raw::check_header(&file, &file.last_header());
+    let db = options.open(target).expect("open the compacted file");
+    model.compacted(false).check(&db);
+    let (before, after) = (source.info().unwrap(), db.info().unwrap());
+    assert_eq!((after.version, after.timestamp), (before.version, before.timestamp));
+    assert!(after.file_size < before.file_size);
+}
+
+#[test]
+fn a_hundred_thousand_documents() {
+    round_trip(&OpenOptions::new(), 100_000, 1000);
+}
+
+#[test]
+fn version_11() {
+    round_trip(&OpenOptions::new().legacy_crc(true), 3000, 100);
+}
+
+#[test]
+fn small_nodes() {
+    round_trip(&OpenOptions::new().node_sizes(300, 200), 3000, 100);
+}
+
+#[test]
+fn large_nodes() {
+    round_trip(&OpenOptions::new().node_sizes(15 << 10, 15 << 10), 3000, 100);
+}
+
+#[test]
+fn without_buffers() {
+    round_trip(&OpenOptions::new().unbuffered(true), 3000, 100);
+}
+
+#[test]
+fn one_small_read_buffer() {
+    round_trip(&OpenOptions::new().read_buffers(100, 1), 2000, 100);
+}
+
+#[test]
+fn documents_at_the_limits() {
+    let dir = common::temp_dir();
+    let path = dir.path().join("a.couch");
+    let mut model = Model::default();
+    let mut rng = Rng::new();
+    let longest_id = rng.noise(4095);
+    let docs = [
+        Doc::new(b"", b"the empty id"),
+        Doc::new(b"empty body", b""),
+        Doc { content_meta: COMPRESSED, ..Doc::new(b"empty body, compressed", b"") },
+        Doc::new(&longest_id, b"longest id"),
+        Doc::new(b"large", &rng.noise(5 << 20)),
+        Doc { content_meta: COMPRESSED, ..Doc::new(b"large, compressed", &rng.text(5 << 20)) },
+        Doc { rev_meta: rng.noise(100_000), rev_seq: (1 << 48) - 1, ..Doc::new(b"large meta", b"x") },
+        Doc { deleted: true, ..Doc::new(b"deleted, with a body", b"body") },
+        Doc::deletion(b"deleted"),
+    ];
+    let db = Db::create(&path).unwrap();
+    model.save_both(&db, &docs, COMPRESS);
+    model.local_both(&db, &[(longest_id.clone(), Some(rng.noise(1 << 20))), (vec![], Some(vec![]))]);
+    model.check(&db);
+    db.commit().unwrap();
+    model.check(&Db::open(&path).unwrap());
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_anything_is_written() {
+    let dir = common::temp_dir();
+    let db = Db::create(dir.path().join("a.couch")).unwrap();
+    let size = db.info().unwrap().file_size;
+    let (long_id, long_meta) = (vec![b'x'; 4096], vec![0; 1 << 28]);
+    let refused = [
+        Doc::new(&long_id, b"x"),
+        Doc { rev_meta: long_meta.clone(), ..Doc::new(b"x", b"x") },
+        Doc::new(b"x", &long_meta),
+    ];
+    for doc in refused {
+        let batch = [Doc::new(b"fine", b"fine"), doc];
+        let documents: Vec<_> = batch.iter().map(Doc::document).collect();
+        let result = db.save(&documents, SaveOptions::default());
+        assert!(matches!(result, Err(Error::InvalidArguments(_))), "{result:?}");
+    }
+    assert_eq!(db.info().unwrap().file_size, size);
+    assert!(matches!(db.get(b"fine"), Err(Error::DocNotFound)));
+}
+
+#[test]
+fn ranges_and_lists_of_keys() {
+    let dir = common::temp_dir();
+    let db = Db::create(dir.path().join("a.couch")).unwrap();
+    let mut model = Model::default();
+    let mut rng = Rng::new();
+    fill(&db, &mut model, &mut rng, 2000, 100);
+    let ids: Vec<_> = model.by_id.keys().cloned().collect();
+    for _ in 0..100 {
+        // A list in any order, with keys that are not there and keys that come twice.
+        let mut asked: Vec<Vec<u8>> = (0..20).map(|_| ids[rng.index(ids.len())].clone()).collect();
+        asked.push(b"document-".to_vec());
+        asked.push([ids[0].as_slice(), b"x"].concat());
+        let keys: Vec<&[u8]> = asked.iter().map(Vec::as_slice).collect();
+        let mut expected: Vec<_> = asked.iter().filter(|id| model.by_id.contains_key(*id)).cloned().collect();
+        expected.sort();
+        expected.dedup();
+        let found = gather(|take| db.docs_by_id(&keys, ScanOptions::default(), take));
+        assert_eq!(found.into_iter().map(|info| info.id).collect::<Vec<_>>(), expected);
+
+        let (low, high) = (rng.below(3000), rng.below(3000));
+        let found = gather(|take| db.changes_in_range(low, Some(high), ScanOptions::default(), take));
+        let expected =
+            model.by_seq.keys().filter(|(seq, _)| *seq >= low && *seq <= high).map(|(seq, _)| *seq);
+        assert_eq!(found.iter().map(|info| info.db_seq).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        let count = if low <= high { found.len() as u64 } else { 0 };
+        assert_eq!(db.changes_count(low, high).unwrap(), count);
+    }
+    let all = model.by_id.len();
+    let deleted =
+        gather(|take| db.all_docs(b"", ScanOptions { deletes_only: true, ..Default::default() }, take));
+    let live = gather(|take| db.all_docs(b"", ScanOptions { no_deletes: true, ..Default::default() }, take));
+    assert!(deleted.iter().all(|info| info.deleted) && live.iter().all(|info| !info.deleted));
+    assert_eq!(deleted.len() + live.len(), all);
+}
+
+fn gather(scan: impl FnOnce(couchstore::OnDocument<'_>) -> couchstore::Result<()>) -> Vec<DocInfo> {
+    let mut found = Vec::new();
+    scan(&mut |info| {
+        found.push(info.to_owned());
+        Ok(())
+    })
+    .expect("scan");
+    found
+}

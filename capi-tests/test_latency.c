@@ -59,7 +59,7 @@ static uint64_t calls_of(const struct report *report, const char *name)
 static void use_database(const char *name, int lookups)
 {
     DocInfo *info = NULL;
-    Db *db = CREATE(name);
+    Db *db = OPEN_OPS(name, COUCHSTORE_OPEN_FLAG_CREATE, couchstore_get_default_file_ops());
     CHECK_OK(put(db, "a", "1"));
     CHECK_OK(commit(db, 1));
     for (int i = 0; i < lookups; ++i) {
@@ -67,6 +67,12 @@ static void use_database(const char *name, int lookups)
         couchstore_free_docinfo(info);
     }
     CLOSE(db);
+}
+
+static void start_afresh(void)
+{
+    couchstore_latency_collector_stop(); /* should a failed case have left it running */
+    couchstore_latency_collector_start();
 }
 
 TEST(nothing_before_start)
@@ -82,7 +88,7 @@ TEST(nothing_before_start)
 TEST(counts)
 {
     struct report report;
-    couchstore_latency_collector_start();
+    start_afresh();
     report = report_now();
     CHECK_EQ_INT(report.calls, 0); /* only those with calls */
     use_database(path("a.couch"), 17);
@@ -101,7 +107,7 @@ TEST(failed_calls_count_too)
     struct report report;
     DocInfo *info = NULL;
     Db *db = CREATE(path("a.couch"));
-    couchstore_latency_collector_start();
+    start_afresh();
     for (int i = 0; i < 5; ++i) {
         CHECK_CODE(couchstore_docinfo_by_id(db, "a", 1, &info), COUCHSTORE_ERROR_DOC_NOT_FOUND);
     }
@@ -114,7 +120,7 @@ TEST(failed_calls_count_too)
 TEST(callback_stops)
 {
     struct report report;
-    couchstore_latency_collector_start();
+    start_afresh();
     use_database(path("a.couch"), 2);
     memset(&report, 0, sizeof(report));
     report.stop_at = 1;
@@ -126,7 +132,7 @@ TEST(callback_stops)
 TEST(stop_discards)
 {
     struct report report;
-    couchstore_latency_collector_start();
+    start_afresh();
     use_database(path("a.couch"), 2);
     couchstore_latency_collector_stop();
     report = report_now();
@@ -166,7 +172,7 @@ TEST(counts_are_exact_under_threads)
     for (int i = 0; i < THREADS; ++i) {
         handles[i] = OPEN(name, COUCHSTORE_OPEN_FLAG_RDONLY);
     }
-    couchstore_latency_collector_start();
+    start_afresh();
     for (int i = 0; i < THREADS; ++i) {
         CHECK(pthread_create(&threads[i], NULL, look_up_often, handles[i]) == 0);
     }

@@ -190,7 +190,6 @@ TEST(alloc_docinfo)
 {
     sized_buf id = buf("some id"), meta = buf("m");
     DocInfo *info = couchstore_alloc_docinfo(&id, &meta);
-    DocInfo zero = {.db_seq = 0};
     CHECK(info != NULL);
     CHECK_MEM(info->id.buf, info->id.size, "some id", 7);
     CHECK_MEM(info->rev_meta.buf, info->rev_meta.size, "m", 1);
@@ -202,7 +201,9 @@ TEST(alloc_docinfo)
     couchstore_free_docinfo(info);
     info = couchstore_alloc_docinfo(NULL, NULL);
     CHECK(info != NULL);
-    CHECK_MEM(info, sizeof(*info), &zero, sizeof(zero));
+    CHECK_EQ_INT(info->id.size + info->rev_meta.size, 0);
+    CHECK_EQ_INT(info->db_seq + info->rev_seq + info->bp + info->physical_size + info->content_meta, 0);
+    CHECK_EQ_INT(info->deleted, 0);
     couchstore_free_docinfo(info);
     couchstore_free_docinfo(NULL);
     couchstore_free_document(NULL);

@@ -129,11 +129,22 @@ int main(int argc, char **argv)
 
 const char *path(const char *name)
 {
-    static char names[16][PATH_MAX];
-    static unsigned next;
-    char *result = names[next++ % COUNT_OF(names)];
-    snprintf(result, sizeof(names[0]), "%.320s/%.200s", case_dir, name);
-    return result;
+    static char results[64][600];
+    static size_t used;
+    char result[sizeof(results[0])];
+    size_t i = 0;
+    snprintf(result, sizeof(result), "%.380s/%.200s", case_dir, name);
+    while (i < used && strcmp(results[i], result) != 0) {
+        ++i;
+    }
+    if (i == used) {
+        if (i > 0 && strncmp(results[0], result, strlen(case_dir) + 1) != 0) {
+            i = used = 0; /* those of an earlier case */
+        }
+        CHECK(used < COUNT_OF(results));
+        strcpy(results[used++], result);
+    }
+    return results[i];
 }
 
 int64_t file_size(const char *name)
@@ -435,14 +446,20 @@ uint64_t last_sequence(Db *db)
 
 static int describe_doc(Db *db, DocInfo *info, void *ctx)
 {
-    char line[1024];
+    char line[1024], body[64];
     Doc *doc = NULL;
     couchstore_error_t code = couchstore_open_doc_with_docinfo(db, info, &doc, 0);
-    size_t size = code == COUCHSTORE_SUCCESS ? doc->data.size : 0;
-    snprintf(line, sizeof(line), "%.*s seq %" PRIu64 " rev %" PRIu64 " del %d cm %u size %zu meta %.*s body %d %zu %08x\n",
+    if (code == COUCHSTORE_SUCCESS) {
+        snprintf(body, sizeof(body), "%zu %08x", doc->data.size, crc32c(doc->data.buf, doc->data.size));
+    } else if (code == COUCHSTORE_ERROR_DOC_NOT_FOUND && info->bp == 0) {
+        strcpy(body, "none");
+    } else {
+        snprintf(body, sizeof(body), "error %d", code);
+    }
+    snprintf(line, sizeof(line), "%.*s seq %" PRIu64 " rev %" PRIu64 " del %d cm %u size %zu meta %.*s body %s\n",
              (int)(info->id.size < 200 ? info->id.size : 200), info->id.buf, info->db_seq, info->rev_seq, info->deleted,
              info->content_meta, info->physical_size, (int)(info->rev_meta.size < 200 ? info->rev_meta.size : 200),
-             info->rev_meta.buf, code, size, code == COUCHSTORE_SUCCESS ? crc32c(doc->data.buf, size) : 0);
+             info->rev_meta.buf, body);
     couchstore_free_document(doc);
     bytes_add(ctx, line, strlen(line));
     return 0;

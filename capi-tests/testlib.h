@@ -73,7 +73,7 @@ void test_equal_mem(const char *file, int line, const char *text, const void *ac
 
 /* ---- files -------------------------------------------------------------- */
 
-/* The results of path() stay valid for the next 15 calls. */
+/* The name of a file in the case's directory; valid until the case ends, the same for the same name. */
 const char *path(const char *name);
 int64_t file_size(const char *name); /* -1: no such file */
 bool file_exists(const char *name);
@@ -167,7 +167,10 @@ const char *local_docs(Db *db);
 const char *body_of(Db *db, const char *id);
 const char *local_of(Db *db, const char *id);
 uint64_t last_sequence(Db *db);
-/* All that a caller can see of a handle, as text to be freed: two equal texts mean equal databases. */
+/*
+ * All that a caller can see of a handle, as text to be freed: two equal texts mean equal databases. Error codes are
+ * the only negative numbers in it.
+ */
 char *describe(Db *db);
 char *describe_file(const char *name);
 

@@ -127,16 +127,21 @@ impl Db {
     /// Moves the handle to the header at this offset and discards uncommitted changes.
     ///
     /// On failure the header that the handle stood on is loaded again; if even that fails the file is closed and
-    /// the result is [`Error::DbNoLongerValid`]. Offsets that cannot be a header's leave the handle alone.
+    /// the result is [`Error::DbNoLongerValid`]. Offsets that are not aligned, or beyond the end, leave the handle
+    /// alone.
     pub fn seek_offset(&self, offset: i64) -> Result<()> {
         self.check_open()?;
         if offset % BLOCK_SIZE as i64 != 0 {
             return Err(Error::InvalidArguments("an offset that is not a multiple of the block size"));
         }
-        let offset = u64::try_from(offset).ok().filter(|&offset| offset < self.file.end());
-        let Some(offset) = offset else { return Err(Error::NoHeader { file: self.name() }) };
+        if offset >= self.file.end() as i64 {
+            return Err(Error::NoHeader { file: self.name() });
+        }
         let _exclusive = self.begin_exclusive()?;
-        self.load(|file| Ok((offset, read_at(file, offset, Kind::Known)?)))
+        self.load(|file| {
+            let offset = u64::try_from(offset).map_err(|_| no_header(file))?;
+            Ok((offset, read_at(file, offset, Kind::Known)?))
+        })
     }
 
     /// Moves the handle to another header and discards uncommitted changes. Failures are those of
@@ -231,10 +236,10 @@ impl Db {
     /// none. With `granularity` above 1 it goes on from there to the last header whose timestamp lies in the same
     /// interval of so many units.
     pub fn seek_first_header_containing(&self, seq: u64, granularity: u64) -> Result<()> {
+        self.check_open()?;
         if granularity == 0 {
             return Err(Error::InvalidArguments("a granularity of 0"));
         }
-        self.check_open()?;
         let _exclusive = self.begin_exclusive()?;
         let current = self.snapshot().position.ok_or_else(|| Error::NoHeader { file: self.name() })?;
         self.load(|file| {

@@ -13,12 +13,15 @@ pub(crate) fn be(value: u64, width: usize) -> Vec<u8> {
 /// A file in the making.
 pub(crate) struct Forge {
     pub(crate) bytes: Vec<u8>,
+    /// Version and previous-header field (with its lowest bit) of the headers to come.
+    pub(crate) version: u8,
+    pub(crate) previous: u64,
 }
 
 impl Forge {
     /// A file with an empty first block.
     pub(crate) fn new() -> Forge {
-        Forge { bytes: vec![0; BLOCK as usize] }
+        Forge { bytes: vec![0; BLOCK as usize], version: 14, previous: 0 }
     }
 
     fn content(&mut self, bytes: &[u8]) {
@@ -70,12 +73,12 @@ impl Forge {
     pub(crate) fn header(&mut self, update_seq: u64, by_seq: &[u8], by_id: &[u8], local: &[u8]) -> u64 {
         self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK as usize), 0);
         let position = self.position();
-        let mut body = vec![14];
+        let mut body = vec![self.version];
         body.extend([be(update_seq, 6), be(0, 6), be(0, 6)].concat());
         for root in [by_seq, by_id, local] {
             body.extend(be(root.len() as u64, 2));
         }
-        body.extend([be(42, 8), be(0, 6)].concat());
+        body.extend([be(42, 8), be(self.previous, 6)].concat());
         body.extend([by_seq, by_id, local].concat());
         self.bytes.push(1);
         self.bytes.extend((body.len() as u32 + 4).to_be_bytes());

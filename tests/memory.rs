@@ -1,0 +1,149 @@
+//! How much memory things take, counted by the allocator of the whole process. The tests here run one at a time.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::alloc::{Counting, peak_of_process};
+use couchstore::{CompactOptions, Db, Document, LocalUpdate, OpenOptions, SaveOptions, ScanOptions, compact};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const MIB: usize = 1 << 20;
+
+fn open_and_close(path: &Path) -> usize {
+    let ((), peak) = peak_of_process(|| {
+        for read_only in [false, true] {
+            let db = OpenOptions::new().read_only(read_only).open(path).unwrap();
+            assert_eq!(db.info().unwrap().doc_count, 1);
+            db.close().unwrap();
+        }
+    });
+    assert!(peak > 0, "the counting allocator is at work");
+    peak
+}
+
+#[test]
+fn opening_and_closing_a_gigabyte() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sparse.couch");
+    let db = Db::create(&path).unwrap();
+    db.save(&[Document::new(b"a", b"a")], SaveOptions::default()).unwrap();
+    db.commit().unwrap();
+    db.close().unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(1 << 30).unwrap();
+    let search = open_and_close(&path);
+    println!("peak of opening with a search through 1 GiB of zeros: {search} bytes");
+    assert!(search <= MIB, "{search}");
+    // Now with the header at the end, where it is at once.
+    let db = Db::open(&path).unwrap();
+    db.commit().unwrap();
+    db.close().unwrap();
+    let plain = open_and_close(&path);
+    println!("peak of opening 1 GiB: {plain} bytes");
+    assert!(plain <= MIB, "{plain}");
+}
+
+#[test]
+fn idle_handles_hold_little() {
+    let _alone = alone();
+    let dir = common::temp_dir();
+    let path = dir.path().join("idle.couch");
+    let db = Db::create(&path).unwrap();
+    let body = vec![0; 1000];
+    let ids: Vec<_> = (0..5000).map(|number| format!("{number:05}")).collect();
+    let docs: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), &body)).collect();
+    let (_, while_writing) = peak_of_process(|| db.save(&docs[..100], SaveOptions::default()).unwrap());
+    println!("peak of saving 100 documents of 1000 bytes: {while_writing} bytes");
+    db.save(&docs, SaveOptions::default()).unwrap();
+    db.commit().unwrap();
+    db.close().unwrap();
+    let (handles, _) = peak_of_process(|| {
+        let handles: Vec<_> = (0..100).map(|_| Db::open(&path).unwrap()).collect();
+        for db in &handles {
+            db.changes_since(0, ScanOptions::default(), &mut |_| Ok(())).unwrap();
+        }
+        handles
+    });
+    // With their read buffers full: 64 KiB each is the promise, and a little for the handle itself.
+    let ((), freed) = peak_of_process(|| {
+        let (more, held) = peak_of_process(|| {
+            let db = Db::open(&path).unwrap();
+            db.changes_since(0, ScanOptions::default(), &mut |_| Ok(())).unwrap();
+            db
+        });
+        println!("peak of a scan: {held} bytes");
+        assert!(held <= 300 << 10, "{held}");
+        drop(more);
+    });
+    drop((handles, freed));
+}
+
+/// A million small documents.
+fn source(path: &Path) -> Db {
+    let db = Db::create(path).unwrap();
+    for first in (0..1_000_000_u64).step_by(10_000) {
+        let ids: Vec<_> = (first..first + 10_000).map(|number| format!("{:08}", number * 7919 % 1_000_003)).collect();
+        let docs: Vec<_> = ids
+            .iter()
+            .map(|id| Document { rev_meta: b"0123456789abcdef", ..Document::new(id.as_bytes(), id.as_bytes()) })
+            .collect();
+        db.save(&docs, SaveOptions::default()).unwrap();
+    }
+    db.save_local(&[LocalUpdate { id: b"_local/a", body: Some(b"a") }]).unwrap();
+    db.commit().unwrap();
+    db
+}
+
+fn check_copy(path: &Path) {
+    let db = Db::open(path).unwrap();
+    let info = db.info().unwrap();
+    assert_eq!((info.doc_count, info.last_sequence), (1_000_000, 1_000_000));
+    let (mut number, mut previous) = (0_u64, Vec::new());
+    db.all_docs(b"", ScanOptions::default(), &mut |info| {
+        assert!(info.id > previous.as_slice() || number == 0);
+        if number.is_multiple_of(997) {
+            assert_eq!(db.body(info)?, info.id);
+        }
+        previous = info.id.to_vec();
+        number += 1;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(number, 1_000_000);
+    assert_eq!(db.changes_count(1, 1_000_000).unwrap(), 1_000_000);
+    assert_eq!(db.local(b"_local/a").unwrap(), b"a");
+}
+
+#[test]
+fn compaction_of_a_million_documents() {
+    let _alone = alone();
+    let dir = common::temp_dir();
+    let db = source(&dir.path().join("source.couch"));
+    // The default budget, and one that makes it spill to the disk several times.
+    let default = CompactOptions::default();
+    let small = CompactOptions { memory_budget: 8 * MIB, ..CompactOptions::default() };
+    for (options, limit, name) in [(default, 150 * MIB, "default"), (small, 24 * MIB, "small")] {
+        let target = dir.path().join(name);
+        let started = std::time::Instant::now();
+        let (result, peak) = peak_of_process(|| compact(&db, &target, &options));
+        result.unwrap();
+        println!("compaction, {name} budget: peak {} MiB, {:?}", peak / MIB, started.elapsed());
+        assert!(peak <= limit, "{name}: {peak}");
+        check_copy(&target);
+        std::fs::remove_file(&target).unwrap();
+        // The runs were in files without a name.
+        assert_eq!(common::files_in(dir.path()), 1);
+    }
+}

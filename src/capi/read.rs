@@ -60,6 +60,21 @@ fn read(db: &Db, info: &DocInfoRef<'_>, options: couchstore_open_options) -> Res
     if options & DECOMPRESS_DOC_BODIES != 0 { db.body(info) } else { db.stored_body(info) }
 }
 
+/// Sets `*pDoc` to NULL, and then to the document that `make` gives.
+///
+/// # Safety
+/// The pointer contract of `capi`.
+unsafe fn open_into(db: &Db, pDoc: *mut *mut Doc, make: impl FnOnce() -> Result<*mut Doc>) -> Result<()> {
+    // SAFETY: the contract above.
+    let out = unsafe { Out::new(pDoc) };
+    if let Ok(out) = &out {
+        out.set(std::ptr::null_mut());
+    }
+    db.check_open()?;
+    out?.set(make()?);
+    Ok(())
+}
+
 /// Reads the document with this id.
 ///
 /// @param id      the id
@@ -77,22 +92,14 @@ pub unsafe extern "C" fn couchstore_open_document(
     pDoc: *mut *mut Doc,
     options: couchstore_open_options,
 ) -> couchstore_error_t {
-    let body = |db: &Db| {
-        // SAFETY: the pointer contract of `capi`.
-        let out = unsafe { Out::new(pDoc) };
-        if let Ok(out) = &out {
-            out.set(std::ptr::null_mut());
-        }
-        db.check_open()?;
-        let out = out?;
+    let make = |db: &Db| {
         // SAFETY: the pointer contract of `capi`.
         let key = unsafe { ptr::bytes(id, idlen) }?;
         let body = db.with_doc_info_by_id(key, |info| read(db, info, options))?;
-        out.set(alloc::doc(sized_buf { buf: id.cast_mut().cast(), size: idlen }, &body)?);
-        Ok(())
+        alloc::doc(sized_buf { buf: id.cast_mut().cast(), size: idlen }, &body)
     };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::OpenDocument, db, body) }
+    unsafe { guard_db(Call::OpenDocument, db, |db| open_into(db, pDoc, || make(db))) }
 }
 
 /// Reads the body of a document whose entry is known.
@@ -109,14 +116,7 @@ pub unsafe extern "C" fn couchstore_open_doc_with_docinfo(
     pDoc: *mut *mut Doc,
     options: couchstore_open_options,
 ) -> couchstore_error_t {
-    let body = |db: &Db| {
-        // SAFETY: the pointer contract of `capi`.
-        let out = unsafe { Out::new(pDoc) };
-        if let Ok(out) = &out {
-            out.set(std::ptr::null_mut());
-        }
-        db.check_open()?;
-        let out = out?;
+    let make = |db: &Db| {
         // SAFETY: the pointer contract of `capi`.
         let docinfo = unsafe { ptr::get(docinfo) }?;
         let info = DocInfoRef {
@@ -125,11 +125,10 @@ pub unsafe extern "C" fn couchstore_open_doc_with_docinfo(
             ..DocInfoRef::default()
         };
         let body = read(db, &info, options)?;
-        out.set(alloc::doc(docinfo.id, &body)?);
-        Ok(())
+        alloc::doc(docinfo.id, &body)
     };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::OpenDocWithDocinfo, db, body) }
+    unsafe { guard_db(Call::OpenDocWithDocinfo, db, |db| open_into(db, pDoc, || make(db))) }
 }
 
 /// Frees a document that the library has handed out; NULL is fine.

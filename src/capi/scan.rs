@@ -9,9 +9,8 @@ use super::types::{
     Db, couchstore_changes_callback_fn, couchstore_docinfos_options, couchstore_error_t,
     couchstore_walk_tree_callback_fn, sized_buf,
 };
-use crate::db::scan::{OnDocument, WalkItem};
+use crate::db::scan::{OnDocument, OnItem, WalkItem};
 use crate::error::{Error, Result};
-use crate::format::docinfo::DocInfoRef;
 use std::ffi::{c_int, c_uint, c_void};
 
 /// Runs `scan` with a visitor that shows each document to the C callback.
@@ -187,35 +186,32 @@ pub unsafe extern "C" fn couchstore_changes_count(
     unsafe { guard_db(Call::ChangesCount, db, body) }
 }
 
-/// Shows an item of a walk to the C callback.
-fn show(
+/// Runs `walk` with a visitor that shows each item to the C callback.
+fn with_walk_callback(
     db: &Db,
     callback: couchstore_walk_tree_callback_fn,
     ctx: *mut c_void,
-    depth: usize,
-    item: &WalkItem<'_>,
+    walk: impl FnOnce(OnItem<'_>) -> Result<()>,
 ) -> Result<()> {
-    let callback = callback.ok_or(Error::InvalidArguments("a NULL callback"))?;
-    let depth = depth as c_int;
-    let code = match item {
-        WalkItem::Node { subtree_size, reduce } => {
-            let reduce = sized_buf::borrow(reduce);
-            // SAFETY: the pointer contract of `capi`.
-            unsafe { callback(ptr::to_c(db), depth, std::ptr::null(), *subtree_size, &raw const reduce, ctx) }
-        }
-        WalkItem::Document(info) => {
-            let info: &DocInfoRef<'_> = info;
-            let docinfo = alloc::borrowed_doc_info(info);
-            // SAFETY: the pointer contract of `capi`.
-            unsafe { callback(ptr::to_c(db), depth, &raw const docinfo, 0, std::ptr::null(), ctx) }
-        }
-    };
-    callback_result(code).map(|_| ())
-}
-
-fn check_walk(db: &Db, callback: couchstore_walk_tree_callback_fn) -> Result<()> {
     db.check_open()?;
-    if callback.is_none() { Err(Error::InvalidArguments("a NULL callback")) } else { Ok(()) }
+    let callback = callback.ok_or(Error::InvalidArguments("a NULL callback"))?;
+    walk(&mut |depth, item| {
+        let depth = depth as c_int;
+        let code = match item {
+            WalkItem::Node { subtree_size, reduce } => {
+                let reduce = sized_buf::borrow(reduce);
+                let none = std::ptr::null();
+                // SAFETY: the pointer contract of `capi`.
+                unsafe { callback(ptr::to_c(db), depth, none, *subtree_size, &raw const reduce, ctx) }
+            }
+            WalkItem::Document(info) => {
+                let docinfo = alloc::borrowed_doc_info(info);
+                // SAFETY: the pointer contract of `capi`.
+                unsafe { callback(ptr::to_c(db), depth, &raw const docinfo, 0, std::ptr::null(), ctx) }
+            }
+        };
+        callback_result(code).map(|_| ())
+    })
 }
 
 /// Walks the index by id: each node, then what is below it, down to the documents.
@@ -234,10 +230,11 @@ pub unsafe extern "C" fn couchstore_walk_id_tree(
     ctx: *mut c_void,
 ) -> couchstore_error_t {
     let body = |db: &Db| {
-        check_walk(db, callback)?;
-        // SAFETY: the pointer contract of `capi`.
-        let from = unsafe { ptr::optional_buf(startDocID) }?;
-        db.walk_by_id(from, scan_options(options), &mut |depth, item| show(db, callback, ctx, depth, item))
+        with_walk_callback(db, callback, ctx, |visit| {
+            // SAFETY: the pointer contract of `capi`.
+            let from = unsafe { ptr::optional_buf(startDocID) }?;
+            db.walk_by_id(from, scan_options(options), visit)
+        })
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::WalkIdTree, db, body) }
@@ -255,9 +252,8 @@ pub unsafe extern "C" fn couchstore_walk_seq_tree(
     ctx: *mut c_void,
 ) -> couchstore_error_t {
     let body = |db: &Db| {
-        check_walk(db, callback)?;
-        db.walk_by_seq(startSequence, scan_options(options), &mut |depth, item| {
-            show(db, callback, ctx, depth, item)
+        with_walk_callback(db, callback, ctx, |visit| {
+            db.walk_by_seq(startSequence, scan_options(options), visit)
         })
     };
     // SAFETY: the pointer contract of `capi`.
@@ -277,10 +273,11 @@ pub unsafe extern "C" fn couchstore_walk_local_tree(
     ctx: *mut c_void,
 ) -> couchstore_error_t {
     let body = |db: &Db| {
-        check_walk(db, callback)?;
-        // SAFETY: the pointer contract of `capi`.
-        let from = unsafe { ptr::optional_buf(startLocalID) }?;
-        db.walk_local(from, scan_options(options), &mut |depth, item| show(db, callback, ctx, depth, item))
+        with_walk_callback(db, callback, ctx, |visit| {
+            // SAFETY: the pointer contract of `capi`.
+            let from = unsafe { ptr::optional_buf(startLocalID) }?;
+            db.walk_local(from, scan_options(options), visit)
+        })
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::WalkLocalTree, db, body) }

@@ -70,6 +70,26 @@ couchstore_error_t couchstore_c_open_db_ex(const char *filename,
                                            Db **db);
 
 /**
+ * Opens a file with the caller's file operations or, if there is none, creates it atomically: the
+ * operations write and sync a file with a temporary name in the same directory, the library gives
+ * it its name and syncs the directory.
+ *
+ * After success the file is there, complete and durable; after a failure, or when the process dies
+ * at any moment, there is no file of this name. (couchstore_open_db() promises the same with
+ * COUCHSTORE_OPEN_FLAG_CREATE; couchstore_open_db_ex() creates the file in place.)
+ *
+ * @param flags as for couchstore_open_db(); COUCHSTORE_OPEN_FLAG_CREATE is implied
+ * @param ops   as for couchstore_open_db_ex(); NULL: the default ones. They must reach the files that
+ *              the operating system knows by the same names.
+ * @return as couchstore_open_db_ex()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_bootstrap_db(const char *filename,
+                                           couchstore_open_flags flags,
+                                           const couch_file_ops *ops,
+                                           Db **db);
+
+/**
  * Writes what is buffered and closes the file. The handle stays: it must be freed with
  * couchstore_free_db(), and until then most functions return FILE_CLOSED.
  *

@@ -25,6 +25,7 @@ macro_rules! calls {
 calls! {
     OpenDb = c"couchstore_open_db",
     OpenDbEx = c"couchstore_open_db_ex",
+    BootstrapDb = c"couchstore_bootstrap_db",
     CloseFile = c"couchstore_close_file",
     ReopenFile = c"couchstore_reopen_file",
     FreeDb = c"couchstore_free_db",

@@ -1,6 +1,7 @@
 //! A database: one couchstore file, opened at one of its headers.
 //!
 //! * [`open`]: opening and creating
+//! * `bootstrap`: atomic creation
 //! * [`commit`]: making changes durable
 //! * [`save`], [`local`]: changing documents and local documents
 //! * [`get`], [`scan`]: reading
@@ -8,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bootstrap;
 pub(crate) mod commit;
 pub(crate) mod get;
 pub(crate) mod headers;

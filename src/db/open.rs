@@ -6,9 +6,10 @@ use crate::format::block::BlockType;
 use crate::format::header::{FileHeader, FormatVersion};
 use crate::io::buffered::BufferSizes;
 use crate::io::file::DbFile;
+use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
 use crate::io::shared::SharedFile;
-use crate::io::{FileOps, IoError, OpenMode};
+use crate::io::{FileHandle, FileOps, IoError, OpenMode};
 use crate::tree::NodeSizes;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, OsStr};
@@ -41,6 +42,9 @@ pub struct OpenOptions {
     write_validation: bool,
     mprotect: bool,
     ops: Arc<dyn FileOps>,
+    /// Create atomically also with the caller's file operations.
+    bootstrap: bool,
+    naming: Arc<dyn Naming>,
 }
 
 impl Default for OpenOptions {
@@ -57,6 +61,8 @@ impl Default for OpenOptions {
             write_validation: false,
             mprotect: false,
             ops: Arc::new(PosixOps),
+            bootstrap: false,
+            naming: Arc::new(PosixNaming),
         }
     }
 }
@@ -129,7 +135,26 @@ impl OpenOptions {
         self
     }
 
+    /// Create the file atomically also with file operations of the caller's: they write a file with a temporary name,
+    /// and sync it; the library gives it its name. Without this, other file operations than the library's own
+    /// create the file in place. Use it with [`OpenOptions::create`].
+    #[must_use]
+    pub fn bootstrap(mut self, on: bool) -> OpenOptions {
+        self.bootstrap = on;
+        self
+    }
+
+    /// Give files names by these system calls; for tests that let them fail.
+    #[must_use]
+    pub fn naming(mut self, naming: Arc<dyn Naming>) -> OpenOptions {
+        self.naming = naming;
+        self
+    }
+
     /// Opens the file.
+    ///
+    /// A new file is created atomically, with the library's own file operations or [`OpenOptions::bootstrap`]:
+    /// after success it is there, complete and durable; after a failure, or when the process dies, there is none.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Db> {
         let name = CString::new(path.as_ref().as_os_str().as_bytes());
         self.open_named(&name.map_err(|_| Error::InvalidArguments("a name with a zero byte"))?)
@@ -151,18 +176,18 @@ impl OpenOptions {
 
     pub(super) fn open_file(&self, filename: &CStr) -> Result<(DbFile, State)> {
         self.check()?;
+        // A file without a header is not a database yet: whoever asks for one fills it and gives it its name.
+        let atomic =
+            self.mode.create && !self.no_commit_at_create && (self.bootstrap || self.ops.is_default());
+        if atomic { self.open_or_bootstrap(filename) } else { self.open_in_place(filename, self.mode) }
+    }
+
+    /// Opens the file, or creates it in place; then it is removed again if this fails.
+    pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(DbFile, State)> {
         let path = Path::new(OsStr::from_bytes(filename.to_bytes()));
-        let name: Arc<str> = Arc::from(filename.to_string_lossy().as_ref());
-        let is_new = self.mode.create && std::fs::symlink_metadata(path).is_err();
-        let raw = self.ops.open(filename, self.mode).map_err(|IoError { code, os_error, .. }| Error::Io {
-            operation: Operation::Open,
-            file: name.clone(),
-            position: 0,
-            code,
-            os_error,
-        })?;
-        let buffers = (!self.mode.unbuffered).then_some(self.buffers);
-        let mut file = DbFile::new(name, raw, buffers, self.mode.read_only);
+        let is_new = mode.create && std::fs::symlink_metadata(path).is_err();
+        let handle = self.open_handle(filename, mode)?;
+        let mut file = self.wrap(filename, handle);
         match self.start(&mut file) {
             Ok(state) => Ok((file, state)),
             Err(error) => {
@@ -177,6 +202,23 @@ impl OpenOptions {
         }
     }
 
+    pub(super) fn open_handle(&self, filename: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>> {
+        let opened = self.ops.open(filename, mode);
+        opened.map_err(|IoError { code, os_error, .. }| Error::Io {
+            operation: Operation::Open,
+            file: filename.to_string_lossy().into(),
+            position: 0,
+            code,
+            os_error,
+        })
+    }
+
+    /// Puts the layers of this library before an open handle.
+    pub(super) fn wrap(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> DbFile {
+        let buffers = (!self.mode.unbuffered).then_some(self.buffers);
+        DbFile::new(filename.to_string_lossy().into(), handle, buffers, self.mode.read_only)
+    }
+
     fn check(&self) -> Result<()> {
         let OpenMode { read_only, create, exclusive, .. } = self.mode;
         if read_only && create {
@@ -189,7 +231,7 @@ impl OpenOptions {
     }
 
     /// Finds the header of the open file, or gives it its first one.
-    fn start(&self, file: &mut DbFile) -> Result<State> {
+    pub(super) fn start(&self, file: &mut DbFile) -> Result<State> {
         self.configure(file)?;
         let size = file.size()?;
         file.set_end(size);
@@ -201,7 +243,7 @@ impl OpenOptions {
     }
 
     fn configure(&self, file: &mut DbFile) -> Result<()> {
-        let mut set = |wanted: bool, action: fn(&mut dyn crate::io::FileHandle) -> Result<(), IoError>| {
+        let mut set = |wanted: bool, action: fn(&mut dyn FileHandle) -> Result<(), IoError>| {
             if !wanted {
                 return Ok(());
             }
@@ -243,6 +285,18 @@ impl OpenOptions {
             file.flush()?;
         }
         Ok(State { header, position: Some(appended.position) })
+    }
+
+    pub(super) fn mode(&self) -> OpenMode {
+        self.mode
+    }
+
+    pub(super) fn ops(&self) -> &dyn FileOps {
+        self.ops.as_ref()
+    }
+
+    pub(super) fn naming_calls(&self) -> Arc<dyn Naming> {
+        self.naming.clone()
     }
 
     /// The node sizes in use.

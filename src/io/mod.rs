@@ -3,6 +3,7 @@
 //! * [`FileOps`] and [`FileHandle`]: what the library needs of a file system; callers may bring their own
 //! * [`posix`]: the default
 //! * [`foreign`]: a C caller's `couch_file_ops`
+//! * [`naming`]: giving files names
 //! * [`buffered`]: read buffers and a write buffer that reads see through
 //! * [`file`]: a couchstore file: blocks, chunks, headers, the append position
 //! * [`shared`]: that file behind a cell, for trees and databases
@@ -12,6 +13,7 @@ pub(crate) mod buffered;
 pub(crate) mod file;
 
 pub mod foreign;
+pub mod naming;
 pub mod posix;
 pub(crate) mod shared;
 pub(crate) mod temp;

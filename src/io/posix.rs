@@ -57,6 +57,12 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
+impl From<File> for PosixFile {
+    fn from(file: File) -> PosixFile {
+        PosixFile { file: Some(file), periodic_sync: None, validate_writes: false }
+    }
+}
+
 impl PosixFile {
     /// Opens or creates a file.
     pub(crate) fn open(name: &CStr, mode: OpenMode) -> Result<PosixFile, IoError> {
@@ -65,7 +71,7 @@ impl PosixFile {
             let code = if missing { ErrorCode::NO_SUCH_FILE } else { ErrorCode::OPEN_FILE };
             IoError::new(code, os_error(&error))
         })?;
-        Ok(PosixFile { file: Some(file), periodic_sync: None, validate_writes: false })
+        Ok(PosixFile::from(file))
     }
 
     fn open_file(name: &CStr, mode: OpenMode) -> io::Result<File> {

@@ -94,10 +94,14 @@ fn idle_handles_hold_little() {
 fn source(path: &Path) -> Db {
     let db = Db::create(path).unwrap();
     for first in (0..1_000_000_u64).step_by(10_000) {
-        let ids: Vec<_> = (first..first + 10_000).map(|number| format!("{:08}", number * 7919 % 1_000_003)).collect();
+        let ids: Vec<_> =
+            (first..first + 10_000).map(|number| format!("{:08}", number * 7919 % 1_000_003)).collect();
         let docs: Vec<_> = ids
             .iter()
-            .map(|id| Document { rev_meta: b"0123456789abcdef", ..Document::new(id.as_bytes(), id.as_bytes()) })
+            .map(|id| Document {
+                rev_meta: b"0123456789abcdef",
+                ..Document::new(id.as_bytes(), id.as_bytes())
+            })
             .collect();
         db.save(&docs, SaveOptions::default()).unwrap();
     }

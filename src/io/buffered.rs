@@ -100,7 +100,8 @@ impl ReadBuffer {
         };
         let slot = &mut self.slots[index];
         slot.offset = offset;
-        slot.used = false;
+        // Fresh: of one load that fills all slots, no unit evicts another.
+        slot.used = true;
         slot.data.clear();
         slot.data.extend_from_slice(data);
         self.by_offset.insert(offset, index);
@@ -260,8 +261,7 @@ impl Buffered {
         let needed = ((offset - start) as usize + needed).min(unit);
         let result = self.read_raw(start, &mut scratch, needed);
         if let (Ok(n), Some(reads)) = (&result, &mut self.reads) {
-            // The unit that is wanted now goes in last: the others may evict each other, but not it.
-            for (index, piece) in scratch[..*n].chunks(unit).enumerate().rev() {
+            for (index, piece) in scratch[..*n].chunks(unit).enumerate() {
                 reads.insert(start + (index * unit) as u64, piece);
             }
             if units == 1 {

@@ -139,11 +139,11 @@ impl State {
         let fault = self.fault.filter(|fault| call.kind() == Some(fault.kind))?;
         let number = self.seen;
         self.seen += 1;
-        let last = fault.index + fault.times;
+        let last = fault.index.saturating_add(fault.times);
         if fault.effect == Effect::HalfThenFail && number == fault.index {
             return Some(Effect::Half);
         }
-        let last = last + usize::from(fault.effect == Effect::HalfThenFail);
+        let last = last.saturating_add(usize::from(fault.effect == Effect::HalfThenFail));
         if number < fault.index || number >= last {
             return None;
         }

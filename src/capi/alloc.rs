@@ -1,16 +1,60 @@
-//! Memory that is handed to C: one block for each object, from the C allocator, with everything in it that the object
-//! points to.
+//! Memory that is handed to C: one block for each object, from the host's allocator, with everything in it that the
+//! object points to.
+//!
+//! The allocator is `cb_malloc` and `cb_free` where the host has them (its hooks then resize blocks of ours with
+//! `cb_realloc`), and `malloc` and `free` everywhere else.
 
 use super::types::{Doc, DocInfo, LocalDoc, sized_buf};
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
 use std::ffi::{c_int, c_void};
 
+// Weak references, which Rust cannot declare: the linker, or the loader, puts the addresses of the host's functions
+// here, or 0 if there are none.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+std::arch::global_asm!(
+    ".weak cb_malloc",
+    ".weak cb_free",
+    ".pushsection .data.rel.ro.couchstore_host_allocator,\"aw\"",
+    ".balign 8",
+    ".hidden couchstore_private_host_allocator",
+    ".globl couchstore_private_host_allocator",
+    "couchstore_private_host_allocator:",
+    ".quad cb_malloc",
+    ".quad cb_free",
+    ".popsection",
+);
+
+/// What the host offers.
+#[repr(C)]
+struct HostAllocator {
+    malloc: Option<unsafe extern "C" fn(usize) -> *mut c_void>,
+    free: Option<unsafe extern "C" fn(*mut c_void)>,
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+unsafe extern "C" {
+    #[link_name = "couchstore_private_host_allocator"]
+    static HOST: HostAllocator;
+}
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+static HOST: HostAllocator = HostAllocator { malloc: None, free: None };
+
+/// Both functions of the host, or both of the C library.
+fn allocator() -> (unsafe extern "C" fn(usize) -> *mut c_void, unsafe extern "C" fn(*mut c_void)) {
+    #[allow(unused_unsafe, reason = "not everywhere a foreign static")]
+    // SAFETY: set before the library runs, and never changed.
+    match unsafe { &HOST } {
+        HostAllocator { malloc: Some(malloc), free: Some(free) } => (*malloc, *free),
+        _ => (libc::malloc, libc::free),
+    }
+}
+
 /// Allocates a `T` with `extra` bytes behind it; returns both places.
 fn block<T>(extra: usize) -> Result<(*mut T, *mut u8)> {
     let size = size_of::<T>().saturating_add(extra);
     // SAFETY: malloc may be called with any size; the result is checked.
-    let pointer = unsafe { libc::malloc(size) }.cast::<T>();
+    let pointer = unsafe { allocator().0(size) }.cast::<T>();
     if pointer.is_null() {
         return Err(Error::AllocFail { bytes: size });
     }
@@ -84,9 +128,9 @@ pub(super) fn local_doc(id: &[u8], body: &[u8]) -> Result<*mut LocalDoc> {
 /// Frees a block.
 ///
 /// # Safety
-/// `pointer` is NULL or a block of this module, or was made from one with the C library's realloc, and is not used
+/// `pointer` is NULL or a block of this module, or was made from one with the allocator's realloc, and is not used
 /// again.
 pub(super) unsafe fn free<T>(pointer: *mut T) {
     // SAFETY: the contract above.
-    unsafe { libc::free(pointer.cast::<c_void>()) };
+    unsafe { allocator().1(pointer.cast::<c_void>()) };
 }

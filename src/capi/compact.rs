@@ -14,11 +14,11 @@ use crate::compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compa
 use crate::compact::replay::{ReplayHooks, replay};
 use crate::error::Result;
 use crate::format::docinfo::DocInfoRef;
-use std::ffi::{CStr, OsStr, c_char, c_void};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-fn path(name: &CStr) -> &Path {
+pub(super) fn path(name: &CStr) -> &Path {
     Path::new(OsStr::from_bytes(name.to_bytes()))
 }
 
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn couchstore_c_compact_db_ex(
     ops: *const couch_file_ops,
 ) -> couchstore_error_t {
     let body = |source: &Db| {
-        let mut hooks = Hooks { hook, dhook, ctx: hook_ctx, current: std::ptr::null_mut() };
+        let mut hooks = Hooks::new(hook, dhook.map(Rewrite::Plain), None, hook_ctx);
         let mut options = flags::compact_options(flags);
         if !ops.is_null() {
             // SAFETY: the pointer contract of `capi`.
@@ -88,16 +88,35 @@ pub unsafe extern "C" fn couchstore_c_compact_db_ex(
     unsafe { guard_db(Call::CompactDbEx, source, body) }
 }
 
-/// The hooks of a C caller. One entry goes through both, and may be replaced by the second.
-struct Hooks {
+/// A hook that may change entries.
+#[derive(Clone, Copy)]
+pub(super) enum Rewrite {
+    /// The one of the C interface, which has no context.
+    Plain(unsafe extern "C" fn(*mut *mut DocInfo, *const sized_buf) -> c_int),
+    /// The one of the C++ layer.
+    WithContext(unsafe extern "C" fn(*mut *mut DocInfo, *const sized_buf, *mut c_void) -> c_int),
+}
+
+/// The hooks of a caller. One entry goes through the first two, and may be replaced by the second.
+pub(super) struct Hooks {
     hook: couchstore_compact_hook,
-    dhook: couchstore_docinfo_hook,
+    dhook: Option<Rewrite>,
+    precommit: couchstore_precommit_hook,
     ctx: *mut c_void,
     /// The entry of the document at hand, or NULL.
     current: *mut DocInfo,
 }
 
 impl Hooks {
+    pub(super) fn new(
+        hook: couchstore_compact_hook,
+        dhook: Option<Rewrite>,
+        precommit: couchstore_precommit_hook,
+        ctx: *mut c_void,
+    ) -> Hooks {
+        Hooks { hook, dhook, precommit, ctx, current: std::ptr::null_mut() }
+    }
+
     fn release(&mut self) {
         // SAFETY: NULL, or a block of ours or what the hook made of it with realloc.
         unsafe { alloc::free(self.current) };
@@ -144,9 +163,15 @@ impl CompactHooks for Hooks {
     fn rewrite(&mut self, _info: &DocInfoRef<'_>, body: &[u8]) -> Result<Option<Vec<u8>>> {
         let Some(dhook) = self.dhook else { return Ok(None) };
         let item = sized_buf::borrow(body);
+        let current = &raw mut self.current;
         // SAFETY: the pointer contract of `capi`; the hook leaves a valid entry in `current`.
-        let rewritten = unsafe { dhook(&raw mut self.current, &raw const item) } != 0;
-        if !rewritten {
+        let code = unsafe {
+            match dhook {
+                Rewrite::Plain(dhook) => dhook(current, &raw const item),
+                Rewrite::WithContext(dhook) => callback_result(dhook(current, &raw const item, self.ctx))?,
+            }
+        };
+        if code == 0 {
             return Ok(None);
         }
         // SAFETY: as above.
@@ -157,6 +182,12 @@ impl CompactHooks for Hooks {
     fn copied(&mut self, target: &Db) -> Result<()> {
         self.release();
         self.call(target, std::ptr::null_mut(), sized_buf::EMPTY).map(|_| ())
+    }
+
+    fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
+        let Some(precommit) = self.precommit else { return Ok(()) };
+        // SAFETY: the pointer contract of `capi`.
+        callback_result(unsafe { precommit(ptr::to_c(source), ptr::to_c(target), self.ctx) }).map(|_| ())
     }
 }
 
@@ -193,10 +224,10 @@ pub unsafe extern "C" fn couchstore_replay(
     unsafe { guard_db(Call::Replay, source, body) }
 }
 
-struct ReplayCallbacks {
-    pre_copy: couchstore_pre_copy_hook,
-    precommit: couchstore_precommit_hook,
-    ctx: *mut c_void,
+pub(super) struct ReplayCallbacks {
+    pub(super) pre_copy: couchstore_pre_copy_hook,
+    pub(super) precommit: couchstore_precommit_hook,
+    pub(super) ctx: *mut c_void,
 }
 
 impl ReplayCallbacks {

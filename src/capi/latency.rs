@@ -63,6 +63,12 @@ calls! {
     Replay = c"couchstore_replay",
     LastOsError = c"couchstore_last_os_error",
     LastInternalError = c"couchstore_last_internal_error",
+    CxxSeek = c"seek",
+    CxxSeekFirst = c"seekFirstHeaderContaining",
+    CxxSaveLocalDocuments = c"saveLocalDocuments",
+    CxxScanLocalDocs = c"scanLocalDocs",
+    CxxCompact = c"compact",
+    CxxReplay = c"replay",
 }
 
 struct Histogram {

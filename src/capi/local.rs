@@ -52,6 +52,18 @@ unsafe fn update<'a>(doc: *const LocalDoc) -> Result<LocalUpdate<'a>> {
     }
 }
 
+/// # Safety
+/// The pointer contract of `capi`, for the array and all that it points to.
+pub(super) unsafe fn save_all(db: &Db, docs: *const *mut LocalDoc, count: usize) -> Result<()> {
+    db.check_open()?;
+    // SAFETY: the contract above.
+    let updates = unsafe {
+        let docs = ptr::slice(docs, count)?;
+        docs.iter().map(|&doc| update(doc)).collect::<Result<Vec<_>>>()
+    }?;
+    db.save_local(&updates)
+}
+
 /// Saves or removes a local document. It becomes durable with couchstore_commit().
 ///
 /// @param lDoc id and body; with a non-zero deleted it is removed, which is SUCCESS also if there is
@@ -83,17 +95,8 @@ pub unsafe extern "C" fn couchstore_save_local_documents(
     docs: *const *mut LocalDoc,
     numDocs: usize,
 ) -> couchstore_error_t {
-    let body = |db: &Db| {
-        db.check_open()?;
-        // SAFETY: the pointer contract of `capi`, for the array and all that it points to.
-        let updates = unsafe {
-            let docs = ptr::slice(docs, numDocs)?;
-            docs.iter().map(|&doc| update(doc)).collect::<Result<Vec<_>>>()
-        }?;
-        db.save_local(&updates)
-    };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::SaveLocalDocuments, db, body) }
+    unsafe { guard_db(Call::SaveLocalDocuments, db, |db| save_all(db, docs, numDocs)) }
 }
 
 /// Shows all local documents in order of ids.

@@ -45,6 +45,8 @@ pub mod latency;
 
 pub mod file_ops;
 
+pub mod shim;
+
 pub mod types;
 
 mod alloc;

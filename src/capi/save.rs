@@ -12,17 +12,17 @@ use crate::format::docinfo::DocInfoRef;
 use std::ffi::c_void;
 
 /// The arguments of the functions below.
-struct Batch {
-    docs: *const *const Doc,
-    infos: *const *mut DocInfo,
-    count: usize,
-    options: couchstore_save_options,
+pub(super) struct Batch {
+    pub(super) docs: *const *const Doc,
+    pub(super) infos: *const *mut DocInfo,
+    pub(super) count: usize,
+    pub(super) options: couchstore_save_options,
 }
 
 impl Batch {
     /// # Safety
     /// The pointer contract of `capi`, for the arrays and all that they point to.
-    unsafe fn save(&self, db: &Db, on_save: OnSave<'_>) -> Result<()> {
+    pub(super) unsafe fn save(&self, db: &Db, on_save: OnSave<'_>) -> Result<()> {
         db.check_open()?;
         let documents = {
             // SAFETY: the contract above.

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::docinfo::{COMPRESSED, DocInfoRef};
 use crate::format::header::NodeRef;
-use crate::format::ints::{MAX_U48, u48_bytes};
+use crate::format::ints::u48_bytes;
 use crate::tree::read::lookup;
 
 impl Db {
@@ -22,16 +22,14 @@ impl Db {
         visit(&info.map_err(|rule| self.malformed_below(root.as_ref(), rule))?)
     }
 
-    /// Shows the entry of the document with this sequence number to `visit`, deleted ones too.
+    /// Shows the entry of the document with this sequence number to `visit`, deleted ones too. Sequence numbers are
+    /// looked up as they are stored: modulo 2^48.
     pub fn with_doc_info_by_seq<T>(
         &self,
         seq: u64,
         visit: impl FnOnce(&DocInfoRef<'_>) -> Result<T>,
     ) -> Result<T> {
         self.check_open()?;
-        if seq > MAX_U48 {
-            return Err(Error::DocNotFound);
-        }
         let root = self.by_seq_root();
         let key = u48_bytes(seq);
         let value = lookup(&self.file, root.as_ref(), &key)?;

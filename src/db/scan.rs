@@ -102,7 +102,7 @@ impl Db {
 
     /// Shows those of the documents with these sequence numbers that exist, in order.
     pub fn docs_by_seq(&self, seqs: &[u64], options: ScanOptions, visit: OnDocument<'_>) -> Result<()> {
-        let keys: Vec<_> = seqs.iter().filter(|&&seq| seq <= MAX_U48).map(|&seq| seq_key(seq)).collect();
+        let keys: Vec<_> = seqs.iter().map(|&seq| u48_bytes(seq)).collect();
         let mut keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
         self.lookup_all(TreeKind::BySeq, &mut keys, options, visit)
     }

@@ -125,18 +125,18 @@ unsafe impl Send for ForeignFile {}
 const MISSING: IoError = IoError { code: ErrorCode::INVALID_ARGUMENTS, os_error: 0, sync_failed: false };
 
 /// Turns a result of a caller's function into ours: negative numbers are couchstore codes.
-fn length(result: i64, info: couchstore_error_info_t) -> Result<u64, IoError> {
+pub(super) fn length(result: i64, info: couchstore_error_info_t) -> Result<u64, IoError> {
     u64::try_from(result).map_err(|_| {
         let code = i32::try_from(result).unwrap_or(ErrorCode::READ.0);
         IoError::new(ErrorCode(code), info.error)
     })
 }
 
-fn status(code: c_int, info: couchstore_error_info_t) -> Result<(), IoError> {
+pub(super) fn status(code: c_int, info: couchstore_error_info_t) -> Result<(), IoError> {
     if code == 0 { Ok(()) } else { Err(IoError::new(ErrorCode(code), info.error)) }
 }
 
-fn open_flags(mode: OpenMode) -> c_int {
+pub(super) fn open_flags(mode: OpenMode) -> c_int {
     let mut flags = if mode.read_only { libc::O_RDONLY } else { libc::O_RDWR };
     if mode.create {
         flags |= libc::O_CREAT;

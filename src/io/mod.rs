@@ -3,6 +3,7 @@
 //! * [`FileOps`] and [`FileHandle`]: what the library needs of a file system; callers may bring their own
 //! * [`posix`]: the default
 //! * [`foreign`]: a C caller's `couch_file_ops`
+//! * [`object`]: a C++ caller's `FileOpsInterface`
 //! * [`naming`]: giving files names
 //! * [`buffered`]: read buffers and a write buffer that reads see through
 //! * [`file`]: a couchstore file: blocks, chunks, headers, the append position
@@ -14,6 +15,7 @@ pub(crate) mod file;
 
 pub mod foreign;
 pub mod naming;
+pub(crate) mod object;
 pub mod posix;
 pub(crate) mod shared;
 pub(crate) mod temp;
@@ -117,6 +119,10 @@ pub trait FileHandle: Send {
     }
     /// Asks for memory that is held for speed alone to be released.
     fn free_buffers(&mut self) {}
+    /// The caller's own statistics object for this file (`FileOpsInterface::FHStats`), NULL if it has none.
+    fn stats_object(&mut self) -> *mut std::ffi::c_void {
+        std::ptr::null_mut()
+    }
 }
 
 /// Counts of what was asked of the file operations since open.

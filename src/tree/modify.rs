@@ -1,9 +1,9 @@
 //! Applying a batch of changes to a tree: one pass from the root down and up again.
 
+use super::read::Guarded;
 use super::writer::{Child, NodeWriter};
-use super::{MAX_DEPTH, NodeSizes, TreeKind};
+use super::{NodeSizes, TreeKind};
 use crate::error::Result;
-use crate::format::Malformed;
 use crate::format::docinfo::seq_value_id;
 use crate::format::header::NodeRef;
 use crate::format::node::{ChildPointer, Entries, Entry, NodeKind};
@@ -46,7 +46,15 @@ pub(crate) fn modify(
     if actions.is_empty() {
         return Ok(root.cloned());
     }
-    let mut change = Change { file, tree, sizes, actions, handled: vec![false; actions.len()], on_insert };
+    let mut change = Change {
+        file,
+        guarded: Guarded::new(file),
+        tree,
+        sizes,
+        actions,
+        handled: vec![false; actions.len()],
+        on_insert,
+    };
     let replaced = match root {
         Some(root) => change.node(root.position, u64::MAX, 0..actions.len(), 0)?,
         None => Some(change.empty_leaf()?),
@@ -60,6 +68,7 @@ pub(crate) fn modify(
 
 struct Change<'a, 'f> {
     file: &'a SharedFile,
+    guarded: Guarded<'a>,
     tree: TreeKind,
     sizes: NodeSizes,
     actions: &'a [Action<'a>],
@@ -78,20 +87,15 @@ impl<'a> Change<'a, '_> {
     }
 
     /// Applies the actions of `range` to the node at `position`. `None`: nothing changed. Otherwise the nodes that
-    /// take its place, none if it became empty. `limit`: a child lies before its parent.
+    /// take its place, none if it became empty.
     fn node(
         &mut self,
         position: u64,
-        limit: u64,
+        parent: u64,
         range: Range<usize>,
         depth: usize,
     ) -> Result<Option<Vec<Child>>> {
-        if position >= limit || depth > MAX_DEPTH {
-            let rule = Malformed("a child that lies before its parent, at a sensible depth");
-            return Err(self.file.malformed(position, rule));
-        }
-        let node = self.file.read_node(position)?.bytes;
-        let kind = NodeKind::of(&node).map_err(|rule| self.file.malformed(position, rule))?;
+        let (kind, node) = self.guarded.read(position, parent, depth)?;
         match kind {
             NodeKind::Interior if node.len() > 1 => self.interior(&node, position, range, depth),
             // A node without entries is as good as an empty leaf.

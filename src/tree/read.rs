@@ -33,17 +33,18 @@ pub(crate) struct ChildInfo<'a> {
 
 /// Guards a traversal of a file that may be malicious: nodes must lie before their parents, depth is limited, and
 /// all nodes together cannot be larger than the file, since a traversal comes to each of them once.
-struct Guarded<'a> {
+pub(super) struct Guarded<'a> {
     file: &'a SharedFile,
     budget: u64,
 }
 
 impl<'a> Guarded<'a> {
-    fn new(file: &'a SharedFile) -> Guarded<'a> {
+    pub(super) fn new(file: &'a SharedFile) -> Guarded<'a> {
         Guarded { file, budget: file.end() }
     }
 
-    fn read(&mut self, position: u64, parent: u64, depth: usize) -> Result<(NodeKind, Vec<u8>)> {
+    /// Reads the node at `position`, to which one at `parent` (`u64::MAX`: a header) points.
+    pub(super) fn read(&mut self, position: u64, parent: u64, depth: usize) -> Result<(NodeKind, Vec<u8>)> {
         let broken = |rule| Err(self.file.malformed(position, Malformed(rule)));
         if position >= parent {
             return broken("a child that lies before its parent");

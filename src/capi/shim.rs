@@ -1,0 +1,410 @@
+//! What the C++ layer calls in place of the C functions, where those cannot say what C++ can: file operations as an
+//! object, key getters, callbacks that may fail because they threw.
+//!
+//! Internal: nothing here is exported from the shared library or declared in a public header. `cxx/entry.h` has the
+//! other half of each struct and function. All rely on the pointer contract of `capi`; the callbacks never unwind,
+//! because the layer catches exceptions and returns a negative code for them.
+
+#![allow(missing_docs, reason = "internal; described where it matters")]
+
+use super::alloc;
+use super::compact::{Hooks, ReplayCallbacks, Rewrite, path};
+use super::flags;
+use super::guard::{callback_result, guard, guard_db, guard_value};
+use super::latency::Call;
+use super::ptr::{self, Out};
+use super::save::Batch;
+use super::types::{
+    Db, Doc, DocInfo, LocalDoc, couchstore_commit_retry_fn, couchstore_compact_flags, couchstore_compact_hook,
+    couchstore_direction, couchstore_error_t, couchstore_local_docs_callback_fn, couchstore_open_flags,
+    couchstore_pre_copy_hook, couchstore_precommit_hook, couchstore_save_options, cs_off_t, sized_buf,
+};
+use crate::compact::copy::compact_with;
+use crate::compact::replay::replay;
+use crate::db::headers::Direction;
+use crate::error::{Error, Result};
+use crate::format::docinfo::DocInfoRef;
+use crate::internal_error::{Handler, set_on_internal_error};
+use crate::io::FileOps;
+use crate::io::object::{ObjectOps, couchstore_private_file_ops};
+use crate::io::posix::PosixOps;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// File operations: a C++ object with its functions, or the library's own (`table` NULL).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct couchstore_private_ops {
+    pub table: *const couchstore_private_file_ops,
+    pub object: *mut c_void,
+}
+
+impl couchstore_private_ops {
+    /// # Safety
+    /// The contract of `io::object`.
+    unsafe fn to_rust(self) -> Arc<dyn FileOps> {
+        // SAFETY: the table is NULL or a constant of the C++ layer.
+        match unsafe { self.table.as_ref() } {
+            // SAFETY: the contract above.
+            Some(table) => Arc::new(unsafe { ObjectOps::new(table, self.object) }),
+            None => Arc::new(PosixOps),
+        }
+    }
+}
+
+/// A key as its getter gave it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct couchstore_private_key {
+    pub id: sized_buf,
+    pub key: sized_buf,
+    /// 0: none, 1: AES-256-GCM.
+    pub cipher: c_int,
+    /// 0: the key itself is used, 1: derived from the key, 2: from a password.
+    pub derivation: c_int,
+}
+
+/// Asks for the key with this id, the empty id being the active key. Returns 1 and fills in `key`, which stays good
+/// until the getter goes away; 0: there is none; negative: the code to fail with.
+type KeyFunction =
+    unsafe extern "C" fn(ctx: *mut c_void, id: sized_buf, key: *mut couchstore_private_key) -> c_int;
+
+/// A key getter; `function` NULL: there is none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct couchstore_private_keys {
+    pub function: Option<KeyFunction>,
+    pub ctx: *mut c_void,
+}
+
+const PASSWORD_BASED: c_int = 2;
+
+impl couchstore_private_keys {
+    /// Refuses to make an encrypted file. The one place where the C++ layer meets encryption: once the core has it,
+    /// the getter goes to the core from here, and existing files are asked about as well.
+    ///
+    /// # Safety
+    /// The contract of the module.
+    unsafe fn check_new_file(self) -> Result<()> {
+        let Some(function) = self.function else { return Ok(()) };
+        let mut key = couchstore_private_key {
+            id: sized_buf::EMPTY,
+            key: sized_buf::EMPTY,
+            cipher: 0,
+            derivation: 0,
+        };
+        // SAFETY: the contract above.
+        let found = callback_result(unsafe { function(self.ctx, sized_buf::EMPTY, &raw mut key) })? != 0;
+        if !found || key.cipher == 0 {
+            return Ok(());
+        }
+        if !(1..=255).contains(&key.id.size) || key.derivation == PASSWORD_BASED {
+            return Err(Error::InvalidArguments("a key that cannot be used for a file"));
+        }
+        Err(Error::NotSupported("encryption"))
+    }
+}
+
+/// Whether opening this name with these flags gives a file its first header.
+fn will_be_new(name: &CStr, flags: couchstore_open_flags) -> bool {
+    const CREATE: u64 = 1;
+    const RDONLY: u64 = 2;
+    const EXCL: u64 = 16;
+    if flags & RDONLY != 0 {
+        return false;
+    }
+    match std::fs::metadata(path(name)) {
+        Ok(found) => flags & EXCL == 0 && found.is_file() && found.len() == 0,
+        Err(error) => flags & CREATE != 0 && error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_open(
+    filename: *const c_char,
+    flags: couchstore_open_flags,
+    keys: couchstore_private_keys,
+    ops: couchstore_private_ops,
+    db: *mut *mut Db,
+) -> couchstore_error_t {
+    guard(Call::OpenDbEx, || {
+        // SAFETY: the pointer contract of `capi`.
+        let (filename, ops, out) = unsafe { (ptr::name(filename)?, ops.to_rust(), Out::new(db)?) };
+        if will_be_new(filename, flags) {
+            // SAFETY: the contract of the module.
+            unsafe { keys.check_new_file() }?;
+        }
+        let opened = flags::open_options(flags).file_ops(ops).open_named(filename)?;
+        out.set(Box::into_raw(Box::new(opened)));
+        Ok(())
+    })
+}
+
+/// `timestamp` NULL: the system clock.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_commit(
+    db: *mut Db,
+    timestamp: *const u64,
+    retry: couchstore_commit_retry_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let call = if timestamp.is_null() { Call::Commit } else { Call::CommitEx };
+    let body = |db: &Db| {
+        // SAFETY: the pointer contract of `capi`.
+        let timestamp = unsafe { timestamp.as_ref() }.copied().unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+        });
+        let Some(retry) = retry else { return db.commit_with(timestamp, None) };
+        // SAFETY: the pointer contract of `capi`.
+        let mut ask = |os_error| unsafe { retry(ctx, os_error) != 0 };
+        db.commit_with(timestamp, Some(&mut ask))
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(call, db, body) }
+}
+
+/// As `save_callback_fn`, but a negative result ends the save.
+type SaveFunction = unsafe extern "C" fn(
+    old: *const DocInfo,
+    new: *const DocInfo,
+    ctx: *mut c_void,
+    request: *mut c_void,
+) -> c_int;
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_save(
+    db: *mut Db,
+    docs: *const *const Doc,
+    infos: *const *mut DocInfo,
+    requests: *const *mut c_void,
+    count: usize,
+    options: couchstore_save_options,
+    on_save: SaveFunction,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let batch = Batch { docs, infos, count, options };
+    let body = |db: &Db| {
+        db.check_open()?;
+        let requests = if requests.is_null() {
+            None
+        } else {
+            // SAFETY: the pointer contract of `capi`.
+            Some(unsafe { ptr::slice(requests, count) }?)
+        };
+        let mut tell = |old: Option<&DocInfoRef<'_>>, new: &DocInfoRef<'_>, index: usize| {
+            let old = old.map(alloc::borrowed_doc_info);
+            let new = alloc::borrowed_doc_info(new);
+            let old = old.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+            let request = requests.and_then(|all| all.get(index)).copied().unwrap_or(std::ptr::null_mut());
+            // SAFETY: the pointer contract of `capi`; both entries live through the call.
+            callback_result(unsafe { on_save(old, &raw const new, ctx, request) }).map(|_| ())
+        };
+        // SAFETY: the pointer contract of `capi`.
+        unsafe { batch.save(db, &mut tell) }
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::SaveDocumentsAndCallback, db, body) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_save_local(
+    db: *mut Db,
+    docs: *const *mut LocalDoc,
+    count: usize,
+) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CxxSaveLocalDocuments, db, |db| super::local::save_all(db, docs, count)) }
+}
+
+/// The callback owns every document that it gets; a negative result ends the scan.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_scan_local(
+    db: *mut Db,
+    from: sized_buf,
+    callback: couchstore_local_docs_callback_fn,
+    ctx: *mut c_void,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        let callback = callback.ok_or(Error::InvalidArguments("a NULL callback"))?;
+        // SAFETY: the pointer contract of `capi`.
+        let from = unsafe { ptr::buf(&from) }?;
+        db.scan_local(from, &mut |id, body| {
+            let doc = alloc::local_doc(id, body)?;
+            // SAFETY: the pointer contract of `capi`.
+            callback_result(unsafe { callback(ptr::to_c(db), doc, ctx) }).map(|_| ())
+        })
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CxxScanLocalDocs, db, body) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_seek_offset(
+    db: *mut Db,
+    offset: cs_off_t,
+) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CxxSeek, db, |db| db.seek_offset(offset)) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_seek(
+    db: *mut Db,
+    direction: couchstore_direction,
+) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        db.seek(match direction {
+            0 => Direction::Forward,
+            1 => Direction::Backward,
+            2 => Direction::End,
+            _ => return Err(Error::InvalidArguments("a direction that does not exist")),
+        })
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CxxSeek, db, body) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_seek_first(
+    db: *mut Db,
+    seqno: u64,
+    granularity: u64,
+) -> couchstore_error_t {
+    let body = |db: &Db| db.seek_first_header_containing(seqno, granularity);
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CxxSeekFirst, db, body) }
+}
+
+/// The hooks of a compaction; a negative result of any ends it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct couchstore_private_hooks {
+    pub filter: couchstore_compact_hook,
+    pub rewrite:
+        Option<unsafe extern "C" fn(*mut *mut DocInfo, item: *const sized_buf, ctx: *mut c_void) -> c_int>,
+    pub precommit: couchstore_precommit_hook,
+    pub ctx: *mut c_void,
+}
+
+/// `is_c_function`: on behalf of `couchstore_compact_db_ex`, not of `cb::couchstore::compact`; for the statistics.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_compact(
+    source: *mut Db,
+    target_filename: *const c_char,
+    flags: couchstore_compact_flags,
+    keys: couchstore_private_keys,
+    ops: couchstore_private_ops,
+    hooks: couchstore_private_hooks,
+    is_c_function: bool,
+) -> couchstore_error_t {
+    let call = if is_c_function { Call::CompactDbEx } else { Call::CxxCompact };
+    let body = |source: &Db| {
+        source.check_open()?;
+        // SAFETY: the pointer contract of `capi`.
+        let (name, ops) = unsafe { (ptr::name(target_filename)?, ops.to_rust()) };
+        if std::fs::symlink_metadata(path(name)).is_err() {
+            // SAFETY: the contract of the module.
+            unsafe { keys.check_new_file() }?;
+        }
+        let mut options = flags::compact_options(flags);
+        options.file_ops = ops;
+        let rewrite = hooks.rewrite.map(Rewrite::WithContext);
+        let mut hooks = Hooks::new(hooks.filter, rewrite, hooks.precommit, hooks.ctx);
+        compact_with(source, path(name), &options, &mut hooks)
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(call, source, body) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_replay(
+    source: *mut Db,
+    target: *mut Db,
+    source_end_offset: u64,
+    pre_copy: couchstore_pre_copy_hook,
+    precommit: couchstore_precommit_hook,
+    ctx: *mut c_void,
+    flush_threshold: usize,
+) -> couchstore_error_t {
+    let body = |source: &Db| {
+        // SAFETY: the pointer contract of `capi`.
+        let target = unsafe { ptr::db(target) }?;
+        let mut hooks = ReplayCallbacks { pre_copy, precommit, ctx };
+        replay(source, target, source_end_offset, &mut hooks, flush_threshold)
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CxxReplay, source, body) }
+}
+
+/// The `FHStats` object of the file operations; NULL if they have none, or the file is closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_file_stats(db: *mut Db) -> *mut c_void {
+    // SAFETY: the pointer contract of `capi`.
+    let db = unsafe { ptr::db(db) };
+    guard_value(std::ptr::null_mut(), || {
+        let mut stats = std::ptr::null_mut();
+        let _ = db.map(|db| {
+            db.file().with(|file| {
+                let _ = file.io().configure(|handle| {
+                    stats = handle.stats_object();
+                    Ok(())
+                });
+                Ok(())
+            })
+        });
+        stats
+    })
+}
+
+/// The id of the key that a file is encrypted with; {NULL, 0} for a file that is not encrypted, as are all that this
+/// version can open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_key_id(db: *const Db) -> sized_buf {
+    let _ = db;
+    sized_buf::EMPTY
+}
+
+/// A handler made by the C++ layer, which `destroy` frees.
+struct OwnedHandler {
+    call: unsafe extern "C" fn(message: *const c_char, size: usize, ctx: *mut c_void),
+    destroy: unsafe extern "C" fn(ctx: *mut c_void),
+    ctx: *mut c_void,
+}
+
+// SAFETY: the function may be called on any thread with its ctx, and destroyed on any.
+unsafe impl Send for OwnedHandler {}
+// SAFETY: as above.
+unsafe impl Sync for OwnedHandler {}
+
+impl Drop for OwnedHandler {
+    fn drop(&mut self) {
+        // SAFETY: the last owner is gone, so nobody calls it any more.
+        unsafe { (self.destroy)(self.ctx) };
+    }
+}
+
+impl OwnedHandler {
+    fn tell(&self, text: &str) {
+        // SAFETY: the contract of the module; the text lives through the call.
+        unsafe { (self.call)(text.as_ptr().cast(), text.len(), self.ctx) };
+    }
+}
+
+/// `call` NULL: nobody is told any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_on_internal_error(
+    call: Option<unsafe extern "C" fn(message: *const c_char, size: usize, ctx: *mut c_void)>,
+    destroy: unsafe extern "C" fn(ctx: *mut c_void),
+    ctx: *mut c_void,
+) {
+    guard_value((), || {
+        set_on_internal_error(call.map(|call| -> Handler {
+            let handler = OwnedHandler { call, destroy, ctx };
+            Arc::new(move |text: &str| handler.tell(text))
+        }));
+    });
+}

@@ -15,9 +15,10 @@ use super::latency::Call;
 use super::ptr::{self, Out};
 use super::save::Batch;
 use super::types::{
-    Db, Doc, DocInfo, LocalDoc, couchstore_commit_retry_fn, couchstore_compact_flags, couchstore_compact_hook,
-    couchstore_direction, couchstore_error_t, couchstore_local_docs_callback_fn, couchstore_open_flags,
-    couchstore_pre_copy_hook, couchstore_precommit_hook, couchstore_save_options, cs_off_t, sized_buf,
+    Db, Doc, DocInfo, LocalDoc, couchstore_commit_retry_fn, couchstore_compact_flags,
+    couchstore_compact_hook, couchstore_direction, couchstore_error_t, couchstore_local_docs_callback_fn,
+    couchstore_open_flags, couchstore_pre_copy_hook, couchstore_precommit_hook, couchstore_save_options,
+    cs_off_t, sized_buf,
 };
 use crate::compact::copy::compact_with;
 use crate::compact::replay::replay;
@@ -88,12 +89,8 @@ impl couchstore_private_keys {
     /// The contract of the module.
     unsafe fn check_new_file(self) -> Result<()> {
         let Some(function) = self.function else { return Ok(()) };
-        let mut key = couchstore_private_key {
-            id: sized_buf::EMPTY,
-            key: sized_buf::EMPTY,
-            cipher: 0,
-            derivation: 0,
-        };
+        let mut key =
+            couchstore_private_key { id: sized_buf::EMPTY, key: sized_buf::EMPTY, cipher: 0, derivation: 0 };
         // SAFETY: the contract above.
         let found = callback_result(unsafe { function(self.ctx, sized_buf::EMPTY, &raw mut key) })? != 0;
         if !found || key.cipher == 0 {

@@ -43,7 +43,7 @@ pub struct couchstore_private_file_ops {
 
 /// File operations that call a C++ object.
 #[derive(Clone, Copy, Debug)]
-pub struct ObjectOps {
+pub(crate) struct ObjectOps {
     table: &'static couchstore_private_file_ops,
     object: Object,
 }
@@ -59,7 +59,7 @@ impl ObjectOps {
     /// # Safety
     ///
     /// Both follow the contract of this module.
-    pub unsafe fn new(table: &'static couchstore_private_file_ops, object: *mut c_void) -> ObjectOps {
+    pub(crate) unsafe fn new(table: &'static couchstore_private_file_ops, object: *mut c_void) -> ObjectOps {
         ObjectOps { table, object }
     }
 }
@@ -85,9 +85,8 @@ impl FileOps for ObjectOps {
         let mut file = ObjectFile { ops: *self, handle };
         let place = &raw mut file.handle;
         // SAFETY: the contract of the module; `handle` was made by the constructor, and the name is terminated.
-        let code = unsafe {
-            (self.table.open)(self.object, &raw mut info, place, name.as_ptr(), open_flags(mode))
-        };
+        let code =
+            unsafe { (self.table.open)(self.object, &raw mut info, place, name.as_ptr(), open_flags(mode)) };
         status(code, info)?;
         Ok(Box::new(file))
     }
@@ -107,9 +106,8 @@ impl FileHandle for ObjectFile {
         let mut info = couchstore_error_info_t::default();
         let (pointer, size, at) = (buf.as_mut_ptr().cast(), buf.len(), offset as i64);
         // SAFETY: the contract of the module; `buf` is valid for writes of its length.
-        let result = unsafe {
-            (self.ops.table.pread)(self.ops.object, &raw mut info, self.handle, pointer, size, at)
-        };
+        let result =
+            unsafe { (self.ops.table.pread)(self.ops.object, &raw mut info, self.handle, pointer, size, at) };
         length(result as i64, info).map(|n| n as usize)
     }
 

@@ -25,6 +25,10 @@ pub(crate) enum Event {
 pub(crate) struct ChildInfo<'a> {
     /// Its depth: 0 is the root.
     pub(crate) depth: usize,
+    /// File offset of its chunk.
+    pub(crate) position: u64,
+    /// The highest key below it; unknown for the root.
+    pub(crate) key: Option<&'a [u8]>,
     /// Disk size of the subtree.
     pub(crate) subtree_size: u64,
     /// Reduce value over it.
@@ -167,14 +171,15 @@ impl<'a> Cursor<'a> {
         let depth = self.frames.len();
         match self.frames.last() {
             None => {
-                let (subtree_size, reduce) =
-                    self.root.as_ref().map_or((0, &[][..]), |root| (root.subtree_size, &root.reduce[..]));
-                Ok(ChildInfo { depth, subtree_size, reduce })
+                let root = self.root.as_ref().ok_or(Error::DocNotFound)?;
+                let NodeRef { position, subtree_size, ref reduce } = *root;
+                Ok(ChildInfo { depth, position, key: None, subtree_size, reduce })
             }
             Some(frame) => {
                 let rule = |rule| self.guarded.file.malformed(frame.position, rule);
-                let pointer = frame.child().map_err(rule)?;
-                Ok(ChildInfo { depth, subtree_size: pointer.subtree_size, reduce: pointer.reduce })
+                let key = Some(frame.entry().map_err(rule)?.key);
+                let ChildPointer { position, subtree_size, reduce } = frame.child().map_err(rule)?;
+                Ok(ChildInfo { depth, position, key, subtree_size, reduce })
             }
         }
     }

@@ -44,6 +44,7 @@ pub mod io;
 mod tree;
 
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_with};
+pub use compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
 pub use compact::replay::{ReplayHooks, replay};
 pub use db::Db;
 pub use db::commit::RetrySync;

@@ -123,7 +123,8 @@ impl Timer {
     }
 }
 
-/// Starts to measure how long calls of the library's functions take, in the whole process.
+/// Starts to measure how long calls of the library's functions take, in the whole process. If that is
+/// on already, nothing changes.
 #[unsafe(no_mangle)]
 pub extern "C" fn couchstore_c_latency_collector_start() {
     COLLECTING.store(true, Ordering::Relaxed);

@@ -2,8 +2,8 @@
 
 use super::sort::Sorter;
 use crate::db::Db;
-use crate::db::open::{OpenOptions, is_already_there};
-use crate::error::{Error, ErrorCode, Result};
+use crate::db::open::OpenOptions;
+use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
 use crate::format::header::FormatVersion;
 use crate::io::FileOps;
@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 /// Memory for sorting, in bytes, unless the options say otherwise.
 const SORT_BUDGET: usize = 48 << 20;
+
+/// Progress is told after so many documents.
+const PROGRESS_STEP: u64 = 1000;
 
 /// What a filter says of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,13 @@ pub trait CompactHooks {
     fn rewrite(&mut self, info: &DocInfoRef<'_>, body: &[u8]) -> Result<Option<Vec<u8>>> {
         let _ = (info, body);
         Ok(None)
+    }
+
+    /// Called now and then while documents are copied: how many are done, of how many, and how many bytes the target
+    /// has. An error ends the compaction.
+    fn progress(&mut self, done: u64, total: u64, bytes: u64) -> Result<()> {
+        let _ = (done, total, bytes);
+        Ok(())
     }
 
     /// Called once all documents and local documents are in the target.
@@ -125,14 +135,27 @@ pub fn compact_with(
     }
     source.check_open()?;
     let path = target.as_ref();
-    let target = open_target(source, path, options)?;
+    let target = target_options(source, options).open(path)?;
     let mut unfinished = Unfinished { path: path.to_owned(), armed: true };
-    let copied = Copy { source, target: &target, options, hooks, last_damage: None }.run(path);
+    let copied = copy_into(source, &target, path.parent(), options, hooks);
     let closed = target.close();
     let damage = copied?;
     closed?;
     unfinished.armed = false;
     damage.map_or(Ok(()), Err)
+}
+
+/// Copies everything that `source` sees into the empty file of `target` and commits it there, once. `directory` is
+/// where sorting may put temporary files. Returns the last damage that was stepped over.
+pub(crate) fn copy_into(
+    source: &Db,
+    target: &Db,
+    directory: Option<&Path>,
+    options: &CompactOptions,
+    hooks: &mut dyn CompactHooks,
+) -> Result<Option<Error>> {
+    let directory = directory.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Copy { source, target, directory, options, hooks, last_damage: None }.run()
 }
 
 /// Removes the target unless it was finished; also when a hook's panic unwinds.
@@ -149,7 +172,8 @@ impl Drop for Unfinished {
     }
 }
 
-fn open_target(source: &Db, path: &Path, options: &CompactOptions) -> Result<Db> {
+/// How the target of a compaction is opened.
+pub(crate) fn target_options(source: &Db, options: &CompactOptions) -> OpenOptions {
     let nodes = source.options().nodes();
     let version = source.snapshot().header.version;
     OpenOptions::new()
@@ -161,24 +185,13 @@ fn open_target(source: &Db, path: &Path, options: &CompactOptions) -> Result<Db>
         .periodic_sync(options.periodic_sync)
         .node_sizes(nodes.interior, nodes.leaf)
         .file_ops(options.file_ops.clone())
-        .open(path)
-        .map_err(|error| if is_already_there(&error) { already_there(path) } else { error })
-}
-
-fn already_there(path: &Path) -> Error {
-    Error::Io {
-        operation: crate::error::Operation::Open,
-        file: path.to_string_lossy().into(),
-        position: 0,
-        code: ErrorCode::OPEN_FILE,
-        os_error: libc::EEXIST,
-    }
 }
 
 /// A compaction under way.
 struct Copy<'a> {
     source: &'a Db,
     target: &'a Db,
+    directory: &'a Path,
     options: &'a CompactOptions,
     hooks: &'a mut dyn CompactHooks,
     last_damage: Option<Error>,
@@ -211,14 +224,14 @@ impl SourceBody {
 
 impl Copy<'_> {
     /// Returns the damage that was stepped over.
-    fn run(mut self, path: &Path) -> Result<Option<Error>> {
+    fn run(mut self) -> Result<Option<Error>> {
         let header = self.source.snapshot().header;
         self.target.update_state(|state| {
             state.header.update_seq = header.update_seq;
             state.header.purge_seq = header.purge_seq + u64::from(self.options.drop_deletes);
             state.header.purge_ptr = header.purge_ptr;
         });
-        self.documents(path)?;
+        self.documents()?;
         self.local_documents()?;
         self.hooks.copied(self.target)?;
         self.hooks.precommit(self.source, self.target)?;
@@ -238,16 +251,21 @@ impl Copy<'_> {
         }
     }
 
-    fn documents(&mut self, path: &Path) -> Result<()> {
+    fn documents(&mut self) -> Result<()> {
         let (source, target) = (self.source, self.target);
         let nodes = target.options().nodes();
-        let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut sorter = Sorter::new(directory, self.options.memory_budget);
+        let mut sorter = Sorter::new(self.directory, self.options.memory_budget);
         let mut by_seq = TreeBuilder::new(target.file(), TreeKind::BySeq, nodes);
         let root = source.by_seq_root();
         let mut cursor = Cursor::new(source.file(), root.as_ref(), &[]);
         let mut value = Vec::new();
+        let info = source.info()?;
+        let (mut done, total) = (0, info.doc_count + info.deleted_count);
         loop {
+            if done % PROGRESS_STEP == 0 {
+                self.hooks.progress(done, total, target.file().end())?;
+            }
+            done += 1;
             let next = cursor.next_entry();
             let Some(next) = self.pass(next)? else { continue };
             let Some((entry, position)) = next else { break };
@@ -269,6 +287,7 @@ impl Copy<'_> {
             sorter.add(info.id, &value)?;
         }
         let by_seq = by_seq.finish()?;
+        self.hooks.progress(total, total, target.file().end())?;
         let mut by_id = TreeBuilder::new(target.file(), TreeKind::ById, nodes);
         sorter.finish(&mut |key, value| by_id.add(key, value))?;
         let by_id = by_id.finish()?;

@@ -3,9 +3,11 @@
 //! * [`copy`]: compaction of a handle's state into a new file
 //! * [`sort`]: the by-id entries come in order of sequence and have to be sorted, in memory or on disk
 //! * [`replay`]: brings an older copy up to a newer header
+//! * [`online`]: both together, beside a writer
 
 #![forbid(unsafe_code)]
 
 pub(crate) mod copy;
+pub(crate) mod online;
 pub(crate) mod replay;
 pub(crate) mod sort;

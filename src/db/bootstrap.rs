@@ -1,7 +1,7 @@
-//! Atomic creation: a new database is there, complete and durable, or not at all.
+//! Files that get their name only when they are complete: atomic creation of databases, and of compaction's targets.
 //!
 //! 1. create a file that nobody sees: without a name, or where that is not possible with a temporary one
-//! 2. write the first header and sync the file
+//! 2. write what belongs into it and sync the file
 //! 3. give it its name, never replacing what has that name
 //! 4. sync the directory
 //!
@@ -20,14 +20,19 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
 
 /// After so many lost races against creators whose files were gone again, opening gives up.
 const MAX_RACES: u32 = 100;
 
-/// A complete file that has not got its name yet.
-struct Hidden {
-    file: DbFile,
-    state: State,
+/// A file that has not got its name yet. Dropping it removes what it has in the directory; the descriptor in use
+/// keeps the file itself.
+pub(crate) struct Hidden {
+    naming: Arc<dyn Naming>,
+    directory: File,
+    /// The name that it is to get.
+    name: CString,
     id: FileId,
     place: Place,
 }
@@ -36,6 +41,108 @@ enum Place {
     /// It has no name; linking takes a descriptor.
     Unnamed(File),
     Temporary(CString),
+    /// It has its name.
+    Published,
+}
+
+/// The file that a swap has replaced, under a temporary name until the swap is settled.
+pub(crate) struct Replaced<'a> {
+    hidden: &'a Hidden,
+    backup: CString,
+}
+
+impl Hidden {
+    fn temporary() -> io::Result<CString> {
+        Ok(CString::new(temporary_name())?)
+    }
+
+    /// Gives the file its name, which must not exist, durably.
+    pub(crate) fn publish(&mut self) -> io::Result<()> {
+        let (naming, directory) = (self.naming.as_ref(), &self.directory);
+        let named = match &self.place {
+            Place::Unnamed(file) => naming.link_unnamed(file, directory, &self.name),
+            Place::Temporary(temporary) => naming::publish(naming, directory, temporary, &self.name, self.id),
+            Place::Published => Ok(()),
+        };
+        let durable = named.and_then(|()| naming.sync_directory(directory));
+        match durable {
+            Ok(()) => self.place = Place::Published,
+            // On a network file system a call that failed may have been carried out.
+            Err(_) => naming::unlink_if_same(naming, directory, &self.name, self.id),
+        }
+        durable
+    }
+
+    /// Takes the name away again, if it still leads to this file.
+    pub(crate) fn withdraw(&self) {
+        naming::unlink_if_same(self.naming.as_ref(), &self.directory, &self.name, self.id);
+        let _ = self.naming.sync_directory(&self.directory);
+    }
+
+    /// Puts the file in the place of the one that has the name, durably. That one keeps a temporary name until the
+    /// result is settled.
+    pub(crate) fn replace(&mut self) -> io::Result<Replaced<'_>> {
+        let temporary = match std::mem::replace(&mut self.place, Place::Published) {
+            Place::Temporary(temporary) => temporary,
+            Place::Unnamed(file) => {
+                let temporary = Hidden::temporary()?;
+                self.naming.link_unnamed(&file, &self.directory, &temporary)?;
+                temporary
+            }
+            Place::Published => return Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        };
+        self.place = Place::Temporary(temporary.clone());
+        let backup = self.swap_names(&temporary)?;
+        self.place = Place::Published;
+        let replaced = Replaced { hidden: self, backup };
+        match replaced.hidden.naming.sync_directory(&replaced.hidden.directory) {
+            Ok(()) => Ok(replaced),
+            Err(error) => {
+                replaced.undo();
+                Err(error)
+            }
+        }
+    }
+
+    /// Swaps the file with the one that has the name; returns the temporary name of that one.
+    fn swap_names(&self, temporary: &CStr) -> io::Result<CString> {
+        let (naming, directory) = (self.naming.as_ref(), &self.directory);
+        match naming.exchange(directory, temporary, &self.name) {
+            Err(error) if naming::is_unsupported(&error) => {
+                let backup = Hidden::temporary()?;
+                naming.link(directory, &self.name, &backup)?;
+                let renamed = naming.rename(directory, temporary, &self.name);
+                renamed.inspect_err(|_| {
+                    let _ = naming.unlink(directory, &backup);
+                })?;
+                Ok(backup)
+            }
+            result => result.map(|()| temporary.to_owned()),
+        }
+    }
+}
+
+impl Replaced<'_> {
+    /// Gives the name back to the old file.
+    pub(crate) fn undo(self) {
+        let Hidden { naming, directory, name, .. } = self.hidden;
+        if naming.rename(directory, &self.backup, name).is_ok() {
+            let _ = naming.sync_directory(directory);
+        }
+    }
+
+    /// Lets the old file go. It lives on for those who have it open.
+    pub(crate) fn settle(self) {
+        let _ = self.hidden.naming.unlink(&self.hidden.directory, &self.backup);
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Place::Temporary(temporary) = &self.place {
+            naming::unlink_if_same(self.naming.as_ref(), &self.directory, temporary, self.id);
+        }
+    }
 }
 
 impl OpenOptions {
@@ -55,75 +162,68 @@ impl OpenOptions {
                 result => return result,
             }
         }
-        Err(failed(filename, &io::Error::from_raw_os_error(libc::ENOENT)))
+        Err(naming_failed(filename, &io::Error::from_raw_os_error(libc::ENOENT)))
     }
 
     /// Creates the file; `EEXIST` if there is one.
     fn bootstrap_new(&self, filename: &CStr) -> Result<(DbFile, State)> {
-        let naming = self.naming_calls();
-        let naming = naming.as_ref();
-        let error = |error: io::Error| failed(filename, &error);
-        let (directory, name) = naming::split(filename).map_err(error)?;
-        let directory = naming.open_directory(directory).map_err(error)?;
-        if naming.identify(&directory, &name).is_ok() {
-            return Err(error(io::Error::from_raw_os_error(libc::EEXIST)));
+        let failed = |error: io::Error| naming_failed(filename, &error);
+        let (directory, name) = open_directory(self.naming_calls().as_ref(), filename).map_err(failed)?;
+        if self.naming_calls().identify(&directory, &name).is_ok() {
+            return Err(failed(io::Error::from_raw_os_error(libc::EEXIST)));
         }
-        let Hidden { mut file, state, id, place } = self.create_hidden(filename, naming, &directory)?;
-        let named = match &place {
-            Place::Unnamed(file) => naming.link_unnamed(file, &directory, &name),
-            Place::Temporary(temporary) => naming::publish(naming, &directory, temporary, &name, id),
-        };
-        let durable = named.and_then(|()| naming.sync_directory(&directory));
-        durable.map_err(|cause| {
-            let cause = error(cause);
+        let (mut hidden, mut file, state) = self.create_hidden(filename)?;
+        if let Err(error) = hidden.publish() {
             let _ = file.io().close();
-            // On a network file system a call that failed may have been carried out.
-            naming::unlink_if_same(naming, &directory, &name, id);
-            if let Place::Temporary(temporary) = &place {
-                naming::unlink_if_same(naming, &directory, temporary, id);
-            }
-            cause
-        })?;
+            return Err(failed(error));
+        }
         Ok((file, state))
     }
 
-    fn create_hidden(&self, filename: &CStr, naming: &dyn Naming, directory: &File) -> Result<Hidden> {
-        if !self.ops().is_default() {
-            return self.create_through_ops(filename, naming, directory);
-        }
-        let error = |error: io::Error| failed(filename, &error);
-        let new = naming::create_hidden(naming, directory).map_err(error)?;
-        let discard = || {
-            if let Some(temporary) = &new.temporary {
-                let _ = naming.unlink(directory, temporary);
+    /// Creates a durable file that nobody sees and that may get the name `filename` later.
+    pub(crate) fn create_hidden(&self, filename: &CStr) -> Result<(Hidden, DbFile, State)> {
+        let failed = |error: io::Error| naming_failed(filename, &error);
+        let naming = self.naming_calls();
+        let (directory, name) = open_directory(naming.as_ref(), filename).map_err(failed)?;
+        let (place, handle) = if self.ops().is_default() {
+            let new = naming::create_hidden(naming.as_ref(), &directory).map_err(failed)?;
+            let discard = || {
+                if let Some(temporary) = &new.temporary {
+                    let _ = naming.unlink(&directory, temporary);
+                }
+            };
+            let clone = new.file.try_clone().map_err(failed).inspect_err(|_| discard())?;
+            let handle: Box<dyn FileHandle> = Box::new(PosixFile::from(clone));
+            (new.temporary.map_or(Place::Unnamed(new.file), Place::Temporary), handle)
+        } else {
+            let temporary = Hidden::temporary().map_err(failed)?;
+            let handle = self.open_temporary(filename, &temporary).inspect_err(|_| {
+                let _ = naming.unlink(&directory, &temporary);
+            })?;
+            (Place::Temporary(temporary), handle)
+        };
+        let id = match &place {
+            Place::Unnamed(file) => naming::identity(file),
+            Place::Temporary(temporary) => naming.identify(&directory, temporary),
+            Place::Published => Ok(FileId::default()),
+        };
+        let id = id.map_err(failed).inspect_err(|_| {
+            if let Place::Temporary(temporary) = &place {
+                let _ = naming.unlink(&directory, temporary);
             }
-        };
-        let prepared = naming::identity(&new.file).and_then(|id| Ok((id, new.file.try_clone()?)));
-        let (id, clone) = prepared.map_err(error).inspect_err(|_| discard())?;
-        let handle: Box<dyn FileHandle> = Box::new(PosixFile::from(clone));
-        let (file, state) = self.fill(filename, handle).inspect_err(|_| discard())?;
-        let place = match new.temporary {
-            Some(temporary) => Place::Temporary(temporary),
-            None => Place::Unnamed(new.file),
-        };
-        Ok(Hidden { file, state, id, place })
+        })?;
+        let hidden = Hidden { naming, directory, name, id, place };
+        let (file, state) = self.fill(filename, handle)?;
+        Ok((hidden, file, state))
     }
 
     /// The caller's file operations know no unnamed files: they get a temporary name.
-    fn create_through_ops(&self, filename: &CStr, naming: &dyn Naming, directory: &File) -> Result<Hidden> {
-        let error = |error: io::Error| failed(filename, &error);
-        let temporary = CString::new(temporary_name()).map_err(|nul| error(nul.into()))?;
-        let (parent, _) = naming::split(filename).map_err(error)?;
-        let path = parent.join(temporary.to_string_lossy().as_ref());
-        let path = CString::new(path.as_os_str().as_bytes()).map_err(|nul| error(nul.into()))?;
-        let discard = || {
-            let _ = naming.unlink(directory, &temporary);
-        };
-        let mode = OpenMode { create: true, exclusive: true, ..self.mode() };
-        let handle = self.open_handle(&path, mode).inspect_err(|_| discard())?;
-        let (file, state) = self.fill(filename, handle).inspect_err(|_| discard())?;
-        let id = naming.identify(directory, &temporary).map_err(error).inspect_err(|_| discard())?;
-        Ok(Hidden { file, state, id, place: Place::Temporary(temporary) })
+    fn open_temporary(&self, filename: &CStr, temporary: &CStr) -> Result<Box<dyn FileHandle>> {
+        let failed = |error: io::Error| naming_failed(filename, &error);
+        let (parent, _) = naming::split(filename).map_err(failed)?;
+        let path: &Path = &parent.join(temporary.to_string_lossy().as_ref());
+        let path = CString::new(path.as_os_str().as_bytes()).map_err(|nul| failed(nul.into()))?;
+        self.open_handle(&path, OpenMode { create: true, exclusive: true, ..self.mode() })
     }
 
     /// Writes the first header of a new file and makes it durable. A sync that fails is not tried again.
@@ -145,7 +245,13 @@ impl OpenOptions {
     }
 }
 
-fn failed(filename: &CStr, error: &io::Error) -> Error {
+fn open_directory(naming: &dyn Naming, filename: &CStr) -> io::Result<(File, CString)> {
+    let (directory, name) = naming::split(filename)?;
+    Ok((naming.open_directory(directory)?, name))
+}
+
+/// The error for a naming call that failed.
+pub(crate) fn naming_failed(filename: &CStr, error: &io::Error) -> Error {
     let os_error = error.raw_os_error().unwrap_or(0);
     let code = if os_error == libc::ENOENT { ErrorCode::NO_SUCH_FILE } else { ErrorCode::OPEN_FILE };
     let file = filename.to_string_lossy().into();

@@ -1,7 +1,7 @@
 //! A database: one couchstore file, opened at one of its headers.
 //!
 //! * [`open`]: opening and creating
-//! * `bootstrap`: atomic creation
+//! * [`bootstrap`]: atomic creation
 //! * [`commit`]: making changes durable
 //! * [`save`], [`local`]: changing documents and local documents
 //! * [`get`], [`scan`]: reading
@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-mod bootstrap;
+pub(crate) mod bootstrap;
 pub(crate) mod commit;
 pub(crate) mod get;
 pub(crate) mod headers;
@@ -22,10 +22,14 @@ pub(crate) mod scan;
 use crate::error::{Error, Operation, Result};
 use crate::format::header::{FileHeader, NodeRef};
 use crate::io::FileStats;
+use crate::io::file::DbFile;
 use crate::io::shared::SharedFile;
 use open::OpenOptions;
 use std::cell::{Cell, Ref, RefCell};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The header that a handle stands on, and what has been changed since.
@@ -94,6 +98,19 @@ impl std::fmt::Debug for Db {
 }
 
 impl Db {
+    /// A handle on an open file.
+    pub(crate) fn from_parts(file: DbFile, state: State, options: OpenOptions, filename: &CStr) -> Db {
+        Db {
+            file: SharedFile::new(file),
+            options: RefCell::new(options),
+            filename: RefCell::new(filename.to_owned()),
+            state: RefCell::new(state),
+            latch: Cell::new(None),
+            writing: Cell::new(false),
+            closed_os_error: Cell::new(0),
+        }
+    }
+
     /// The file of this handle.
     pub(crate) fn file(&self) -> &SharedFile {
         &self.file
@@ -154,6 +171,14 @@ impl Db {
     /// Whether the file has been closed.
     pub fn is_closed(&self) -> bool {
         self.file.is_closed()
+    }
+
+    /// Whether the name under which the file was opened still leads to this handle's file: it does not after a
+    /// compaction has replaced it. `None`: the file operations do not tell which file a handle has.
+    pub fn is_current(&self) -> Result<Option<bool>> {
+        let Some(own) = self.file.with(|file| Ok(file.io().identity()))? else { return Ok(None) };
+        let path = Path::new(OsStr::from_bytes(self.filename_ref().to_bytes())).to_owned();
+        Ok(Some(std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == own)))
     }
 
     /// The operating system's error number of the last failed call of this handle's file operations, 0 if none

@@ -1,17 +1,15 @@
 //! Opening and creating files.
 
 use super::{Db, State, headers};
-use crate::error::{Error, ErrorCode, Operation, Result};
+use crate::error::{Error, Operation, Result};
 use crate::format::block::BlockType;
 use crate::format::header::{FileHeader, FormatVersion};
 use crate::io::buffered::BufferSizes;
 use crate::io::file::DbFile;
 use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
-use crate::io::shared::SharedFile;
 use crate::io::{FileHandle, FileOps, IoError, OpenMode};
 use crate::tree::NodeSizes;
-use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -163,15 +161,7 @@ impl OpenOptions {
     /// Opens the file of this name.
     pub(crate) fn open_named(&self, filename: &CStr) -> Result<Db> {
         let (file, state) = self.open_file(filename)?;
-        Ok(Db {
-            file: SharedFile::new(file),
-            options: RefCell::new(self.clone()),
-            filename: RefCell::new(filename.to_owned()),
-            state: RefCell::new(state),
-            latch: Cell::new(None),
-            writing: Cell::new(false),
-            closed_os_error: Cell::new(0),
-        })
+        Ok(Db::from_parts(file, state, self.clone(), filename))
     }
 
     pub(super) fn open_file(&self, filename: &CStr) -> Result<(DbFile, State)> {
@@ -330,7 +320,7 @@ impl Db {
     /// Opens another file, or the same one again, under this handle. It must hold the handle's header: one with the
     /// same sequence number at the same position.
     ///
-    /// On failure the handle is closed and the result is [`ErrorCode::DB_NO_LONGER_VALID`].
+    /// On failure the handle is closed and the result is [`Error::DbNoLongerValid`].
     pub fn reopen(&self, filename: &CStr, options: &OpenOptions) -> Result<()> {
         let _ = self.close();
         let old = self.snapshot();
@@ -355,9 +345,4 @@ impl Db {
         self.latch.set(None);
         Ok(())
     }
-}
-
-/// The code of an [`OpenOptions::open`] that found the file to exist already.
-pub(crate) fn is_already_there(error: &Error) -> bool {
-    error.code() == ErrorCode::OPEN_FILE && error.os_error() == Some(libc::EEXIST)
 }

@@ -419,6 +419,11 @@ impl Buffered {
         Buffered::noted(&mut self.last_os_error, set(self.raw.as_mut()))
     }
 
+    /// Which file of the operating system this is, if any.
+    pub(crate) fn identity(&self) -> Option<super::naming::FileId> {
+        self.raw.identity()
+    }
+
     /// Says what the accesses that follow are for.
     pub(crate) fn tag(&mut self, tag: FileTag) {
         self.raw.tag(tag);

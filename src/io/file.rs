@@ -189,7 +189,8 @@ impl DbFile {
     }
 
     fn read_tagged_chunk(&mut self, position: u64) -> Result<Body> {
-        if content_end(position, PREFIX as u64) > self.end {
+        // Positions may come from a caller: one beyond the end must not enter the arithmetic.
+        if position >= self.end || content_end(position, PREFIX as u64) > self.end {
             return Err(self.truncated(position, PREFIX as u64));
         }
         let mut bytes = [0; PREFIX];

@@ -117,6 +117,10 @@ pub trait FileHandle: Send {
     fn tag(&mut self, tag: FileTag) {
         let _ = tag;
     }
+    /// Which file of the operating system this is; `None` if it is none.
+    fn identity(&self) -> Option<naming::FileId> {
+        None
+    }
     /// Asks for memory that is held for speed alone to be released.
     fn free_buffers(&mut self) {}
     /// The caller's own statistics object for this file (`FileOpsInterface::FHStats`), NULL if it has none.

@@ -27,6 +27,10 @@ pub trait Naming: Send + Sync {
     fn link_unnamed(&self, file: &File, directory: &File, name: &CStr) -> io::Result<()>;
     /// Renames a file to a name that must not exist (`RENAME_NOREPLACE`).
     fn rename_exclusive(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()>;
+    /// Renames a file to a name that it takes from another file, if there is one.
+    fn rename(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()>;
+    /// Swaps the names of two files (`RENAME_EXCHANGE`).
+    fn exchange(&self, directory: &File, one: &CStr, other: &CStr) -> io::Result<()>;
     /// Gives a file a second name that must not exist.
     fn link(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()>;
     /// Removes a name.
@@ -65,6 +69,12 @@ fn open_at(directory: &File, name: &CStr, flags: libc::c_int) -> io::Result<File
     }
 }
 
+fn rename_at(directory: &File, from: &CStr, to: &CStr, flags: libc::c_uint) -> io::Result<()> {
+    let fd = directory.as_raw_fd();
+    // SAFETY: terminated names and an open descriptor.
+    check(unsafe { libc::renameat2(fd, from.as_ptr(), fd, to.as_ptr(), flags) })
+}
+
 impl Naming for PosixNaming {
     fn open_directory(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path)
@@ -88,9 +98,15 @@ impl Naming for PosixNaming {
     }
 
     fn rename_exclusive(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
-        let fd = directory.as_raw_fd();
-        // SAFETY: terminated names and an open descriptor.
-        check(unsafe { libc::renameat2(fd, from.as_ptr(), fd, to.as_ptr(), libc::RENAME_NOREPLACE) })
+        rename_at(directory, from, to, libc::RENAME_NOREPLACE)
+    }
+
+    fn rename(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
+        rename_at(directory, from, to, 0)
+    }
+
+    fn exchange(&self, directory: &File, one: &CStr, other: &CStr) -> io::Result<()> {
+        rename_at(directory, one, other, libc::RENAME_EXCHANGE)
     }
 
     fn link(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
@@ -143,15 +159,18 @@ pub(crate) fn publish(
 ) -> io::Result<()> {
     match naming.rename_exclusive(directory, temporary, name) {
         // The file system cannot rename without replacing. A plain rename could destroy another creator's file.
-        Err(error)
-            if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) =>
-        {
+        Err(error) if is_unsupported(&error) => {
             naming.link(directory, temporary, name)?;
             // The file has its name; a second one left over would be foreign in the directory.
             naming.unlink(directory, temporary).inspect_err(|_| unlink_if_same(naming, directory, name, file))
         }
         result => result,
     }
+}
+
+/// Whether this is how a file system or kernel says that it knows no flags of renaming.
+pub(crate) fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
 /// Removes `name` if it still is this file: another creator's file is never touched.

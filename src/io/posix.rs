@@ -1,5 +1,6 @@
 //! The default file operations: plain system calls.
 
+use super::naming::{self, FileId};
 use super::{FileHandle, FileOps, IoError, OpenMode};
 use crate::error::ErrorCode;
 use std::ffi::{CStr, OsStr};
@@ -174,6 +175,10 @@ impl FileHandle for PosixFile {
             error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             error => Err(IoError::new(ErrorCode::FILE_CLOSE, os_error(&error))),
         }
+    }
+
+    fn identity(&self) -> Option<FileId> {
+        self.file.as_ref().and_then(|file| naming::identity(file).ok())
     }
 
     fn set_periodic_sync(&mut self, bytes: u64) -> Result<(), IoError> {

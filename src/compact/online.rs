@@ -1,0 +1,396 @@
+//! Compaction that runs with saves.
+//!
+//! 1. pin the source's newest header and copy what it refers to into a file that nobody sees, without any lock
+//! 2. rounds without lock: replay what was committed meanwhile, until little is left
+//! 3. lock out the writers, replay the last bit, give the file its name durably, let the host switch over, unlock
+//!
+//! The lock is held for the last bit only, however large the file is. Until the last step nothing is visible: any
+//! failure leaves exactly the source.
+//!
+//! A writer may rewind the source and go on from an older header; then the copy holds changes that are no longer
+//! part of the history, and a replay by sequence number would miss others. So before each replay the by-id trees of
+//! both headers are compared: all that differs must be newer than the copy, otherwise the copy is begun anew. The
+//! comparison skips what both share, so it costs as much as the replay itself.
+
+use super::copy::{CompactHooks, CompactOptions, copy_into, target_options};
+use super::replay::{ReplayHooks, replay};
+use crate::db::bootstrap::{Hidden, naming_failed};
+use crate::db::headers::Direction;
+use crate::db::open::OpenOptions;
+use crate::db::{Db, State};
+use crate::error::{Error, ErrorCode, Operation, Result};
+use crate::format::docinfo::DocInfoRef;
+use crate::format::header::FileHeader;
+use crate::io::naming::{Naming, PosixNaming};
+use crate::tree::diff::diff;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Copies that are given up because the source was rewound; the next one is made under the lock.
+const MAX_RESTARTS: u32 = 3;
+/// Documents that a replay gathers before it saves them, in bytes.
+const FLUSH_THRESHOLD: usize = 16 << 20;
+
+/// What happens to the names at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Swap {
+    /// The result gets the target's name, which must not exist. The source keeps its own.
+    #[default]
+    None,
+    /// The result takes the source's name. Handles that have the source open keep it.
+    Replace,
+}
+
+/// How to compact a file that is in use.
+#[derive(Clone)]
+pub struct OnlineOptions {
+    /// How to copy.
+    pub compact: CompactOptions,
+    /// What happens to the names.
+    pub swap: Swap,
+    /// How often to catch up without the lock.
+    pub max_unlocked_rounds: u32,
+    /// As soon as the source has grown by no more than this since the last replay, in bytes, the lock is taken.
+    pub delta_bytes_for_lock: u64,
+    /// System calls for names; for tests that let them fail.
+    pub naming: Arc<dyn Naming>,
+}
+
+impl Default for OnlineOptions {
+    fn default() -> OnlineOptions {
+        OnlineOptions {
+            compact: CompactOptions::default(),
+            swap: Swap::None,
+            max_unlocked_rounds: 10,
+            delta_bytes_for_lock: 1 << 20,
+            naming: Arc::new(PosixNaming),
+        }
+    }
+}
+
+/// What the host does during an online compaction, besides the hooks of copying and of replaying.
+pub trait OnlineHooks: CompactHooks + ReplayHooks {
+    /// Keeps writers from saving and committing until [`OnlineHooks::unlock`]. Called once; whoever holds the lock
+    /// must not wait for this compaction.
+    fn lock(&mut self) {}
+
+    /// Lets writers go on. Called after every [`OnlineHooks::lock`], whatever happens between.
+    fn unlock(&mut self) {}
+
+    /// Called under the lock once the result is complete and durable under its final name: the host switches over.
+    /// An error undoes everything.
+    fn publish(&mut self, source: &Db, target: &Db) -> Result<()> {
+        let _ = (source, target);
+        Ok(())
+    }
+}
+
+/// Figures of an online compaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnlineStats {
+    /// Documents in the result.
+    pub documents: u64,
+    /// Bytes of the result.
+    pub bytes: u64,
+    /// Catching up without the lock.
+    pub rounds: u32,
+    /// Copies that were begun anew because the source was rewound.
+    pub restarts: u32,
+    /// How much the source had grown when the lock was taken.
+    pub locked_bytes: u64,
+    /// How long the lock was held.
+    pub lock_time: Duration,
+    /// How long everything took.
+    pub total_time: Duration,
+}
+
+/// Compacts `source` into `target` while others save to it. With [`Swap::Replace`] the result takes the source's
+/// name and `target` is ignored.
+///
+/// Only one such compaction of a source can run at a time, in all processes. After any failure the names are as
+/// they were, nothing of the result is left, and the lock is released.
+pub fn compact_online(
+    source: impl AsRef<Path>,
+    target: impl AsRef<Path>,
+    options: &OnlineOptions,
+    hooks: &mut dyn OnlineHooks,
+) -> Result<OnlineStats> {
+    let started = Instant::now();
+    let source_name = c_name(source.as_ref())?;
+    let target = if options.swap == Swap::Replace { source.as_ref() } else { target.as_ref() };
+    let final_name = c_name(target)?;
+    if options.swap == Swap::None && std::fs::symlink_metadata(target).is_ok() {
+        return Err(naming_failed(&final_name, &std::io::Error::from_raw_os_error(libc::EEXIST)));
+    }
+    if hooks.rewrites() && !hooks.filters() {
+        return Err(Error::InvalidArguments("rewriting without a filter"));
+    }
+    let _exclusion = exclude_others(&source_name)?;
+    let mut stats = OnlineStats::default();
+    let mut locked = Lock { hooks, taken: None };
+    let job = Job { source_name: &source_name, final_name: &final_name, options };
+    job.run(&mut locked, &mut stats)?;
+    stats.lock_time = locked.release();
+    stats.total_time = started.elapsed();
+    Ok(stats)
+}
+
+fn c_name(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::InvalidArguments("a name with a zero byte"))
+}
+
+/// An advisory lock on the source, given back when the result is dropped, also by a process that dies. Files that
+/// only the caller's file operations know are not locked.
+fn exclude_others(source: &CStr) -> Result<Option<File>> {
+    let path = Path::new(std::ffi::OsStr::from_bytes(source.to_bytes()));
+    let Ok(file) = File::open(path) else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Io {
+            operation: Operation::Open,
+            file: source.to_string_lossy().into(),
+            position: 0,
+            code: ErrorCode::OPEN_FILE,
+            os_error: libc::EBUSY,
+        }),
+        // A file system without such locks.
+        Err(std::fs::TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// The host's hooks, and its lock, which is given back whatever happens.
+struct Lock<'a> {
+    hooks: &'a mut dyn OnlineHooks,
+    taken: Option<Instant>,
+}
+
+impl Lock<'_> {
+    fn take(&mut self) {
+        if self.taken.is_none() {
+            self.hooks.lock();
+            self.taken = Some(Instant::now());
+        }
+    }
+
+    /// Gives it back and tells how long it was held.
+    fn release(&mut self) -> Duration {
+        let Some(taken) = self.taken.take() else { return Duration::ZERO };
+        self.hooks.unlock();
+        taken.elapsed()
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+struct Job<'a> {
+    source_name: &'a CStr,
+    final_name: &'a CStr,
+    options: &'a OnlineOptions,
+}
+
+/// A copy of the source's state at one of its headers.
+struct Copied {
+    source: Db,
+    target: Db,
+    hidden: Hidden,
+    /// The header of the source that the target is up to date with; the source handle stands there.
+    base: State,
+}
+
+/// How a round ended.
+enum Round {
+    /// The copy is as new as the source's newest header.
+    UpToDate,
+    /// The source was rewound: the copy is worthless.
+    Rewound,
+}
+
+impl Job<'_> {
+    fn run(&self, lock: &mut Lock<'_>, stats: &mut OnlineStats) -> Result<()> {
+        loop {
+            if stats.restarts == MAX_RESTARTS {
+                // A writer that keeps rewinding: exclude it.
+                lock.take();
+            }
+            let copied = self.copy(lock)?;
+            if let Some(finished) = self.catch_up(copied, lock, stats)? {
+                return self.finish(finished, lock, stats);
+            }
+            stats.restarts += 1;
+        }
+    }
+
+    /// Copies the newest state of the source.
+    fn copy(&self, lock: &mut Lock<'_>) -> Result<Copied> {
+        let compact = &self.options.compact;
+        let source = OpenOptions::new()
+            .read_only(true)
+            .recovery(compact.recovery)
+            .file_ops(compact.file_ops.clone())
+            .open_named(self.source_name)?;
+        let base = source.snapshot();
+        let options = target_options(&source, compact).naming(self.options.naming.clone());
+        let (hidden, file, state) = options.create_hidden(self.final_name)?;
+        let target = Db::from_parts(file, state, options, self.final_name);
+        let directory = Path::new(std::ffi::OsStr::from_bytes(self.final_name.to_bytes())).parent();
+        let damage = copy_into(&source, &target, directory, compact, lock.hooks)?;
+        damage.map_or(Ok(Copied { source, target, hidden, base }), Err)
+    }
+
+    /// Replays until the copy is up to date with a source that is locked. `None`: the source was rewound.
+    fn catch_up(
+        &self,
+        mut copied: Copied,
+        lock: &mut Lock<'_>,
+        stats: &mut OnlineStats,
+    ) -> Result<Option<Copied>> {
+        let mut rounds = 0;
+        while lock.taken.is_none() && rounds < self.options.max_unlocked_rounds {
+            let newest = copied.newest()?;
+            if copied.delta(&newest) <= self.options.delta_bytes_for_lock {
+                break;
+            }
+            rounds += 1;
+            stats.rounds += 1;
+            if let Round::Rewound = copied.replay_up_to(&newest, lock, self.options)? {
+                return Ok(None);
+            }
+        }
+        lock.take();
+        let newest = copied.newest()?;
+        stats.locked_bytes = copied.delta(&newest);
+        match copied.replay_up_to(&newest, lock, self.options)? {
+            Round::UpToDate => Ok(Some(copied)),
+            Round::Rewound => {
+                if stats.restarts + 1 < MAX_RESTARTS {
+                    lock.release();
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives the result its name and lets the host switch over. Under the lock.
+    fn finish(&self, copied: Copied, lock: &mut Lock<'_>, stats: &mut OnlineStats) -> Result<()> {
+        let Copied { source, target, mut hidden, .. } = copied;
+        let info = target.info()?;
+        stats.documents = info.doc_count + info.deleted_count;
+        stats.bytes = info.file_size;
+        let failed = |error: std::io::Error| naming_failed(self.final_name, &error);
+        match self.options.swap {
+            Swap::None => {
+                hidden.publish().map_err(failed)?;
+                lock.hooks.publish(&source, &target).inspect_err(|_| hidden.withdraw())?;
+            }
+            Swap::Replace => {
+                if source.is_current()? == Some(false) {
+                    // Somebody else has put another file there, which must not be replaced.
+                    return Err(failed(std::io::Error::from_raw_os_error(libc::ESTALE)));
+                }
+                let replaced = hidden.replace().map_err(failed)?;
+                match lock.hooks.publish(&source, &target) {
+                    Ok(()) => replaced.settle(),
+                    Err(error) => {
+                        replaced.undo();
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        target.close()
+    }
+}
+
+impl Copied {
+    /// The newest header of the source. Leaves the source handle at the header that the copy is up to date with.
+    fn newest(&self) -> Result<State> {
+        self.source.seek(Direction::End)?;
+        let newest = self.source.snapshot();
+        self.back_to_base()?;
+        Ok(newest)
+    }
+
+    fn back_to_base(&self) -> Result<()> {
+        let base = self.base.position.unwrap_or(0);
+        self.source.seek_offset(base as i64)
+    }
+
+    /// How much the source has grown since the header that the copy is up to date with.
+    fn delta(&self, newest: &State) -> u64 {
+        newest.position.unwrap_or(0).saturating_sub(self.base.position.unwrap_or(0))
+    }
+
+    /// Brings the copy up to the source's newest header. Whether there is anything to do is decided by the header's
+    /// position: a header may change local documents alone, without any sequence number.
+    fn replay_up_to(
+        &mut self,
+        newest: &State,
+        lock: &mut Lock<'_>,
+        options: &OnlineOptions,
+    ) -> Result<Round> {
+        if newest.position == self.base.position {
+            return Ok(Round::UpToDate);
+        }
+        if !self.continues(&newest.header)? {
+            return Ok(Round::Rewound);
+        }
+        let end = newest.position.unwrap_or(0);
+        let mut hooks = Finishing { hooks: lock.hooks, drop_deletes: options.compact.drop_deletes };
+        replay(&self.source, &self.target, end, &mut hooks, FLUSH_THRESHOLD)?;
+        self.base = newest.clone();
+        Ok(Round::UpToDate)
+    }
+
+    /// Whether a replay by sequence number leads from the base to this header: documents that differ are newer than
+    /// the base, and none is gone.
+    fn continues(&self, newest: &FileHeader) -> Result<bool> {
+        let base = &self.base.header;
+        let mut continues = newest.update_seq >= base.update_seq;
+        let result =
+            diff(self.source.file(), base.by_id.as_ref(), newest.by_id.as_ref(), &mut |difference| {
+                let new = difference.new.map(|value| DocInfoRef::parse_by_id(difference.key, value));
+                let is_newer = match new {
+                    Some(Ok(info)) => info.db_seq > base.update_seq,
+                    Some(Err(rule)) => return Err(self.source.file().malformed(0, rule)),
+                    None => false,
+                };
+                continues &= is_newer;
+                // Enough is known: the error only ends the comparison.
+                if continues { Ok(()) } else { Err(Error::DbNoLongerValid) }
+            });
+        if continues { result.map(|()| true) } else { Ok(false) }
+    }
+}
+
+/// The hooks of a replay, and what the copy's header takes from the source's besides.
+struct Finishing<'a> {
+    hooks: &'a mut dyn OnlineHooks,
+    drop_deletes: bool,
+}
+
+impl ReplayHooks for Finishing<'_> {
+    fn before_document(&mut self, source: &Db, target: &Db, info: &DocInfoRef<'_>) -> Result<bool> {
+        self.hooks.before_document(source, target, info)
+    }
+
+    fn before_local(&mut self, source: &Db, target: &Db, id: &[u8], length: usize) -> Result<bool> {
+        self.hooks.before_local(source, target, id, length)
+    }
+
+    fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
+        let end = source.snapshot().header;
+        target.update_state(|state| {
+            state.header.update_seq = end.update_seq;
+            state.header.purge_seq = end.purge_seq + u64::from(self.drop_deletes);
+        });
+        ReplayHooks::precommit(self.hooks, source, target)
+    }
+}

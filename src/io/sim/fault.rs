@@ -1,0 +1,184 @@
+//! Which calls fail, and how.
+
+use super::INJECTED;
+use crate::io::IoError;
+
+/// A kind of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    /// Opening a file.
+    Open,
+    /// `pread`.
+    Read,
+    /// `pwrite`.
+    Write,
+    /// Asking for the size.
+    Size,
+    /// Making a file durable, also by the periodic sync inside a write.
+    Sync,
+    /// Closing a file.
+    Close,
+    /// Switching something on.
+    Configure,
+    /// A call on the names of the directory.
+    Naming,
+    /// In a [`Fault`]: calls of all kinds, as if the power had gone.
+    Any,
+}
+
+impl CallKind {
+    /// All kinds of single calls.
+    pub const ALL: [CallKind; 8] = [
+        CallKind::Open,
+        CallKind::Read,
+        CallKind::Write,
+        CallKind::Size,
+        CallKind::Sync,
+        CallKind::Close,
+        CallKind::Configure,
+        CallKind::Naming,
+    ];
+}
+
+/// What becomes of the dirty pages of a file whose sync failed. In all three they are clean afterwards: no later
+/// sync writes them, and it succeeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostPages {
+    /// The cache keeps the new content until the page is evicted (ext4, XFS).
+    Kept,
+    /// The pages are dropped: reads get what the disk has, zeros where it has nothing yet. The size stays.
+    Dropped,
+    /// The old content comes back, and the old size (btrfs).
+    Reverted,
+}
+
+impl LostPages {
+    /// All of them.
+    pub const ALL: [LostPages; 3] = [LostPages::Kept, LostPages::Dropped, LostPages::Reverted];
+}
+
+/// What happens instead of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It fails with this `errno` and does nothing. A sync keeps the pages in the cache.
+    Error(i32),
+    /// Half of the bytes are transferred, which is no failure.
+    Short,
+    /// Nothing is transferred, which is no failure; for a read it is the end of the file.
+    Zero,
+    /// Half of the bytes reach the file, and the call fails all the same.
+    PartialError(i32),
+    /// Half of the bytes are transferred without a failure, and the next call of the kind fails.
+    ShortThenError(i32),
+    /// A sync fails, and the pages are lost in this way.
+    SyncError(i32, LostPages),
+    /// A naming call is carried out and reports a failure all the same, as over a network.
+    DoneThenError(i32),
+}
+
+impl Effect {
+    /// The `errno` of effects that are failures.
+    pub(super) fn errno(self) -> Option<i32> {
+        match self {
+            Effect::Short | Effect::Zero => None,
+            Effect::Error(errno)
+            | Effect::PartialError(errno)
+            | Effect::ShortThenError(errno)
+            | Effect::SyncError(errno, _)
+            | Effect::DoneThenError(errno) => Some(errno),
+        }
+    }
+
+    pub(super) fn lost_pages(self) -> LostPages {
+        match self {
+            Effect::SyncError(_, lost) => lost,
+            _ => LostPages::Kept,
+        }
+    }
+}
+
+/// How often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// One call, or for [`Effect::ShortThenError`] one failure.
+    Once,
+    /// That call and all after it.
+    FromThenOn,
+}
+
+/// Calls that do not do what they should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which calls.
+    pub kind: CallKind,
+    /// The first of them that is hit; the first call is 0.
+    pub index: usize,
+    /// How often.
+    pub repeat: Repeat,
+    /// What happens instead.
+    pub effect: Effect,
+}
+
+/// The fault in force, and counts.
+#[derive(Default)]
+pub(super) struct Faults {
+    fault: Option<Fault>,
+    calls: [usize; CallKind::ALL.len()],
+    hits: usize,
+    failures: usize,
+    failed_syncs: usize,
+}
+
+impl Faults {
+    pub(super) fn new(fault: Option<Fault>) -> Faults {
+        Faults { fault, ..Faults::default() }
+    }
+
+    pub(super) fn calls(&self, kind: CallKind) -> usize {
+        match kind {
+            CallKind::Any => self.calls.iter().sum(),
+            kind => self.calls[kind as usize],
+        }
+    }
+
+    pub(super) fn hits(&self) -> usize {
+        self.hits
+    }
+
+    pub(super) fn failures(&self) -> usize {
+        self.failures
+    }
+
+    pub(super) fn failed_syncs(&self) -> usize {
+        self.failed_syncs
+    }
+
+    /// Counts a call and says what is to happen to it.
+    pub(super) fn enter(&mut self, kind: CallKind) -> Option<Effect> {
+        let fault = self.fault.filter(|fault| fault.kind == CallKind::Any || fault.kind == kind);
+        let number = fault.map_or(0, |fault| self.calls(fault.kind));
+        self.calls[kind as usize] += 1;
+        let Fault { index, repeat, effect, .. } = fault?;
+        let effect = match effect {
+            Effect::ShortThenError(_) if number == index => Effect::Short,
+            Effect::ShortThenError(errno) if number == index + 1 || repeat == Repeat::FromThenOn => {
+                Effect::Error(errno)
+            }
+            Effect::ShortThenError(_) => return None,
+            effect if number == index || repeat == Repeat::FromThenOn => effect,
+            _ => return None,
+        };
+        if number < index {
+            return None;
+        }
+        self.hits += 1;
+        Some(effect)
+    }
+
+    /// The failure that a call reports.
+    pub(super) fn fail(&mut self, kind: CallKind, errno: i32) -> IoError {
+        self.failures += 1;
+        self.failed_syncs += usize::from(kind == CallKind::Sync);
+        IoError::new(INJECTED, errno)
+    }
+}

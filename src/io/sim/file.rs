@@ -1,0 +1,180 @@
+//! One simulated file, and an open handle on it.
+
+use super::crash::Event;
+use super::fault::{CallKind, Effect, LostPages};
+use super::{INJECTED, SimDisk, State};
+use crate::io::{FileHandle, IoError};
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// Size of a page of the cache.
+const PAGE: usize = 4096;
+
+/// A file, whatever its names.
+#[derive(Default)]
+pub(super) struct Inode {
+    /// What reads get.
+    pub(super) live: Vec<u8>,
+    /// What the disk holds.
+    pub(super) durable: Vec<u8>,
+    /// Pages that a sync would write, by number.
+    dirty: BTreeSet<usize>,
+}
+
+/// Copies one page; both vectors are long enough or end within it.
+fn copy_page(from: &[u8], to: &mut [u8], page: usize) {
+    let start = page * PAGE;
+    let end = (start + PAGE).min(to.len());
+    if start >= end {
+        return;
+    }
+    let target = &mut to[start..end];
+    let source = from.get(start..end.min(from.len())).unwrap_or_default();
+    target[..source.len()].copy_from_slice(source);
+    target[source.len()..].fill(0);
+}
+
+impl Inode {
+    /// A file that is as it is on the disk.
+    pub(super) fn durable(bytes: Vec<u8>) -> Inode {
+        Inode { live: bytes.clone(), durable: bytes, dirty: BTreeSet::new() }
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let Range { start, end } = offset..offset + bytes.len();
+        if self.live.len() < end {
+            self.live.resize(end, 0);
+        }
+        self.live[start..end].copy_from_slice(bytes);
+        self.dirty.extend(start / PAGE..=(end - 1) / PAGE);
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.durable.resize(self.live.len(), 0);
+        for page in std::mem::take(&mut self.dirty) {
+            copy_page(&self.live, &mut self.durable, page);
+        }
+    }
+
+    /// A sync has failed: nothing becomes durable, and the dirty pages are clean from now on.
+    pub(super) fn lose(&mut self, lost: LostPages) {
+        let dirty = std::mem::take(&mut self.dirty);
+        match lost {
+            LostPages::Kept => {}
+            LostPages::Dropped => {
+                for page in dirty {
+                    copy_page(&self.durable, &mut self.live, page);
+                }
+            }
+            LostPages::Reverted => self.live.clone_from(&self.durable),
+        }
+    }
+
+    /// Reads the clean pages from the disk again.
+    pub(super) fn evict(&mut self) {
+        for page in 0..self.live.len().div_ceil(PAGE) {
+            if !self.dirty.contains(&page) {
+                copy_page(&self.durable, &mut self.live, page);
+            }
+        }
+    }
+}
+
+/// An open file.
+pub(super) struct SimHandle {
+    disk: SimDisk,
+    index: usize,
+    periodic_sync: Option<u64>,
+    since_sync: u64,
+}
+
+impl SimHandle {
+    /// The disk has counted the handle already.
+    pub(super) fn new(disk: SimDisk, index: usize) -> SimHandle {
+        SimHandle { disk, index, periodic_sync: None, since_sync: 0 }
+    }
+
+    fn write_live(&self, state: &mut State, bytes: &[u8], offset: u64) -> usize {
+        state.inodes[self.index].write(offset as usize, bytes);
+        state.note(self.index, Event::Write { offset, bytes: bytes.into() });
+        bytes.len()
+    }
+
+    fn count_for_periodic_sync(&mut self, written: usize) -> Result<(), IoError> {
+        let Some(every) = self.periodic_sync else { return Ok(()) };
+        self.since_sync += written as u64;
+        if self.since_sync < every {
+            return Ok(());
+        }
+        self.since_sync = 0;
+        self.sync()
+    }
+}
+
+impl FileHandle for SimHandle {
+    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
+        let mut state = self.disk.lock();
+        let length = match state.enter(CallKind::Read) {
+            None => buf.len(),
+            Some(Effect::Short) => buf.len().div_ceil(2),
+            Some(Effect::Zero) => 0,
+            Some(effect) => return state.fail(CallKind::Read, effect.errno().unwrap_or(libc::EIO)),
+        };
+        let rest = state.inodes[self.index].live.get(offset as usize..).unwrap_or_default();
+        let n = rest.len().min(length);
+        buf[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+
+    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
+        let half = buf.len().div_ceil(2);
+        let written = {
+            let mut state = self.disk.lock();
+            match state.enter(CallKind::Write) {
+                None => self.write_live(&mut state, buf, offset),
+                Some(Effect::Short) => self.write_live(&mut state, &buf[..half], offset),
+                Some(Effect::Zero) => 0,
+                Some(Effect::PartialError(errno)) => {
+                    self.write_live(&mut state, &buf[..half], offset);
+                    return state.fail(CallKind::Write, errno);
+                }
+                Some(effect) => return state.fail(CallKind::Write, effect.errno().unwrap_or(libc::EIO)),
+            }
+        };
+        self.count_for_periodic_sync(written)?;
+        Ok(written)
+    }
+
+    fn size(&mut self) -> Result<u64, IoError> {
+        let mut state = self.disk.lock();
+        state.enter_plain(CallKind::Size)?;
+        Ok(state.inodes[self.index].live.len() as u64)
+    }
+
+    fn sync(&mut self) -> Result<(), IoError> {
+        let index = self.index;
+        self.disk.lock().sync(index)
+    }
+
+    fn close(&mut self) -> Result<(), IoError> {
+        self.disk.lock().enter_plain(CallKind::Close)
+    }
+
+    fn set_periodic_sync(&mut self, bytes: u64) -> Result<(), IoError> {
+        self.disk.lock().enter_plain(CallKind::Configure)?;
+        self.periodic_sync = Some(bytes);
+        Ok(())
+    }
+}
+
+impl Drop for SimHandle {
+    fn drop(&mut self) {
+        self.disk.lock().handles -= 1;
+    }
+}
+
+/// Injected failures are no codes of the library's own.
+const _: () = assert!(INJECTED.0 < -100);

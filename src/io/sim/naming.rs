@@ -1,0 +1,99 @@
+//! Names on the simulated disk: they become durable only when the directory is synced.
+
+use super::fault::{CallKind, Effect};
+use super::{SimDisk, State};
+use crate::io::naming::{FileId, Naming};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// Naming calls on a [`SimDisk`]. Files are opened through its file operations, never by name here, so the calls that
+/// would return an open file are not supported.
+pub(super) struct SimNaming {
+    disk: SimDisk,
+}
+
+fn error<T>(errno: i32) -> io::Result<T> {
+    Err(io::Error::from_raw_os_error(errno))
+}
+
+impl SimNaming {
+    pub(super) fn new(disk: SimDisk) -> SimNaming {
+        SimNaming { disk }
+    }
+
+    /// Carries out a call, unless it is to fail.
+    fn call<T>(&self, action: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.disk.lock();
+        let effect = state.enter(CallKind::Naming);
+        let Some(errno) = effect.and_then(Effect::errno) else { return action(&mut state) };
+        if matches!(effect, Some(Effect::DoneThenError(_))) {
+            action(&mut state)?;
+        }
+        state.faults.fail(CallKind::Naming, errno);
+        error(errno)
+    }
+}
+
+impl State {
+    fn add_name(&mut self, from: &CStr, to: &CStr) -> io::Result<()> {
+        let Some(&index) = self.names.get(from.to_bytes()) else { return error(libc::ENOENT) };
+        if self.names.contains_key(to.to_bytes()) {
+            return error(libc::EEXIST);
+        }
+        self.names.insert(to.to_bytes().to_vec(), index);
+        Ok(())
+    }
+}
+
+impl Naming for SimNaming {
+    fn open_directory(&self, _: &Path) -> io::Result<File> {
+        self.call(|_| File::open("/dev/null"))
+    }
+
+    fn create_unnamed(&self, _: &File) -> io::Result<File> {
+        error(libc::EOPNOTSUPP)
+    }
+
+    fn create_named(&self, _: &File, _: &CStr) -> io::Result<File> {
+        error(libc::EOPNOTSUPP)
+    }
+
+    fn link_unnamed(&self, _: &File, _: &File, _: &CStr) -> io::Result<()> {
+        error(libc::EOPNOTSUPP)
+    }
+
+    fn rename_exclusive(&self, _: &File, from: &CStr, to: &CStr) -> io::Result<()> {
+        self.call(|state| {
+            state.add_name(from, to)?;
+            state.names.remove(from.to_bytes());
+            Ok(())
+        })
+    }
+
+    fn link(&self, _: &File, from: &CStr, to: &CStr) -> io::Result<()> {
+        self.call(|state| state.add_name(from, to))
+    }
+
+    fn unlink(&self, _: &File, name: &CStr) -> io::Result<()> {
+        self.call(|state| match state.names.remove(name.to_bytes()) {
+            Some(_) => Ok(()),
+            None => error(libc::ENOENT),
+        })
+    }
+
+    fn sync_directory(&self, _: &File) -> io::Result<()> {
+        self.call(|state| {
+            state.durable_names = state.names.clone();
+            Ok(())
+        })
+    }
+
+    fn identify(&self, _: &File, name: &CStr) -> io::Result<FileId> {
+        self.call(|state| match state.names.get(name.to_bytes()) {
+            Some(&index) => Ok((0, index as u64 + 1)),
+            None => error(libc::ENOENT),
+        })
+    }
+}

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * What all the C test programs share: a tiny test framework, helpers that make
+ * What all the C test programs share: a tiny test framework, functions that make
  * API calls readable, files built byte by byte, and file operations that count,
  * log and fail on request.
  *

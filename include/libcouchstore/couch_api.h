@@ -649,6 +649,46 @@ couchstore_error_t couchstore_replay(Db *source,
                                      size_t flush_threshold);
 
 /**
+ * Compacts a file while others save to it.
+ *
+ * The source's newest state is copied without any lock, and so is most of what is committed
+ * meanwhile. Only for the last bit options->lock is called, which keeps writers out; then the result
+ * is given its name durably, options->publish is called, and options->unlock.
+ *
+ * Handles that have the source open keep it, also when the result takes its name; see
+ * couchstore_is_current(). Only one such compaction of a source runs at a time.
+ *
+ * After any failure the names are as they were, nothing of the result is left, and the lock was given
+ * back. Tombstones that are made while the compaction runs are kept, also with
+ * COUCHSTORE_COMPACT_FLAG_DROP_DELETES.
+ *
+ * @param source_name the file to be compacted
+ * @param target_name name of the result, which must not exist; ignored (NULL is fine) if the result
+ *                    takes the source's name
+ * @param options     all zero but size is fine: no lock, which is right only if nobody writes
+ * @param stats       receives figures; NULL: none
+ * @return what a hook returned, if it is an error; OPEN_FILE with errno EBUSY: another one runs;
+ *         OPEN_FILE with errno ESTALE: the source's name leads to another file by now; otherwise what
+ *         opening, reading or writing gave
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_compact_db_online(const char *source_name,
+                                                const char *target_name,
+                                                const couchstore_online_compact_options *options,
+                                                couchstore_online_compact_stats *stats);
+
+/**
+ * Whether the name under which a file was opened still leads to the handle's file. It does not after
+ * the file was removed, or replaced by a compaction: then opening the name again gives the new one.
+ *
+ * @param is_current receives 1 or 0
+ * @return NOT_SUPPORTED: the file operations do not tell
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_is_current(Db *db,
+                                         int *is_current);
+
+/**
  * The meaning of an error code, in English.
  *
  * @return a constant string, for unknown codes too
@@ -690,9 +730,11 @@ void couchstore_set_on_internal_error(couchstore_internal_error_fn handler,
                                       void *ctx);
 
 /**
- * Starts to measure how long calls of the library's functions take, in the whole process.
+ * Starts to measure how long calls of the library's functions take, in the whole process. If that is
+ * on already, nothing changes.
  */
-LIBCOUCHSTORE_API void couchstore_c_latency_collector_start(void);
+LIBCOUCHSTORE_API
+void couchstore_c_latency_collector_start(void);
 
 /**
  * Stops measuring and forgets what was measured.
@@ -718,6 +760,100 @@ void couchstore_c_get_latency_info(couchstore_c_latency_callback_fn callback,
  * @return a constant struct, which lives as long as the library
  */
 LIBCOUCHSTORE_API const couch_file_ops *couchstore_c_get_default_file_ops(void);
+
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_private_cxx_open(const char *filename,
+                                               couchstore_open_flags flags,
+                                               couchstore_private_keys keys,
+                                               couchstore_private_ops ops,
+                                               Db **db);
+
+/**
+ * `timestamp` NULL: the system clock.
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_private_cxx_commit(Db *db,
+                                                 const uint64_t *timestamp,
+                                                 couchstore_commit_retry_fn retry,
+                                                 void *ctx);
+
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_private_cxx_save(Db *db,
+                                               const Doc *const *docs,
+                                               DocInfo *const *infos,
+                                               void *const *requests,
+                                               size_t count,
+                                               couchstore_save_options options,
+                                               SaveFunction on_save,
+                                               void *ctx);
+
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_private_cxx_save_local(Db *db,
+                                                     LocalDoc *const *docs,
+                                                     size_t count);
+
+/**
+ * The callback owns every document that it gets; a negative result ends the scan.
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_private_cxx_scan_local(Db *db,
+                                                     sized_buf from,
+                                                     couchstore_local_docs_callback_fn callback,
+                                                     void *ctx);
+
+LIBCOUCHSTORE_API couchstore_error_t couchstore_private_cxx_seek_offset(Db *db, cs_off_t offset);
+
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_private_cxx_seek(Db *db,
+                                               couchstore_direction direction);
+
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_private_cxx_seek_first(Db *db,
+                                                     uint64_t seqno,
+                                                     uint64_t granularity);
+
+/**
+ * `is_c_function`: on behalf of `couchstore_compact_db_ex`, not of `cb::couchstore::compact`; for the statistics.
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_private_cxx_compact(Db *source,
+                                                  const char *target_filename,
+                                                  couchstore_compact_flags flags,
+                                                  couchstore_private_keys keys,
+                                                  couchstore_private_ops ops,
+                                                  couchstore_private_hooks hooks,
+                                                  bool is_c_function);
+
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_private_cxx_replay(Db *source,
+                                                 Db *target,
+                                                 uint64_t source_end_offset,
+                                                 couchstore_pre_copy_hook pre_copy,
+                                                 couchstore_precommit_hook precommit,
+                                                 void *ctx,
+                                                 size_t flush_threshold);
+
+/**
+ * The `FHStats` object of the file operations; NULL if they have none, or the file is closed.
+ */
+LIBCOUCHSTORE_API void *couchstore_private_cxx_file_stats(Db *db);
+
+/**
+ * The id of the key that a file is encrypted with; {NULL, 0} for a file that is not encrypted, as are all that this
+ * version can open.
+ */
+LIBCOUCHSTORE_API
+sized_buf couchstore_private_cxx_key_id(const Db *db);
+
+/**
+ * `call` NULL: nobody is told any more.
+ */
+LIBCOUCHSTORE_API
+void couchstore_private_cxx_on_internal_error(void (*call)(const char *message,
+                                                           size_t size,
+                                                           void *ctx),
+                                              void (*destroy)(void *ctx),
+                                              void *ctx);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -5,7 +5,8 @@
  * later and from C++17 and later.
  *
  * It declares the options and the callback types, includes couch_api.h with the functions, and adds
- * the functions that have another signature in C++ (at the end).
+ * the functions that have another signature in C++: for C here at the end, for C++ in
+ * couch_db_cxx.h, with everything else that only C++ has.
  *
  * Rules that hold for all functions:
  *  - NULL for a handle or for a place to put a result gives COUCHSTORE_ERROR_INVALID_ARGUMENTS; a
@@ -272,6 +273,62 @@ typedef couchstore_error_t (*couchstore_pre_copy_hook)(Db *source,
 /** Called by couchstore_replay() before the target is committed. An error ends the replay. */
 typedef couchstore_error_t (*couchstore_precommit_hook)(Db *source, Db *target, void *ctx);
 
+/* ---- Compacting a file that is in use ---- */
+
+/* What happens to the names at the end of an online compaction. */
+enum {
+    COUCHSTORE_SWAP_NONE = 0,   /**< the result gets the target's name */
+    COUCHSTORE_SWAP_REPLACE = 1 /**< the result takes the source's name */
+};
+
+/**
+ * Options of couchstore_compact_db_online(). Set size, and leave to zero what is not needed: hooks
+ * that are NULL are not called, numbers that are 0 mean the default.
+ */
+typedef struct couchstore_online_compact_options {
+    size_t size;                    /**< sizeof(couchstore_online_compact_options) */
+    couchstore_compact_flags flags; /**< COUCHSTORE_COMPACT_*: how to copy */
+    const couch_file_ops *ops;      /**< for both files; NULL: the default ones */
+
+    /** Decides about each document that is copied; not asked about what is committed meanwhile. */
+    couchstore_compact_hook hook;
+    couchstore_docinfo_hook dhook; /**< may change entries; only with hook */
+    void *hook_ctx;                /**< passed to hook */
+
+    couchstore_pre_copy_hook pre_copy;   /**< before each document committed meanwhile is put */
+    couchstore_precommit_hook precommit; /**< before each commit of what was put */
+    void *replay_ctx;                    /**< passed to both */
+
+    /** Keeps writers of the source out until unlock; may block. */
+    void (*lock)(void *ctx);
+    /** Lets them go on. Called after each lock, whatever fails. */
+    void (*unlock)(void *ctx);
+    /**
+     * Called under the lock once the result is durable under its final name: the host switches over.
+     * Any non-zero result undoes everything and is returned.
+     */
+    couchstore_error_t (*publish)(void *ctx, Db *source, Db *target);
+    /** Called now and then while copying. Non-zero cancels: a negative code is returned, else CANCEL. */
+    int (*progress)(void *ctx, uint64_t done_docs, uint64_t total_docs, uint64_t done_bytes);
+    void *ctx; /**< passed to these four */
+
+    int swap;                      /**< COUCHSTORE_SWAP_* */
+    int max_unlocked_rounds;       /**< of catching up without lock; 0: 10; negative: none */
+    uint64_t delta_bytes_for_lock; /**< growth of the source from which on to take the lock; 0: 1 MiB */
+    size_t memory_budget;          /**< for sorting, in bytes; 0: 48 MiB */
+} couchstore_online_compact_options;
+
+/** Figures of couchstore_compact_db_online(). */
+typedef struct couchstore_online_compact_stats {
+    uint64_t documents;    /**< in the result, deleted ones too */
+    uint64_t bytes;        /**< of the result */
+    uint64_t rounds;       /**< of catching up without lock */
+    uint64_t restarts;     /**< copies begun anew because the source was rewound */
+    uint64_t locked_bytes; /**< growth of the source that was left for the lock */
+    uint64_t lock_hold_us; /**< how long the lock was held, in microseconds */
+    uint64_t total_us;     /**< how long everything took, in microseconds */
+} couchstore_online_compact_stats;
+
 /* ---- Diagnostics ---- */
 
 /** Receives the text of internal errors: size bytes, not terminated, good during the call. */
@@ -298,12 +355,13 @@ typedef int (*couchstore_c_latency_callback_fn)(const couchstore_c_latency *late
 
 #include <libcouchstore/couch_api.h>
 
+#ifdef __cplusplus
+#include <libcouchstore/couch_db_cxx.h>
+#else
+
 /*
  * The functions whose C++ signature differs from the C one. Here with C types, as calls of exported
  * functions that have names of their own, so that a C program never binds to a C++ signature.
- *
- * The C++ layer (std::function callbacks, FileOpsInterface, namespace cb::couchstore) takes this
- * place for C++ once it is there; until then C++ has the same functions as C.
  */
 
 /**
@@ -366,5 +424,7 @@ static inline couchstore_error_t couchstore_compact_db_ex(Db *source,
                                                           const couch_file_ops *ops) {
     return couchstore_c_compact_db_ex(source, target_filename, flags, hook, dhook, hook_ctx, ops);
 }
+
+#endif /* __cplusplus */
 
 #endif /* COUCHSTORE_COUCH_DB_H */

@@ -60,6 +60,8 @@ calls! {
     ScanLocalDocs = c"couchstore_scan_local_docs",
     CompactDb = c"couchstore_compact_db",
     CompactDbEx = c"couchstore_compact_db_ex",
+    CompactDbOnline = c"couchstore_compact_db_online",
+    IsCurrent = c"couchstore_is_current",
     Replay = c"couchstore_replay",
     LastOsError = c"couchstore_last_os_error",
     LastInternalError = c"couchstore_last_internal_error",

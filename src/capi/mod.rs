@@ -39,6 +39,8 @@ pub mod local;
 
 pub mod compact;
 
+pub mod online;
+
 pub mod diagnostics;
 
 pub mod latency;

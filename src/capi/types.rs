@@ -109,6 +109,68 @@ pub struct couchstore_c_latency {
     pub num_buckets: usize,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct couchstore_online_compact_options {
+    pub size: usize,
+    pub flags: couchstore_compact_flags,
+    pub ops: *const couch_file_ops,
+    pub hook: couchstore_compact_hook,
+    pub dhook: couchstore_docinfo_hook,
+    pub hook_ctx: *mut c_void,
+    pub pre_copy: couchstore_pre_copy_hook,
+    pub precommit: couchstore_precommit_hook,
+    pub replay_ctx: *mut c_void,
+    pub lock: Option<unsafe extern "C" fn(ctx: *mut c_void)>,
+    pub unlock: Option<unsafe extern "C" fn(ctx: *mut c_void)>,
+    pub publish: Option<
+        unsafe extern "C" fn(ctx: *mut c_void, source: *mut Db, target: *mut Db) -> couchstore_error_t,
+    >,
+    pub progress: Option<
+        unsafe extern "C" fn(ctx: *mut c_void, done_docs: u64, total_docs: u64, done_bytes: u64) -> c_int,
+    >,
+    pub ctx: *mut c_void,
+    pub swap: c_int,
+    pub max_unlocked_rounds: c_int,
+    pub delta_bytes_for_lock: u64,
+    pub memory_budget: usize,
+}
+
+impl couchstore_online_compact_options {
+    pub(super) const ZERO: couchstore_online_compact_options = couchstore_online_compact_options {
+        size: 0,
+        flags: 0,
+        ops: std::ptr::null(),
+        hook: None,
+        dhook: None,
+        hook_ctx: std::ptr::null_mut(),
+        pre_copy: None,
+        precommit: None,
+        replay_ctx: std::ptr::null_mut(),
+        lock: None,
+        unlock: None,
+        publish: None,
+        progress: None,
+        ctx: std::ptr::null_mut(),
+        swap: 0,
+        max_unlocked_rounds: 0,
+        delta_bytes_for_lock: 0,
+        memory_budget: 0,
+    };
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub struct couchstore_online_compact_stats {
+    pub documents: u64,
+    pub bytes: u64,
+    pub rounds: u64,
+    pub restarts: u64,
+    pub locked_bytes: u64,
+    pub lock_hold_us: u64,
+    pub total_us: u64,
+}
+
 pub type save_callback_fn = Option<
     unsafe extern "C" fn(
         oldInfo: *const DocInfo,

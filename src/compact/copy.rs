@@ -12,7 +12,8 @@ use crate::io::posix::PosixOps;
 use crate::tree::TreeKind;
 use crate::tree::build::TreeBuilder;
 use crate::tree::read::Cursor;
-use std::path::{Path, PathBuf};
+use std::ffi::CString;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Memory for sorting, in bytes, unless the options say otherwise.
@@ -136,7 +137,7 @@ pub fn compact_with(
     source.check_open()?;
     let path = target.as_ref();
     let target = target_options(source, options).open(path)?;
-    let mut unfinished = Unfinished { path: path.to_owned(), armed: true };
+    let mut unfinished = Unfinished { ops: options.file_ops.clone(), name: target.filename(), armed: true };
     let copied = copy_into(source, &target, path.parent(), options, hooks);
     let closed = target.close();
     let damage = copied?;
@@ -160,14 +161,15 @@ pub(crate) fn copy_into(
 
 /// Removes the target unless it was finished; also when a hook's panic unwinds.
 struct Unfinished {
-    path: PathBuf,
+    ops: Arc<dyn FileOps>,
+    name: CString,
     armed: bool,
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if self.armed {
-            let _ = std::fs::remove_file(&self.path);
+            self.ops.remove(&self.name);
         }
     }
 }

@@ -74,8 +74,8 @@ impl Default for OnlineOptions {
 
 /// What the host does during an online compaction, besides the hooks of copying and of replaying.
 pub trait OnlineHooks: CompactHooks + ReplayHooks {
-    /// Keeps writers from saving and committing until [`OnlineHooks::unlock`]. Called once; whoever holds the lock
-    /// must not wait for this compaction.
+    /// Keeps writers from saving and committing until [`OnlineHooks::unlock`]. Called once, or again if the source
+    /// turns out to be rewound; whoever holds the lock must not wait for this compaction.
     fn lock(&mut self) {}
 
     /// Lets writers go on. Called after every [`OnlineHooks::lock`], whatever happens between.
@@ -131,10 +131,11 @@ pub fn compact_online(
     }
     let _exclusion = exclude_others(&source_name)?;
     let mut stats = OnlineStats::default();
-    let mut locked = Lock { hooks, taken: None };
+    let mut locked = Lock { hooks, taken: None, held: Duration::ZERO };
     let job = Job { source_name: &source_name, final_name: &final_name, options };
     job.run(&mut locked, &mut stats)?;
-    stats.lock_time = locked.release();
+    locked.release();
+    stats.lock_time = locked.held;
     stats.total_time = started.elapsed();
     Ok(stats)
 }
@@ -166,6 +167,8 @@ fn exclude_others(source: &CStr) -> Result<Option<File>> {
 struct Lock<'a> {
     hooks: &'a mut dyn OnlineHooks,
     taken: Option<Instant>,
+    /// How long it was held so far.
+    held: Duration,
 }
 
 impl Lock<'_> {
@@ -176,11 +179,11 @@ impl Lock<'_> {
         }
     }
 
-    /// Gives it back and tells how long it was held.
-    fn release(&mut self) -> Duration {
-        let Some(taken) = self.taken.take() else { return Duration::ZERO };
-        self.hooks.unlock();
-        taken.elapsed()
+    fn release(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            self.held += taken.elapsed();
+            self.hooks.unlock();
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
 use crate::io::{FileHandle, FileOps, IoError, OpenMode};
 use crate::tree::NodeSizes;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -174,8 +174,7 @@ impl OpenOptions {
 
     /// Opens the file, or creates it in place; then it is removed again if this fails.
     pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(DbFile, State)> {
-        let path = Path::new(OsStr::from_bytes(filename.to_bytes()));
-        let is_new = mode.create && std::fs::symlink_metadata(path).is_err();
+        let is_new = mode.create && !self.ops.exists(filename);
         let handle = self.open_handle(filename, mode)?;
         let mut file = self.wrap(filename, handle);
         match self.start(&mut file) {
@@ -185,7 +184,7 @@ impl OpenOptions {
                 file.take_back(0);
                 let _ = file.io().close();
                 if is_new {
-                    let _ = std::fs::remove_file(path);
+                    self.ops.remove(filename);
                 }
                 Err(error)
             }

@@ -9,6 +9,7 @@
 //! * [`file`]: a couchstore file: blocks, chunks, headers, the append position
 //! * [`shared`]: that file behind a cell, for trees and databases
 //! * [`temp`]: temporary files
+//! * `sim` (only for tests, feature `sim`): a disk in memory that fails on demand and loses power
 
 pub(crate) mod buffered;
 pub(crate) mod file;
@@ -18,10 +19,13 @@ pub mod naming;
 pub(crate) mod object;
 pub mod posix;
 pub(crate) mod shared;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub(crate) mod temp;
 
 use crate::error::ErrorCode;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
 
 /// Why a call of the file operations failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,18 @@ pub trait FileOps: Send + Sync {
     /// it waits in the write buffer until the first commit or close, as their callers expect.
     fn is_default(&self) -> bool {
         false
+    }
+
+    /// Whether something has this name; asked before a file is created in place. The default looks at the real file
+    /// system.
+    fn exists(&self, name: &CStr) -> bool {
+        std::fs::symlink_metadata(OsStr::from_bytes(name.to_bytes())).is_ok()
+    }
+
+    /// Removes a file that was created in place and could not be finished. There is nobody to tell if this fails.
+    /// The default removes it from the real file system.
+    fn remove(&self, name: &CStr) {
+        let _ = std::fs::remove_file(OsStr::from_bytes(name.to_bytes()));
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn diff(
             (Event::Node, _) => old.enter()?,
             (_, Event::Node) => new.enter()?,
             (Event::Entry | Event::End, Event::Entry | Event::End) => {
-                pass_entries(&mut old, &mut new, visit)?
+                pass_entries(&mut old, &mut new, visit)?;
             }
         }
     }

@@ -164,8 +164,7 @@ impl SimDisk {
         let state = self.lock();
         let inodes = state.inodes.iter().map(|inode| Inode::durable(inode.durable.clone())).collect();
         let names = if keep_names { &state.names } else { &state.durable_names };
-        let after =
-            State { inodes, names: names.clone(), durable_names: names.clone(), ..State::default() };
+        let after = State { inodes, names: names.clone(), durable_names: names.clone(), ..State::default() };
         SimDisk { state: Arc::new(Mutex::new(after)) }
     }
 

@@ -72,6 +72,26 @@ impl Naming for SimNaming {
         })
     }
 
+    fn rename(&self, _: &File, from: &CStr, to: &CStr) -> io::Result<()> {
+        self.call(|state| match state.names.remove(from.to_bytes()) {
+            Some(index) => {
+                state.names.insert(to.to_bytes().to_vec(), index);
+                Ok(())
+            }
+            None => error(libc::ENOENT),
+        })
+    }
+
+    fn exchange(&self, _: &File, one: &CStr, other: &CStr) -> io::Result<()> {
+        self.call(|state| {
+            let names = (state.names.get(one.to_bytes()), state.names.get(other.to_bytes()));
+            let (Some(&first), Some(&second)) = names else { return error(libc::ENOENT) };
+            state.names.insert(one.to_bytes().to_vec(), second);
+            state.names.insert(other.to_bytes().to_vec(), first);
+            Ok(())
+        })
+    }
+
     fn link(&self, _: &File, from: &CStr, to: &CStr) -> io::Result<()> {
         self.call(|state| state.add_name(from, to))
     }

@@ -1,0 +1,234 @@
+//! Compaction that runs with saves.
+
+use super::compact::{Hooks, ReplayCallbacks, Rewrite};
+use super::file_ops;
+use super::flags;
+use super::guard::{callback_result, guard, guard_db};
+use super::latency::Call;
+use super::ptr::{self, Out};
+use super::types::{
+    Db, couchstore_error_t, couchstore_online_compact_options, couchstore_online_compact_stats,
+};
+use crate::compact::copy::{CompactHooks, Verdict};
+use crate::compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
+use crate::compact::replay::ReplayHooks;
+use crate::error::{Error, ErrorCode, Result};
+use crate::format::docinfo::DocInfoRef;
+use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Compacts a file while others save to it.
+///
+/// The source's newest state is copied without any lock, and so is most of what is committed
+/// meanwhile. Only for the last bit options->lock is called, which keeps writers out; then the result
+/// is given its name durably, options->publish is called, and options->unlock.
+///
+/// Handles that have the source open keep it, also when the result takes its name; see
+/// couchstore_is_current(). Only one such compaction of a source runs at a time.
+///
+/// After any failure the names are as they were, nothing of the result is left, and the lock was given
+/// back. Tombstones that are made while the compaction runs are kept, also with
+/// COUCHSTORE_COMPACT_FLAG_DROP_DELETES.
+///
+/// @param source_name the file to be compacted
+/// @param target_name name of the result, which must not exist; ignored (NULL is fine) if the result
+///                    takes the source's name
+/// @param options     all zero but size is fine: no lock, which is right only if nobody writes
+/// @param stats       receives figures; NULL: none
+/// @return what a hook returned, if it is an error; OPEN_FILE with errno EBUSY: another one runs;
+///         OPEN_FILE with errno ESTALE: the source's name leads to another file by now; otherwise what
+///         opening, reading or writing gave
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_compact_db_online(
+    source_name: *const c_char,
+    target_name: *const c_char,
+    options: *const couchstore_online_compact_options,
+    stats: *mut couchstore_online_compact_stats,
+) -> couchstore_error_t {
+    guard(Call::CompactDbOnline, || {
+        // SAFETY: the pointer contract of `capi`.
+        let (source, options) = unsafe { (ptr::name(source_name)?, read_options(options)?) };
+        let rust = OnlineOptions {
+            compact: flags::compact_options(options.flags),
+            swap: if options.swap == 0 { Swap::None } else { Swap::Replace },
+            max_unlocked_rounds: rounds(options.max_unlocked_rounds),
+            ..OnlineOptions::default()
+        };
+        let rust = with_sizes(rust, options)?;
+        let target = if rust.swap == Swap::Replace && target_name.is_null() {
+            source
+        } else {
+            // SAFETY: the pointer contract of `capi`.
+            unsafe { ptr::name(target_name) }?
+        };
+        let mut hooks = OnlineCallbacks {
+            compact: Hooks::new(options.hook, options.dhook.map(Rewrite::Plain), None, options.hook_ctx),
+            replay: ReplayCallbacks {
+                pre_copy: options.pre_copy,
+                precommit: options.precommit,
+                ctx: options.replay_ctx,
+            },
+            options,
+        };
+        let figures = compact_online(path(source), path(target), &rust, &mut hooks)?;
+        // SAFETY: the pointer contract of `capi`.
+        if let Ok(out) = unsafe { Out::new(stats) } {
+            out.set(to_c(&figures));
+        }
+        Ok(())
+    })
+}
+
+fn path(name: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(name.to_bytes()))
+}
+
+/// The caller's options; what its version of the struct does not have yet is zero.
+///
+/// # Safety
+/// The pointer contract of `capi`; the first member is the size of the caller's struct.
+unsafe fn read_options(
+    options: *const couchstore_online_compact_options,
+) -> Result<couchstore_online_compact_options> {
+    let mut known = couchstore_online_compact_options::ZERO;
+    let full = size_of::<couchstore_online_compact_options>();
+    // SAFETY: the contract above: the size can be read, and then that many bytes.
+    unsafe {
+        let size = ptr::get(options)?.size;
+        if size < size_of::<usize>() || size > full {
+            return Err(Error::InvalidArguments("options of an unknown size"));
+        }
+        (&raw mut known).cast::<u8>().copy_from_nonoverlapping(options.cast::<u8>(), size);
+    }
+    Ok(known)
+}
+
+fn rounds(given: c_int) -> u32 {
+    match given {
+        0 => OnlineOptions::default().max_unlocked_rounds,
+        given => u32::try_from(given).unwrap_or(0),
+    }
+}
+
+fn with_sizes(mut rust: OnlineOptions, options: couchstore_online_compact_options) -> Result<OnlineOptions> {
+    if options.delta_bytes_for_lock != 0 {
+        rust.delta_bytes_for_lock = options.delta_bytes_for_lock;
+    }
+    if options.memory_budget != 0 {
+        rust.compact.memory_budget = options.memory_budget;
+    }
+    if !options.ops.is_null() {
+        // SAFETY: the pointer contract of `capi`.
+        rust.compact.file_ops = unsafe { file_ops::to_rust(options.ops) }?;
+    }
+    Ok(rust)
+}
+
+fn to_c(stats: &OnlineStats) -> couchstore_online_compact_stats {
+    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    couchstore_online_compact_stats {
+        documents: stats.documents,
+        bytes: stats.bytes,
+        rounds: u64::from(stats.rounds),
+        restarts: u64::from(stats.restarts),
+        locked_bytes: stats.locked_bytes,
+        lock_hold_us: micros(stats.lock_time),
+        total_us: micros(stats.total_time),
+    }
+}
+
+struct OnlineCallbacks {
+    compact: Hooks,
+    replay: ReplayCallbacks,
+    options: couchstore_online_compact_options,
+}
+
+impl CompactHooks for OnlineCallbacks {
+    fn filters(&self) -> bool {
+        self.compact.filters()
+    }
+
+    fn filter(&mut self, target: &Db, info: &DocInfoRef<'_>, body: Option<&[u8]>) -> Result<Verdict> {
+        self.compact.filter(target, info, body)
+    }
+
+    fn rewrites(&self) -> bool {
+        self.compact.rewrites()
+    }
+
+    fn rewrite(&mut self, info: &DocInfoRef<'_>, body: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.compact.rewrite(info, body)
+    }
+
+    fn progress(&mut self, done: u64, total: u64, bytes: u64) -> Result<()> {
+        let Some(progress) = self.options.progress else { return Ok(()) };
+        // SAFETY: the pointer contract of `capi`.
+        match unsafe { progress(self.options.ctx, done, total, bytes) } {
+            0 => Ok(()),
+            code => callback_result(code).and(Err(Error::Callback(ErrorCode::CANCEL))),
+        }
+    }
+
+    fn copied(&mut self, target: &Db) -> Result<()> {
+        self.compact.copied(target)
+    }
+}
+
+impl ReplayHooks for OnlineCallbacks {
+    fn before_document(&mut self, source: &Db, target: &Db, info: &DocInfoRef<'_>) -> Result<bool> {
+        self.replay.before_document(source, target, info)
+    }
+
+    fn before_local(&mut self, source: &Db, target: &Db, id: &[u8], length: usize) -> Result<bool> {
+        self.replay.before_local(source, target, id, length)
+    }
+
+    fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
+        ReplayHooks::precommit(&mut self.replay, source, target)
+    }
+}
+
+impl OnlineHooks for OnlineCallbacks {
+    fn lock(&mut self) {
+        if let Some(lock) = self.options.lock {
+            // SAFETY: the pointer contract of `capi`.
+            unsafe { lock(self.options.ctx) };
+        }
+    }
+
+    fn unlock(&mut self) {
+        if let Some(unlock) = self.options.unlock {
+            // SAFETY: the pointer contract of `capi`.
+            unsafe { unlock(self.options.ctx) };
+        }
+    }
+
+    fn publish(&mut self, source: &Db, target: &Db) -> Result<()> {
+        let Some(publish) = self.options.publish else { return Ok(()) };
+        // SAFETY: the pointer contract of `capi`.
+        match unsafe { publish(self.options.ctx, ptr::to_c(source), ptr::to_c(target)) } {
+            0 => Ok(()),
+            code => Err(Error::Callback(ErrorCode(code))),
+        }
+    }
+}
+
+/// Whether the name under which a file was opened still leads to the handle's file. It does not after
+/// the file was removed, or replaced by a compaction: then opening the name again gives the new one.
+///
+/// @param is_current receives 1 or 0
+/// @return NOT_SUPPORTED: the file operations do not tell
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_is_current(db: *mut Db, is_current: *mut c_int) -> couchstore_error_t {
+    let body = |db: &Db| {
+        db.check_open()?;
+        // SAFETY: the pointer contract of `capi`.
+        let out = unsafe { Out::new(is_current) }?;
+        let current = db.is_current()?.ok_or(Error::NotSupported("file operations without identity"))?;
+        out.set(c_int::from(current));
+        Ok(())
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::IsCurrent, db, body) }
+}

@@ -218,6 +218,18 @@ pub enum Error {
         /// Name of the file.
         file: Arc<str>,
     },
+    /// Encrypting failed, or the caller's key store did.
+    #[error("{file}: encryption failed")]
+    Encrypt {
+        /// Name of the file.
+        file: Arc<str>,
+    },
+    /// The key does not fit the file.
+    #[error("{file}: decryption failed")]
+    Decrypt {
+        /// Name of the file.
+        file: Arc<str>,
+    },
     /// A write on a handle that was opened read-only.
     #[error("{file}: opened read-only")]
     ReadOnly {
@@ -255,6 +267,8 @@ impl Error {
             Error::DbNoLongerValid => ErrorCode::DB_NO_LONGER_VALID,
             Error::NotSupported(_) => ErrorCode::NOT_SUPPORTED,
             Error::NoEncryptionKey { .. } => ErrorCode::NO_ENCRYPTION_KEY,
+            Error::Encrypt { .. } => ErrorCode::ENCRYPT,
+            Error::Decrypt { .. } => ErrorCode::DECRYPT,
             Error::ReadOnly { .. } | Error::Latched { .. } => ErrorCode::WRITE,
             Error::Internal(_) => ErrorCode::INTERNAL,
         }

@@ -30,12 +30,13 @@
 //! # }
 //! ```
 //!
-//! The layers, each of which knows only those before it: `format` (bytes to values), `io` (files), `tree` (B+trees),
+//! The layers, each of which knows only those before it: `format` (bytes to values), `crypto`, `io` (files), `tree` (B+trees),
 //! `db` (a database), `compact`, and `capi` (the C functions).
 
 #[doc(hidden)]
 pub mod capi;
 mod compact;
+mod crypto;
 mod db;
 mod error;
 mod format;
@@ -46,6 +47,7 @@ mod tree;
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_with};
 pub use compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
 pub use compact::replay::{ReplayHooks, replay};
+pub use crypto::keys::{EncryptionKey, KeyDerivation, KeyStore, KeyStoreFailed};
 pub use db::Db;
 pub use db::commit::RetrySync;
 pub use db::headers::Direction;

@@ -86,7 +86,8 @@ fn offsets_that_are_no_headers() {
     assert_eq!(code(db.seek_offset(-4096)), ErrorCode::NO_HEADER);
     assert_eq!(code(db.get(b"uncommitted")), ErrorCode::DOC_NOT_FOUND);
     put(&db, "uncommitted");
-    db.save(&[Document::new(b"large", &[1; 20_000])], SaveOptions::default()).unwrap();
+    let large = vec![1; 20_000];
+    db.save(&[Document::new(b"large", &large)], SaveOptions::default()).unwrap();
     assert_eq!(code(db.seek_offset(d + 8192)), ErrorCode::NO_HEADER);
     assert_eq!(db.header_position().cast_signed(), d);
     assert_eq!(code(db.get(b"uncommitted")), ErrorCode::DOC_NOT_FOUND);

@@ -273,7 +273,7 @@ fn check<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value)) {
     }
 }
 
-fn run(ops: Vec<Op>, options: impl Fn(OpenOptions) -> OpenOptions) {
+fn run(ops: &[Op], options: impl Fn(OpenOptions) -> OpenOptions) {
     let mut world = World::new(options);
     for op in ops.iter().chain(&[Op::Commit, Op::Reopen]) {
         world.apply(op);
@@ -282,24 +282,24 @@ fn run(ops: Vec<Op>, options: impl Fn(OpenOptions) -> OpenOptions) {
 
 #[test]
 fn any_sequence_of_operations_does_what_the_model_does() {
-    check(250, &prop::collection::vec(op(), 1..40), |ops| run(ops, |options| options));
+    check(1500, &prop::collection::vec(op(), 1..40), |ops| run(&ops, |options| options));
 }
 
 #[test]
 fn with_small_nodes() {
-    check(150, &prop::collection::vec(op(), 1..40), |ops| run(ops, |options| options.node_sizes(80, 80)));
+    check(1500, &prop::collection::vec(op(), 1..40), |ops| run(&ops, |options| options.node_sizes(80, 80)));
 }
 
 #[test]
 fn without_buffers() {
-    check(80, &prop::collection::vec(op(), 1..40), |ops| run(ops, |options| options.unbuffered(true)));
+    check(600, &prop::collection::vec(op(), 1..40), |ops| run(&ops, |options| options.unbuffered(true)));
 }
 
 /// The caller may give several documents the same sequence number.
 #[test]
 fn equal_sequence_numbers() {
     let batch = prop::collection::vec(spec(30, 5), 1..25);
-    check(300, &prop::collection::vec(batch, 1..8), |batches| {
+    check(1500, &prop::collection::vec(batch, 1..8), |batches| {
         let mut world = World::new(|options| options.node_sizes(120, 120));
         for batch in batches {
             let docs: Vec<_> = batch
@@ -312,4 +312,18 @@ fn equal_sequence_numbers() {
         }
         world.apply(&Op::Compact { drop_deletes: false, go_on_there: false });
     });
+}
+
+/// The smallest case of the above that takes more than one leaf.
+#[test]
+fn a_sequence_number_that_is_used_again_replaces_all_its_entries() {
+    let mut world = World::new(|options| options.node_sizes(120, 120));
+    let docs = |ids: std::ops::Range<u8>| -> Vec<_> {
+        ids.map(|id| Doc { db_seq: 5, ..Doc::new(&[id], b"body") }).collect()
+    };
+    let keep = SaveOptions { compress: false, keep_sequences: true };
+    world.model.save_both(&world.db, &docs(0..20), keep);
+    world.model.check(&world.db);
+    world.model.save_both(&world.db, &docs(30..31), keep);
+    world.model.check(&world.db);
 }

@@ -197,7 +197,9 @@ impl CompactHooks for Hooks {
 ///
 /// Local documents that are equal are left alone; those that are gone from the source are removed.
 ///
-/// @param source_end_offset position of a header of the source, in bytes
+/// @param source_end_offset position of a header of the source, in bytes. If others have appended since
+///                          source was opened, it is to be moved with couchstore_seek() to the end and
+///                          with couchstore_seek_offset() back first: else the header is not found
 /// @param pre_copy          called before each document and local document; NULL: not called
 /// @param precommit         called before the commit; it may change the target; NULL: not called
 /// @param hook_ctx          passed to both

@@ -21,7 +21,7 @@ pub extern "C" fn couchstore_strerror(errcode: couchstore_error_t) -> *const c_c
 ///
 /// # Safety
 /// `buf` is NULL or valid for writes of `size` bytes.
-unsafe fn give(text: &str, buf: *mut c_char, size: usize) -> Result<()> {
+pub(super) unsafe fn give(text: &str, buf: *mut c_char, size: usize) -> Result<()> {
     if buf.is_null() || size == 0 {
         return Err(Error::InvalidArguments("no room for a text"));
     }

@@ -47,6 +47,7 @@ pub mod latency;
 
 pub mod file_ops;
 
+/// cbindgen:ignore
 pub mod shim;
 
 pub mod types;

@@ -95,7 +95,8 @@ unsafe fn read_options(
     let full = size_of::<couchstore_online_compact_options>();
     // SAFETY: the contract above: the size can be read, and then that many bytes.
     unsafe {
-        let size = ptr::get(options)?.size;
+        // Not a reference to all of it: the caller's may be smaller.
+        let size = *ptr::get(options.cast::<usize>())?;
         if size < size_of::<usize>() || size > full {
             return Err(Error::InvalidArguments("options of an unknown size"));
         }

@@ -9,6 +9,7 @@
 
 use super::alloc;
 use super::compact::{Hooks, ReplayCallbacks, Rewrite, path};
+use super::diagnostics::give;
 use super::flags;
 use super::guard::{callback_result, guard, guard_db, guard_value};
 use super::latency::Call;
@@ -25,7 +26,7 @@ use crate::compact::replay::replay;
 use crate::db::headers::Direction;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
-use crate::internal_error::{Handler, set_on_internal_error};
+use crate::internal_error::{Handler, last_internal_error, set_on_internal_error};
 use crate::io::FileOps;
 use crate::io::object::{ObjectOps, couchstore_private_file_ops};
 use crate::io::posix::PosixOps;
@@ -363,6 +364,14 @@ pub unsafe extern "C" fn couchstore_private_cxx_file_stats(db: *mut Db) -> *mut 
 pub unsafe extern "C" fn couchstore_private_cxx_key_id(db: *const Db) -> sized_buf {
     let _ = db;
     sized_buf::EMPTY
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_last_internal_error(buf: *mut c_char, size: usize) {
+    guard_value((), || {
+        // SAFETY: the pointer contract of `capi`. There is room; a result would only say the opposite.
+        let _ = unsafe { give(&last_internal_error(), buf, size) };
+    });
 }
 
 /// A handler made by the C++ layer, which `destroy` frees.

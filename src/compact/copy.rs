@@ -1,6 +1,7 @@
 //! Compaction of a handle's state into a new file.
 
 use super::sort::Sorter;
+use crate::crypto::keys::KeyStore;
 use crate::db::Db;
 use crate::db::open::OpenOptions;
 use crate::error::{Error, Result};
@@ -98,6 +99,9 @@ pub struct CompactOptions {
     pub periodic_sync: Option<u64>,
     /// File operations for the target.
     pub file_ops: Arc<dyn FileOps>,
+    /// Where to find the key that the target is encrypted with. Without one it is not encrypted, whatever the source
+    /// is.
+    pub keys: Option<Arc<dyn KeyStore>>,
     /// Bytes of memory for sorting; beyond that, unnamed files in the target's directory are used.
     pub memory_budget: usize,
 }
@@ -111,6 +115,7 @@ impl Default for CompactOptions {
             recovery: false,
             periodic_sync: None,
             file_ops: Arc::new(PosixOps),
+            keys: None,
             memory_budget: SORT_BUDGET,
         }
     }
@@ -139,6 +144,13 @@ pub fn compact_with(
     let target = target_options(source, options).open(path)?;
     let mut unfinished = Unfinished { ops: options.file_ops.clone(), name: target.filename(), armed: true };
     let copied = copy_into(source, &target, path.parent(), options, hooks);
+    if copied.is_err() {
+        // The file is going to be removed: what is still buffered need not reach it.
+        let _ = target.file().with(|file| {
+            file.take_back(0);
+            Ok(())
+        });
+    }
     let closed = target.close();
     let damage = copied?;
     closed?;
@@ -187,6 +199,7 @@ pub(crate) fn target_options(source: &Db, options: &CompactOptions) -> OpenOptio
         .periodic_sync(options.periodic_sync)
         .node_sizes(nodes.interior, nodes.leaf)
         .file_ops(options.file_ops.clone())
+        .keys(options.keys.clone())
 }
 
 /// A compaction under way.
@@ -203,6 +216,10 @@ struct Copy<'a> {
 struct Kept {
     body: Option<Body>,
     rev_meta: Option<Vec<u8>>,
+}
+
+fn is_encrypted(db: &Db) -> Result<bool> {
+    db.file().with(|file| Ok(file.encryption().is_some()))
 }
 
 /// What the source has of a document's body.
@@ -256,7 +273,8 @@ impl Copy<'_> {
     fn documents(&mut self) -> Result<()> {
         let (source, target) = (self.source, self.target);
         let nodes = target.options().nodes();
-        let mut sorter = Sorter::new(self.directory, self.options.memory_budget);
+        let secret = is_encrypted(source)? || is_encrypted(target)?;
+        let mut sorter = Sorter::new(self.directory, self.options.memory_budget, secret);
         let mut by_seq = TreeBuilder::new(target.file(), TreeKind::BySeq, nodes);
         let root = source.by_seq_root();
         let mut cursor = Cursor::new(source.file(), root.as_ref(), &[]);
@@ -303,7 +321,7 @@ impl Copy<'_> {
     fn copy_body(&self, body: &Body) -> Result<u64> {
         let kind = self.source.file().with(|file| Ok(file.checksum()))?;
         let same = self.target.file().with(|file| Ok(file.checksum() == kind))?;
-        Ok(self.target.file().append_body(&body.bytes, same.then_some(body.crc))?.position)
+        Ok(self.target.file().append_body(&body.bytes, body.crc.filter(|_| same))?.position)
     }
 
     /// Whether, and how, a document is kept.

@@ -2,6 +2,7 @@
 //!
 //! * [`copy`]: compaction of a handle's state into a new file
 //! * [`sort`]: the by-id entries come in order of sequence and have to be sorted, in memory or on disk
+//! * `spill`: the sorted runs on disk
 //! * [`replay`]: brings an older copy up to a newer header
 //! * [`online`]: both together, beside a writer
 
@@ -11,3 +12,4 @@ pub(crate) mod copy;
 pub(crate) mod online;
 pub(crate) mod replay;
 pub(crate) mod sort;
+mod spill;

@@ -21,11 +21,12 @@ use crate::db::{Db, State};
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::docinfo::DocInfoRef;
 use crate::format::header::FileHeader;
-use crate::io::naming::{Naming, PosixNaming};
+use crate::io::naming::{FileId, Naming, PosixNaming, identity};
 use crate::tree::diff::diff;
-use std::ffi::{CStr, CString};
-use std::fs::File;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::{File, TryLockError};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -121,18 +122,24 @@ pub fn compact_online(
 ) -> Result<OnlineStats> {
     let started = Instant::now();
     let source_name = c_name(source.as_ref())?;
-    let target = if options.swap == Swap::Replace { source.as_ref() } else { target.as_ref() };
-    let final_name = c_name(target)?;
-    if options.swap == Swap::None && std::fs::symlink_metadata(target).is_ok() {
+    let target = match options.swap {
+        Swap::None => target.as_ref().to_owned(),
+        // A symbolic link stays: what is replaced is the file that it leads to.
+        Swap::Replace => source.as_ref().canonicalize().unwrap_or_else(|_| source.as_ref().to_owned()),
+    };
+    let final_name = c_name(&target)?;
+    if options.swap == Swap::None && std::fs::symlink_metadata(&target).is_ok() {
         return Err(naming_failed(&final_name, &std::io::Error::from_raw_os_error(libc::EEXIST)));
     }
     if hooks.rewrites() && !hooks.filters() {
         return Err(Error::InvalidArguments("rewriting without a filter"));
     }
-    let _exclusion = exclude_others(&source_name)?;
+    let exclusion = exclude_others(source.as_ref())?;
+    let locked_file = exclusion.as_ref().map(identity).transpose();
+    let locked_file = locked_file.map_err(|error| naming_failed(&source_name, &error))?;
     let mut stats = OnlineStats::default();
     let mut locked = Lock { hooks, taken: None, held: Duration::ZERO };
-    let job = Job { source_name: &source_name, final_name: &final_name, options };
+    let job = Job { source_name: &source_name, final_name: &final_name, locked_file, options };
     job.run(&mut locked, &mut stats)?;
     locked.release();
     stats.lock_time = locked.held;
@@ -144,23 +151,40 @@ fn c_name(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::InvalidArguments("a name with a zero byte"))
 }
 
+fn path(name: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(name.to_bytes()))
+}
+
 /// An advisory lock on the source, given back when the result is dropped, also by a process that dies. Files that
 /// only the caller's file operations know are not locked.
-fn exclude_others(source: &CStr) -> Result<Option<File>> {
-    let path = Path::new(std::ffi::OsStr::from_bytes(source.to_bytes()));
-    let Ok(file) = File::open(path) else { return Ok(None) };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Io {
-            operation: Operation::Open,
-            file: source.to_string_lossy().into(),
-            position: 0,
-            code: ErrorCode::OPEN_FILE,
-            os_error: libc::EBUSY,
-        }),
-        // A file system without such locks.
-        Err(std::fs::TryLockError::Error(_)) => Ok(None),
+fn exclude_others(source: &Path) -> Result<Option<File>> {
+    loop {
+        let Ok(file) = File::open(source) else { return Ok(None) };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Io {
+                    operation: Operation::Open,
+                    file: source.to_string_lossy().into(),
+                    position: 0,
+                    code: ErrorCode::OPEN_FILE,
+                    os_error: libc::EBUSY,
+                });
+            }
+            // A file system without such locks.
+            Err(TryLockError::Error(_)) => return Ok(None),
+        }
+        // Between opening and locking another compaction may have replaced the file: then its lock is worth nothing.
+        let found = std::fs::metadata(source).map(|found| (found.dev(), found.ino()));
+        if found.ok() == identity(&file).ok() {
+            return Ok(Some(file));
+        }
     }
+}
+
+/// The source's name leads to another file by now.
+fn stale() -> std::io::Error {
+    std::io::Error::from_raw_os_error(libc::ESTALE)
 }
 
 /// The host's hooks, and its lock, which is given back whatever happens.
@@ -196,6 +220,8 @@ impl Drop for Lock<'_> {
 struct Job<'a> {
     source_name: &'a CStr,
     final_name: &'a CStr,
+    /// The file that is locked against other compactions.
+    locked_file: Option<FileId>,
     options: &'a OnlineOptions,
 }
 
@@ -239,11 +265,21 @@ impl Job<'_> {
             .recovery(compact.recovery)
             .file_ops(compact.file_ops.clone())
             .open_named(self.source_name)?;
+        let opened = source.file().with(|file| Ok(file.io().identity()))?;
+        if let (Some(opened), Some(locked)) = (opened, self.locked_file)
+            && opened != locked
+        {
+            return Err(naming_failed(self.source_name, &stale()));
+        }
         let base = source.snapshot();
         let options = target_options(&source, compact).naming(self.options.naming.clone());
         let (hidden, file, state) = options.create_hidden(self.final_name)?;
+        if self.options.swap == Swap::Replace {
+            // Without this others might read what they must not. A process may lack the right to give files away.
+            let _ = hidden.take_after(path(self.source_name));
+        }
         let target = Db::from_parts(file, state, options, self.final_name);
-        let directory = Path::new(std::ffi::OsStr::from_bytes(self.final_name.to_bytes())).parent();
+        let directory = path(self.final_name).parent();
         let damage = copy_into(&source, &target, directory, compact, lock.hooks)?;
         damage.map_or(Ok(Copied { source, target, hidden, base }), Err)
     }
@@ -287,27 +323,15 @@ impl Job<'_> {
         let info = target.info()?;
         stats.documents = info.doc_count + info.deleted_count;
         stats.bytes = info.file_size;
-        let failed = |error: std::io::Error| naming_failed(self.final_name, &error);
-        match self.options.swap {
-            Swap::None => {
-                hidden.publish().map_err(failed)?;
-                lock.hooks.publish(&source, &target).inspect_err(|_| hidden.withdraw())?;
-            }
-            Swap::Replace => {
-                if source.is_current()? == Some(false) {
-                    // Somebody else has put another file there, which must not be replaced.
-                    return Err(failed(std::io::Error::from_raw_os_error(libc::ESTALE)));
-                }
-                let replaced = hidden.replace().map_err(failed)?;
-                match lock.hooks.publish(&source, &target) {
-                    Ok(()) => replaced.settle(),
-                    Err(error) => {
-                        replaced.undo();
-                        return Err(error);
-                    }
-                }
-            }
-        }
+        let named = match self.options.swap {
+            Swap::None => hidden.publish_for_now(),
+            // Somebody else has put another file there, which must not be replaced.
+            Swap::Replace if source.is_current()? == Some(false) => Err(stale()),
+            Swap::Replace => hidden.replace(),
+        };
+        let named = named.map_err(|error| naming_failed(self.final_name, &error))?;
+        lock.hooks.publish(&source, &target)?;
+        named.settle();
         target.close()
     }
 }

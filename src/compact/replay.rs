@@ -35,6 +35,9 @@ impl ReplayHooks for () {}
 /// Puts into `target` what was committed to `source` after the header that `source` stands on, up to the header at
 /// `end_offset`, and commits it with that header's timestamp. `source` is left at that header.
 ///
+/// `source` must know of that header: after others have appended, it is moved there and back by
+/// [`Direction::End`](crate::Direction::End) and [`Db::seek_offset`].
+///
 /// Documents are put in batches of about `flush_threshold` bytes at most.
 pub fn replay(
     source: &Db,

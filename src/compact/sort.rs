@@ -3,21 +3,15 @@
 //! Entries gather in memory. When they exceed the budget they are sorted and appended to an unnamed file as a run;
 //! at the end the runs are merged. Of entries with the same key the last one added stays.
 
+use super::spill::Spill;
 use crate::error::{Error, ErrorCode, Operation, Result};
-use crate::io::temp::unnamed_file;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Entries are kept in pieces of this size, so that growing never copies them.
 const PIECE: usize = 1 << 20;
-/// Each run is read in pieces of this size while merging.
-const RUN_BUFFER: usize = 64 * 1024;
-/// Lengths of key and value before each entry of a run.
-const RUN_PREFIX: usize = 8;
 
 /// Takes the sorted entries: key and value.
 pub(crate) type OnSorted<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
@@ -37,17 +31,13 @@ struct Record {
 pub(crate) struct Sorter {
     directory: PathBuf,
     budget: usize,
+    /// What goes to disk is encrypted.
+    secret: bool,
     pieces: Vec<Vec<u8>>,
     /// Bytes reserved for `pieces`.
     reserved: usize,
     records: Vec<Record>,
     spill: Option<Spill>,
-}
-
-struct Spill {
-    file: File,
-    /// End of each run in the file; a run begins where the one before ends.
-    ends: Vec<u64>,
 }
 
 fn key_prefix(key: &[u8]) -> u64 {
@@ -58,11 +48,13 @@ fn key_prefix(key: &[u8]) -> u64 {
 }
 
 impl Sorter {
-    /// A sorter that uses about `budget` bytes of memory and beyond that files in `directory`.
-    pub(crate) fn new(directory: &Path, budget: usize) -> Sorter {
+    /// A sorter that uses about `budget` bytes of memory and beyond that files in `directory`, encrypted ones if the
+    /// entries are `secret`.
+    pub(crate) fn new(directory: &Path, budget: usize, secret: bool) -> Sorter {
         Sorter {
             directory: directory.to_owned(),
             budget,
+            secret,
             pieces: Vec::new(),
             reserved: 0,
             records: Vec::new(),
@@ -131,30 +123,16 @@ impl Sorter {
         let mut spill = if let Some(spill) = self.spill.take() {
             spill
         } else {
-            let file = unnamed_file(&self.directory);
-            Spill { file: file.map_err(|error| self.failed(Operation::Open, &error))?, ends: Vec::new() }
+            let spill = Spill::new(&self.directory, self.secret);
+            spill.map_err(|error| self.failed(Operation::Open, &error))?
         };
-        let written = self.write_run(&mut spill);
+        let entries = self.records.iter().map(|record| (self.key(record), self.value(record)));
+        let written = spill.write_run(entries);
         written.map_err(|error| self.failed(Operation::Write, &error))?;
         self.spill = Some(spill);
         self.records.clear();
         self.pieces.clear();
         self.reserved = 0;
-        Ok(())
-    }
-
-    fn write_run(&self, spill: &mut Spill) -> io::Result<()> {
-        let mut end = spill.ends.last().copied().unwrap_or(0);
-        let mut out = BufWriter::with_capacity(PIECE, &spill.file);
-        for record in &self.records {
-            out.write_all(&record.key_length.to_be_bytes())?;
-            out.write_all(&record.value_length.to_be_bytes())?;
-            out.write_all(self.key(record))?;
-            out.write_all(self.value(record))?;
-            end += RUN_PREFIX as u64 + u64::from(record.key_length) + u64::from(record.value_length);
-        }
-        out.flush()?;
-        spill.ends.push(end);
         Ok(())
     }
 
@@ -183,16 +161,12 @@ impl Sorter {
 
     fn merge(&self, spill: &Spill, take: OnSorted<'_>) -> Result<()> {
         let failed = |error: io::Error| self.failed(Operation::Read, &error);
-        let mut runs = Vec::new();
+        let mut runs = spill.readers();
         let mut heap = BinaryHeap::new();
-        let mut start = 0;
-        for (index, &end) in spill.ends.iter().enumerate() {
-            let mut run = Run::new(&spill.file, start, end);
+        for (index, run) in runs.iter_mut().enumerate() {
             if let Some((key, value)) = run.next().map_err(failed)? {
                 heap.push(Reverse((key, index, value)));
             }
-            runs.push(run);
-            start = end;
         }
         while let Some(Reverse((key, index, value))) = heap.pop() {
             if let Some((next_key, next_value)) = runs[index].next().map_err(failed)? {
@@ -208,77 +182,23 @@ impl Sorter {
     }
 }
 
-/// Reads a run from front to back.
-struct Run<'a> {
-    file: &'a File,
-    position: u64,
-    end: u64,
-    buffer: Vec<u8>,
-    used: usize,
-}
-
-impl<'a> Run<'a> {
-    fn new(file: &'a File, position: u64, end: u64) -> Run<'a> {
-        Run { file, position, end, buffer: Vec::new(), used: 0 }
-    }
-
-    /// Makes sure that `length` bytes are in the buffer.
-    fn fill(&mut self, length: usize) -> io::Result<()> {
-        if self.buffer.len() - self.used >= length {
-            return Ok(());
-        }
-        self.buffer.drain(..self.used);
-        self.used = 0;
-        let have = self.buffer.len();
-        let left = (self.end - self.position) as usize;
-        let more = RUN_BUFFER.max(length).saturating_sub(have).min(left);
-        self.buffer.resize(have + more, 0);
-        self.file.read_exact_at(&mut self.buffer[have..], self.position)?;
-        self.position += more as u64;
-        if self.buffer.len() < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, length: usize) -> io::Result<&[u8]> {
-        self.fill(length)?;
-        self.used += length;
-        Ok(&self.buffer[self.used - length..self.used])
-    }
-
-    fn length(&mut self) -> io::Result<usize> {
-        let bytes = self.take(RUN_PREFIX / 2)?;
-        Ok(bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)))
-    }
-
-    fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
-        if self.used == self.buffer.len() && self.position == self.end {
-            return Ok(None);
-        }
-        let key_length = self.length()?;
-        let value_length = self.length()?;
-        let key = self.take(key_length)?.to_vec();
-        let value = self.take(value_length)?.to_vec();
-        Ok(Some((key, value)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use std::collections::BTreeMap;
 
-    type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+    use super::super::spill::OwnedEntry;
 
-    fn sorted(budget: usize, entries: &[(Vec<u8>, Vec<u8>)]) -> (Entries, usize) {
+    type Entries = Vec<OwnedEntry>;
+
+    fn sorted(budget: usize, entries: &[OwnedEntry]) -> (Entries, usize) {
         let dir = tempfile::tempdir().unwrap();
-        let mut sorter = Sorter::new(dir.path(), budget);
+        let mut sorter = Sorter::new(dir.path(), budget, budget % 2 == 1);
         for (key, value) in entries {
             sorter.add(key, value).unwrap();
         }
-        let runs = sorter.spill.as_ref().map_or(0, |spill| spill.ends.len());
+        let runs = sorter.spill.as_ref().map_or(0, Spill::runs);
         let mut out = Vec::new();
         sorter
             .finish(&mut |key, value| {
@@ -304,6 +224,8 @@ mod tests {
         assert_eq!(runs, 0);
         assert!(in_memory == model);
         let (merged, runs) = sorted(2 << 20, &entries);
+        assert!(runs > 1 && merged == model);
+        let (merged, runs) = sorted((2 << 20) + 1, &entries);
         assert!(runs > 1, "{runs} runs");
         assert!(merged == model);
     }

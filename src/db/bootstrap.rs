@@ -16,10 +16,12 @@ use crate::io::naming::{self, FileId, Naming};
 use crate::io::posix::PosixFile;
 use crate::io::temp::temporary_name;
 use crate::io::{FileHandle, OpenMode};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,10 +47,12 @@ enum Place {
     Published,
 }
 
-/// The file that a swap has replaced, under a temporary name until the swap is settled.
-pub(crate) struct Replaced<'a> {
+/// A file that has got its name, and may still lose it: unless it is settled, dropping this undoes the naming.
+pub(crate) struct Named<'a> {
     hidden: &'a Hidden,
-    backup: CString,
+    /// The temporary name of the file that had the name before.
+    replaced: Option<CString>,
+    settled: bool,
 }
 
 impl Hidden {
@@ -73,15 +77,38 @@ impl Hidden {
         durable
     }
 
+    /// As [`Hidden::publish`], but can be undone.
+    pub(crate) fn publish_for_now(&mut self) -> io::Result<Named<'_>> {
+        self.publish()?;
+        Ok(Named { hidden: self, replaced: None, settled: false })
+    }
+
     /// Takes the name away again, if it still leads to this file.
-    pub(crate) fn withdraw(&self) {
+    fn withdraw(&self) {
         naming::unlink_if_same(self.naming.as_ref(), &self.directory, &self.name, self.id);
         let _ = self.naming.sync_directory(&self.directory);
     }
 
+    /// Gives the file the owner and the permissions of another one, as far as the process may.
+    pub(crate) fn take_after(&self, other: &Path) -> io::Result<()> {
+        let file = match &self.place {
+            Place::Unnamed(file) => file.try_clone()?,
+            Place::Temporary(name) => {
+                let directory = format!("/proc/self/fd/{}", self.directory.as_raw_fd());
+                File::open(Path::new(&directory).join(OsStr::from_bytes(name.to_bytes())))?
+            }
+            Place::Published => return Ok(()),
+        };
+        let wanted = std::fs::metadata(other)?;
+        let owned = std::os::unix::fs::fchown(&file, Some(wanted.uid()), Some(wanted.gid()));
+        // After the owner: changing that takes some permissions away.
+        file.set_permissions(wanted.permissions())?;
+        owned
+    }
+
     /// Puts the file in the place of the one that has the name, durably. That one keeps a temporary name until the
     /// result is settled.
-    pub(crate) fn replace(&mut self) -> io::Result<Replaced<'_>> {
+    pub(crate) fn replace(&mut self) -> io::Result<Named<'_>> {
         let temporary = match std::mem::replace(&mut self.place, Place::Published) {
             Place::Temporary(temporary) => temporary,
             Place::Unnamed(file) => {
@@ -92,16 +119,11 @@ impl Hidden {
             Place::Published => return Err(io::Error::from_raw_os_error(libc::EINVAL)),
         };
         self.place = Place::Temporary(temporary.clone());
-        let backup = self.swap_names(&temporary)?;
+        let replaced = Some(self.swap_names(&temporary)?);
         self.place = Place::Published;
-        let replaced = Replaced { hidden: self, backup };
-        match replaced.hidden.naming.sync_directory(&replaced.hidden.directory) {
-            Ok(()) => Ok(replaced),
-            Err(error) => {
-                replaced.undo();
-                Err(error)
-            }
-        }
+        let named = Named { hidden: self, replaced, settled: false };
+        named.hidden.naming.sync_directory(&named.hidden.directory)?;
+        Ok(named)
     }
 
     /// Swaps the file with the one that has the name; returns the temporary name of that one.
@@ -122,18 +144,28 @@ impl Hidden {
     }
 }
 
-impl Replaced<'_> {
-    /// Gives the name back to the old file.
-    pub(crate) fn undo(self) {
-        let Hidden { naming, directory, name, .. } = self.hidden;
-        if naming.rename(directory, &self.backup, name).is_ok() {
-            let _ = naming.sync_directory(directory);
+impl Named<'_> {
+    /// Keeps the name, and lets the file go that had it. That one lives on for those who have it open.
+    pub(crate) fn settle(mut self) {
+        self.settled = true;
+        if let Some(replaced) = &self.replaced {
+            let _ = self.hidden.naming.unlink(&self.hidden.directory, replaced);
         }
     }
+}
 
-    /// Lets the old file go. It lives on for those who have it open.
-    pub(crate) fn settle(self) {
-        let _ = self.hidden.naming.unlink(&self.hidden.directory, &self.backup);
+impl Drop for Named<'_> {
+    fn drop(&mut self) {
+        let Hidden { naming, directory, name, .. } = self.hidden;
+        match &self.replaced {
+            _ if self.settled => {}
+            Some(replaced) => {
+                if naming.rename(directory, replaced, name).is_ok() {
+                    let _ = naming.sync_directory(directory);
+                }
+            }
+            None => self.hidden.withdraw(),
+        }
     }
 }
 
@@ -229,7 +261,7 @@ impl OpenOptions {
     /// Writes the first header of a new file and makes it durable. A sync that fails is not tried again.
     fn fill(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> Result<(DbFile, State)> {
         let mut file = self.wrap(filename, handle);
-        let started = self.start(&mut file).and_then(|state| {
+        let started = self.start(&mut file, &mut false).and_then(|state| {
             file.flush()?;
             file.sync_flushed()?;
             Ok(state)

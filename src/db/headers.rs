@@ -169,20 +169,27 @@ impl Db {
 
     fn seek_end(&self) -> Result<()> {
         let old_end = self.file.end();
+        let own = self.snapshot().position;
         let result = self.load(|file| {
             let size = file.size()?;
             file.io().forget_reads();
-            // The first header may still wait in the write buffer.
-            let buffered = if file.io().flushed_end() == u64::MAX { 0 } else { old_end };
-            file.set_end(size.max(buffered));
-            let found = find_last(file, Kind::Known, false);
-            if found.is_err() {
-                file.set_end(old_end);
-            }
-            found
+            // The first header of a file may still wait in the write buffer. All else there belongs to what this
+            // discards.
+            let own_is_pending = own.is_some_and(|position| position >= file.io().flushed_end());
+            let (readable, safe) = if own_is_pending {
+                let pending = file.io().pending_end();
+                (size.max(pending), size.max(pending))
+            } else {
+                (size, size.max(file.io().take_back(0)))
+            };
+            file.set_end(readable);
+            let found = find_last(file, Kind::Known, false)?;
+            // Positions that may have been encrypted and written must not be encrypted again.
+            file.set_end(if file.encryption().is_some() { safe } else { readable });
+            Ok(found)
         });
         if result.is_err() {
-            // The old header can be loaded only within the old size.
+            // The old header was found within the old size, and so it is again.
             let _ = self.file.with(|file| {
                 file.set_end(old_end);
                 Ok(())

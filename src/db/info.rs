@@ -57,6 +57,11 @@ impl Db {
         })
     }
 
+    /// Id of the key that the file is encrypted with; `None` if it is not encrypted.
+    pub fn encryption_key_id(&self) -> Result<Option<Vec<u8>>> {
+        self.file.with(|file| Ok(file.encryption().map(|encryption| encryption.key_id.clone())))
+    }
+
     /// Offset of the header that the handle stands on.
     pub fn header_position(&self) -> u64 {
         self.state.borrow().position.unwrap_or(0)

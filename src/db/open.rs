@@ -1,11 +1,12 @@
 //! Opening and creating files.
 
 use super::{Db, State, headers};
+use crate::crypto::keys::{KeyError, KeyStore, file_cipher, new_file_key};
 use crate::error::{Error, Operation, Result};
 use crate::format::block::BlockType;
 use crate::format::header::{FileHeader, FormatVersion};
 use crate::io::buffered::BufferSizes;
-use crate::io::file::DbFile;
+use crate::io::file::{DbFile, Encryption};
 use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
 use crate::io::{FileHandle, FileOps, IoError, OpenMode};
@@ -40,6 +41,7 @@ pub struct OpenOptions {
     write_validation: bool,
     mprotect: bool,
     ops: Arc<dyn FileOps>,
+    keys: Option<Arc<dyn KeyStore>>,
     /// Create atomically also with the caller's file operations.
     bootstrap: bool,
     naming: Arc<dyn Naming>,
@@ -59,6 +61,7 @@ impl Default for OpenOptions {
             write_validation: false,
             mprotect: false,
             ops: Arc::new(PosixOps),
+            keys: None,
             bootstrap: false,
             naming: Arc::new(PosixNaming),
         }
@@ -133,6 +136,13 @@ impl OpenOptions {
         self
     }
 
+    /// Where to find keys: that of a new file, which is encrypted if there is one, or that of an encrypted file.
+    #[must_use]
+    pub fn keys(mut self, keys: Option<Arc<dyn KeyStore>>) -> OpenOptions {
+        self.keys = keys;
+        self
+    }
+
     /// Create the file atomically also with file operations of the caller's: they write a file with a temporary name,
     /// and sync it; the library gives it its name. Without this, other file operations than the library's own
     /// create the file in place. Use it with [`OpenOptions::create`].
@@ -177,13 +187,15 @@ impl OpenOptions {
         let is_new = mode.create && !self.ops.exists(filename);
         let handle = self.open_handle(filename, mode)?;
         let mut file = self.wrap(filename, handle);
-        match self.start(&mut file) {
+        let mut was_empty = false;
+        match self.start(&mut file, &mut was_empty) {
             Ok(state) => Ok((file, state)),
             Err(error) => {
                 // What this call has buffered must not reach the file.
                 file.take_back(0);
                 let _ = file.io().close();
-                if is_new {
+                // A file with content was made by somebody else, just before it was opened here.
+                if is_new && was_empty {
                     self.ops.remove(filename);
                 }
                 Err(error)
@@ -219,16 +231,13 @@ impl OpenOptions {
         Ok(())
     }
 
-    /// Finds the header of the open file, or gives it its first one.
-    pub(super) fn start(&self, file: &mut DbFile) -> Result<State> {
+    /// Finds the header of the open file, or gives it its first one if it `was_empty`.
+    pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut bool) -> Result<State> {
         self.configure(file)?;
         let size = file.size()?;
         file.set_end(size);
-        let state = if size == 0 { self.start_empty(file)? } else { self.find_state(file)? };
-        if state.header.has_metadata {
-            return Err(Error::NoEncryptionKey { file: file.name().clone() });
-        }
-        Ok(state)
+        *was_empty = size == 0;
+        if size == 0 { self.start_empty(file) } else { self.find_state(file) }
     }
 
     fn configure(&self, file: &mut DbFile) -> Result<()> {
@@ -255,7 +264,45 @@ impl OpenOptions {
             return Err(Error::InvalidArguments("legacy CRC for a file of version 12 or newer"));
         }
         file.set_version(header.version);
+        if header.has_metadata {
+            self.find_key(file)?;
+        }
         Ok(State { header, position: Some(position) })
+    }
+
+    /// Finds the key of an encrypted file.
+    fn find_key(&self, file: &mut DbFile) -> Result<()> {
+        let no_key = Error::NoEncryptionKey { file: file.name().clone() };
+        let Some(metadata) = file.read_metadata()? else { return Err(no_key) };
+        if metadata.key_id.is_empty() {
+            return Ok(());
+        }
+        let found = match &self.keys {
+            Some(keys) => keys.key(&metadata.key_id).unwrap_or(None),
+            None => None,
+        };
+        let Some(key) = found.filter(|key| key.id() == metadata.key_id) else { return Err(no_key) };
+        let cipher = file_cipher(&key, &metadata);
+        let cipher = cipher.map_err(|_| Error::Decrypt { file: file.name().clone() })?;
+        file.set_encryption(Encryption { cipher, key_id: metadata.key_id });
+        Ok(())
+    }
+
+    /// Gives an empty file its metadata header, if it is to be encrypted.
+    fn start_encrypted(&self, file: &mut DbFile) -> Result<bool> {
+        let Some(keys) = &self.keys else { return Ok(false) };
+        let failed = || Error::Encrypt { file: file.name().clone() };
+        let Some(key) = keys.key(b"").map_err(|_| failed())? else { return Ok(false) };
+        if self.legacy_crc {
+            return Err(Error::InvalidArguments("legacy CRC for an encrypted file"));
+        }
+        let (cipher, metadata) = new_file_key(&key).map_err(|error| match error {
+            KeyError::Unusable => Error::InvalidArguments("a key that cannot be used for a file"),
+            KeyError::Failed => failed(),
+        })?;
+        file.start_with_metadata(&metadata)?;
+        file.set_encryption(Encryption { cipher, key_id: metadata.key_id });
+        Ok(true)
     }
 
     fn start_empty(&self, file: &mut DbFile) -> Result<State> {
@@ -264,9 +311,12 @@ impl OpenOptions {
         }
         let version = if self.legacy_crc { FormatVersion::V11 } else { FormatVersion::NEWEST };
         file.set_version(version);
-        let header = FileHeader::empty(version);
+        let has_metadata = self.start_encrypted(file)?;
+        let header = FileHeader { has_metadata, ..FileHeader::empty(version) };
         if self.no_commit_at_create {
-            file.start_without_header()?;
+            if !has_metadata {
+                file.start_without_header()?;
+            }
             return Ok(State { header, position: None });
         }
         let appended = file.append_header(&header, BlockType::Header)?;

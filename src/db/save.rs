@@ -2,7 +2,6 @@
 
 use super::Db;
 use crate::error::{Error, Result};
-use crate::format::chunk::MAX_BODY;
 use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 use crate::format::header::NodeRef;
 use crate::format::ints::u48_bytes;
@@ -103,14 +102,15 @@ impl Db {
             return Err(Error::InvalidArguments("an id over 4095 bytes, or too large a rev_meta"));
         }
         let Some(body) = document.body else { return Ok(()) };
+        let longest = self.file.with(|file| Ok(file.longest_body()))?;
         let compress = options.compress && document.content_meta & COMPRESSED != 0;
-        let length = if compress && snap::raw::max_compress_len(body.len()) > MAX_BODY {
+        let length = if compress && snap::raw::max_compress_len(body.len()) > longest {
             self.file.with(|file| file.deflate(body))?.len()
         } else {
             body.len()
         };
-        if length > MAX_BODY {
-            return Err(Error::InvalidArguments("a body of more than 2^28 - 9 bytes"));
+        if length > longest {
+            return Err(Error::InvalidArguments("a body of 256 MiB or nearly so"));
         }
         Ok(())
     }

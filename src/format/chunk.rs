@@ -3,6 +3,7 @@
 //! ```text
 //! data chunk      u32 length, top bit set | u32 checksum | body
 //! header chunk    u32 length + 4, top bit clear | u32 checksum | body      (the length counts the checksum)
+//! encrypted chunk u32 length, top bit clear | ciphertext | 16-byte tag    (the length counts the tag)
 //! ```
 
 use super::Malformed;
@@ -10,10 +11,28 @@ use super::header::FormatVersion;
 
 /// Bytes before the body of a chunk: length and checksum.
 pub(crate) const PREFIX: usize = 8;
-/// Longest body that a data chunk of a document may have: the by-sequence tree stores `8 + body` in 28 bits.
-pub(crate) const MAX_BODY: usize = super::ints::MAX_VALUE - PREFIX;
-/// Range of the length field of a file header.
+/// Bytes before the ciphertext of an encrypted chunk: the length.
+pub(crate) const ENCRYPTED_PREFIX: usize = 4;
+/// Bytes behind it: the tag.
+const TAG: u32 = 16;
+/// Range of the length field of a file header, and of the metadata header.
 const HEADER_LENGTHS: std::ops::RangeInclusive<u32> = 4..=1024;
+const METADATA_LENGTHS: std::ops::RangeInclusive<u32> = 4..=4096;
+
+/// Longest body of a document: the by-sequence tree stores the size of its chunk in 28 bits.
+pub(crate) fn longest_body(encrypted: bool) -> usize {
+    let overhead = if encrypted { ENCRYPTED_PREFIX + TAG as usize } else { PREFIX };
+    super::ints::MAX_VALUE - overhead
+}
+
+/// Reads the length of an encrypted chunk: of its ciphertext and tag.
+pub(crate) fn parse_encrypted(bytes: [u8; ENCRYPTED_PREFIX]) -> Result<u32, Malformed> {
+    let length = u32::from_be_bytes(bytes);
+    if length & DATA_BIT != 0 || length < TAG {
+        return Err(Malformed("an encrypted chunk of at least 16 bytes, its top bit clear"));
+    }
+    Ok(length)
+}
 const DATA_BIT: u32 = 0x8000_0000;
 
 /// Which checksum a file uses; fixed by the version of its header.
@@ -66,6 +85,15 @@ impl ChunkPrefix {
             return Err(Malformed("a chunk whose length has its top bit set"));
         }
         Ok(ChunkPrefix { length: length & !DATA_BIT, crc })
+    }
+
+    /// Reads the prefix of a metadata header.
+    pub(crate) fn parse_metadata(bytes: [u8; PREFIX]) -> Result<ChunkPrefix, Malformed> {
+        let (length, crc) = ChunkPrefix::split(bytes);
+        if !METADATA_LENGTHS.contains(&length) {
+            return Err(Malformed("a metadata header of 4 to 4096 bytes"));
+        }
+        Ok(ChunkPrefix { length: length - 4, crc })
     }
 
     /// Reads the prefix of a file header.

@@ -3,6 +3,7 @@
 //! * [`block`]: 4096-byte blocks, each beginning with a type byte that is not content
 //! * [`chunk`]: length and checksum in front of every piece of data
 //! * [`header`]: the file header, the root of everything
+//! * [`metadata`]: the metadata header of an encrypted file
 //! * [`node`]: B+tree nodes and the pointers to children in them
 //! * [`docinfo`]: what the by-id and by-sequence trees say of a document
 //! * [`ints`]: big-endian integers of odd widths
@@ -17,6 +18,7 @@ pub(crate) mod chunk;
 pub(crate) mod docinfo;
 pub(crate) mod header;
 pub(crate) mod ints;
+pub(crate) mod metadata;
 pub(crate) mod node;
 
 /// A rule of the format that some bytes break. The reader that knows file and offset turns it into an error.

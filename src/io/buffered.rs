@@ -298,6 +298,11 @@ impl Buffered {
         if self.writes.data.is_empty() { u64::MAX } else { self.writes.start }
     }
 
+    /// Offset behind what waits in the write buffer, 0 if nothing does.
+    pub(crate) fn pending_end(&self) -> u64 {
+        if self.writes.data.is_empty() { 0 } else { self.writes.end() }
+    }
+
     /// Writes all of `bytes` at `offset`, into the buffer if there is one.
     pub(crate) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), IoError> {
         if self.reads.is_none() {

@@ -7,13 +7,16 @@
 
 use super::buffered::{BufferSizes, Buffered};
 use super::{FileHandle, FileStats, FileTag, IoError};
+use crate::crypto::cipher::{Cipher, TAG_LEN};
+use crate::crypto::keys::NEWEST_METADATA;
 use crate::error::{Error, Operation, Result, try_reserve};
 use crate::format::Malformed;
 use crate::format::block::{
     self, BLOCK_SIZE, BlockType, boundary_at_or_below, content_end, content_left, content_start, is_boundary,
 };
-use crate::format::chunk::{Checksum, ChunkPrefix, PREFIX};
+use crate::format::chunk::{Checksum, ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, longest_body, parse_encrypted};
 use crate::format::header::{FileHeader, FormatVersion, HeaderError};
+use crate::format::metadata::Metadata;
 use crate::internal_error;
 use std::sync::Arc;
 
@@ -38,10 +41,18 @@ pub(crate) struct MarkedBlock {
     pub(crate) marker: u8,
 }
 
-/// A body as it stands in the file, with the checksum that was checked.
+/// A body as it was stored, decrypted, with the checksum that was checked.
 pub(crate) struct Body {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) crc: u32,
+    /// `None` if the file is encrypted: then there is none.
+    pub(crate) crc: Option<u32>,
+}
+
+/// How an encrypted file is encrypted.
+pub(crate) struct Encryption {
+    pub(crate) cipher: Cipher,
+    /// Id of the caller's key.
+    pub(crate) key_id: Vec<u8>,
 }
 
 /// An open couchstore file.
@@ -53,6 +64,7 @@ pub(crate) struct DbFile {
     checksum: Checksum,
     read_only: bool,
     encoder: Option<Box<snap::raw::Encoder>>,
+    encryption: Option<Encryption>,
 }
 
 impl DbFile {
@@ -64,7 +76,7 @@ impl DbFile {
         read_only: bool,
     ) -> DbFile {
         let io = Buffered::new(raw, sizes);
-        DbFile { name, io, end: 0, checksum: Checksum::Crc32c, read_only, encoder: None }
+        DbFile { name, io, end: 0, checksum: Checksum::Crc32c, read_only, encoder: None, encryption: None }
     }
 
     /// Name of the file, for messages.
@@ -85,6 +97,21 @@ impl DbFile {
     /// Fixes the checksum once the file's version is known.
     pub(crate) fn set_version(&mut self, version: FormatVersion) {
         self.checksum = Checksum::of(version);
+    }
+
+    /// From now on chunks are encrypted.
+    pub(crate) fn set_encryption(&mut self, encryption: Encryption) {
+        self.encryption = Some(encryption);
+    }
+
+    /// How the file is encrypted, if it is.
+    pub(crate) fn encryption(&self) -> Option<&Encryption> {
+        self.encryption.as_ref()
+    }
+
+    /// Longest body of a document.
+    pub(crate) fn longest_body(&self) -> usize {
+        longest_body(self.encryption.is_some())
     }
 
     /// The file's checksum kind.
@@ -183,12 +210,45 @@ impl DbFile {
     /// Reads and checks the chunk at `position`.
     pub(crate) fn read_chunk(&mut self, position: u64, tag: FileTag) -> Result<Body> {
         self.io.tag(tag);
-        let body = self.read_tagged_chunk(position);
+        let body = match self.encryption {
+            None => self.read_plain_chunk(position),
+            Some(_) => self.read_encrypted_chunk(position),
+        };
         self.io.tag(FileTag::Unknown);
         body
     }
 
-    fn read_tagged_chunk(&mut self, position: u64) -> Result<Body> {
+    /// Reads `length` bytes of content at `position` once the file is known to hold them.
+    fn read_bounded(&mut self, position: u64, length: u32) -> Result<Vec<u8>> {
+        if content_end(position, u64::from(length)) > self.end {
+            return Err(self.truncated(position, u64::from(length)));
+        }
+        let mut bytes = Vec::new();
+        try_reserve(&mut bytes, length as usize)?;
+        bytes.resize(length as usize, 0);
+        self.read_content(position, &mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    fn read_encrypted_chunk(&mut self, position: u64) -> Result<Body> {
+        if position >= self.end || content_end(position, ENCRYPTED_PREFIX as u64) > self.end {
+            return Err(self.truncated(position, ENCRYPTED_PREFIX as u64));
+        }
+        let mut bytes = [0; ENCRYPTED_PREFIX];
+        self.read_content(position, &mut bytes, 0)?;
+        let length = parse_encrypted(bytes).map_err(|rule| self.malformed(position, rule))?;
+        let mut body = self.read_bounded(content_end(position, ENCRYPTED_PREFIX as u64), length)?;
+        let opened = match &self.encryption {
+            Some(encryption) => encryption.cipher.open_chunk(position, &mut body),
+            None => Ok(()),
+        };
+        match opened {
+            Ok(()) => Ok(Body { bytes: body, crc: None }),
+            Err(_) => Err(self.checksum_failed(position, ChunkPrefix { length, crc: 0 })),
+        }
+    }
+
+    fn read_plain_chunk(&mut self, position: u64) -> Result<Body> {
         // Positions may come from a caller: one beyond the end must not enter the arithmetic.
         if position >= self.end || content_end(position, PREFIX as u64) > self.end {
             return Err(self.truncated(position, PREFIX as u64));
@@ -196,18 +256,11 @@ impl DbFile {
         let mut bytes = [0; PREFIX];
         self.read_content(position, &mut bytes, 0)?;
         let prefix = ChunkPrefix::parse_data(bytes).map_err(|rule| self.malformed(position, rule))?;
-        let body_at = content_end(position, PREFIX as u64);
-        if content_end(body_at, u64::from(prefix.length)) > self.end {
-            return Err(self.truncated(position, u64::from(prefix.length)));
-        }
-        let mut body = Vec::new();
-        try_reserve(&mut body, prefix.length as usize)?;
-        body.resize(prefix.length as usize, 0);
-        self.read_content(body_at, &mut body, 0)?;
+        let body = self.read_bounded(content_end(position, PREFIX as u64), prefix.length)?;
         if self.checksum.compute(&body) != prefix.crc {
             return Err(self.checksum_failed(position, prefix));
         }
-        Ok(Body { bytes: body, crc: prefix.crc })
+        Ok(Body { bytes: body, crc: Some(prefix.crc) })
     }
 
     fn checksum_failed(&self, position: u64, prefix: ChunkPrefix) -> Error {
@@ -260,23 +313,46 @@ impl DbFile {
     /// After a failure the next chunk goes behind everything that may have reached the disk.
     pub(crate) fn append_chunk(&mut self, body: &[u8], crc: Option<u32>, tag: FileTag) -> Result<Appended> {
         self.check_writable()?;
-        let crc = crc.unwrap_or_else(|| self.checksum.compute(body));
-        let prefix = ChunkPrefix { length: body.len() as u32, crc };
         let position = self.end;
+        let sealed = self.seal(position, body)?;
         self.io.tag(tag);
-        let written =
-            self.write_content(position, &prefix.encode_data()).and_then(|at| self.write_content(at, body));
+        let written = if let Some(sealed) = &sealed {
+            self.write_content(position, sealed)
+        } else {
+            let crc = crc.unwrap_or_else(|| self.checksum.compute(body));
+            let prefix = ChunkPrefix { length: body.len() as u32, crc }.encode_data();
+            self.write_content(position, &prefix).and_then(|at| self.write_content(at, body))
+        };
         self.io.tag(FileTag::Unknown);
         match written {
             Ok(end) => {
                 self.end = end;
-                Ok(Appended { position, size: (PREFIX + body.len()) as u64 })
+                let size = sealed.map_or(PREFIX + body.len(), |sealed| sealed.len()) as u64;
+                Ok(Appended { position, size })
             }
             Err(error) => {
                 self.end = self.io.take_back(position);
                 Err(self.error(Operation::Write, position, error))
             }
         }
+    }
+
+    /// The whole chunk for an encrypted file, `None` if the file is plain.
+    ///
+    /// What is sealed for a position is written there or nowhere: after a failure the append position goes behind
+    /// everything that was handed to the file operations, so that no position is ever encrypted twice on the disk.
+    fn seal(&self, position: u64, body: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(encryption) = &self.encryption else { return Ok(None) };
+        let mut sealed = Vec::new();
+        try_reserve(&mut sealed, body.len() + TAG_LEN)?;
+        sealed.extend_from_slice(body);
+        let result = encryption.cipher.seal_chunk(position, &mut sealed);
+        result.map_err(|_| Error::Encrypt { file: self.name.clone() })?;
+        let mut chunk = Vec::new();
+        try_reserve(&mut chunk, ENCRYPTED_PREFIX + sealed.len())?;
+        chunk.extend_from_slice(&(sealed.len() as u32).to_be_bytes());
+        chunk.extend_from_slice(&sealed);
+        Ok(Some(chunk))
     }
 
     /// Compresses and appends.
@@ -419,6 +495,39 @@ impl DbFile {
     /// reached the disk, behind that.
     pub(crate) fn take_back(&mut self, position: u64) {
         self.end = self.io.take_back(position);
+    }
+
+    /// Writes the metadata header into block 0 of an empty file.
+    pub(crate) fn start_with_metadata(&mut self, metadata: &Metadata) -> Result<()> {
+        let body = metadata.encode();
+        let prefix = ChunkPrefix { length: body.len() as u32, crc: Checksum::Crc32c.compute(&body) };
+        let mut start = [BlockType::Metadata as u8; 1 + PREFIX];
+        start[1..].copy_from_slice(&prefix.encode_header());
+        let end = start.len() as u64;
+        let written = self.io.write(0, &start).and_then(|()| self.io.write(end, &body));
+        written.map_err(|error| self.error(Operation::Write, 0, error))?;
+        self.end = end + body.len() as u64;
+        Ok(())
+    }
+
+    /// Reads the metadata header; `None` if block 0 is no such header.
+    pub(crate) fn read_metadata(&mut self) -> Result<Option<Metadata>> {
+        if self.block_type(0)? != Some(BlockType::Metadata as u8) {
+            return Ok(None);
+        }
+        let mut bytes = [0; PREFIX];
+        self.read_content(0, &mut bytes, 0)?;
+        let prefix = ChunkPrefix::parse_metadata(bytes).map_err(|rule| self.malformed(0, rule))?;
+        let body = self.read_bounded(content_end(0, PREFIX as u64), prefix.length)?;
+        if Checksum::Crc32c.compute(&body) != prefix.crc {
+            return Err(self.checksum_failed(1, prefix));
+        }
+        match Metadata::version_of(&body) {
+            Some(version) if version <= NEWEST_METADATA => {
+                Metadata::parse(&body).map(Some).map_err(|rule| self.malformed(0, rule))
+            }
+            _ => Err(Error::NotSupported("an encrypted file with this version of metadata")),
+        }
     }
 
     /// Overwrites the type byte of a block and hands it to the file operations.

@@ -72,7 +72,7 @@ struct Change<'a, 'f> {
     tree: TreeKind,
     sizes: NodeSizes,
     actions: &'a [Action<'a>],
-    /// Actions that found their place. A removal looks on in the next child while keys are equal.
+    /// Actions that found their place.
     handled: Vec<bool>,
     on_insert: OnInsert<'f>,
 }
@@ -138,7 +138,7 @@ impl<'a> Change<'a, '_> {
             if changed {
                 writer.split_if_large()?;
             }
-            start = self.first_open(start..end);
+            start = self.first_open(start..end, entry.key);
         }
         if !changed {
             return Ok(None);
@@ -163,16 +163,19 @@ impl<'a> Change<'a, '_> {
         range.start + actions.partition_point(|action| action.key <= key)
     }
 
-    /// First action of `range`, just offered to a child, that the next child has to see too: a removal that has
-    /// not found its entry and whose key is the last one, so that the next child may hold it.
-    fn first_open(&self, range: Range<usize>) -> usize {
-        let Some(last) = range.end.checked_sub(1).and_then(|last| self.action(last)) else {
-            return range.end;
-        };
+    /// First action of `range`, just offered to a child with this highest key, that the next child has to see too.
+    /// Several entries with one sequence number may be spread over children: a removal looks on for its entry,
+    /// and an insert for more entries that it replaces.
+    fn first_open(&self, range: Range<usize>, highest: &[u8]) -> usize {
         let actions = self.actions.get(range.clone()).unwrap_or_default();
         let handled = self.handled.get(range.clone()).unwrap_or_default();
         let open = actions.iter().zip(handled).position(|(action, &handled)| {
-            !handled && action.key == last.key && matches!(action.edit, Edit::RemoveDocument(_))
+            action.key == highest
+                && match action.edit {
+                    Edit::RemoveDocument(_) => !handled,
+                    Edit::Insert(_) => self.tree == TreeKind::BySeq,
+                    Edit::Remove => false,
+                }
         });
         open.map_or(range.end, |offset| range.start + offset)
     }
@@ -246,6 +249,10 @@ impl<'a> Change<'a, '_> {
     fn insert(&mut self, leaf: &mut Leaf<'_>, index: usize, replaced: Option<Entry<'_>>) -> Result<()> {
         let Some(action) = self.action(index) else { return Ok(()) };
         let Edit::Insert(value) = action.edit else { return Ok(()) };
+        if self.handled.get(index) == Some(&true) {
+            // It is in the leaf before, and only looks for more entries to replace.
+            return Ok(());
+        }
         self.mark_handled(index);
         let old = replaced.filter(|entry| entry.key == action.key);
         (self.on_insert)(index, old.map(|entry| entry.value))?;

@@ -70,3 +70,10 @@ pub(crate) fn peak_of_process<T>(action: impl FnOnce() -> T) -> (T, usize) {
     let result = action();
     (result, (PEAK.load(Relaxed) - before).max(0).cast_unsigned())
 }
+
+/// Runs `action` and returns how many bytes it has left reserved in the whole process.
+pub(crate) fn held_by_process<T>(action: impl FnOnce() -> T) -> (T, isize) {
+    let before = LIVE.load(Relaxed);
+    let result = action();
+    (result, LIVE.load(Relaxed) - before)
+}

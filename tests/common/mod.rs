@@ -6,6 +6,7 @@
 //! * [`watched`]: file operations that log every call and fail on demand
 //! * [`raw`]: a second reader of the file format, which shares no code with the library
 //! * [`forge`]: writes files byte by byte, sensible and hostile ones
+//! * [`world`]: a small database on such operations
 //! * [`alloc`]: counts the bytes that are reserved
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
@@ -19,18 +20,15 @@ pub(crate) mod model;
 pub(crate) mod raw;
 pub(crate) mod rng;
 pub(crate) mod watched;
+pub(crate) mod world;
 
 use std::path::Path;
 
 /// A temporary folder, in memory where the system has such a place: syncs cost nothing there.
 pub(crate) fn temp_dir() -> tempfile::TempDir {
     let in_memory = Path::new("/dev/shm");
-    if in_memory.is_dir() {
-        if let Ok(dir) = tempfile::tempdir_in(in_memory) {
-            return dir;
-        }
-    }
-    tempfile::tempdir().expect("temporary folder")
+    let dir = if in_memory.is_dir() { tempfile::tempdir_in(in_memory) } else { tempfile::tempdir() };
+    dir.expect("temporary folder")
 }
 
 /// Number of files in a folder, whatever their names.

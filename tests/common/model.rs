@@ -204,10 +204,11 @@ impl Model {
 
 /// What a document looks like once it is saved.
 fn entry(doc: &Doc, db_seq: u64, compress: bool) -> Entry {
-    let stored = doc.body.as_ref().map(|body| match compress && doc.content_meta & COMPRESSED != 0 {
-        true => snap::raw::Encoder::new().compress_vec(body).unwrap(),
-        false => body.clone(),
-    });
+    let compress = compress && doc.content_meta & COMPRESSED != 0;
+    let store = |body: &Vec<u8>| {
+        if compress { snap::raw::Encoder::new().compress_vec(body).unwrap() } else { body.clone() }
+    };
+    let stored = doc.body.as_ref().map(store);
     let info = DocInfo {
         id: doc.id.clone(),
         db_seq,

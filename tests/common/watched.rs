@@ -56,6 +56,8 @@ pub(crate) enum Effect {
     Half,
     /// Nothing is written, which is no failure. Only for writes.
     Zero,
+    /// All is written, but the sync that the write includes has failed. Only for writes.
+    FailedSync,
 }
 
 /// Which calls are hit.
@@ -199,6 +201,10 @@ impl FileHandle for WatchedHandle {
             None => self.inner.pwrite(buf, offset),
             Some(Effect::Half) => self.inner.pwrite(&buf[..half], offset),
             Some(Effect::Zero) => Ok(0),
+            Some(Effect::FailedSync) => {
+                self.inner.pwrite(buf, offset)?;
+                Err(IoError { sync_failed: true, ..failure() })
+            }
             Some(_) => Err(failure()),
         }
     }

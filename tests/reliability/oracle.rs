@@ -1,0 +1,62 @@
+//! Whether a file is a database in one of the states of a history, whole and usable.
+
+use crate::common::model::{Doc, Model};
+use crate::common::raw;
+use crate::history::{Transaction, small_nodes};
+use couchstore::io::sim::SimDisk;
+use couchstore::{Db, FormatVersion, OpenOptions};
+
+/// The name of the database on simulated disks.
+pub(crate) const NAME: &str = "db.couch";
+
+/// Options for the disk's files.
+pub(crate) fn options(disk: &SimDisk) -> OpenOptions {
+    small_nodes(OpenOptions::new().file_ops(disk.ops()))
+}
+
+/// Checks a handle: all that it shows, and every byte that its header leads to. Returns the state's place among
+/// `states`, of which it must be one from `least` on.
+pub(crate) fn check_handle(db: &Db, bytes: Vec<u8>, states: &[Model], least: usize) -> usize {
+    let info = db.info().expect("info");
+    let first = states[0].purge_seq;
+    let index = info.purge_seq.checked_sub(first).expect("a state of the history") as usize;
+    assert!(index < states.len(), "state {index} of {} was never committed", states.len());
+    assert!(index >= least, "acknowledged was commit {least}, found is {index}");
+    states[index].check(db);
+    let file = match info.version {
+        FormatVersion::V11 => raw::File::with_legacy_crc(bytes),
+        _ => raw::File::new(bytes),
+    };
+    let header = file.header(db.header_position());
+    assert_eq!(header.update_seq, states[index].update_seq);
+    let [by_id, by_seq, local] = raw::check_header(&file, &header);
+    assert_eq!(by_id.entries.len(), by_seq.entries.len(), "both indexes agree");
+    assert_eq!(local.entries.len(), states[index].local.len());
+    index
+}
+
+/// Checks a file as it is found after a failure, then goes on to work with it. Returns the state's place.
+pub(crate) fn check_file(bytes: &[u8], recovery: bool, states: &[Model], least: usize) -> usize {
+    let disk = SimDisk::new();
+    disk.put(NAME, bytes.to_vec());
+    let db = options(&disk).recovery(recovery).open(NAME).expect("open after a failure");
+    let index = check_handle(&db, bytes.to_vec(), states, least);
+    check_further_work(&disk, &db, &states[index]);
+    drop(db);
+    assert_eq!(disk.open_handles(), 0, "handles that were not released");
+    index
+}
+
+/// Saves, commits and opens again.
+fn check_further_work(disk: &SimDisk, db: &Db, state: &Model) {
+    let further = Transaction {
+        docs: vec![Doc::new(b"doc-5", b"further"), Doc::deletion(b"doc-7"), Doc::new(b"new", &[7; 5000])],
+        locals: vec![(b"_local/further".to_vec(), Some(b"work".to_vec()))],
+        number: state.purge_seq + 1,
+    };
+    further.save(db).expect("further save");
+    further.commit(db).expect("further commit");
+    db.close().expect("close");
+    let again = options(disk).open(NAME).expect("open again");
+    check_handle(&again, disk.bytes(NAME).unwrap(), &[further.applied_to(state)], 0);
+}

@@ -1,0 +1,245 @@
+//! Bringing a compacted copy up to what was committed meanwhile.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::memory::Memory;
+use common::model::{Doc, Model};
+use couchstore::{
+    COMPRESSED, CompactOptions, Db, Direction, DocInfoRef, Error, ErrorCode, LocalUpdate, ReplayHooks,
+    Result, SaveOptions, compact, replay,
+};
+
+const SOURCE: &str = "source";
+const TARGET: &str = "target";
+const COMPRESS: SaveOptions = SaveOptions { compress: true, keep_sequences: false };
+
+/// A source that goes on after it was copied.
+struct World {
+    memory: Memory,
+    writer: Db,
+    model: Model,
+    /// Stands on the header that the copy was made from.
+    source: Db,
+    target: Db,
+}
+
+fn doc(id: &str, body: &str) -> Doc {
+    Doc { content_meta: COMPRESSED, rev_meta: b"meta".to_vec(), ..Doc::new(id.as_bytes(), body.as_bytes()) }
+}
+
+fn local(id: &str, body: Option<&str>) -> (Vec<u8>, Option<Vec<u8>>) {
+    (id.as_bytes().to_vec(), body.map(|body| body.as_bytes().to_vec()))
+}
+
+impl World {
+    fn new() -> World {
+        let memory = Memory::default();
+        let writer = memory.open(SOURCE);
+        let mut model = Model::default();
+        let docs: Vec<_> =
+            (0..50).map(|number| doc(&format!("old {number:02}"), "old old old old")).collect();
+        model.save_both(&writer, &docs, COMPRESS);
+        model.local_both(
+            &writer,
+            &[local("kept", Some("1")), local("changed", Some("2")), local("gone", Some("3"))],
+        );
+        writer.commit_with(100, None).unwrap();
+        let source = memory.options().open(SOURCE).unwrap();
+        let options = CompactOptions { file_ops: memory.ops(), ..CompactOptions::default() };
+        compact(&source, TARGET, &options).unwrap();
+        let target = memory.options().open(TARGET).unwrap();
+        World { memory, writer, model, source, target }
+    }
+
+    /// Changes, deletions with and without body, new documents, over several commits.
+    fn go_on(&mut self) {
+        for number in 0..20 {
+            let mut docs =
+                vec![doc(&format!("old {number:02}"), "new"), doc(&format!("new {number:02}"), "new new")];
+            if number % 3 == 0 {
+                docs.push(Doc::deletion(b"old 40"));
+                docs.push(Doc { deleted: true, ..doc("old 41", "with a body") });
+            }
+            self.model.save_both(&self.writer, &docs, COMPRESS);
+            self.model.local_both(&self.writer, &[local("changed", Some(&format!("{number}")))]);
+            self.writer.commit_with(200 + number, None).unwrap();
+        }
+        self.model.local_both(&self.writer, &[local("gone", None), local("added", Some("4"))]);
+        self.writer.set_purge_seq(17);
+        self.model.purge_seq = 17;
+        self.writer.commit_with(300, None).unwrap();
+    }
+
+    fn replay(&self, hooks: &mut dyn ReplayHooks, flush_threshold: usize) -> Result<()> {
+        self.look_at_the_end();
+        replay(&self.source, &self.target, self.writer.header_position(), hooks, flush_threshold)
+    }
+
+    /// A handle sees what was appended since it was opened only once it has been at the end.
+    fn look_at_the_end(&self) {
+        let base = self.source.header_position();
+        self.source.seek(Direction::End).unwrap();
+        self.source.seek_offset(base.cast_signed()).unwrap();
+    }
+
+    /// The target as another handle sees it.
+    fn reopened(&self) -> Db {
+        self.memory.options().read_only(true).open(TARGET).unwrap()
+    }
+}
+
+#[test]
+fn the_target_becomes_what_the_source_is() {
+    for flush_threshold in [0, 300, 100 << 20] {
+        let mut world = World::new();
+        world.go_on();
+        world.replay(&mut (), flush_threshold).unwrap();
+        world.model.check(&world.target);
+        let reopened = world.reopened();
+        world.model.check(&reopened);
+        assert_eq!(reopened.info().unwrap().timestamp, 300);
+        assert_eq!(
+            world.source.header_position(),
+            world.writer.header_position(),
+            "the source is at the end header"
+        );
+    }
+}
+
+#[test]
+fn it_goes_up_to_the_given_header_and_no_further() {
+    let mut world = World::new();
+    world.go_on();
+    let (end, expected) = (world.writer.header_position(), world.model.clone());
+    world.model.save_both(&world.writer, &[doc("later", "later")], COMPRESS);
+    world.writer.commit().unwrap();
+    world.look_at_the_end();
+    replay(&world.source, &world.target, end, &mut (), 1000).unwrap();
+    expected.check(&world.reopened());
+}
+
+#[test]
+fn local_documents_alone_are_a_change() {
+    let mut world = World::new();
+    world.model.local_both(&world.writer, &[local("gone", None), local("added", Some("x"))]);
+    world.writer.commit_with(7, None).unwrap();
+    world.replay(&mut (), 1000).unwrap();
+    world.model.check(&world.reopened());
+    assert_eq!(world.reopened().info().unwrap().timestamp, 7);
+}
+
+#[test]
+fn local_documents_that_only_the_target_has_stay() {
+    let mut world = World::new();
+    world.go_on();
+    world.target.save_local(&[LocalUpdate { id: b"by a hook", body: Some(b"x") }]).unwrap();
+    world.replay(&mut (), 1000).unwrap();
+    world.model.local.insert(b"by a hook".to_vec(), b"x".to_vec());
+    world.model.check(&world.reopened());
+}
+
+#[test]
+fn equal_local_documents_are_not_written_again() {
+    let world = World::new();
+    world.writer.commit_with(7, None).unwrap();
+    let before = world.target.info().unwrap().file_size;
+    world.replay(&mut (), 1000).unwrap();
+    // The header alone, in a block of its own.
+    assert!(world.target.info().unwrap().file_size < before + 2 * 4096);
+    world.model.check(&world.reopened());
+}
+
+/// Hooks that write down what they were told, and skip what they are told to.
+#[derive(Default)]
+struct Notes {
+    documents: Vec<(Vec<u8>, bool)>,
+    local: Vec<(Vec<u8>, usize)>,
+    skip: Option<Vec<u8>>,
+    fail: Option<&'static str>,
+}
+
+impl Notes {
+    fn result(&self, hook: &str) -> Result<()> {
+        if self.fail == Some(hook) { Err(Error::Callback(ErrorCode(-55))) } else { Ok(()) }
+    }
+}
+
+impl ReplayHooks for Notes {
+    fn before_document(&mut self, _: &Db, target: &Db, info: &DocInfoRef<'_>) -> Result<bool> {
+        self.result("document")?;
+        // The target may be read, with what has been put so far.
+        let known = target.with_doc_info_by_id(info.id, |_| Ok(())).is_ok();
+        self.documents.push((info.id.to_vec(), known));
+        Ok(self.skip.as_deref() != Some(info.id))
+    }
+
+    fn before_local(&mut self, _: &Db, _: &Db, id: &[u8], length: usize) -> Result<bool> {
+        self.result("local")?;
+        self.local.push((id.to_vec(), length));
+        Ok(self.skip.as_deref() != Some(id))
+    }
+
+    fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
+        self.result("precommit")?;
+        assert_eq!(target.info()?.purge_seq, source.info()?.purge_seq);
+        target.set_purge_seq(99);
+        target.save_local(&[LocalUpdate { id: b"precommit", body: Some(b"x") }])
+    }
+}
+
+#[test]
+fn hooks_see_everything_and_have_the_last_word() {
+    let mut world = World::new();
+    world.go_on();
+    let mut notes = Notes::default();
+    world.replay(&mut notes, 0).unwrap();
+    let ids: Vec<_> = notes.local.iter().map(|(id, length)| (id.as_slice(), *length)).collect();
+    assert_eq!(ids, [(&b"added"[..], 1), (b"changed", 2), (b"kept", 1)], "equal ones too");
+    assert_eq!(notes.documents.len(), 42);
+    assert!(notes.documents.iter().all(|(id, known)| *known == id.starts_with(b"old")));
+    world.model.purge_seq = 99;
+    world.model.local.insert(b"precommit".to_vec(), b"x".to_vec());
+    world.model.check(&world.reopened());
+}
+
+#[test]
+fn hooks_may_skip_documents() {
+    let mut world = World::new();
+    world.go_on();
+    let mut notes = Notes { skip: Some(b"new 07".to_vec()), ..Notes::default() };
+    world.replay(&mut notes, 1000).unwrap();
+    assert_eq!(world.reopened().get(b"new 07").unwrap_err().code(), ErrorCode::DOC_NOT_FOUND);
+    assert_eq!(world.reopened().get(b"new 08").unwrap(), b"new new");
+
+    let mut world = World::new();
+    world.go_on();
+    let mut notes = Notes { skip: Some(b"changed".to_vec()), ..Notes::default() };
+    world.replay(&mut notes, 1000).unwrap();
+    assert_eq!(world.reopened().local(b"changed").unwrap(), b"2");
+}
+
+#[test]
+fn an_error_of_a_hook_ends_it_before_the_commit() {
+    for hook in ["document", "local", "precommit"] {
+        let mut world = World::new();
+        let before = world.model.clone();
+        world.go_on();
+        let mut notes = Notes { fail: Some(hook), ..Notes::default() };
+        assert_eq!(world.replay(&mut notes, 0).unwrap_err().code(), ErrorCode(-55), "{hook}");
+        before.check(&world.reopened());
+    }
+}
+
+#[test]
+fn an_end_that_is_no_header_changes_nothing() {
+    let mut world = World::new();
+    let before = world.model.clone();
+    world.go_on();
+    for (end, code) in [(5, ErrorCode::INVALID_ARGUMENTS), (1 << 40, ErrorCode::NO_HEADER)] {
+        let error = replay(&world.source, &world.target, end, &mut (), 0).unwrap_err();
+        assert_eq!(error.code(), code);
+    }
+    before.check(&world.reopened());
+}

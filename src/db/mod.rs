@@ -102,7 +102,8 @@ impl Db {
     pub(crate) fn from_parts(file: DbFile, state: State, options: OpenOptions, filename: &CStr) -> Db {
         Db {
             file: SharedFile::new(file),
-            options: RefCell::new(options),
+            // Keys are asked for while opening only; whoever holds the store may let it go then.
+            options: RefCell::new(options.keys(None)),
             filename: RefCell::new(filename.to_owned()),
             state: RefCell::new(state),
             latch: Cell::new(None),

@@ -48,7 +48,7 @@ pub enum WalkItem<'a> {
 pub type OnItem<'a> = &'a mut dyn FnMut(usize, &WalkItem<'_>) -> Result<()>;
 
 /// Key of a by-sequence entry; what is beyond 48 bits means the end.
-fn seq_key(seq: u64) -> [u8; 6] {
+pub(crate) fn seq_key(seq: u64) -> [u8; 6] {
     u48_bytes(seq.min(MAX_U48))
 }
 

@@ -24,7 +24,8 @@ type Switch = unsafe extern "C" fn(Object, couch_file_handle) -> c_int;
 #[derive(Debug)]
 #[allow(missing_docs, reason = "described in file_ops.h")]
 pub struct couchstore_private_file_ops {
-    pub constructor: unsafe extern "C" fn(Object, Info) -> couch_file_handle,
+    /// Unlike the other constructor it may fail: when the object threw, there is no handle to destroy.
+    pub constructor: unsafe extern "C" fn(Object, Info, *mut couch_file_handle) -> c_int,
     pub open: unsafe extern "C" fn(Object, Info, *mut couch_file_handle, *const c_char, c_int) -> c_int,
     pub close: unsafe extern "C" fn(Object, Info, couch_file_handle) -> c_int,
     pub set_periodic_sync: unsafe extern "C" fn(Object, couch_file_handle, u64) -> c_int,
@@ -76,8 +77,10 @@ unsafe impl Send for ObjectFile {}
 impl FileOps for ObjectOps {
     fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
         let mut info = couchstore_error_info_t::default();
-        // SAFETY: the contract of the module; `info` is valid for the call.
-        let handle = unsafe { (self.table.constructor)(self.object, &raw mut info) };
+        let mut handle = std::ptr::null_mut();
+        // SAFETY: the contract of the module; `info` and `handle` are valid for the call.
+        let code = unsafe { (self.table.constructor)(self.object, &raw mut info, &raw mut handle) };
+        status(code, info)?;
         if handle.is_null() && mode.unbuffered {
             return Err(IoError::new(ErrorCode::ALLOC_FAIL, info.error));
         }

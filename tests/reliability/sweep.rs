@@ -116,7 +116,7 @@ impl Sweep<'_> {
             Kind::Closes => {}
             _ => done.check_handle(handle.as_ref().unwrap(), latched),
         }
-        let committed = done.commits(handle.as_ref(), latched);
+        let committed = handle.as_ref().is_some_and(|db| done.commits(db, latched));
         drop(handle);
         assert_eq!(scene.disk.open_handles(), 0, "handles that were not released");
         self.check_files(&done, committed);
@@ -263,9 +263,8 @@ impl Done<'_> {
     }
 
     /// Commits what the operation has done, where it does not do that itself. Returns whether it is durable.
-    fn commits(&self, handle: Option<&Db>, latched: bool) -> bool {
-        let (Some(db), Some(_)) = (handle, self.operation.changes) else { return false };
-        if db.is_closed() {
+    fn commits(&self, db: &Db, latched: bool) -> bool {
+        if self.operation.changes.is_none() || db.is_closed() {
             return false;
         }
         if self.operation.kind == Kind::Changes && !latched {
@@ -277,7 +276,8 @@ impl Done<'_> {
             let (name, before, after) = self.operation.changes.unwrap()(self.scene.world);
             check_handle(db, self.scene.disk.bytes(name).unwrap(), &[before, after], 0);
         }
-        !latched
+        // What is visible only because a write failed too late is not durable yet.
+        !latched && !(self.operation.kind == Kind::Steps && self.result.is_err() && self.is_done(db))
     }
 
     fn check_creation(&self, after_cut: &couchstore::io::sim::SimDisk) {

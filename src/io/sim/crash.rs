@@ -29,18 +29,18 @@ pub enum Event {
 /// All that happened to one file.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    file: Option<usize>,
+    file: usize,
     start: Vec<u8>,
     events: Vec<Event>,
 }
 
 impl Log {
-    pub(super) fn new(file: Option<usize>, start: Vec<u8>) -> Log {
+    pub(super) fn new(file: usize, start: Vec<u8>) -> Log {
         Log { file, start, events: Vec::new() }
     }
 
     pub(super) fn is_about(&self, file: usize) -> bool {
-        self.file == Some(file)
+        self.file == file
     }
 
     pub(super) fn push(&mut self, event: Event) {

@@ -137,11 +137,13 @@ impl SimDisk {
 
     // ---- power cuts --------------------------------------------------------------------------------------------
 
-    /// Starts to record the calls on a file.
+    /// Starts to record the calls on a file, which may be created only later.
     pub fn record(&self, name: &str) {
         let mut state = self.lock();
         let file = state.names.get(name.as_bytes()).copied();
         let start = file.map(|index| state.inodes[index].durable.clone()).unwrap_or_default();
+        // The next file that is created gets the next number.
+        let file = file.unwrap_or(state.inodes.len());
         state.log = Some(Log::new(file, start));
     }
 

@@ -14,7 +14,11 @@ add_library(couchstore_objects OBJECT "${couchstore_anchor}")
 if(COUCHSTORE_CXX_API)
   target_sources(couchstore_objects PRIVATE ${couchstore_cxx_sources})
 endif()
-target_include_directories(couchstore_objects PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/include")
+target_include_directories(couchstore_objects PRIVATE
+  "${CMAKE_CURRENT_SOURCE_DIR}/include" ${COUCHSTORE_HOST_INCLUDE_DIRS})
+# The layouts of keys are known: the library itself needs no header of the host for them.
+target_compile_definitions(couchstore_objects PRIVATE COUCHSTORE_OWN_CRYPTO_TYPES)
+target_compile_options(couchstore_objects PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
 set_target_properties(couchstore_objects PROPERTIES
   POSITION_INDEPENDENT_CODE ON
   C_VISIBILITY_PRESET hidden
@@ -34,7 +38,8 @@ target_link_options(couchstore PRIVATE
   LINKER:--no-undefined
   LINKER:--gc-sections
   "LINKER:--whole-archive,${COUCHSTORE_RUST_LIBRARY},--no-whole-archive")
-target_link_libraries(couchstore PRIVATE ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
+target_link_libraries(couchstore PRIVATE
+  ${COUCHSTORE_HOST_LIBRARIES} ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
 set_target_properties(couchstore PROPERTIES
   LINK_DEPENDS "${COUCHSTORE_RUST_LIBRARY};${couchstore_exports}"
   EXPORT_NAME couchstore)
@@ -44,7 +49,8 @@ add_library(couchstore_static STATIC $<TARGET_OBJECTS:couchstore_objects>)
 add_library(Couchstore::couchstore_static ALIAS couchstore_static)
 add_dependencies(couchstore_static couchstore_rust)
 target_include_directories(couchstore_static INTERFACE ${couchstore_include_dirs})
-target_link_libraries(couchstore_static INTERFACE ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
+target_link_libraries(couchstore_static INTERFACE
+  ${COUCHSTORE_HOST_LIBRARIES} ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
 # The compiler's own archiver, if there is one, loads no plug-ins of other compilers.
 if(CMAKE_C_COMPILER_AR)
   set(couchstore_ar "${CMAKE_C_COMPILER_AR}")

@@ -1,6 +1,6 @@
 # Builds the Rust package as a static library with cargo.
 #
-# Sets COUCHSTORE_RUST_LIBRARY (the archive) and adds the target couchstore_rust that makes it. Cargo's own
+# Sets COUCHSTORE_RUST_LIBRARY (the archive to link) and adds the target couchstore_rust that makes it. Cargo's own
 # dependency file tells which files it is made from, so that an unchanged tree is not built again.
 #
 # Cargo's files lie below the build folder, whatever CARGO_TARGET_DIR says.
@@ -44,7 +44,27 @@ add_custom_command(
   COMMENT "Building the Rust library (cargo profile ${cargo_profile})"
   USES_TERMINAL
   VERBATIM)
+
+# Some public functions are defined anew by the C++ part, around those of the Rust library. Those get other names, in a
+# copy of the library.
+if(COUCHSTORE_CXX_API)
+  find_program(COUCHSTORE_OBJCOPY NAMES "${CMAKE_OBJCOPY}" objcopy llvm-objcopy REQUIRED)
+  set(renamed_library "${cargo_target_dir}/libcouchstore_renamed.a")
+  set(renamed_functions "${CMAKE_CURRENT_SOURCE_DIR}/cxx/redefined.txt")
+  add_custom_command(
+    OUTPUT "${renamed_library}"
+    COMMAND "${COUCHSTORE_OBJCOPY}" "--redefine-syms=${renamed_functions}"
+            "${COUCHSTORE_RUST_LIBRARY}" "${renamed_library}"
+    DEPENDS "${COUCHSTORE_RUST_LIBRARY}" "${renamed_functions}"
+    COMMENT "Renaming the functions of the Rust library that the C++ part defines anew"
+    VERBATIM)
+  set(COUCHSTORE_RUST_LIBRARY "${renamed_library}")
+endif()
 add_custom_target(couchstore_rust DEPENDS "${COUCHSTORE_RUST_LIBRARY}")
 
 # What Rust's standard library needs from the system ("rustc --print native-static-libs").
 set(COUCHSTORE_NATIVE_LIBRARIES gcc_s util rt m ${CMAKE_DL_LIBS})
+# C++'s own, for users that are linked as C.
+if(COUCHSTORE_CXX_API)
+  list(PREPEND COUCHSTORE_NATIVE_LIBRARIES stdc++)
+endif()

@@ -631,7 +631,9 @@ couchstore_error_t couchstore_c_compact_db_ex(Db *source,
  *
  * Local documents that are equal are left alone; those that are gone from the source are removed.
  *
- * @param source_end_offset position of a header of the source, in bytes
+ * @param source_end_offset position of a header of the source, in bytes. If others have appended since
+ *                          source was opened, it is to be moved with couchstore_seek() to the end and
+ *                          with couchstore_seek_offset() back first: else the header is not found
  * @param pre_copy          called before each document and local document; NULL: not called
  * @param precommit         called before the commit; it may change the target; NULL: not called
  * @param hook_ctx          passed to both
@@ -687,6 +689,66 @@ couchstore_error_t couchstore_compact_db_online(const char *source_name,
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_is_current(Db *db,
                                          int *is_current);
+
+/**
+ * Opens a file that may be encrypted, or creates one that is.
+ *
+ * As couchstore_open_db() or, with ops, couchstore_open_db_ex(). When a file is created keys is asked
+ * for the key with the empty id, and the file is encrypted with what it gives, unless it gives none.
+ * When an encrypted file is opened it is asked for the id stored there. It is not asked when a file
+ * that is not encrypted is opened, nor after this call.
+ *
+ * @param ops      NULL: the default ones
+ * @param keys     finds keys; NULL: there are none
+ * @param keys_ctx passed to keys
+ * @return NO_ENCRYPTION_KEY: the file is encrypted, and keys had no key of its id; DECRYPT: the key
+ *         is not the right one (with a derived key that is noticed only by reading, which gives
+ *         CHECKSUM_FAIL); ENCRYPT: keys failed for a new file; INVALID_ARGUMENTS: an id of 0 or more
+ *         than 255 bytes, a key of other than 32 bytes, an unknown derivation, or
+ *         COUCHSTORE_OPEN_WITH_LEGACY_CRC for an encrypted file; NOT_SUPPORTED: encrypted in a way
+ *         that this version does not know; otherwise as couchstore_open_db_ex()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_open_db_with_key(const char *filename,
+                                               couchstore_open_flags flags,
+                                               const couch_file_ops *ops,
+                                               couchstore_key_fn keys,
+                                               void *keys_ctx,
+                                               Db **db);
+
+/**
+ * Compacts to a file that is encrypted: from one that is not, or is encrypted with another key.
+ *
+ * As couchstore_compact_db_ex(). What sorting puts on disk meanwhile is encrypted too.
+ *
+ * @param keys     asked once, for the key with the empty id: that of the target. NULL, or if it gives
+ *                 none: the target is NOT encrypted
+ * @param keys_ctx passed to keys
+ * @return as couchstore_compact_db_ex() and, for the key, couchstore_open_db_with_key()
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_compact_db_with_key(Db *source,
+                                                  const char *target_filename,
+                                                  couchstore_compact_flags flags,
+                                                  couchstore_key_fn keys,
+                                                  void *keys_ctx,
+                                                  couchstore_compact_hook hook,
+                                                  couchstore_docinfo_hook dhook,
+                                                  void *hook_ctx,
+                                                  const couch_file_ops *ops);
+
+/**
+ * The id of the key that a file is encrypted with.
+ *
+ * @param buf    receives the id, cut to fit, not terminated; NULL is fine if size is 0
+ * @param size   of buf in bytes; ids have at most 255
+ * @param length receives the length of the id; 0: the file is not encrypted
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_get_encryption_key_id(Db *db,
+                                                    char *buf,
+                                                    size_t size,
+                                                    size_t *length);
 
 /**
  * The meaning of an error code, in English.
@@ -760,100 +822,6 @@ void couchstore_c_get_latency_info(couchstore_c_latency_callback_fn callback,
  * @return a constant struct, which lives as long as the library
  */
 LIBCOUCHSTORE_API const couch_file_ops *couchstore_c_get_default_file_ops(void);
-
-LIBCOUCHSTORE_API
-couchstore_error_t couchstore_private_cxx_open(const char *filename,
-                                               couchstore_open_flags flags,
-                                               couchstore_private_keys keys,
-                                               couchstore_private_ops ops,
-                                               Db **db);
-
-/**
- * `timestamp` NULL: the system clock.
- */
-LIBCOUCHSTORE_API
-couchstore_error_t couchstore_private_cxx_commit(Db *db,
-                                                 const uint64_t *timestamp,
-                                                 couchstore_commit_retry_fn retry,
-                                                 void *ctx);
-
-LIBCOUCHSTORE_API
-couchstore_error_t couchstore_private_cxx_save(Db *db,
-                                               const Doc *const *docs,
-                                               DocInfo *const *infos,
-                                               void *const *requests,
-                                               size_t count,
-                                               couchstore_save_options options,
-                                               SaveFunction on_save,
-                                               void *ctx);
-
-LIBCOUCHSTORE_API
-couchstore_error_t couchstore_private_cxx_save_local(Db *db,
-                                                     LocalDoc *const *docs,
-                                                     size_t count);
-
-/**
- * The callback owns every document that it gets; a negative result ends the scan.
- */
-LIBCOUCHSTORE_API
-couchstore_error_t couchstore_private_cxx_scan_local(Db *db,
-                                                     sized_buf from,
-                                                     couchstore_local_docs_callback_fn callback,
-                                                     void *ctx);
-
-LIBCOUCHSTORE_API couchstore_error_t couchstore_private_cxx_seek_offset(Db *db, cs_off_t offset);
-
-LIBCOUCHSTORE_API
-couchstore_error_t couchstore_private_cxx_seek(Db *db,
-                                               couchstore_direction direction);
-
-LIBCOUCHSTORE_API
-couchstore_error_t couchstore_private_cxx_seek_first(Db *db,
-                                                     uint64_t seqno,
-                                                     uint64_t granularity);
-
-/**
- * `is_c_function`: on behalf of `couchstore_compact_db_ex`, not of `cb::couchstore::compact`; for the statistics.
- */
-LIBCOUCHSTORE_API
-couchstore_error_t couchstore_private_cxx_compact(Db *source,
-                                                  const char *target_filename,
-                                                  couchstore_compact_flags flags,
-                                                  couchstore_private_keys keys,
-                                                  couchstore_private_ops ops,
-                                                  couchstore_private_hooks hooks,
-                                                  bool is_c_function);
-
-LIBCOUCHSTORE_API
-couchstore_error_t couchstore_private_cxx_replay(Db *source,
-                                                 Db *target,
-                                                 uint64_t source_end_offset,
-                                                 couchstore_pre_copy_hook pre_copy,
-                                                 couchstore_precommit_hook precommit,
-                                                 void *ctx,
-                                                 size_t flush_threshold);
-
-/**
- * The `FHStats` object of the file operations; NULL if they have none, or the file is closed.
- */
-LIBCOUCHSTORE_API void *couchstore_private_cxx_file_stats(Db *db);
-
-/**
- * The id of the key that a file is encrypted with; {NULL, 0} for a file that is not encrypted, as are all that this
- * version can open.
- */
-LIBCOUCHSTORE_API
-sized_buf couchstore_private_cxx_key_id(const Db *db);
-
-/**
- * `call` NULL: nobody is told any more.
- */
-LIBCOUCHSTORE_API
-void couchstore_private_cxx_on_internal_error(void (*call)(const char *message,
-                                                           size_t size,
-                                                           void *ctx),
-                                              void (*destroy)(void *ctx),
-                                              void *ctx);
 
 #ifdef __cplusplus
 }  // extern "C"

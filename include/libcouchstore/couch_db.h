@@ -273,6 +273,33 @@ typedef couchstore_error_t (*couchstore_pre_copy_hook)(Db *source,
 /** Called by couchstore_replay() before the target is committed. An error ends the replay. */
 typedef couchstore_error_t (*couchstore_precommit_hook)(Db *source, Db *target, void *ctx);
 
+/* ---- Encryption ---- */
+
+/* How the key of a file follows from the caller's key. */
+enum {
+    COUCHSTORE_KEY_WRAPPED = 0, /**< the file has a random key, stored encrypted with the caller's */
+    COUCHSTORE_KEY_DERIVED = 1  /**< the file's key is derived from the caller's */
+};
+
+/** A key, as a couchstore_key_fn gives it. */
+typedef struct couchstore_encryption_key {
+    sized_buf id;   /**< 1 to 255 bytes, stored in the file as they are */
+    sized_buf key;  /**< 32 bytes, for AES-256-GCM */
+    int derivation; /**< COUCHSTORE_KEY_*; counts for new files only */
+} couchstore_encryption_key;
+
+/**
+ * Finds a key. The library copies what it gives, and wipes the copy when it needs it no more.
+ *
+ * @param id  the id of the key, id_size bytes; of no length: the key for a new file
+ * @param key to be filled in; its strings must stay good until the function is called again
+ * @return > 0: found; 0: there is none; < 0: the search failed
+ */
+typedef int (*couchstore_key_fn)(void *ctx,
+                                 const char *id,
+                                 size_t id_size,
+                                 couchstore_encryption_key *key);
+
 /* ---- Compacting a file that is in use ---- */
 
 /* What happens to the names at the end of an online compaction. */
@@ -289,6 +316,8 @@ typedef struct couchstore_online_compact_options {
     size_t size;                    /**< sizeof(couchstore_online_compact_options) */
     couchstore_compact_flags flags; /**< COUCHSTORE_COMPACT_*: how to copy */
     const couch_file_ops *ops;      /**< for both files; NULL: the default ones */
+    couchstore_key_fn keys; /**< of the source by its id, and of the result; NULL: not encrypted */
+    void *keys_ctx;         /**< passed to keys */
 
     /** Decides about each document that is copied; not asked about what is committed meanwhile. */
     couchstore_compact_hook hook;

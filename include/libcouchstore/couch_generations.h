@@ -82,7 +82,8 @@ inline std::pair<couchstore_error_t, UniqueDbPtr> openDatabase(const std::string
                                                                EncryptionKeyGetter encryptionKeyCB,
                                                                FileOpsInterface *fileops = {},
                                                                std::optional<cs_off_t> offset = {}) {
-    return detail::openWithKeys(filename, flags, std::move(encryptionKeyCB), fileops, offset);
+    auto &function = detail::functionOf(encryptionKeyCB);
+    return detail::openWithKeys(filename, flags, std::move(function), fileops, offset);
 }
 
 /* ---- compact ---- */
@@ -104,7 +105,7 @@ inline couchstore_error_t compact(Db &source,
     return detail::compactWithKeys(source,
                                    target_filename,
                                    flags,
-                                   std::move(targetEncrKeyCB),
+                                   std::move(detail::functionOf(targetEncrKeyCB)),
                                    std::move(filterCallback),
                                    std::move(rewriteDocInfoCallback),
                                    ops,
@@ -123,8 +124,8 @@ couchstore_error_t compact(Db &source,
 
 /**
  * Of generations that kept points in time to recover to: compacts up to the newest header whose
- * timestamp is at most timestamp (the source's own header if there is none), and replays what came
- * after it, one header for each interval of delta ns.
+ * timestamp is at most timestamp (the oldest header if there is none), and replays what came after
+ * it, one header for each interval of delta ns.
  *
  * @param preCompactionCallback  called with the source, standing on that header
  * @param postCompactionCallback called with the compacted target

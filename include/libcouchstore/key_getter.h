@@ -103,6 +103,15 @@ private:
     }
 };
 
+namespace detail {
+
+/** The function of a getter. (Converting one to a std::function would wrap it, even an empty one.) */
+inline KeyFunction &functionOf(EncryptionKeyGetter &getter) {
+    return getter;
+}
+
+}  // namespace detail
+
 static_assert(sizeof(EncryptionKeyGetter) == sizeof(detail::KeyFunction),
               "libcouchstore: the getter must be nothing but its function");
 

@@ -41,6 +41,8 @@ pub mod compact;
 
 pub mod online;
 
+pub mod keys;
+
 pub mod diagnostics;
 
 pub mod latency;

@@ -1,9 +1,10 @@
 //! Compaction that runs with saves.
 
-use super::compact::{Hooks, ReplayCallbacks, Rewrite};
+use super::compact::{Hooks, ReplayCallbacks, Rewrite, path};
 use super::file_ops;
 use super::flags;
 use super::guard::{callback_result, guard, guard_db};
+use super::keys::KeyCallback;
 use super::latency::Call;
 use super::ptr::{self, Out};
 use super::types::{
@@ -14,9 +15,7 @@ use crate::compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, comp
 use crate::compact::replay::ReplayHooks;
 use crate::error::{Error, ErrorCode, Result};
 use crate::format::docinfo::DocInfoRef;
-use std::ffi::{CStr, OsStr, c_char, c_int};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::{c_char, c_int};
 
 /// Compacts a file while others save to it.
 ///
@@ -80,10 +79,6 @@ pub unsafe extern "C" fn couchstore_compact_db_online(
     })
 }
 
-fn path(name: &CStr) -> &Path {
-    Path::new(OsStr::from_bytes(name.to_bytes()))
-}
-
 /// The caller's options; what its version of the struct does not have yet is zero.
 ///
 /// # Safety
@@ -116,6 +111,7 @@ fn with_sizes(mut rust: OnlineOptions, options: couchstore_online_compact_option
     if options.delta_bytes_for_lock != 0 {
         rust.delta_bytes_for_lock = options.delta_bytes_for_lock;
     }
+    rust.compact.keys = KeyCallback::store(options.keys, options.keys_ctx);
     if options.memory_budget != 0 {
         rust.compact.memory_budget = options.memory_budget;
     }

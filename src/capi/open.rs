@@ -10,7 +10,7 @@ use crate::db::open::OpenOptions;
 use crate::error::{Error, ErrorCode, Result};
 use std::ffi::{CStr, c_char};
 
-fn open(options: &OpenOptions, filename: &CStr, out: &Out<*mut Db>) -> Result<()> {
+pub(super) fn open(options: &OpenOptions, filename: &CStr, out: &Out<*mut Db>) -> Result<()> {
     let db = options.open_named(filename)?;
     out.set(Box::into_raw(Box::new(db)));
     Ok(())

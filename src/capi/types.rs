@@ -110,11 +110,30 @@ pub struct couchstore_c_latency {
 }
 
 #[repr(C)]
+#[derive(Debug)]
+pub struct couchstore_encryption_key {
+    pub id: sized_buf,
+    pub key: sized_buf,
+    pub derivation: c_int,
+}
+
+pub type couchstore_key_fn = Option<
+    unsafe extern "C" fn(
+        ctx: *mut c_void,
+        id: *const c_char,
+        id_size: usize,
+        key: *mut couchstore_encryption_key,
+    ) -> c_int,
+>;
+
+#[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct couchstore_online_compact_options {
     pub size: usize,
     pub flags: couchstore_compact_flags,
     pub ops: *const couch_file_ops,
+    pub keys: couchstore_key_fn,
+    pub keys_ctx: *mut c_void,
     pub hook: couchstore_compact_hook,
     pub dhook: couchstore_docinfo_hook,
     pub hook_ctx: *mut c_void,
@@ -141,6 +160,8 @@ impl couchstore_online_compact_options {
         size: 0,
         flags: 0,
         ops: std::ptr::null(),
+        keys: None,
+        keys_ctx: std::ptr::null_mut(),
         hook: None,
         dhook: None,
         hook_ctx: std::ptr::null_mut(),

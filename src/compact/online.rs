@@ -266,6 +266,7 @@ impl Job<'_> {
             .read_only(true)
             .recovery(compact.recovery)
             .file_ops(compact.file_ops.clone())
+            .keys(compact.keys.clone())
             .open_named(self.source_name)?;
         let opened = source.file().with(|file| Ok(file.io().identity()))?;
         if let (Some(opened), Some(locked)) = (opened, self.locked_file)

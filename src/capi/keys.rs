@@ -13,7 +13,7 @@ use super::types::{
 };
 use crate::compact::copy::compact_with;
 use crate::crypto::keys::{EncryptionKey, KeyDerivation, KeyStore, KeyStoreFailed};
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
 /// A C caller's key store, for the length of one call.
@@ -51,13 +51,17 @@ impl KeyStore for KeyCallback {
         // SAFETY: the pointer contract of `capi`: the callback's strings are good until it is called again.
         let (id, secret) = unsafe { (ptr::buf(&key.id), ptr::buf(&key.key)) };
         let (Ok(id), Ok(secret)) = (id, secret) else { return Err(KeyStoreFailed) };
-        let derivation = match key.derivation {
-            0 => KeyDerivation::None,
-            1 => KeyDerivation::KeyBased,
-            // No such file exists: a key of no length is refused as unusable.
-            _ => return Ok(Some(EncryptionKey::new(id, &[], KeyDerivation::None))),
-        };
-        Ok(Some(EncryptionKey::new(id, secret, derivation)))
+        Ok(Some(given_key(id, secret, key.derivation)))
+    }
+}
+
+/// A key as a C or C++ caller gave it. `derivation`: 0 wrapped, 1 derived; of others no file exists, and the key is
+/// one that is refused.
+pub(super) fn given_key(id: &[u8], secret: &[u8], derivation: c_int) -> EncryptionKey {
+    match derivation {
+        0 => EncryptionKey::new(id, secret, KeyDerivation::None),
+        1 => EncryptionKey::new(id, secret, KeyDerivation::KeyBased),
+        _ => EncryptionKey::new(id, &[], KeyDerivation::None),
     }
 }
 
@@ -147,7 +151,7 @@ pub unsafe extern "C" fn couchstore_get_encryption_key_id(
     length: *mut usize,
 ) -> couchstore_error_t {
     let body = |db: &Db| {
-        let id = db.encryption_key_id()?.unwrap_or_default();
+        let id = db.encryption_key_id().unwrap_or_default();
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(length) }?;
         let n = id.len().min(size);

@@ -12,6 +12,7 @@ use super::compact::{Hooks, ReplayCallbacks, Rewrite, path};
 use super::diagnostics::give;
 use super::flags;
 use super::guard::{callback_result, guard, guard_db, guard_value};
+use super::keys::given_key;
 use super::latency::Call;
 use super::ptr::{self, Out};
 use super::save::Batch;
@@ -23,6 +24,7 @@ use super::types::{
 };
 use crate::compact::copy::compact_with;
 use crate::compact::replay::replay;
+use crate::crypto::keys::{EncryptionKey, KeyStore, KeyStoreFailed};
 use crate::db::headers::Direction;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
@@ -30,7 +32,7 @@ use crate::internal_error::{Handler, last_internal_error, set_on_internal_error}
 use crate::io::FileOps;
 use crate::io::object::{ObjectOps, couchstore_private_file_ops};
 use crate::io::posix::PosixOps;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -80,41 +82,36 @@ pub struct couchstore_private_keys {
     pub ctx: *mut c_void,
 }
 
-const PASSWORD_BASED: c_int = 2;
+// SAFETY: it is called only by the function that it was passed to, on that function's thread.
+unsafe impl Send for couchstore_private_keys {}
+// SAFETY: as above.
+unsafe impl Sync for couchstore_private_keys {}
 
 impl couchstore_private_keys {
-    /// Refuses to make an encrypted file. The one place where the C++ layer meets encryption: once the core has it,
-    /// the getter goes to the core from here, and existing files are asked about as well.
-    ///
-    /// # Safety
-    /// The contract of the module.
-    unsafe fn check_new_file(self) -> Result<()> {
-        let Some(function) = self.function else { return Ok(()) };
-        let mut key =
-            couchstore_private_key { id: sized_buf::EMPTY, key: sized_buf::EMPTY, cipher: 0, derivation: 0 };
-        // SAFETY: the contract above.
-        let found = callback_result(unsafe { function(self.ctx, sized_buf::EMPTY, &raw mut key) })? != 0;
-        if !found || key.cipher == 0 {
-            return Ok(());
-        }
-        if !(1..=255).contains(&key.id.size) || key.derivation == PASSWORD_BASED {
-            return Err(Error::InvalidArguments("a key that cannot be used for a file"));
-        }
-        Err(Error::NotSupported("encryption"))
+    /// The getter as a key store for the length of the call that it was passed to; none if there is none.
+    fn store(self) -> Option<Arc<dyn KeyStore>> {
+        self.function?;
+        Some(Arc::new(self))
     }
 }
 
-/// Whether opening this name with these flags gives a file its first header.
-fn will_be_new(name: &CStr, flags: couchstore_open_flags) -> bool {
-    const CREATE: u64 = 1;
-    const RDONLY: u64 = 2;
-    const EXCL: u64 = 16;
-    if flags & RDONLY != 0 {
-        return false;
-    }
-    match std::fs::metadata(path(name)) {
-        Ok(found) => flags & EXCL == 0 && found.is_file() && found.len() == 0,
-        Err(error) => flags & CREATE != 0 && error.kind() == std::io::ErrorKind::NotFound,
+impl KeyStore for couchstore_private_keys {
+    fn key(&self, id: &[u8]) -> Result<Option<EncryptionKey>, KeyStoreFailed> {
+        let Some(function) = self.function else { return Ok(None) };
+        let mut key =
+            couchstore_private_key { id: sized_buf::EMPTY, key: sized_buf::EMPTY, cipher: 0, derivation: 0 };
+        // SAFETY: the contract of the module.
+        let found = unsafe { function(self.ctx, sized_buf::borrow(id), &raw mut key) };
+        if found < 0 {
+            return Err(KeyStoreFailed);
+        }
+        if found == 0 || key.cipher == 0 {
+            return Ok(None);
+        }
+        // SAFETY: the contract of the module: the strings are good while the getter lives.
+        let (id, secret) = unsafe { (ptr::buf(&key.id), ptr::buf(&key.key)) };
+        let (Ok(id), Ok(secret)) = (id, secret) else { return Err(KeyStoreFailed) };
+        Ok(Some(given_key(id, secret, key.derivation)))
     }
 }
 
@@ -129,11 +126,8 @@ pub unsafe extern "C" fn couchstore_private_cxx_open(
     guard(Call::OpenDbEx, || {
         // SAFETY: the pointer contract of `capi`.
         let (filename, ops, out) = unsafe { (ptr::name(filename)?, ops.to_rust(), Out::new(db)?) };
-        if will_be_new(filename, flags) {
-            // SAFETY: the contract of the module.
-            unsafe { keys.check_new_file() }?;
-        }
-        let opened = flags::open_options(flags).file_ops(ops).open_named(filename)?;
+        let options = flags::open_options(flags).file_ops(ops).keys(keys.store());
+        let opened = options.open_named(filename)?;
         out.set(Box::into_raw(Box::new(opened)));
         Ok(())
     })
@@ -304,11 +298,8 @@ pub unsafe extern "C" fn couchstore_private_cxx_compact(
         source.check_open()?;
         // SAFETY: the pointer contract of `capi`.
         let (name, ops) = unsafe { (ptr::name(target_filename)?, ops.to_rust()) };
-        if std::fs::symlink_metadata(path(name)).is_err() {
-            // SAFETY: the contract of the module.
-            unsafe { keys.check_new_file() }?;
-        }
         let mut options = flags::compact_options(flags);
+        options.keys = keys.store();
         options.file_ops = ops;
         let rewrite = hooks.rewrite.map(Rewrite::WithContext);
         let mut hooks = Hooks::new(hooks.filter, rewrite, hooks.precommit, hooks.ctx);
@@ -358,12 +349,15 @@ pub unsafe extern "C" fn couchstore_private_cxx_file_stats(db: *mut Db) -> *mut 
     })
 }
 
-/// The id of the key that a file is encrypted with; {NULL, 0} for a file that is not encrypted, as are all that this
-/// version can open.
+/// The id of the key that a file is encrypted with, good as long as the handle; {NULL, 0} if it is not encrypted.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_key_id(db: *const Db) -> sized_buf {
-    let _ = db;
-    sized_buf::EMPTY
+    // SAFETY: the pointer contract of `capi`.
+    let db = unsafe { ptr::db(db) };
+    guard_value(sized_buf::EMPTY, || match db {
+        Ok(db) if !db.key_id_ref().is_empty() => sized_buf::borrow(&db.key_id_ref()),
+        _ => sized_buf::EMPTY,
+    })
 }
 
 #[unsafe(no_mangle)]

@@ -4,11 +4,13 @@
 //! * [`sort`]: the by-id entries come in order of sequence and have to be sorted, in memory or on disk
 //! * `spill`: the sorted runs on disk
 //! * [`replay`]: brings an older copy up to a newer header
+//! * [`descent`]: whether a replay gets from one header to another
 //! * [`online`]: both together, beside a writer
 
 #![forbid(unsafe_code)]
 
 pub(crate) mod copy;
+pub(crate) mod descent;
 pub(crate) mod online;
 pub(crate) mod replay;
 pub(crate) mod sort;

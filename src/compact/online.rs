@@ -8,23 +8,20 @@
 //! failure leaves exactly the source.
 //!
 //! A writer may rewind the source and go on from an older header; then the copy holds changes that are no longer
-//! part of the history, and a replay by sequence number would miss others. So before each replay the by-id trees of
-//! both headers are compared: all that differs must be newer than the copy, otherwise the copy is begun anew. The
-//! comparison skips what both share, so it costs as much as the replay itself.
+//! part of the history, and a replay by sequence number would miss others. So before each replay both headers are
+//! compared ([`leads_to`]), and the copy is begun anew if need be. The comparison skips what both share, so it costs
+//! as much as the replay itself.
 
 use super::copy::{CompactHooks, CompactOptions, copy_into, target_options};
+use super::descent::leads_to;
 use super::replay::{ReplayHooks, replay};
 use crate::db::bootstrap::{Hidden, naming_failed};
 use crate::db::headers::Direction;
 use crate::db::open::OpenOptions;
-use crate::db::scan::seq_key;
 use crate::db::{Db, State};
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::docinfo::DocInfoRef;
-use crate::format::header::FileHeader;
 use crate::io::naming::{FileId, Naming, PosixNaming, identity};
-use crate::tree::diff::{Difference, diff};
-use crate::tree::read::count_range;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, TryLockError};
 use std::os::unix::ffi::OsStrExt;
@@ -369,7 +366,7 @@ impl Copied {
         if newest.position == self.base.position {
             return Ok(Round::UpToDate);
         }
-        if !self.continues(&newest.header)? {
+        if !leads_to(self.source.file(), &self.base.header, &newest.header)? {
             return Ok(Round::Rewound);
         }
         let end = newest.position.unwrap_or(0);
@@ -377,38 +374,6 @@ impl Copied {
         replay(&self.source, &self.target, end, &mut hooks, FLUSH_THRESHOLD)?;
         self.base = newest.clone();
         Ok(Round::UpToDate)
-    }
-
-    /// Whether a replay by sequence number leads from the base to this header: documents that differ are newer than
-    /// the base, none is gone, and the by-sequence tree has each of them. It lacks those that lost their sequence
-    /// number to another document, to which the caller gave the same one.
-    fn continues(&self, newest: &FileHeader) -> Result<bool> {
-        let base = &self.base.header;
-        if newest.update_seq < base.update_seq {
-            return Ok(false);
-        }
-        let (mut differ, mut all_newer) = (0, true);
-        let mut look = |difference: &Difference<'_>| {
-            let new = difference.new.map(|value| DocInfoRef::parse_by_id(difference.key, value));
-            all_newer = match new {
-                Some(Ok(info)) => info.db_seq > base.update_seq,
-                Some(Err(rule)) => return Err(self.source.file().malformed(0, rule)),
-                None => false,
-            };
-            differ += 1;
-            // Enough is known: the error only ends the comparison.
-            if all_newer { Ok(()) } else { Err(Error::DbNoLongerValid) }
-        };
-        let result = diff(self.source.file(), base.by_id.as_ref(), newest.by_id.as_ref(), &mut look);
-        if !all_newer {
-            return Ok(false);
-        }
-        result?;
-        if newest.update_seq == base.update_seq {
-            return Ok(differ == 0);
-        }
-        let (min, max) = (seq_key(base.update_seq + 1), seq_key(u64::MAX));
-        Ok(count_range(self.source.file(), newest.by_seq.as_ref(), &min, &max)? == differ)
     }
 }
 

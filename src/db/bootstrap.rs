@@ -261,7 +261,7 @@ impl OpenOptions {
     /// Writes the first header of a new file and makes it durable. A sync that fails is not tried again.
     fn fill(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> Result<(DbFile, State)> {
         let mut file = self.wrap(filename, handle);
-        let started = self.start(&mut file, &mut false).and_then(|state| {
+        let started = self.start(&mut file, &mut None).and_then(|state| {
             file.flush()?;
             file.sync_flushed()?;
             Ok(state)

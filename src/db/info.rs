@@ -4,6 +4,7 @@ use super::{Db, State};
 use crate::error::Result;
 use crate::format::header::{FormatVersion, NO_PREVIOUS, tree_size};
 use crate::tree::reduce::DocCounts;
+use std::cell::Ref;
 
 /// Figures of a database as its handle sees it, uncommitted changes included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,14 @@ impl Db {
     }
 
     /// Id of the key that the file is encrypted with; `None` if it is not encrypted.
-    pub fn encryption_key_id(&self) -> Result<Option<Vec<u8>>> {
-        self.file.with(|file| Ok(file.encryption().map(|encryption| encryption.key_id.clone())))
+    pub fn encryption_key_id(&self) -> Option<Vec<u8>> {
+        let id = self.key_id_ref();
+        (!id.is_empty()).then(|| id.clone())
+    }
+
+    /// The id, borrowed; empty if the file is not encrypted. It changes only by [`Db::reopen`].
+    pub(crate) fn key_id_ref(&self) -> Ref<'_, Vec<u8>> {
+        self.key_id.borrow()
     }
 
     /// Offset of the header that the handle stands on.

@@ -77,6 +77,8 @@ pub struct Db {
     /// How the file was opened.
     options: RefCell<OpenOptions>,
     filename: RefCell<CString>,
+    /// Id of the key that the file is encrypted with; empty: it is not encrypted.
+    key_id: RefCell<Vec<u8>>,
     state: RefCell<State>,
     latch: Cell<Option<Latch>>,
     /// A save or commit is under way.
@@ -100,7 +102,9 @@ impl std::fmt::Debug for Db {
 impl Db {
     /// A handle on an open file.
     pub(crate) fn from_parts(file: DbFile, state: State, options: OpenOptions, filename: &CStr) -> Db {
+        let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
         Db {
+            key_id: RefCell::new(key_id.unwrap_or_default()),
             file: SharedFile::new(file),
             // Keys are asked for while opening only; whoever holds the store may let it go then.
             options: RefCell::new(options.keys(None)),

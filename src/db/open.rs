@@ -187,15 +187,17 @@ impl OpenOptions {
         let is_new = mode.create && !self.ops.exists(filename);
         let handle = self.open_handle(filename, mode)?;
         let mut file = self.wrap(filename, handle);
-        let mut was_empty = false;
+        let mut was_empty = None;
         match self.start(&mut file, &mut was_empty) {
             Ok(state) => Ok((file, state)),
             Err(error) => {
+                // A file with content was made by somebody else, just before it was opened here.
+                let mut is_ours = || was_empty.unwrap_or_else(|| file.size().is_ok_and(|size| size == 0));
+                let remove = is_new && (mode.exclusive || is_ours());
                 // What this call has buffered must not reach the file.
                 file.take_back(0);
                 let _ = file.io().close();
-                // A file with content was made by somebody else, just before it was opened here.
-                if is_new && was_empty {
+                if remove {
                     self.ops.remove(filename);
                 }
                 Err(error)
@@ -231,12 +233,13 @@ impl OpenOptions {
         Ok(())
     }
 
-    /// Finds the header of the open file, or gives it its first one if it `was_empty`.
-    pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut bool) -> Result<State> {
+    /// Finds the header of the open file, or gives it its first one if it `was_empty`; `None`: it was not asked yet.
+    pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut Option<bool>) -> Result<State> {
         self.configure(file)?;
+        *was_empty = Some(false);
         let size = file.size()?;
         file.set_end(size);
-        *was_empty = size == 0;
+        *was_empty = Some(size == 0);
         if size == 0 { self.start_empty(file) } else { self.find_state(file) }
     }
 
@@ -387,6 +390,8 @@ impl Db {
         if state.header.update_seq != old.header.update_seq {
             return Err(Error::DbNoLongerValid);
         }
+        let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
+        *self.key_id.borrow_mut() = key_id.unwrap_or_default();
         self.file.replace(file);
         self.update_state(|current| *current = state);
         *self.options.borrow_mut() = options.clone();

@@ -26,9 +26,11 @@ pub struct sized_buf {
 impl sized_buf {
     pub(super) const EMPTY: sized_buf = sized_buf { buf: std::ptr::null_mut(), size: 0 };
 
-    /// These bytes, for a reader: C has no way to say that it must not write to them.
+    /// These bytes, for a reader: C has no way to say that it must not write to them. Of none the pointer is good all
+    /// the same: some callers take NULL for something else, and Rust's own pointer to nothing for a wild one.
     pub(super) fn borrow(bytes: &[u8]) -> sized_buf {
-        sized_buf { buf: bytes.as_ptr().cast_mut().cast(), size: bytes.len() }
+        let pointer = if bytes.is_empty() { c"".as_ptr() } else { bytes.as_ptr().cast() };
+        sized_buf { buf: pointer.cast_mut(), size: bytes.len() }
     }
 }
 

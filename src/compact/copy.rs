@@ -247,7 +247,7 @@ impl Copy<'_> {
         let header = self.source.snapshot().header;
         self.target.update_state(|state| {
             state.header.update_seq = header.update_seq;
-            state.header.purge_seq = header.purge_seq + u64::from(self.options.drop_deletes);
+            state.header.purge_seq = header.purge_seq.wrapping_add(u64::from(self.options.drop_deletes));
             state.header.purge_ptr = header.purge_ptr;
         });
         self.documents()?;

@@ -51,8 +51,11 @@ pub(crate) fn leads_to(file: &SharedFile, old: &FileHeader, new: &FileHeader) ->
         return Ok(false);
     }
     result?;
-    let above =
-        if new.update_seq == old.update_seq { 0 } else { entries(new, old.update_seq + 1, u64::MAX)? };
+    let above = if new.update_seq == old.update_seq {
+        0
+    } else {
+        entries(new, old.update_seq.saturating_add(1), u64::MAX)?
+    };
     Ok(above == differ && entries(new, 0, old.update_seq)? + replaced == before)
 }
 

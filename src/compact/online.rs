@@ -396,7 +396,7 @@ impl ReplayHooks for Finishing<'_> {
         let end = source.snapshot().header;
         target.update_state(|state| {
             state.header.update_seq = end.update_seq;
-            state.header.purge_seq = end.purge_seq + u64::from(self.drop_deletes);
+            state.header.purge_seq = end.purge_seq.wrapping_add(u64::from(self.drop_deletes));
         });
         ReplayHooks::precommit(self.hooks, source, target)
     }

@@ -50,7 +50,7 @@ pub fn replay(
     target.check_open()?;
     let end_offset =
         i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("an offset of 2^63 or more"))?;
-    let first = source.snapshot().header.update_seq + 1;
+    let first = source.snapshot().header.update_seq.saturating_add(1);
     let mut base_locals = Vec::new();
     source.scan_local(b"", &mut |id, _| {
         base_locals.push(id.to_vec());

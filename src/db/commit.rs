@@ -8,7 +8,7 @@
 //! 2. overwrite that one byte with the block type of a *header*, then sync
 
 use super::{Db, State};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::block::BlockType;
 use crate::format::header::FormatVersion;
 use crate::io::file::DbFile;
@@ -59,26 +59,21 @@ impl Db {
             file.write_block_type(appended.position, BlockType::Header)?;
             Ok(appended.position)
         })?;
-        self.sync_header(position, retry)?;
+        self.sync_header(position, retry).inspect_err(|_| self.latch_after_failed_sync())?;
         self.update_state(|state| *state = State { header, position: Some(position) });
         Ok(())
     }
 
     /// The second sync. A sync that failed may have dropped the page with the byte: it is written again before
-    /// another try.
+    /// another try. If that fails, whether the header counts is known only when the file is opened again.
     fn sync_header(&self, position: u64, mut retry: Option<RetrySync<'_>>) -> Result<()> {
         let mut result = self.file.with(DbFile::sync_flushed);
         while let (Err(error), Some(retry)) = (&result, retry.as_mut()) {
             if !retry(error.os_error().unwrap_or(0)) {
                 break;
             }
-            result = self.file.with(|file| {
-                file.write_block_type(position, BlockType::Header)?;
-                file.sync_flushed()
-            });
-            if matches!(&result, Err(Error::FileClosed)) {
-                break;
-            }
+            self.file.with(|file| file.write_block_type(position, BlockType::Header))?;
+            result = self.file.with(DbFile::sync_flushed);
         }
         result
     }

@@ -45,8 +45,8 @@ fn find_at_or_below(file: &mut DbFile, from: u64, kind: Kind, recovery: bool) ->
         match read_marked(file, block, kind) {
             Ok(header) => return Ok((block.position, header)),
             Err(error @ Error::HeaderVersion { .. }) => return Err(error),
-            Err(error) if recovery => last_error = Some(error),
             Err(Error::NoHeader { .. }) => {}
+            Err(error) if recovery => last_error = Some(error),
             Err(error) => return Err(error),
         }
         match block.position.checked_sub(BLOCK_SIZE) {

@@ -223,9 +223,14 @@ impl Db {
     /// Looks at the result of a write: after a failed sync the handle takes no more.
     pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(Error::Io { operation: Operation::Sync, .. }) = &result {
-            self.latch.set(Some(Latch::FailedSync));
+            self.latch_after_failed_sync();
         }
         result
+    }
+
+    /// Nothing more is written through this handle.
+    pub(crate) fn latch_after_failed_sync(&self) {
+        self.latch.set(Some(Latch::FailedSync));
     }
 
     /// For the C boundary: a call on this handle panicked. A tree that was being edited must never be committed.

@@ -224,7 +224,8 @@ impl<'a> Batch<'a> {
                     seq = seq.max(document.db_seq);
                     document.info(document.db_seq)
                 } else {
-                    seq += 1;
+                    // Numbers are stored modulo 2^48, and callers may have used up all of 2^64.
+                    seq = seq.wrapping_add(1);
                     document.info(seq)
                 }
             })

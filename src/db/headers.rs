@@ -173,9 +173,9 @@ impl Db {
         let result = self.load(|file| {
             let size = file.size()?;
             file.io().forget_reads();
-            // The first header of a file may still wait in the write buffer. All else there belongs to what this
-            // discards.
-            let own_is_pending = own.is_some_and(|position| position >= file.io().flushed_end());
+            // The first header of a file, or the byte that a file without header begins with, may still wait in the
+            // write buffer. All else there belongs to what this discards.
+            let own_is_pending = own.is_none_or(|position| position >= file.io().flushed_end());
             let (readable, safe) = if own_is_pending {
                 let pending = file.io().pending_end();
                 (size.max(pending), size.max(pending))

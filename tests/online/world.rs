@@ -103,6 +103,13 @@ impl World {
         assert!(self.read() == self.bytes, "the source was written to");
     }
 
+    /// Names in the folder that are temporary.
+    pub(crate) fn temporaries(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.folder.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(".couchstore-")).collect()
+    }
+
     /// Fails unless the source is there under its name, and nothing else is in the folder.
     pub(crate) fn check_alone(&self) {
         assert!(self.writer.is_current().unwrap().unwrap(), "the name leads to another file");

@@ -11,7 +11,7 @@ use crate::run::{Replay, all_wanted, on_two_threads, report, seed, wanted};
 use couchstore::io::sim::SimDisk;
 use couchstore::io::sim::crash::{Instant, Log, Shape, Size};
 use couchstore::io::sim::random::Random;
-use couchstore::{CompactOptions, Db, OpenOptions, compact};
+use couchstore::{CompactOptions, OpenOptions, compact};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -153,19 +153,18 @@ fn check_compaction(seed: u64, run: u64) -> u64 {
 }
 
 fn check_target(image: Vec<u8>, expected: &Model, acknowledged: bool) {
+    if image.is_empty() && !acknowledged {
+        // Not a half database, but none: whoever opens it makes an empty one of it.
+        return;
+    }
     let disk = SimDisk::new();
     disk.put(TARGET, image.clone());
     for recovery in [false, true] {
         match options(&disk).recovery(recovery).open(TARGET) {
-            Ok(db) => check_complete(&db, image.clone(), expected),
+            Ok(db) => drop(check_handle(&db, image.clone(), std::slice::from_ref(expected), 0)),
             Err(error) => assert!(!acknowledged, "an acknowledged target does not open: {error}"),
         }
     }
-}
-
-fn check_complete(db: &Db, image: Vec<u8>, expected: &Model) {
-    // A file without a size is an empty database, not a half one: hosts that find one throw it away.
-    check_handle(db, image, std::slice::from_ref(expected), 0);
 }
 
 /// So many workloads from the seed, and half as many compactions.

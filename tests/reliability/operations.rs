@@ -399,8 +399,8 @@ fn seeking() -> Vec<Operation> {
                 Ok(position(db(handle)))
             })
         },
-        seeks("seek to an offset", |_, handle| {
-            db(handle).seek_offset(4096)?;
+        seeks("seek to an offset", |scene, handle| {
+            db(handle).seek_offset(previous_header(scene.world))?;
             Ok(position(db(handle)))
         }),
         seeks("rewind, step forward", |_, handle| {

@@ -70,7 +70,9 @@ pub fn last_internal_error() -> String {
 
 /// Sets or removes the handler that is told of every internal error in the process. It must not panic.
 pub fn set_on_internal_error(handler: Option<Handler>) {
-    *HANDLER.write().unwrap_or_else(PoisonError::into_inner) = handler;
+    let old = std::mem::replace(&mut *HANDLER.write().unwrap_or_else(PoisonError::into_inner), handler);
+    // Not under the lock: dropping a handler may run code of the caller's, which may report errors itself.
+    drop(old);
 }
 
 #[cfg(test)]

@@ -327,3 +327,17 @@ fn a_sequence_number_that_is_used_again_replaces_all_its_entries() {
     world.model.save_both(&world.db, &docs(30..31), keep);
     world.model.check(&world.db);
 }
+
+/// A document that is saved again under its own number leaves those alone that share it.
+#[test]
+fn a_document_that_keeps_its_sequence_number_replaces_only_itself() {
+    let mut world = World::new(|options| options.node_sizes(120, 120));
+    let docs = |ids: std::ops::Range<u8>, body: &[u8]| -> Vec<_> {
+        ids.map(|id| Doc { db_seq: 7, ..Doc::new(&[id], body) }).collect()
+    };
+    let keep = SaveOptions { compress: false, keep_sequences: true };
+    world.model.save_both(&world.db, &docs(0..60, b"first"), keep);
+    world.model.save_both(&world.db, &docs(50..51, b"second"), keep);
+    world.model.check(&world.db);
+    assert_eq!(world.db.changes_count(7, 7).unwrap(), 60);
+}

@@ -12,11 +12,13 @@ use super::types::{
 };
 use crate::compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_with};
 use crate::compact::replay::{ReplayHooks, replay};
-use crate::error::Result;
+use crate::crypto::keys::KeyStore;
+use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 pub(super) fn path(name: &CStr) -> &Path {
     Path::new(OsStr::from_bytes(name.to_bytes()))
@@ -73,19 +75,40 @@ pub unsafe extern "C" fn couchstore_c_compact_db_ex(
     hook_ctx: *mut c_void,
     ops: *const couch_file_ops,
 ) -> couchstore_error_t {
-    let body = |source: &Db| {
-        let mut hooks = Hooks::new(hook, dhook.map(Rewrite::Plain), None, hook_ctx);
-        let mut options = flags::compact_options(flags);
-        if !ops.is_null() {
-            // SAFETY: the pointer contract of `capi`.
-            options.file_ops = unsafe { file_ops::to_rust(ops) }?;
-        }
-        // SAFETY: the pointer contract of `capi`.
-        let name = unsafe { ptr::name(target_filename) }?;
-        compact_with(source, path(name), &options, &mut hooks)
-    };
+    let compaction = Compaction { target_filename, flags, keys: None, hook, dhook, hook_ctx, ops };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::CompactDbEx, source, body) }
+    unsafe { guard_db(Call::CompactDbEx, source, |source| compaction.run(source)) }
+}
+
+/// The arguments of the functions that compact with hooks.
+pub(super) struct Compaction {
+    pub(super) target_filename: *const c_char,
+    pub(super) flags: couchstore_compact_flags,
+    pub(super) keys: Option<Arc<dyn KeyStore>>,
+    pub(super) hook: couchstore_compact_hook,
+    pub(super) dhook: couchstore_docinfo_hook,
+    pub(super) hook_ctx: *mut c_void,
+    pub(super) ops: *const couch_file_ops,
+}
+
+impl Compaction {
+    /// # Safety
+    /// The pointer contract of `capi`.
+    pub(super) unsafe fn run(self, source: &Db) -> Result<()> {
+        let mut hooks = Hooks::new(self.hook, self.dhook.map(Rewrite::Plain), None, self.hook_ctx);
+        if hooks.rewrites() && !hooks.filters() {
+            return Err(Error::InvalidArguments("rewriting without a filter"));
+        }
+        source.check_open()?;
+        let mut options = CompactOptions { keys: self.keys, ..flags::compact_options(self.flags) };
+        if !self.ops.is_null() {
+            // SAFETY: the contract above.
+            options.file_ops = unsafe { file_ops::to_rust(self.ops) }?;
+        }
+        // SAFETY: the contract above.
+        let name = unsafe { ptr::name(self.target_filename) }?;
+        compact_with(source, path(name), &options, &mut hooks)
+    }
 }
 
 /// A hook that may change entries.
@@ -217,6 +240,7 @@ pub unsafe extern "C" fn couchstore_replay(
     flush_threshold: usize,
 ) -> couchstore_error_t {
     let body = |source: &Db| {
+        source.check_open()?;
         // SAFETY: the pointer contract of `capi`.
         let target = unsafe { ptr::db(target) }?;
         let mut hooks = ReplayCallbacks { pre_copy, precommit, ctx: hook_ctx };
@@ -257,6 +281,6 @@ impl ReplayHooks for ReplayCallbacks {
         let Some(precommit) = self.precommit else { return Ok(()) };
         // SAFETY: the pointer contract of `capi`.
         let code = unsafe { precommit(ptr::to_c(source), ptr::to_c(target), self.ctx) };
-        if code == 0 { Ok(()) } else { Err(crate::Error::Callback(crate::ErrorCode(code))) }
+        if code == 0 { Ok(()) } else { Err(Error::Callback(crate::ErrorCode(code))) }
     }
 }

@@ -26,7 +26,12 @@ pub(super) unsafe fn guard_db(
         Err(error) => return finish(&Err(error)),
     };
     if let Ok(result) = run(call, || body(db)) {
-        finish(&result)
+        let code = finish(&result);
+        if code == ErrorCode::DB_NO_LONGER_VALID.0 {
+            // What made it so is known to the handle alone.
+            set_errno(db.last_os_error());
+        }
+        code
     } else {
         db.latch_after_panic();
         ErrorCode::INTERNAL.0
@@ -60,13 +65,19 @@ fn report_panic(payload: Box<dyn std::any::Any + Send>) {
 fn finish(result: &Result<()>) -> couchstore_error_t {
     let Err(error) = result else { return ErrorCode::SUCCESS.0 };
     if let Some(os_error) = error.os_error() {
-        // SAFETY: the location of this thread's errno is always valid.
-        unsafe { *libc::__errno_location() = os_error };
+        set_errno(os_error);
     }
     if let Error::Internal(text) = error {
         internal_error::report(format_args!("{text}"));
     }
     error.code().0
+}
+
+fn set_errno(os_error: i32) {
+    if os_error != 0 {
+        // SAFETY: the location of this thread's errno is always valid.
+        unsafe { *libc::__errno_location() = os_error };
+    }
 }
 
 /// The code of a callback as a result: negative numbers are errors.

@@ -11,6 +11,11 @@ use crate::error::{Error, ErrorCode, Result};
 /// # Safety
 /// `db` follows the pointer contract of `capi`.
 unsafe fn move_or_free(call: Call, db: *mut Db, action: fn(&Db) -> Result<()>) -> couchstore_error_t {
+    // A callback must not free the handle on whose behalf it was called.
+    // SAFETY: the contract above.
+    if unsafe { db.as_ref() }.is_some_and(Db::is_writing) {
+        return ErrorCode::INVALID_ARGUMENTS.0;
+    }
     // SAFETY: the contract above.
     let code = unsafe { guard_db(call, db, action) };
     if code != ErrorCode::SUCCESS.0 && !db.is_null() {

@@ -93,9 +93,10 @@ pub unsafe extern "C" fn couchstore_c_get_db_filestats(
     stats: *mut couchstore_file_stats,
 ) -> couchstore_error_t {
     let body = |db: &Db| {
+        let counts = db.file_stats()?;
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(stats) }?;
-        let stats = db.file_stats()?;
+        let stats = counts;
         out.set(couchstore_file_stats {
             read_count: stats.read_count,
             write_count: stats.write_count,

@@ -1,6 +1,6 @@
 //! Encrypted files: opening and creating them, and compacting to them.
 
-use super::compact::{Hooks, Rewrite, path};
+use super::compact::Compaction;
 use super::file_ops;
 use super::flags;
 use super::guard::{guard, guard_db};
@@ -11,7 +11,6 @@ use super::types::{
     Db, couch_file_ops, couchstore_compact_flags, couchstore_compact_hook, couchstore_docinfo_hook,
     couchstore_encryption_key, couchstore_error_t, couchstore_key_fn, couchstore_open_flags, sized_buf,
 };
-use crate::compact::copy::compact_with;
 use crate::crypto::keys::{EncryptionKey, KeyDerivation, KeyStore, KeyStoreFailed};
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
@@ -122,20 +121,10 @@ pub unsafe extern "C" fn couchstore_compact_db_with_key(
     hook_ctx: *mut c_void,
     ops: *const couch_file_ops,
 ) -> couchstore_error_t {
-    let body = |source: &Db| {
-        let mut hooks = Hooks::new(hook, dhook.map(Rewrite::Plain), None, hook_ctx);
-        let mut options = flags::compact_options(flags);
-        options.keys = KeyCallback::store(keys, keys_ctx);
-        if !ops.is_null() {
-            // SAFETY: the pointer contract of `capi`.
-            options.file_ops = unsafe { file_ops::to_rust(ops) }?;
-        }
-        // SAFETY: the pointer contract of `capi`.
-        let name = unsafe { ptr::name(target_filename) }?;
-        compact_with(source, path(name), &options, &mut hooks)
-    };
+    let keys = KeyCallback::store(keys, keys_ctx);
+    let compaction = Compaction { target_filename, flags, keys, hook, dhook, hook_ctx, ops };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::CompactDbWithKey, source, body) }
+    unsafe { guard_db(Call::CompactDbWithKey, source, |source| compaction.run(source)) }
 }
 
 /// The id of the key that a file is encrypted with.

@@ -7,7 +7,7 @@ use super::latency::Call;
 use super::ptr;
 use super::types::{Db, Doc, DocInfo, couchstore_error_t, couchstore_save_options, save_callback_fn};
 use crate::db::save::{Document, OnSave, SaveOptions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::docinfo::DocInfoRef;
 use std::ffi::c_void;
 
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn couchstore_save_documents_and_callback(
             let new = borrowed_doc_info(new);
             let old = old.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
             let request = match requests {
-                Some(requests) => *requests.get(index).ok_or(Error::DocNotFound)?,
+                Some(requests) => requests.get(index).copied().unwrap_or(std::ptr::null_mut()),
                 None => std::ptr::null_mut(),
             };
             // SAFETY: the pointer contract of `capi`; both entries live through the call.

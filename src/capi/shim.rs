@@ -70,7 +70,7 @@ pub struct couchstore_private_key {
 }
 
 /// Asks for the key with this id, the empty id being the active key. Returns 1 and fills in `key`, which stays good
-/// until the getter goes away; 0: there is none; negative: the code to fail with.
+/// until the getter goes away; 0: there is none; negative: finding it failed.
 type KeyFunction =
     unsafe extern "C" fn(ctx: *mut c_void, id: sized_buf, key: *mut couchstore_private_key) -> c_int;
 

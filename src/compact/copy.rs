@@ -6,14 +6,16 @@ use crate::db::Db;
 use crate::db::open::OpenOptions;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
-use crate::format::header::FormatVersion;
+use crate::format::header::{FileHeader, FormatVersion};
 use crate::io::FileOps;
 use crate::io::file::Body;
 use crate::io::posix::PosixOps;
 use crate::tree::TreeKind;
 use crate::tree::build::TreeBuilder;
 use crate::tree::read::Cursor;
+use crate::tree::reduce::parse_count;
 use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,7 +36,8 @@ pub enum Verdict {
     NeedBody,
 }
 
-/// What a caller may do during a compaction. Each method may use both handles; its error ends the compaction.
+/// What a caller may do during a compaction. Each method may read from both handles; its error ends the compaction.
+/// Saving to the target is for [`CompactHooks::copied`] and [`CompactHooks::precommit`]: before that it is refused.
 pub trait CompactHooks {
     /// Whether [`CompactHooks::filter`] decides which documents are copied.
     fn filters(&self) -> bool {
@@ -141,8 +144,12 @@ pub fn compact_with(
     }
     source.check_open()?;
     let path = target.as_ref();
+    let name = CString::new(path.as_os_str().as_bytes());
+    let name = name.map_err(|_| Error::InvalidArguments("a name with a zero byte"))?;
+    // Whose names these are only the file operations know: what was there before is never removed.
+    let is_new = !options.file_ops.exists(&name);
     let target = target_options(source, options).open(path)?;
-    let mut unfinished = Unfinished { ops: options.file_ops.clone(), name: target.filename(), armed: true };
+    let mut unfinished = Unfinished { ops: options.file_ops.clone(), name, armed: is_new };
     let copied = copy_into(source, &target, path.parent(), options, hooks);
     if copied.is_err() {
         // The file is going to be removed: what is still buffered need not reach it.
@@ -168,7 +175,9 @@ pub(crate) fn copy_into(
     hooks: &mut dyn CompactHooks,
 ) -> Result<Option<Error>> {
     let directory = directory.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Copy { source, target, directory, options, hooks, last_damage: None }.run()
+    // What hooks save on the source meanwhile is not part of the copy.
+    let pinned = source.snapshot().header;
+    Copy { source, target, pinned, directory, options, hooks, last_damage: None }.run()
 }
 
 /// Removes the target unless it was finished; also when a hook's panic unwinds.
@@ -206,6 +215,8 @@ pub(crate) fn target_options(source: &Db, options: &CompactOptions) -> OpenOptio
 struct Copy<'a> {
     source: &'a Db,
     target: &'a Db,
+    /// What is copied.
+    pinned: FileHeader,
     directory: &'a Path,
     options: &'a CompactOptions,
     hooks: &'a mut dyn CompactHooks,
@@ -244,14 +255,16 @@ impl SourceBody {
 impl Copy<'_> {
     /// Returns the damage that was stepped over.
     fn run(mut self) -> Result<Option<Error>> {
-        let header = self.source.snapshot().header;
+        let header = self.pinned.clone();
         self.target.update_state(|state| {
             state.header.update_seq = header.update_seq;
             state.header.purge_seq = header.purge_seq.wrapping_add(u64::from(self.options.drop_deletes));
             state.header.purge_ptr = header.purge_ptr;
         });
+        let being_built = self.target.begin_exclusive()?;
         self.documents()?;
         self.local_documents()?;
+        drop(being_built);
         self.hooks.copied(self.target)?;
         self.hooks.precommit(self.source, self.target)?;
         self.target.commit_with(header.timestamp, None)?;
@@ -276,11 +289,11 @@ impl Copy<'_> {
         let secret = is_encrypted(source)? || is_encrypted(target)?;
         let mut sorter = Sorter::new(self.directory, self.options.memory_budget, secret);
         let mut by_seq = TreeBuilder::new(target.file(), TreeKind::BySeq, nodes);
-        let root = source.by_seq_root();
+        let root = self.pinned.by_seq.clone();
         let mut cursor = Cursor::new(source.file(), root.as_ref(), &[]);
         let mut value = Vec::new();
-        let info = source.info()?;
-        let (mut done, total) = (0, info.doc_count + info.deleted_count);
+        let total = root.as_ref().map_or(0, |root| parse_count(&root.reduce).unwrap_or(0));
+        let mut done = 0;
         loop {
             if done % PROGRESS_STEP == 0 {
                 self.hooks.progress(done, total, target.file().end())?;
@@ -377,7 +390,7 @@ impl Copy<'_> {
     fn local_documents(&mut self) -> Result<()> {
         let nodes = self.target.options().nodes();
         let mut builder = TreeBuilder::new(self.target.file(), TreeKind::Local, nodes);
-        let root = self.source.local_root();
+        let root = self.pinned.local.clone();
         let mut cursor = Cursor::new(self.source.file(), root.as_ref(), &[]);
         loop {
             let next = cursor.next_entry();

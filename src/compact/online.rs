@@ -4,8 +4,9 @@
 //! 2. rounds without lock: replay what was committed meanwhile, until little is left
 //! 3. lock out the writers, replay the last bit, give the file its name durably, let the host switch over, unlock
 //!
-//! The lock is held for the last bit only, however large the file is. Until the last step nothing is visible: any
-//! failure leaves exactly the source.
+//! The lock is held for the last bit only, however large the file is. Should the writers be faster than the catching
+//! up, they are slowed down: the lock is then taken for short times before that, too. Until the last step nothing is
+//! visible: any failure leaves exactly the source.
 //!
 //! A writer may rewind the source and go on from an older header; then the copy holds changes that are no longer
 //! part of the history, and a replay by sequence number would miss others. So before each replay both headers are
@@ -34,6 +35,15 @@ use std::time::{Duration, Instant};
 const MAX_RESTARTS: u32 = 3;
 /// Documents that a replay gathers before it saves them, in bytes.
 const FLUSH_THRESHOLD: usize = 16 << 20;
+
+/// The copy is synced after so many bytes, unless the options say otherwise: a single sync of all of it at the end
+/// would hold up every commit to the same disk meanwhile.
+const SYNC_EVERY: u64 = 4 << 20;
+
+/// How long writers are kept out at a stretch to slow them down.
+const BRAKE: Duration = Duration::from_millis(10);
+/// As [`FLUSH_THRESHOLD`], while writers are slowed down: saving what was gathered may happen under the lock.
+const BRAKING_FLUSH_THRESHOLD: usize = 1 << 20;
 
 /// What happens to the names at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -74,8 +84,9 @@ impl Default for OnlineOptions {
 
 /// What the host does during an online compaction, besides the hooks of copying and of replaying.
 pub trait OnlineHooks: CompactHooks + ReplayHooks {
-    /// Keeps writers from saving and committing until [`OnlineHooks::unlock`]. Called once, or again if the source
-    /// turns out to be rewound; whoever holds the lock must not wait for this compaction.
+    /// Keeps writers from saving and committing until [`OnlineHooks::unlock`]. Called once at the end; before that
+    /// for short times if writers are faster than the catching up, and again if the source turns out to be rewound.
+    /// Whoever holds the lock must not wait for this compaction.
     fn lock(&mut self) {}
 
     /// Lets writers go on. Called after every [`OnlineHooks::lock`], whatever happens between.
@@ -102,7 +113,7 @@ pub struct OnlineStats {
     pub restarts: u32,
     /// How much the source had grown when the lock was taken.
     pub locked_bytes: u64,
-    /// How long the lock was held.
+    /// How long the lock was held at a stretch, at most.
     pub lock_time: Duration,
     /// How long everything took.
     pub total_time: Duration,
@@ -137,11 +148,11 @@ pub fn compact_online(
     let locked_file = exclusion.as_ref().map(identity).transpose();
     let locked_file = locked_file.map_err(|error| naming_failed(&source_name, &error))?;
     let mut stats = OnlineStats::default();
-    let mut locked = Lock { hooks, taken: None, held: Duration::ZERO };
+    let mut locked = Lock { hooks, taken: None, released: None, longest: Duration::ZERO };
     let job = Job { source_name: &source_name, final_name: &final_name, locked_file, options };
     job.run(&mut locked, &mut stats)?;
     locked.release();
-    stats.lock_time = locked.held;
+    stats.lock_time = locked.longest;
     stats.total_time = started.elapsed();
     Ok(stats)
 }
@@ -190,8 +201,9 @@ fn stale() -> std::io::Error {
 struct Lock<'a> {
     hooks: &'a mut dyn OnlineHooks,
     taken: Option<Instant>,
-    /// How long it was held so far.
-    held: Duration,
+    released: Option<Instant>,
+    /// How long it was held at a stretch so far.
+    longest: Duration,
 }
 
 impl Lock<'_> {
@@ -204,8 +216,19 @@ impl Lock<'_> {
 
     fn release(&mut self) {
         if let Some(taken) = self.taken.take() {
-            self.held += taken.elapsed();
+            self.longest = self.longest.max(taken.elapsed());
             self.hooks.unlock();
+            self.released = Some(Instant::now());
+        }
+    }
+
+    /// Takes the lock for [`BRAKE`] and gives it back for `pause`, in turn. To be called all the time.
+    fn alternate(&mut self, pause: Duration) {
+        match (self.taken, self.released) {
+            (Some(taken), _) if taken.elapsed() >= BRAKE => self.release(),
+            (None, Some(released)) if released.elapsed() < pause => {}
+            (Some(_), _) => {}
+            (None, _) => self.take(),
         }
     }
 }
@@ -272,7 +295,11 @@ impl Job<'_> {
             return Err(naming_failed(self.source_name, &stale()));
         }
         let base = source.snapshot();
-        let options = target_options(&source, compact).naming(self.options.naming.clone());
+        let mut options = target_options(&source, compact).naming(self.options.naming.clone());
+        let syncs_by_itself = compact.periodic_sync.is_none() && compact.file_ops.is_default();
+        if syncs_by_itself {
+            options = options.periodic_sync(Some(SYNC_EVERY));
+        }
         let (hidden, file, state) = options.create_hidden(self.final_name)?;
         if self.options.swap == Swap::Replace {
             // Without this others might read what they must not. A process may lack the right to give files away.
@@ -281,6 +308,13 @@ impl Job<'_> {
         let target = Db::from_parts(file, state, options, self.final_name);
         let directory = path(self.final_name).parent();
         let damage = copy_into(&source, &target, directory, compact, lock.hooks)?;
+        if syncs_by_itself {
+            // Catching up is little at a time, and should be fast.
+            target.file().with(|file| {
+                let result = file.io().configure(|handle| handle.set_periodic_sync(u64::MAX));
+                result.map_err(|error| file.error(Operation::Configure, 0, error))
+            })?;
+        }
         damage.map_or(Ok(Copied { source, target, hidden, base }), Err)
     }
 
@@ -291,22 +325,36 @@ impl Job<'_> {
         lock: &mut Lock<'_>,
         stats: &mut OnlineStats,
     ) -> Result<Option<Copied>> {
-        let mut rounds = 0;
-        while lock.taken.is_none() && rounds < self.options.max_unlocked_rounds {
-            let newest = copied.newest()?;
-            if copied.delta(&newest) <= self.options.delta_bytes_for_lock {
-                break;
+        let (mut rounds, mut outrun, mut last_delta) = (0, 0, u64::MAX);
+        let little = self.options.delta_bytes_for_lock;
+        let newest = loop {
+            let mut newest = copied.newest()?;
+            let mut delta = copied.delta(&newest);
+            let may_go_on = lock.taken.is_none() && rounds < self.options.max_unlocked_rounds;
+            if !may_go_on || delta <= little {
+                lock.take();
+                newest = copied.newest()?;
+                delta = copied.delta(&newest);
+                stats.locked_bytes = delta;
+                // Much may have come while this thread waited for the lock. Then this is one more round.
+                if !may_go_on || delta <= little.saturating_mul(2) {
+                    break newest;
+                }
             }
             rounds += 1;
             stats.rounds += 1;
-            if let Round::Rewound = copied.replay_up_to(&newest, lock, self.options)? {
+            // Each round should leave far less to the next one. Writers that prevent that get less and less time.
+            outrun += u32::from(delta > last_delta / 4);
+            last_delta = delta;
+            let pause = outrun.checked_sub(1).map(|times| BRAKE / (1 << times.min(4)));
+            let pause = pause.or(lock.taken.map(|_| BRAKE));
+            let round = copied.replay_up_to(&newest, lock, self.options, pause)?;
+            lock.release();
+            if let Round::Rewound = round {
                 return Ok(None);
             }
-        }
-        lock.take();
-        let newest = copied.newest()?;
-        stats.locked_bytes = copied.delta(&newest);
-        match copied.replay_up_to(&newest, lock, self.options)? {
+        };
+        match copied.replay_up_to(&newest, lock, self.options, None)? {
             Round::UpToDate => Ok(Some(copied)),
             Round::Rewound => {
                 if stats.restarts + 1 < MAX_RESTARTS {
@@ -332,7 +380,9 @@ impl Job<'_> {
         let named = named.map_err(|error| naming_failed(self.final_name, &error))?;
         lock.hooks.publish(&source, &target)?;
         named.settle();
-        target.close()
+        // The result is durable and in use: that closing our own handle on it fails changes nothing.
+        let _ = target.close();
+        Ok(())
     }
 }
 
@@ -356,12 +406,14 @@ impl Copied {
     }
 
     /// Brings the copy up to the source's newest header. Whether there is anything to do is decided by the header's
-    /// position: a header may change local documents alone, without any sequence number.
+    /// position: a header may change local documents alone, without any sequence number. With `pause` writers are
+    /// slowed down meanwhile: see [`Lock::alternate`].
     fn replay_up_to(
         &mut self,
         newest: &State,
         lock: &mut Lock<'_>,
         options: &OnlineOptions,
+        pause: Option<Duration>,
     ) -> Result<Round> {
         if newest.position == self.base.position {
             return Ok(Round::UpToDate);
@@ -370,34 +422,43 @@ impl Copied {
             return Ok(Round::Rewound);
         }
         let end = newest.position.unwrap_or(0);
-        let mut hooks = Finishing { hooks: lock.hooks, drop_deletes: options.compact.drop_deletes };
-        replay(&self.source, &self.target, end, &mut hooks, FLUSH_THRESHOLD)?;
+        let mut hooks = Finishing { lock, pause, drop_deletes: options.compact.drop_deletes };
+        let threshold = if pause.is_some() { BRAKING_FLUSH_THRESHOLD } else { FLUSH_THRESHOLD };
+        replay(&self.source, &self.target, end, &mut hooks, threshold)?;
         self.base = newest.clone();
         Ok(Round::UpToDate)
     }
 }
 
 /// The hooks of a replay, and what the copy's header takes from the source's besides.
-struct Finishing<'a> {
-    hooks: &'a mut dyn OnlineHooks,
+struct Finishing<'a, 'b> {
+    lock: &'a mut Lock<'b>,
+    pause: Option<Duration>,
     drop_deletes: bool,
 }
 
-impl ReplayHooks for Finishing<'_> {
+impl ReplayHooks for Finishing<'_, '_> {
     fn before_document(&mut self, source: &Db, target: &Db, info: &DocInfoRef<'_>) -> Result<bool> {
-        self.hooks.before_document(source, target, info)
+        if let Some(pause) = self.pause {
+            self.lock.alternate(pause);
+        }
+        self.lock.hooks.before_document(source, target, info)
     }
 
     fn before_local(&mut self, source: &Db, target: &Db, id: &[u8], length: usize) -> Result<bool> {
-        self.hooks.before_local(source, target, id, length)
+        self.lock.hooks.before_local(source, target, id, length)
     }
 
     fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
+        if self.pause.is_some() {
+            // The commit waits for the disk, which needs no lock.
+            self.lock.release();
+        }
         let end = source.snapshot().header;
         target.update_state(|state| {
             state.header.update_seq = end.update_seq;
             state.header.purge_seq = end.purge_seq.wrapping_add(u64::from(self.drop_deletes));
         });
-        ReplayHooks::precommit(self.hooks, source, target)
+        ReplayHooks::precommit(self.lock.hooks, source, target)
     }
 }

@@ -33,7 +33,8 @@ pub trait ReplayHooks {
 impl ReplayHooks for () {}
 
 /// Puts into `target` what was committed to `source` after the header that `source` stands on, up to the header at
-/// `end_offset`, and commits it with that header's timestamp. `source` is left at that header.
+/// `end_offset`, and commits it with that header's timestamp. `source` is left at that header. On failure nothing
+/// has changed.
 ///
 /// `source` must know of that header: after others have appended, it is moved there and back by
 /// [`Direction::End`](crate::Direction::End) and [`Db::seek_offset`].
@@ -50,6 +51,27 @@ pub fn replay(
     target.check_open()?;
     let end_offset =
         i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("an offset of 2^63 or more"))?;
+    let base = source.snapshot();
+    let before = target.snapshot();
+    let _latch = target.latch_if_panicking();
+    let replayed = replay_from_base(source, target, end_offset, hooks, flush_threshold);
+    if replayed.is_err() {
+        // So that it can be tried again: what was put is forgotten, and the source stands where it stood.
+        target.update_state(|state| *state = before);
+        if let Some(position) = base.position {
+            let _ = source.seek_offset(position as i64);
+        }
+    }
+    replayed
+}
+
+fn replay_from_base(
+    source: &Db,
+    target: &Db,
+    end_offset: i64,
+    hooks: &mut dyn ReplayHooks,
+    flush_threshold: usize,
+) -> Result<()> {
     let first = source.snapshot().header.update_seq.saturating_add(1);
     let mut base_locals = Vec::new();
     source.scan_local(b"", &mut |id, _| {
@@ -110,7 +132,8 @@ impl Replay<'_> {
         let mut batch = Batch::default();
         source.changes_since(first, ScanOptions::default(), &mut |info| {
             // Documents that share a sequence number belong into one batch: a later one would replace them.
-            if batch.bytes > self.flush_threshold && !batch.ends_with(info.db_seq) {
+            let size = Batch::size_of(info);
+            if batch.bytes + size > self.flush_threshold && !batch.ends_with(info.db_seq) {
                 batch.put_into(target)?;
             }
             if !self.hooks.before_document(source, target, info)? {
@@ -120,7 +143,7 @@ impl Replay<'_> {
                 0 => None,
                 _ => Some(source.stored_body(info)?),
             };
-            batch.add(info.to_owned(), body);
+            batch.add(info.to_owned(), body, size);
             Ok(())
         })?;
         batch.put_into(target)
@@ -134,9 +157,13 @@ struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, info: DocInfo, body: Option<Vec<u8>>) {
-        let body_length = body.as_ref().map_or(0, Vec::len);
-        self.bytes += size_of::<DocInfo>() + info.id.len() + info.rev_meta.len() + body_length;
+    /// Memory that a document takes in a batch.
+    fn size_of(info: &DocInfoRef<'_>) -> usize {
+        size_of::<DocInfo>() + info.id.len() + info.rev_meta.len() + info.physical_size as usize
+    }
+
+    fn add(&mut self, info: DocInfo, body: Option<Vec<u8>>, size: usize) {
+        self.bytes += size;
         self.documents.push((info, body));
     }
 

@@ -34,9 +34,11 @@ impl Cipher {
         nonce
     }
 
-    /// Encrypts the chunk at `position` in place and appends the tag.
-    pub(crate) fn seal_chunk(&self, position: u64, body: &mut Vec<u8>) -> Result<(), Failed> {
-        self.seal(Cipher::nonce_of(position), b"", body)
+    /// Encrypts the chunk at `position` in place; returns the tag.
+    pub(crate) fn seal_chunk(&self, position: u64, body: &mut [u8]) -> Result<[u8; TAG_LEN], Failed> {
+        let nonce = Nonce::assume_unique_for_key(Cipher::nonce_of(position));
+        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::empty(), body).map_err(|_| Failed)?;
+        tag.as_ref().try_into().map_err(|_| Failed)
     }
 
     /// Decrypts the chunk at `position` in place and checks and removes the tag.
@@ -74,7 +76,8 @@ mod tests {
     fn every_changed_bit_and_position_is_noticed() {
         let cipher = Cipher::new(&[9; KEY_LEN]).unwrap();
         let mut sealed = b"some document".to_vec();
-        cipher.seal_chunk(100, &mut sealed).unwrap();
+        let tag = cipher.seal_chunk(100, &mut sealed).unwrap();
+        sealed.extend_from_slice(&tag);
         assert_eq!(sealed.len(), 13 + TAG_LEN);
         for bit in 0..sealed.len() * 8 {
             let mut changed = sealed.clone();

@@ -128,7 +128,9 @@ pub(crate) fn file_cipher(key: &EncryptionKey, metadata: &Metadata) -> Result<Ci
 fn wrap(key: &EncryptionKey, file_key: &[u8]) -> Result<Vec<u8>, KeyError> {
     let mut nonce = [0; NONCE_LEN];
     random(&mut nonce)?;
-    let mut sealed = file_key.to_vec();
+    // Room for the tag from the start: a vector that grows leaves a copy of the key behind.
+    let mut sealed = Vec::with_capacity(KEY_LEN + TAG_LEN);
+    sealed.extend_from_slice(file_key);
     Cipher::new(&key.secret)?.seal(nonce, &key.id, &mut sealed)?;
     let mut context = nonce.to_vec();
     context.append(&mut sealed);
@@ -183,7 +185,8 @@ mod tests {
             let key = EncryptionKey::new("id", &[1; 32], derivation);
             let (cipher, metadata) = new_file_key(&key).unwrap();
             let mut sealed = b"text".to_vec();
-            cipher.seal_chunk(1, &mut sealed).unwrap();
+            let tag = cipher.seal_chunk(1, &mut sealed).unwrap();
+            sealed.extend_from_slice(&tag);
             let found = file_cipher(&key, &metadata).unwrap();
             found.open_chunk(1, &mut sealed.clone()).unwrap();
             let wrong = EncryptionKey::new("id", &[2; 32], derivation);

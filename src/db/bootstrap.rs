@@ -27,6 +27,8 @@ use std::sync::Arc;
 
 /// After so many lost races against creators whose files were gone again, opening gives up.
 const MAX_RACES: u32 = 100;
+/// Links that are followed to where a file is to be made.
+const MAX_LINKS: u32 = 40;
 
 /// A file that has not got its name yet. Dropping it removes what it has in the directory; the descriptor in use
 /// keeps the file itself.
@@ -178,8 +180,12 @@ impl Drop for Hidden {
 }
 
 impl OpenOptions {
-    /// Opens the file or, if there is none, creates it atomically.
+    /// Opens the file or, if there is none, creates it atomically. A symbolic link that leads nowhere makes the file
+    /// that it names, as it would with open(2).
     pub(super) fn open_or_bootstrap(&self, filename: &CStr) -> Result<(DbFile, State)> {
+        let exclusive = self.mode().exclusive;
+        let resolved = if exclusive { None } else { follow_dangling(filename) };
+        let filename = resolved.as_deref().unwrap_or(filename);
         for _ in 0..MAX_RACES {
             if !self.mode().exclusive {
                 let existing = OpenMode { create: false, ..self.mode() };
@@ -275,6 +281,21 @@ impl OpenOptions {
             }
         }
     }
+}
+
+/// What a symbolic link names that leads nowhere; `None` if it is no such link.
+fn follow_dangling(filename: &CStr) -> Option<CString> {
+    let mut path = Path::new(OsStr::from_bytes(filename.to_bytes())).to_owned();
+    let mut followed = false;
+    for _ in 0..MAX_LINKS {
+        let Ok(next) = std::fs::read_link(&path) else { break };
+        if path.exists() {
+            return None;
+        }
+        path = path.parent().unwrap_or(Path::new("")).join(next);
+        followed = true;
+    }
+    if followed { CString::new(path.as_os_str().as_bytes()).ok() } else { None }
 }
 
 fn open_directory(naming: &dyn Naming, filename: &CStr) -> io::Result<(File, CString)> {

@@ -3,7 +3,7 @@
 use super::Db;
 use crate::error::{Error, Result};
 use crate::format::Malformed;
-use crate::format::docinfo::{COMPRESSED, DocInfoRef};
+use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 use crate::format::header::NodeRef;
 use crate::format::ints::u48_bytes;
 use crate::tree::read::lookup;
@@ -37,7 +37,13 @@ impl Db {
         visit(&info.map_err(|rule| self.malformed_below(root.as_ref(), rule))?)
     }
 
-    fn malformed_below(&self, root: Option<&NodeRef>, rule: Malformed) -> Error {
+    /// The entry of the document with this id, with its own strings.
+    pub fn doc_info(&self, id: &[u8]) -> Result<DocInfo> {
+        self.with_doc_info_by_id(id, |info| Ok(info.to_owned()))
+    }
+
+    /// The error for an entry somewhere below this root.
+    pub(super) fn malformed_below(&self, root: Option<&NodeRef>, rule: Malformed) -> Error {
         self.file.malformed(root.map_or(0, |root| root.position), rule)
     }
 

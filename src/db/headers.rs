@@ -63,21 +63,12 @@ fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<File
     if marker != BlockType::Header as u8 {
         return Err(file.malformed(position, Malformed("a block of type 0, 1 or 2")));
     }
-    let result = file.read_header(position, kind == Kind::Unknown);
-    match result {
+    let body = match file.read_header_chunk(position, kind == Kind::Unknown) {
         // Files compacted by an old release begin with a header's type byte in front of data.
-        Err(error) if position == 0 && is_unreadable(&error) => Err(no_header(file)),
-        result => result,
-    }
-}
-
-/// Whether the chunk of a header could not be read, in contrast to a body that makes no sense.
-fn is_unreadable(error: &Error) -> bool {
-    match error {
-        Error::Corrupt { expected, .. } => *expected == "a header of 4 to 1024 bytes",
-        Error::Checksum { .. } | Error::Truncated { .. } | Error::Io { .. } => true,
-        _ => false,
-    }
+        Err(error) if position == 0 && error.is_damage() => return Err(no_header(file)),
+        body => body?,
+    };
+    file.parse_header(&body, position)
 }
 
 /// Reads the header at `position`; an error if there is none.
@@ -177,8 +168,8 @@ impl Db {
             // write buffer. All else there belongs to what this discards.
             let own_is_pending = own.is_none_or(|position| position >= file.io().flushed_end());
             let (readable, safe) = if own_is_pending {
-                let pending = file.io().pending_end();
-                (size.max(pending), size.max(pending))
+                let readable = size.max(file.io().pending_end());
+                (readable, readable.max(file.io().high_water()))
             } else {
                 (size, size.max(file.io().take_back(0)))
             };

@@ -238,9 +238,32 @@ impl Db {
         self.latch.set(Some(Latch::Panicked));
     }
 
+    /// Latches the handle if a panic unwinds while the result lives.
+    pub(crate) fn latch_if_panicking(&self) -> LatchIfPanicking<'_> {
+        LatchIfPanicking { db: self }
+    }
+
+    /// Whether a write is under way; then this is called from one of its callbacks.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writing.get()
+    }
+
     /// The name for messages.
     pub(crate) fn name(&self) -> Arc<str> {
         Arc::from(self.filename.borrow().to_string_lossy().as_ref())
+    }
+}
+
+/// See [`Db::latch_if_panicking`].
+pub(crate) struct LatchIfPanicking<'a> {
+    db: &'a Db,
+}
+
+impl Drop for LatchIfPanicking<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.db.latch_after_panic();
+        }
     }
 }
 
@@ -251,6 +274,9 @@ pub(crate) struct Writing<'a> {
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.db.latch_after_panic();
+        }
         self.db.writing.set(false);
     }
 }

@@ -176,6 +176,9 @@ impl OpenOptions {
 
     pub(super) fn open_file(&self, filename: &CStr) -> Result<(DbFile, State)> {
         self.check()?;
+        if self.bootstrap && self.no_commit_at_create {
+            return Err(Error::InvalidArguments("a file without header cannot be created atomically"));
+        }
         // A file without a header is not a database yet: whoever asks for one fills it and gives it its name.
         let atomic =
             self.mode.create && !self.no_commit_at_create && (self.bootstrap || self.ops.is_default());
@@ -374,6 +377,9 @@ impl Db {
     ///
     /// On failure the handle is closed and the result is [`Error::DbNoLongerValid`].
     pub fn reopen(&self, filename: &CStr, options: &OpenOptions) -> Result<()> {
+        let _exclusive = self.begin_exclusive()?;
+        // A caller may pass the handle's own name.
+        let filename = &filename.to_owned();
         let _ = self.close();
         let old = self.snapshot();
         let opened = options.open_file(filename);
@@ -394,8 +400,8 @@ impl Db {
         *self.key_id.borrow_mut() = key_id.unwrap_or_default();
         self.file.replace(file);
         self.update_state(|current| *current = state);
-        *self.options.borrow_mut() = options.clone();
-        filename.clone_into(&mut self.filename.borrow_mut());
+        *self.options.borrow_mut() = options.clone().keys(None);
+        self.filename.replace(filename.clone());
         self.latch.set(None);
         Ok(())
     }

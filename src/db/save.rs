@@ -2,11 +2,12 @@
 
 use super::Db;
 use crate::error::{Error, Result};
-use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
+use crate::format::docinfo::{COMPRESSED, DocInfoRef};
 use crate::format::header::NodeRef;
 use crate::format::ints::u48_bytes;
 use crate::tree::TreeKind;
 use crate::tree::modify::{Action, Edit, modify};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// A document to be saved.
@@ -162,7 +163,7 @@ impl Db {
             let old = match old {
                 Some(value) => {
                     let old = DocInfoRef::parse_by_id(new.id, value);
-                    Some(old.map_err(|rule| self.file.malformed(0, rule))?)
+                    Some(old.map_err(|rule| self.malformed_below(root.as_ref(), rule))?)
                 }
                 None => None,
             };
@@ -183,19 +184,22 @@ impl Db {
         for &Replaced { old_seq, index } in replaced {
             edits.push((u48_bytes(old_seq), Edit::RemoveDocument(batch.infos[index].id)));
         }
+        // A document that keeps its sequence number replaces its own entry, not those of others that share it.
+        let keeps_number: HashSet<usize> = replaced
+            .iter()
+            .filter(|old| u48_bytes(old.old_seq) == u48_bytes(batch.infos[old.index].db_seq))
+            .map(|old| old.index)
+            .collect();
         for (index, value) in values.iter(&batch.by_id) {
-            edits.push((u48_bytes(batch.infos[index].db_seq), Edit::Insert(value)));
+            let beside = keeps_number.contains(&index);
+            let edit = if beside { Edit::InsertBeside(value) } else { Edit::Insert(value) };
+            edits.push((u48_bytes(batch.infos[index].db_seq), edit));
         }
         // Stable: removals, which were put first, stay before inserts of the same key.
         edits.sort_by_key(|(key, _)| *key);
         let actions: Vec<Action<'_>> = edits.iter().map(|(key, edit)| Action { key, edit: *edit }).collect();
         let nodes = self.options().nodes();
         modify(&self.file, TreeKind::BySeq, nodes, root.as_ref(), &actions, &mut |_, _| Ok(()))
-    }
-
-    /// The entry of a document as it was saved, with its own strings; for tests and tools.
-    pub fn doc_info(&self, id: &[u8]) -> Result<DocInfo> {
-        self.with_doc_info_by_id(id, |info| Ok(info.to_owned()))
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) const ENCRYPTED_PREFIX: usize = 4;
 const TAG: u32 = 16;
 /// Range of the length field of a file header, and of the metadata header.
 const HEADER_LENGTHS: std::ops::RangeInclusive<u32> = 4..=1024;
+/// Longest body of a file header.
+pub(crate) const LONGEST_HEADER: usize = 1020;
 const METADATA_LENGTHS: std::ops::RangeInclusive<u32> = 4..=4096;
 
 /// Longest body of a document: the by-sequence tree stores the size of its chunk in 28 bits.

@@ -298,6 +298,11 @@ impl Buffered {
         if self.writes.data.is_empty() { u64::MAX } else { self.writes.start }
     }
 
+    /// First offset that certainly never reached the disk, nor is beyond anything that did.
+    pub(crate) fn high_water(&self) -> u64 {
+        self.high_water
+    }
+
     /// Offset behind what waits in the write buffer, 0 if nothing does.
     pub(crate) fn pending_end(&self) -> u64 {
         if self.writes.data.is_empty() { 0 } else { self.writes.end() }

@@ -14,7 +14,9 @@ use crate::format::Malformed;
 use crate::format::block::{
     self, BLOCK_SIZE, BlockType, boundary_at_or_below, content_end, content_left, content_start, is_boundary,
 };
-use crate::format::chunk::{Checksum, ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, longest_body, parse_encrypted};
+use crate::format::chunk::{
+    Checksum, ChunkPrefix, ENCRYPTED_PREFIX, LONGEST_HEADER, PREFIX, longest_body, parse_encrypted,
+};
 use crate::format::header::{FileHeader, FormatVersion, HeaderError};
 use crate::format::metadata::Metadata;
 use crate::internal_error;
@@ -162,17 +164,15 @@ impl DbFile {
 
     // ---- content -----------------------------------------------------------------------------------------------
 
-    /// Fills `buf` with the content at `position`, stepping over block-type bytes. `ahead` more bytes are wanted
-    /// right behind.
-    fn read_content(&mut self, position: u64, buf: &mut [u8], ahead: usize) -> Result<()> {
+    /// Fills `buf` with the content at `position`, stepping over block-type bytes.
+    fn read_content(&mut self, position: u64, buf: &mut [u8]) -> Result<()> {
         let wanted = buf.len();
         let mut at = content_start(position);
         let mut done = 0;
         while done < wanted {
             let n = content_left(at).min(wanted - done);
             let Some(piece) = buf.get_mut(done..done + n) else { break };
-            let upcoming = (wanted - done).saturating_add(ahead);
-            let read = self.io.read(at, piece, upcoming);
+            let read = self.io.read(at, piece, wanted - done);
             let read = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, at, error))?;
             if read < n {
                 return Err(self.truncated(position, wanted as u64));
@@ -220,13 +220,16 @@ impl DbFile {
 
     /// Reads `length` bytes of content at `position` once the file is known to hold them.
     fn read_bounded(&mut self, position: u64, length: u32) -> Result<Vec<u8>> {
+        if length == 0 {
+            return Ok(Vec::new());
+        }
         if content_end(position, u64::from(length)) > self.end {
             return Err(self.truncated(position, u64::from(length)));
         }
         let mut bytes = Vec::new();
         try_reserve(&mut bytes, length as usize)?;
         bytes.resize(length as usize, 0);
-        self.read_content(position, &mut bytes, 0)?;
+        self.read_content(position, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -235,7 +238,7 @@ impl DbFile {
             return Err(self.truncated(position, ENCRYPTED_PREFIX as u64));
         }
         let mut bytes = [0; ENCRYPTED_PREFIX];
-        self.read_content(position, &mut bytes, 0)?;
+        self.read_content(position, &mut bytes)?;
         let length = parse_encrypted(bytes).map_err(|rule| self.malformed(position, rule))?;
         let mut body = self.read_bounded(content_end(position, ENCRYPTED_PREFIX as u64), length)?;
         let opened = match &self.encryption {
@@ -254,7 +257,7 @@ impl DbFile {
             return Err(self.truncated(position, PREFIX as u64));
         }
         let mut bytes = [0; PREFIX];
-        self.read_content(position, &mut bytes, 0)?;
+        self.read_content(position, &mut bytes)?;
         let prefix = ChunkPrefix::parse_data(bytes).map_err(|rule| self.malformed(position, rule))?;
         let body = self.read_bounded(content_end(position, PREFIX as u64), prefix.length)?;
         if self.checksum.compute(&body) != prefix.crc {
@@ -343,15 +346,15 @@ impl DbFile {
     /// everything that was handed to the file operations, so that no position is ever encrypted twice on the disk.
     fn seal(&self, position: u64, body: &[u8]) -> Result<Option<Vec<u8>>> {
         let Some(encryption) = &self.encryption else { return Ok(None) };
-        let mut sealed = Vec::new();
-        try_reserve(&mut sealed, body.len() + TAG_LEN)?;
-        sealed.extend_from_slice(body);
-        let result = encryption.cipher.seal_chunk(position, &mut sealed);
-        result.map_err(|_| Error::Encrypt { file: self.name.clone() })?;
+        let length = body.len() + TAG_LEN;
         let mut chunk = Vec::new();
-        try_reserve(&mut chunk, ENCRYPTED_PREFIX + sealed.len())?;
-        chunk.extend_from_slice(&(sealed.len() as u32).to_be_bytes());
-        chunk.extend_from_slice(&sealed);
+        try_reserve(&mut chunk, ENCRYPTED_PREFIX + length)?;
+        chunk.extend_from_slice(&(length as u32).to_be_bytes());
+        chunk.extend_from_slice(body);
+        let (_, sealed) = chunk.split_at_mut(ENCRYPTED_PREFIX);
+        let tag = encryption.cipher.seal_chunk(position, sealed);
+        let tag = tag.map_err(|_| Error::Encrypt { file: self.name.clone() })?;
+        chunk.extend_from_slice(&tag);
         Ok(Some(chunk))
     }
 
@@ -410,7 +413,9 @@ impl DbFile {
         buf.clear();
         try_reserve(buf, length)?;
         buf.resize(length, 0);
+        self.io.tag(FileTag::Empty);
         let read = self.io.read_unbuffered(low, buf);
+        self.io.tag(FileTag::Unknown);
         let read = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, low, error))?;
         if read < length {
             return Err(self.truncated(high, 1));
@@ -420,31 +425,33 @@ impl DbFile {
         Ok(last.map(|(offset, marker)| MarkedBlock { position: low + offset as u64, marker }))
     }
 
-    /// Reads the header whose block starts at `position`. With `any_checksum` the file's kind is not known yet:
-    /// either is accepted.
-    pub(crate) fn read_header(&mut self, position: u64, any_checksum: bool) -> Result<FileHeader> {
+    /// Reads and checks the chunk of the header whose block starts at `position`. With `any_checksum` the file's kind
+    /// is not known yet: either is accepted.
+    pub(crate) fn read_header_chunk(&mut self, position: u64, any_checksum: bool) -> Result<Vec<u8>> {
         self.io.tag(FileTag::FileHeader);
-        let header = self.read_tagged_header(position, any_checksum);
+        let body = self.read_tagged_header(position, any_checksum);
         self.io.tag(FileTag::Unknown);
-        header
+        body
     }
 
-    fn read_tagged_header(&mut self, position: u64, any_checksum: bool) -> Result<FileHeader> {
+    fn read_tagged_header(&mut self, position: u64, any_checksum: bool) -> Result<Vec<u8>> {
         let mut bytes = [0; PREFIX];
-        self.read_content(position, &mut bytes, 0)?;
+        self.read_content(position, &mut bytes)?;
         let prefix = ChunkPrefix::parse_header(bytes).map_err(|rule| self.malformed(position, rule))?;
         let mut body = vec![0; prefix.length as usize];
-        self.read_content(content_end(position, PREFIX as u64), &mut body, 0)?;
+        self.read_content(content_end(position, PREFIX as u64), &mut body)?;
         let matches = |kind: Checksum| kind.compute(&body) == prefix.crc;
         let good = if any_checksum {
             matches(Checksum::Crc32c) || matches(Checksum::Crc32)
         } else {
             matches(self.checksum)
         };
-        if !good {
-            return Err(self.checksum_failed(position + 1, prefix));
-        }
-        FileHeader::parse(&body, position).map_err(|error| match error {
+        if good { Ok(body) } else { Err(self.checksum_failed(position + 1, prefix)) }
+    }
+
+    /// Reads the body of the header at `position`.
+    pub(crate) fn parse_header(&self, body: &[u8], position: u64) -> Result<FileHeader> {
+        FileHeader::parse(body, position).map_err(|error| match error {
             HeaderError::Version(version) => {
                 Error::HeaderVersion { file: self.name.clone(), position, version }
             }
@@ -460,6 +467,9 @@ impl DbFile {
         let body = header.encode();
         let old_end = self.end;
         let position = block::boundary_at_or_above(old_end);
+        if body.len() > LONGEST_HEADER {
+            return Err(self.malformed(position, Malformed("a header of 4 to 1024 bytes")));
+        }
         let prefix = ChunkPrefix { length: body.len() as u32, crc: self.checksum.compute(&body) };
         let mut start = [marker as u8; 1 + PREFIX];
         start[1..].copy_from_slice(&prefix.encode_header());
@@ -512,11 +522,12 @@ impl DbFile {
 
     /// Reads the metadata header; `None` if block 0 is no such header.
     pub(crate) fn read_metadata(&mut self) -> Result<Option<Metadata>> {
-        if self.block_type(0)? != Some(BlockType::Metadata as u8) {
+        let marker = self.block_type(0)?.ok_or_else(|| self.truncated(0, 1))?;
+        if marker != BlockType::Metadata as u8 {
             return Ok(None);
         }
         let mut bytes = [0; PREFIX];
-        self.read_content(0, &mut bytes, 0)?;
+        self.read_content(0, &mut bytes)?;
         let prefix = ChunkPrefix::parse_metadata(bytes).map_err(|rule| self.malformed(0, rule))?;
         let body = self.read_bounded(content_end(0, PREFIX as u64), prefix.length)?;
         if Checksum::Crc32c.compute(&body) != prefix.crc {
@@ -532,7 +543,9 @@ impl DbFile {
 
     /// Overwrites the type byte of a block and hands it to the file operations.
     pub(crate) fn write_block_type(&mut self, position: u64, marker: BlockType) -> Result<()> {
+        self.io.tag(FileTag::FileHeader);
         let written = self.io.write(position, &[marker as u8]).and_then(|()| self.io.flush());
+        self.io.tag(FileTag::Unknown);
         written.map_err(|error| {
             self.io.take_back(position);
             self.error(Operation::Write, position, error)

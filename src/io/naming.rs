@@ -137,8 +137,12 @@ impl Naming for PosixNaming {
 
 /// The directory of `path` and the last part of its name.
 pub(crate) fn split(path: &CStr) -> io::Result<(&Path, CString)> {
+    let is_directory = || io::Error::from_raw_os_error(libc::EISDIR);
+    if path.to_bytes().ends_with(b"/") {
+        return Err(is_directory());
+    }
     let path = Path::new(OsStr::from_bytes(path.to_bytes()));
-    let name = path.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::EISDIR))?;
+    let name = path.file_name().ok_or_else(is_directory)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     Ok((directory.unwrap_or(Path::new(".")), CString::new(name.as_bytes())?))
 }

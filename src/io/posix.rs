@@ -182,7 +182,7 @@ impl FileHandle for PosixFile {
     }
 
     fn set_periodic_sync(&mut self, bytes: u64) -> Result<(), IoError> {
-        self.periodic_sync = Some(PeriodicSync { every: bytes, written: 0 });
+        self.periodic_sync = (bytes > 0).then_some(PeriodicSync { every: bytes, written: 0 });
         Ok(())
     }
 

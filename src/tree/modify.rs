@@ -15,6 +15,8 @@ use std::ops::Range;
 pub(crate) enum Edit<'a> {
     /// Put this value; entries that the tree has with this key go.
     Insert(&'a [u8]),
+    /// Put this value; entries that the tree has with this key stay, unless another action removes them.
+    InsertBeside(&'a [u8]),
     /// Remove the entry with this key.
     Remove,
     /// Remove the by-sequence entry with this key that belongs to this document: several documents may share a
@@ -143,18 +145,16 @@ impl<'a> Change<'a, '_> {
         if !changed {
             return Ok(None);
         }
-        if depth == 0 && writer.pending() == 1 {
-            let mut written = writer.take_written();
-            if written.is_empty() {
-                // A root with one child is not needed: the child becomes the root.
-                return Ok(Some(writer.only_child().into_iter().collect()));
+        let mut written = writer.take_written();
+        if depth == 0 && written.is_empty() {
+            // A root with one child is not needed: the child becomes the root.
+            if let Some(child) = writer.only_child() {
+                return Ok(Some(vec![child]));
             }
-            writer.write_rest()?;
-            written.append(&mut writer.take_written());
-            return Ok(Some(written));
         }
         writer.write_rest()?;
-        Ok(Some(writer.take_written()))
+        written.append(&mut writer.take_written());
+        Ok(Some(written))
     }
 
     /// Index behind the last action of `range` with a key up to `key`.
@@ -174,7 +174,7 @@ impl<'a> Change<'a, '_> {
                 && match action.edit {
                     Edit::RemoveDocument(_) => !handled,
                     Edit::Insert(_) => self.tree == TreeKind::BySeq,
-                    Edit::Remove => false,
+                    Edit::Remove | Edit::InsertBeside(_) => false,
                 }
         });
         open.map_or(range.end, |offset| range.start + offset)
@@ -196,7 +196,7 @@ impl<'a> Change<'a, '_> {
                 self.insert(&mut leaf, next, replaced)?;
                 next += 1;
             }
-            if self.keeps(&entry, next..range.end)? {
+            if self.keeps(&entry, position, next..range.end)? {
                 leaf.keep(&entry)?;
             } else {
                 leaf.changed = true;
@@ -215,18 +215,20 @@ impl<'a> Change<'a, '_> {
     }
 
     /// Whether an entry of the tree stays, given the actions from its key on.
-    fn keeps(&mut self, entry: &Entry<'_>, range: Range<usize>) -> Result<bool> {
+    fn keeps(&mut self, entry: &Entry<'_>, position: u64, range: Range<usize>) -> Result<bool> {
         let mut keep = true;
         for index in range {
             let Some(action) = self.action(index).filter(|action| action.key == entry.key) else { break };
             let goes = match action.edit {
                 Edit::Insert(_) => true,
+                Edit::InsertBeside(_) => false,
                 Edit::Remove => {
                     self.mark_handled(index);
                     true
                 }
                 Edit::RemoveDocument(id) => {
-                    let owner = seq_value_id(entry.value).map_err(|rule| self.file.malformed(0, rule))?;
+                    let owner =
+                        seq_value_id(entry.value).map_err(|rule| self.file.malformed(position, rule))?;
                     let goes = owner == id;
                     if goes {
                         self.mark_handled(index);
@@ -248,7 +250,7 @@ impl<'a> Change<'a, '_> {
     /// Puts the new entry of an insert; removals are done once the scan has passed their key.
     fn insert(&mut self, leaf: &mut Leaf<'_>, index: usize, replaced: Option<Entry<'_>>) -> Result<()> {
         let Some(action) = self.action(index) else { return Ok(()) };
-        let Edit::Insert(value) = action.edit else { return Ok(()) };
+        let (Edit::Insert(value) | Edit::InsertBeside(value)) = action.edit else { return Ok(()) };
         if self.handled.get(index) == Some(&true) {
             // It is in the leaf before, and only looks for more entries to replace.
             return Ok(());

@@ -56,11 +56,11 @@ impl<'a> Guarded<'a> {
         if depth > MAX_DEPTH {
             return broken("a tree of sensible depth");
         }
-        let StoredNode { bytes, stored_size } = self.file.read_node(position)?;
-        match self.budget.checked_sub(PREFIX as u64 + stored_size) {
-            Some(left) => self.budget = left,
-            None => return broken("nodes that are not larger than the file in sum"),
+        if self.budget == 0 {
+            return broken("nodes that are not larger than the file in sum");
         }
+        let StoredNode { bytes, stored_size } = self.file.read_node(position)?;
+        self.budget = self.budget.saturating_sub(PREFIX as u64 + stored_size);
         let kind = NodeKind::of(&bytes).map_err(|rule| self.file.malformed(position, rule))?;
         Ok((kind, bytes))
     }
@@ -96,6 +96,11 @@ impl Frame {
             }
         }
     }
+}
+
+/// The error for asking a cursor what it is at before it came to anything.
+fn nothing_here() -> Error {
+    Error::Internal("a cursor that stands at nothing".into())
 }
 
 /// Goes through a tree in key order.
@@ -171,7 +176,7 @@ impl<'a> Cursor<'a> {
         let depth = self.frames.len();
         match self.frames.last() {
             None => {
-                let root = self.root.as_ref().ok_or(Error::DocNotFound)?;
+                let root = self.root.as_ref().ok_or_else(nothing_here)?;
                 let NodeRef { position, subtree_size, ref reduce } = *root;
                 Ok(ChildInfo { depth, position, key: None, subtree_size, reduce })
             }
@@ -200,7 +205,7 @@ impl<'a> Cursor<'a> {
 
     /// The entry that the last event was about.
     pub(crate) fn entry(&self) -> Result<Entry<'_>> {
-        let Some(frame) = self.frames.last() else { return Err(Error::DocNotFound) };
+        let Some(frame) = self.frames.last() else { return Err(nothing_here()) };
         frame.entry().map_err(|rule| self.guarded.file.malformed(frame.position, rule))
     }
 

@@ -67,6 +67,15 @@ fn encode_count(count: u64) -> Vec<u8> {
 }
 
 impl TreeKind {
+    /// Length of a reduce value in bytes.
+    pub(crate) fn reduce_length(self) -> usize {
+        match self {
+            TreeKind::ById => 16,
+            TreeKind::BySeq => 5,
+            TreeKind::Local => 0,
+        }
+    }
+
     /// Reduce value over all entries of an encoded node.
     pub(crate) fn reduce(self, node: &[u8]) -> Result<Vec<u8>, Malformed> {
         let entries = Entries::of(node);

@@ -87,11 +87,16 @@ impl<'a> NodeWriter<'a> {
     /// The rule for changed nodes: with more than 3 entries over the threshold, nodes of at least two thirds of it
     /// are written from the front.
     pub(super) fn split_if_large(&mut self) -> Result<()> {
-        while self.pending() > 3 && self.length() > self.threshold {
-            let enough = self.two_thirds();
-            let count = self.ends.iter().take_while(|&&end| end - 1 < enough).count() + 1;
-            self.write_front(count.max(self.fewest()))?;
+        // Entries up to `done`, bytes up to `start` are written; they are dropped once, at the end.
+        let (mut done, mut start) = (0, 1);
+        while self.pending() - done > 3 && self.node.len() - start > self.threshold {
+            let enough = start + self.two_thirds();
+            let pending = self.ends.get(done..).unwrap_or_default();
+            let count = pending.iter().take_while(|&&end| end < enough).count() + 1;
+            done += count.max(self.fewest());
+            start = self.write_slice(start, done)?;
         }
+        self.forget(done, start);
         Ok(())
     }
 
@@ -106,22 +111,39 @@ impl<'a> NodeWriter<'a> {
     /// Writes all pending entries, if any, as one node.
     pub(super) fn write_rest(&mut self) -> Result<()> {
         let count = self.pending();
-        if count > 0 { self.write_front(count) } else { Ok(()) }
+        if count > 0 {
+            let end = self.write_slice(1, count)?;
+            self.forget(count, end);
+        }
+        Ok(())
     }
 
-    fn write_front(&mut self, count: usize) -> Result<()> {
-        let Some(&end) = self.ends.get(count.min(self.pending()).wrapping_sub(1)) else { return Ok(()) };
-        let rest = self.node.split_off(end);
-        let child = write_node(self.file, self.tree, &self.node)?;
+    /// Writes a node of the entries from byte `start` up to the entry `end`; returns the byte behind it.
+    fn write_slice(&mut self, start: usize, end: usize) -> Result<usize> {
+        let end = end.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(start);
+        let entries = self.node.get(start..end).unwrap_or_default();
+        let child = if start == 1 && end == self.node.len() {
+            write_node(self.file, self.tree, &self.node)?
+        } else {
+            let mut node = Vec::with_capacity(1 + entries.len());
+            node.push(self.kind as u8);
+            node.extend_from_slice(entries);
+            write_node(self.file, self.tree, &node)?
+        };
         self.written.push(child);
-        self.node.clear();
-        self.node.push(self.kind as u8);
-        self.node.extend_from_slice(&rest);
+        Ok(end)
+    }
+
+    /// Drops the first `count` entries, which end at byte `end`.
+    fn forget(&mut self, count: usize, end: usize) {
+        if count == 0 {
+            return;
+        }
+        self.node.drain(1..end);
         self.ends.drain(..count);
         for later in &mut self.ends {
             *later -= end - 1;
         }
-        Ok(())
     }
 
     /// The nodes written since the last call.
@@ -129,11 +151,15 @@ impl<'a> NodeWriter<'a> {
         std::mem::take(&mut self.written)
     }
 
-    /// The only pending entry, as a pointer; `None` if there are more or fewer.
+    /// The only pending entry, as a pointer to what can be a root; `None` if there are more or fewer.
     pub(super) fn only_child(&self) -> Option<Child> {
         let mut entries = Entries::of(&self.node);
         let (Some(Ok(entry)), None) = (entries.next(), entries.next()) else { return None };
         let pointer = ChildPointer::parse(entry.value).ok()?;
+        if pointer.reduce.len() != self.tree.reduce_length() {
+            // Carried over from a damaged file: a header has no room for just any.
+            return None;
+        }
         let node = NodeRef {
             position: pointer.position,
             subtree_size: pointer.subtree_size,

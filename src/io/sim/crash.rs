@@ -179,14 +179,13 @@ fn survivors<'a>(
     random: &mut Random,
 ) -> Vec<(usize, &'a [u8])> {
     match survivors {
-        Survivors::None => vec![],
         Survivors::Prefix(sector) if is_last => {
             let half = (offset + bytes.len() / 2) / sector * sector;
             vec![(offset, &bytes[..half.saturating_sub(offset)])]
         }
         Survivors::All | Survivors::Prefix(_) => vec![(offset, bytes)],
         Survivors::Subset if random.percent(50) => vec![(offset, bytes)],
-        Survivors::Subset => vec![],
+        Survivors::None | Survivors::Subset => vec![],
         Survivors::Torn(sector) => {
             let mut pieces = sectors(offset, bytes, sector);
             pieces.retain(|_| random.percent(50));

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 /// Size of a page of the cache.
 const PAGE: usize = 4096;
+/// Size of a block of a database, whose first byte is its type.
+const BLOCK: usize = 4096;
 
 /// A file, whatever its names.
 #[derive(Default)]
@@ -19,6 +21,10 @@ pub(super) struct Inode {
     pub(super) durable: Vec<u8>,
     /// Pages that a sync would write, by number.
     dirty: BTreeSet<usize>,
+    /// For each offset the first byte that anybody tried to write there.
+    tried: Vec<Option<u8>>,
+    /// How many bytes somebody tried to change afterwards.
+    rewritten: usize,
 }
 
 /// Copies one page; both vectors are long enough or end within it.
@@ -37,7 +43,26 @@ fn copy_page(from: &[u8], to: &mut [u8], page: usize) {
 impl Inode {
     /// A file that is as it is on the disk.
     pub(super) fn durable(bytes: Vec<u8>) -> Inode {
-        Inode { live: bytes.clone(), durable: bytes, dirty: BTreeSet::new() }
+        let tried = bytes.iter().copied().map(Some).collect();
+        Inode { live: bytes.clone(), durable: bytes, dirty: BTreeSet::new(), tried, rewritten: 0 }
+    }
+
+    /// How many bytes somebody tried to change after they had been written, or might have been. The type bytes of
+    /// blocks do not count.
+    pub(super) fn rewritten(&self) -> usize {
+        self.rewritten
+    }
+
+    /// Somebody tries to write this; whether it succeeds does not matter here.
+    fn attempt(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        if self.tried.len() < end {
+            self.tried.resize(end, None);
+        }
+        for (at, (&new, old)) in (offset..).zip(bytes.iter().zip(&mut self.tried[offset..])) {
+            let changes = *old.get_or_insert(new) != new;
+            self.rewritten += usize::from(changes && at % BLOCK != 0);
+        }
     }
 
     fn write(&mut self, offset: usize, bytes: &[u8]) {
@@ -133,6 +158,7 @@ impl FileHandle for SimHandle {
         let half = buf.len().div_ceil(2);
         let written = {
             let mut state = self.disk.lock();
+            state.inodes[self.index].attempt(offset as usize, buf);
             match state.enter(CallKind::Write) {
                 None => self.write_live(&mut state, buf, offset),
                 Some(Effect::Short) => self.write_live(&mut state, &buf[..half], offset),

@@ -98,6 +98,13 @@ impl SimDisk {
         state.names.get(name.as_bytes()).map(|&index| state.inodes[index].live.clone())
     }
 
+    /// How many bytes of the file somebody tried to change after they had been written, or might have been; the type
+    /// bytes of blocks do not count. In an encrypted file each of them would be a nonce that is used twice.
+    pub fn rewritten_bytes(&self, name: &str) -> usize {
+        let state = self.lock();
+        state.names.get(name.as_bytes()).map_or(0, |&index| state.inodes[index].rewritten())
+    }
+
     /// All names, in order.
     pub fn names(&self) -> Vec<String> {
         self.lock().names.keys().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
@@ -197,18 +204,14 @@ impl State {
     }
 
     fn sync(&mut self, index: usize) -> Result<(), IoError> {
-        match self.enter(CallKind::Sync) {
-            Some(effect) => {
-                self.inodes[index].lose(effect.lost_pages());
-                let failed = self.fail(CallKind::Sync, effect.errno().unwrap_or(libc::EIO));
-                failed.map_err(|error| IoError { sync_failed: true, ..error })
-            }
-            None => {
-                self.inodes[index].sync();
-                self.note(index, Event::Sync);
-                Ok(())
-            }
+        if let Some(effect) = self.enter(CallKind::Sync) {
+            self.inodes[index].lose(effect.lost_pages());
+            let failed = self.fail(CallKind::Sync, effect.errno().unwrap_or(libc::EIO));
+            return failed.map_err(|error| IoError { sync_failed: true, ..error });
         }
+        self.inodes[index].sync();
+        self.note(index, Event::Sync);
+        Ok(())
     }
 
     fn note(&mut self, index: usize, event: Event) {

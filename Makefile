@@ -1,17 +1,19 @@
 # The usual tasks. "make" alone lists them.
 #
-# Variables: JOBS (parallel jobs), BUILD (folder of the CMake build), FILE (for demo).
+# Variables: JOBS (parallel jobs), BUILD (folder of the CMake build), FILE (for demo),
+# SECONDS (for torture).
 
 BUILD ?= build
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CARGO ?= $(shell command -v cargo 2>/dev/null || echo "$${CARGO_HOME:-$$HOME/.cargo}/bin/cargo")
 FILE ?=
+SECONDS ?= 600
 
 # Configures with further options; shows what CMake says only if it fails.
 configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release $(1) 2>&1) || { echo "$$out"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check build test lint header bench fmt clean
+.PHONY: help demo check build test lint header torture tsan bench fmt clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -32,7 +34,7 @@ build: ## build the libraries and the example with CMake
 
 test: ## run the Rust tests and the C tests
 	@scripts/setup.sh check
-	$(CARGO) test --workspace --locked --features header --profile test-release
+	$(CARGO) test --workspace --locked --features header,sim --profile test-release
 	@$(call configure,-DCOUCHSTORE_BUILD_TESTS=ON)
 	@cmake --build "$(BUILD)" -j $(JOBS)
 	ctest --test-dir "$(BUILD)" -j $(JOBS) --output-on-failure
@@ -45,6 +47,16 @@ lint: ## check the format, and lint the Rust code
 
 header: ## generate include/libcouchstore/couch_api.h from src/capi
 	@scripts/header.sh
+
+torture: ## prove the promises for SECONDS (default 600): power cuts, faults, kills; see docs/reliability.md
+	COUCHSTORE_TORTURE_SECONDS=$(SECONDS) $(CARGO) test --quiet --locked --features sim --profile test-release \
+		--test reliability -- --exact torture::torture --nocapture
+
+tsan: ## run the C test with threads under ThreadSanitizer
+	@scripts/setup.sh demo
+	@$(call configure,)
+	@cmake --build "$(BUILD)" -j $(JOBS) --target couchstore
+	@CMAKE_BUILD_DIR=$(BUILD) scripts/tsan.sh
 
 bench: ## run the benchmarks
 	$(CARGO) bench --locked

@@ -7,21 +7,20 @@
 
 #include <time.h>
 
-static couchstore_header_info header_of(Db *db)
-{
+static couchstore_header_info header_of(Db *db) {
     couchstore_header_info info;
     memset(&info, 0, sizeof(info));
     CHECK_OK(couchstore_get_header(db, &info));
     return info;
 }
 
-TEST(one_document_file)
-{
+TEST(one_document_file) {
     /* The bytes of 4189, but for the Snappy output, are given by the format. */
     const char *name = path("one.couch");
     struct bytes file, node;
-    const unsigned char roots[] = {0, 0, 0, 0, 0, 0x68, 0, 0, 0, 0, 0, 0x2b, 0, 0, 0, 0, 1,
-                                   0, 0, 0, 0, 0, 0x3d, 0, 0, 0, 0, 0, 0x2b, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0d};
+    const unsigned char roots[] = {0, 0, 0, 0, 0, 0x68, 0, 0,    0, 0, 0, 0x2b, 0, 0,    0,
+                                   0, 1, 0, 0, 0, 0,    0, 0x3d, 0, 0, 0, 0,    0, 0x2b, 0,
+                                   0, 0, 0, 1, 0, 0,    0, 0,    0, 0, 0, 0,    0, 0,    0x0d};
     struct bytes header = {NULL, 0};
     Db *db = CREATE(name);
     CHECK_OK(put(db, "hello", "world"));
@@ -32,11 +31,23 @@ TEST(one_document_file)
     CHECK_MEM(file.data + 48, 13, "\x80\0\0\x05\x31\xaa\x81\x4eworld", 13);
     node = image_read_node(&file, 61);
     CHECK_MEM(node.data, node.size,
-              "\x01\x00\x50\x00\x00\x17hello" "\0\0\0\0\0\x01" "\0\0\0\x0d" "\0\0\0\0\0\x30" "\0\0\0\0\0\x01" "\0", 34);
+              "\x01\x00\x50\x00\x00\x17hello"
+              "\0\0\0\0\0\x01"
+              "\0\0\0\x0d"
+              "\0\0\0\0\0\x30"
+              "\0\0\0\0\0\x01"
+              "\0",
+              34);
     bytes_free(&node);
     node = image_read_node(&file, 104);
     CHECK_MEM(node.data, node.size,
-              "\x01\x00\x60\x00\x00\x17" "\0\0\0\0\0\x01" "\x00\x50\x00\x00\x0d" "\0\0\0\0\0\x30" "\0\0\0\0\0\x01" "\0hello", 35);
+              "\x01\x00\x60\x00\x00\x17"
+              "\0\0\0\0\0\x01"
+              "\x00\x50\x00\x00\x0d"
+              "\0\0\0\0\0\x30"
+              "\0\0\0\0\0\x01"
+              "\0hello",
+              35);
     bytes_free(&node);
     for (size_t i = 147; i < 4096; ++i) {
         CHECK_EQ_INT(file.data[i], 0);
@@ -56,8 +67,7 @@ TEST(one_document_file)
     bytes_free(&file);
 }
 
-TEST(legacy_one_document_file)
-{
+TEST(legacy_one_document_file) {
     const char *name = path("one.couch");
     struct bytes file;
     Db *db = OPEN(name, COUCHSTORE_OPEN_FLAG_CREATE | COUCHSTORE_OPEN_WITH_LEGACY_CRC);
@@ -72,8 +82,7 @@ TEST(legacy_one_document_file)
     bytes_free(&file);
 }
 
-TEST(commit_without_changes)
-{
+TEST(commit_without_changes) {
     const char *name = path("a.couch");
     Db *db = CREATE(name);
     CHECK_OK(commit(db, 5));
@@ -85,8 +94,7 @@ TEST(commit_without_changes)
     CHECK_EQ_INT(file_size(name), 8192 + 48);
 }
 
-TEST(headers_are_chained)
-{
+TEST(headers_are_chained) {
     Db *db = CREATE(path("a.couch"));
     CHECK_EQ_INT(header_of(db).previous_header_position, UINT64_MAX);
     CHECK_OK(commit(db, 1));
@@ -101,8 +109,7 @@ TEST(headers_are_chained)
     CLOSE(db);
 }
 
-TEST(timestamps)
-{
+TEST(timestamps) {
     Db *db = CREATE(path("a.couch"));
     CHECK_EQ_INT(header_of(db).timestamp, 0); /* of the first header */
     CHECK_OK(commit(db, UINT64_MAX));
@@ -116,8 +123,7 @@ TEST(timestamps)
     CLOSE(db);
 }
 
-TEST(commit_takes_the_time_of_the_system_clock)
-{
+TEST(commit_takes_the_time_of_the_system_clock) {
     struct timespec before, after;
     Db *db = CREATE(path("a.couch"));
     uint64_t timestamp;
@@ -130,8 +136,7 @@ TEST(commit_takes_the_time_of_the_system_clock)
     CLOSE(db);
 }
 
-TEST(old_versions_have_no_timestamp)
-{
+TEST(old_versions_have_no_timestamp) {
     Db *db = OPEN(path("a.couch"), COUCHSTORE_OPEN_FLAG_CREATE | COUCHSTORE_OPEN_WITH_LEGACY_CRC);
     CHECK_OK(commit(db, 42));
     CHECK_EQ_INT(header_of(db).timestamp, 0);
@@ -139,8 +144,7 @@ TEST(old_versions_have_no_timestamp)
     CLOSE(db);
 }
 
-TEST(purge_sequence)
-{
+TEST(purge_sequence) {
     Db *db = CREATE(path("a.couch"));
     DbInfo info;
     CHECK_OK(couchstore_set_purge_seq(db, 77));
@@ -157,8 +161,7 @@ TEST(purge_sequence)
     CLOSE(db);
 }
 
-TEST(header_over_a_gap)
-{
+TEST(header_over_a_gap) {
     /* Content that ends exactly at a block boundary: the header takes the next block. */
     const char *name = path("a.couch");
     static char body[4041];
@@ -173,12 +176,12 @@ TEST(header_over_a_gap)
     CLOSE(db);
 }
 
-TEST(two_phases)
-{
+TEST(two_phases) {
     struct test_ops t;
     Db *db;
     ops_init(&t);
-    db = OPEN_OPS(path("a.couch"), COUCHSTORE_OPEN_FLAG_CREATE | COUCHSTORE_OPEN_FLAG_UNBUFFERED, &t.ops);
+    db = OPEN_OPS(path("a.couch"), COUCHSTORE_OPEN_FLAG_CREATE | COUCHSTORE_OPEN_FLAG_UNBUFFERED,
+                  &t.ops);
     CHECK_OK(put(db, "hello", "world"));
     ops_reset(&t);
     CHECK_OK(commit(db, 42));
@@ -189,8 +192,7 @@ TEST(two_phases)
     ops_free(&t);
 }
 
-TEST(two_phases_buffered)
-{
+TEST(two_phases_buffered) {
     struct test_ops t;
     Db *db;
     size_t last_sync = 0;
@@ -208,7 +210,8 @@ TEST(two_phases_buffered)
             CHECK_EQ_INT(entry->first_byte, entry->length == 1 ? HEADER_BLOCK : DATA_BLOCK);
         }
     }
-    CHECK(t.log[last_sync - 1].kind == OP_PWRITE && t.log[last_sync - 1].length == 1 && t.log[last_sync - 1].offset == 4096);
+    CHECK(t.log[last_sync - 1].kind == OP_PWRITE && t.log[last_sync - 1].length == 1 &&
+          t.log[last_sync - 1].offset == 4096);
     CHECK(t.log[last_sync - 2].kind == OP_SYNC);
     CLOSE(db);
     ops_free(&t);
@@ -219,16 +222,14 @@ struct retry {
     int answer, limit, calls, error;
 };
 
-static int retry_callback(void *ctx, int os_error)
-{
+static int retry_callback(void *ctx, int os_error) {
     struct retry *retry = ctx;
     retry->error = os_error;
     return ++retry->calls <= retry->limit ? retry->answer : 0;
 }
 
 /* An unbuffered database with one committed document, and one saved but not committed. */
-static Db *retry_start(struct test_ops *t, const char *name)
-{
+static Db *retry_start(struct test_ops *t, const char *name) {
     Db *db;
     ops_init(t);
     db = OPEN_OPS(name, COUCHSTORE_OPEN_FLAG_CREATE | COUCHSTORE_OPEN_FLAG_UNBUFFERED, &t->ops);
@@ -239,8 +240,7 @@ static Db *retry_start(struct test_ops *t, const char *name)
     return db;
 }
 
-TEST(retry_rewrites_the_byte_and_syncs_again)
-{
+TEST(retry_rewrites_the_byte_and_syncs_again) {
     const char *name = path("a.couch");
     struct test_ops t;
     struct retry retry = {.answer = 1, .limit = 100};
@@ -260,8 +260,7 @@ TEST(retry_rewrites_the_byte_and_syncs_again)
     CLOSE(db);
 }
 
-TEST(retry_declined)
-{
+TEST(retry_declined) {
     const char *name = path("a.couch");
     struct test_ops t;
     struct retry retry = {.answer = 0, .limit = 100};
@@ -275,7 +274,8 @@ TEST(retry_declined)
     CHECK_CODE(code, COUCHSTORE_ERROR_NO_SUCH_FILE); /* the ops' own code, also an odd one */
     CHECK_EQ_INT(error, ENOSPC);
     CHECK_EQ_INT(retry.calls, 1);
-    CHECK_STR(ops_text(&t, "ws"), "w9@8192 w84@8201 s w1@8192 s!"); /* the byte is not written back */
+    CHECK_STR(ops_text(&t, "ws"),
+              "w9@8192 w84@8201 s w1@8192 s!"); /* the byte is not written back */
     CHECK_EQ_INT(couchstore_get_header_position(db), 4096);
     CHECK_EQ_INT(header_of(db).timestamp, 1);
     CHECK_EQ_INT(header_of(db).previous_header_position, 0);
@@ -291,8 +291,7 @@ TEST(retry_declined)
     CLOSE(db);
 }
 
-TEST(no_retry_callback)
-{
+TEST(no_retry_callback) {
     struct test_ops t;
     Db *db = retry_start(&t, path("a.couch"));
     ops_fail(&t, OP_SYNC, 2, 1, COUCHSTORE_ERROR_WRITE, EIO);
@@ -303,8 +302,7 @@ TEST(no_retry_callback)
     ops_free(&t);
 }
 
-TEST(no_retry_of_the_first_sync)
-{
+TEST(no_retry_of_the_first_sync) {
     const char *name = path("a.couch");
     struct test_ops t;
     struct retry retry = {.answer = 1, .limit = 100};
@@ -325,8 +323,7 @@ TEST(no_retry_of_the_first_sync)
     CLOSE(db);
 }
 
-TEST(retry_is_not_asked_on_success)
-{
+TEST(retry_is_not_asked_on_success) {
     struct test_ops t;
     struct retry retry = {.answer = 1, .limit = 100};
     Db *db = retry_start(&t, path("a.couch"));

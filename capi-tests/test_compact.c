@@ -8,13 +8,16 @@
 #define DROP_DELETES COUCHSTORE_COMPACT_FLAG_DROP_DELETES
 
 /* History with updates, deletions with and without body, local documents, purge_seq 7, timestamp 500. */
-static const char *source_file(couchstore_open_flags flags)
-{
+static const char *source_file(couchstore_open_flags flags) {
     const char *name = path("source.couch");
     Db *db = OPEN(name, COUCHSTORE_OPEN_FLAG_CREATE | flags);
-    struct doc docs[] = {{.id = "b", .body = "BBBB", .meta = "mb"}, {.id = "a", .body = "AAAA", .rev = 5},
-                         {.id = "packed", .body = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", .content_meta = 128},
-                         {.id = "gone", .meta = "tomb"}, {.id = "last", .body = "words", .deleted = 1}};
+    struct doc docs[] = {{.id = "b", .body = "BBBB", .meta = "mb"},
+                         {.id = "a", .body = "AAAA", .rev = 5},
+                         {.id = "packed",
+                          .body = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
+                          .content_meta = 128},
+                         {.id = "gone", .meta = "tomb"},
+                         {.id = "last", .body = "words", .deleted = 1}};
     CHECK_OK(put(db, "a", "old"));
     CHECK_OK(put(db, "gone", "soon"));
     CHECK_OK(put_local(db, "_local/one", "1"));
@@ -29,8 +32,7 @@ static const char *source_file(couchstore_open_flags flags)
     return name;
 }
 
-static couchstore_header_info header_of_file(const char *name)
-{
+static couchstore_header_info header_of_file(const char *name) {
     couchstore_header_info info;
     Db *db = OPEN(name, COUCHSTORE_OPEN_FLAG_RDONLY);
     CHECK_OK(couchstore_get_header(db, &info));
@@ -38,8 +40,7 @@ static couchstore_header_info header_of_file(const char *name)
     return info;
 }
 
-static int headers_in(const char *name)
-{
+static int headers_in(const char *name) {
     struct bytes file = file_read(name);
     int count = 0;
     for (size_t at = 0; at < file.size; at += BLOCK_SIZE) {
@@ -49,13 +50,12 @@ static int headers_in(const char *name)
     return count;
 }
 
-static couchstore_error_t compact_with(Db *db, const char *target, couchstore_compact_flags flags)
-{
-    return couchstore_compact_db_ex(db, target, flags, NULL, NULL, NULL, couchstore_get_default_file_ops());
+static couchstore_error_t compact_with(Db *db, const char *target, couchstore_compact_flags flags) {
+    return couchstore_compact_db_ex(db, target, flags, NULL, NULL, NULL,
+                                    couchstore_get_default_file_ops());
 }
 
-TEST(everything_is_copied)
-{
+TEST(everything_is_copied) {
     const char *source = source_file(0), *target = path("target.couch");
     struct bytes before = file_read(source), after;
     char *expected, *actual;
@@ -81,8 +81,7 @@ TEST(everything_is_copied)
     CLOSE(db);
 }
 
-TEST(layout_of_the_target)
-{
+TEST(layout_of_the_target) {
     const char *source = source_file(0), *target = path("target.couch");
     struct bytes file;
     couchstore_header_info header;
@@ -106,8 +105,7 @@ TEST(layout_of_the_target)
     CLOSE(db);
 }
 
-TEST(compacting_twice_changes_nothing)
-{
+TEST(compacting_twice_changes_nothing) {
     const char *first = path("1.couch"), *second = path("2.couch");
     char *expected, *actual;
     Db *db = OPEN(source_file(0), 0);
@@ -124,8 +122,7 @@ TEST(compacting_twice_changes_nothing)
     CHECK_EQ_INT(file_size(second), file_size(first));
 }
 
-TEST(empty_source)
-{
+TEST(empty_source) {
     const char *target = path("target.couch");
     Db *db = CREATE(path("source.couch"));
     CHECK_OK(couchstore_compact_db(db, target));
@@ -137,8 +134,7 @@ TEST(empty_source)
     CLOSE(db);
 }
 
-TEST(only_local_documents)
-{
+TEST(only_local_documents) {
     Db *db = CREATE(path("source.couch"));
     CHECK_OK(put_local(db, "_local/a", "1"));
     CHECK_OK(commit(db, 1));
@@ -150,8 +146,7 @@ TEST(only_local_documents)
     CLOSE(db);
 }
 
-TEST(drop_deletes)
-{
+TEST(drop_deletes) {
     const char *target = path("target.couch");
     DbInfo info;
     Db *db = OPEN(source_file(0), 0);
@@ -168,8 +163,7 @@ TEST(drop_deletes)
     CLOSE(db);
 }
 
-TEST(drop_deletes_leaves_nothing)
-{
+TEST(drop_deletes_leaves_nothing) {
     Db *db = CREATE(path("source.couch"));
     CHECK_OK(put(db, "a", NULL));
     CHECK_OK(put(db, "b", NULL));
@@ -182,17 +176,16 @@ TEST(drop_deletes_leaves_nothing)
     CLOSE(db);
 }
 
-TEST(versions)
-{
+TEST(versions) {
     static const struct {
         couchstore_open_flags flags;
         couchstore_compact_flags compact;
         unsigned version;
     } table[] = {
-        {COUCHSTORE_OPEN_WITH_LEGACY_CRC, 0, 11},
-        {COUCHSTORE_OPEN_WITH_LEGACY_CRC, COUCHSTORE_COMPACT_FLAG_UPGRADE_DB, 14},
-        {0, 0, 14},
-        {0, COUCHSTORE_COMPACT_FLAG_UPGRADE_DB, 14},
+            {COUCHSTORE_OPEN_WITH_LEGACY_CRC, 0, 11},
+            {COUCHSTORE_OPEN_WITH_LEGACY_CRC, COUCHSTORE_COMPACT_FLAG_UPGRADE_DB, 14},
+            {0, 0, 14},
+            {0, COUCHSTORE_COMPACT_FLAG_UPGRADE_DB, 14},
     };
     for (size_t i = 0; i < COUNT_OF(table); ++i) {
         const char *source = source_file(table[i].flags), *target = path("target.couch");
@@ -210,7 +203,8 @@ TEST(versions)
         CHECK_EQ_INT(header.timestamp, table[i].flags ? 0 : 500);
         file = file_read(target);
         CHECK_EQ_INT(file.data[0], DATA_BLOCK);
-        crc = (table[i].version == 11 ? crc32_ieee : crc32c)("BBBB", 4); /* the body at the beginning: seq 3 comes first */
+        crc = (table[i].version == 11 ? crc32_ieee : crc32c)(
+                "BBBB", 4); /* the body at the beginning: seq 3 comes first */
         CHECK_EQ_INT(read_be(file.data + 5, 4), crc);
         bytes_free(&file);
         free(expected);
@@ -220,8 +214,7 @@ TEST(versions)
     }
 }
 
-TEST(older_header_of_the_source)
-{
+TEST(older_header_of_the_source) {
     Db *db = OPEN(source_file(0), COUCHSTORE_OPEN_FLAG_RDONLY);
     CHECK_OK(couchstore_rewind_db_header(db));
     CHECK_OK(couchstore_compact_db(db, path("target.couch")));
@@ -234,8 +227,7 @@ TEST(older_header_of_the_source)
     CHECK_EQ_INT(header_of_file(path("target.couch")).purge_seq, 0);
 }
 
-TEST(uncommitted_saves_are_included)
-{
+TEST(uncommitted_saves_are_included) {
     Db *db = OPEN(source_file(0), 0);
     CHECK_OK(put(db, "fresh", "uncommitted"));
     CHECK_OK(put_local(db, "_local/fresh", "uncommitted"));
@@ -251,8 +243,7 @@ TEST(uncommitted_saves_are_included)
     CHECK_EQ_INT(header_of_file(path("target.couch")).timestamp, 500); /* the last commit's */
 }
 
-TEST(source_that_was_unlinked)
-{
+TEST(source_that_was_unlinked) {
     const char *source = source_file(0);
     char *expected = describe_file(source), *actual;
     Db *db = OPEN(source, COUCHSTORE_OPEN_FLAG_RDONLY);
@@ -266,8 +257,7 @@ TEST(source_that_was_unlinked)
     CHECK_EQ_INT(dir_entries(path(".")), 1);
 }
 
-TEST(source_that_others_append_to)
-{
+TEST(source_that_others_append_to) {
     const char *source = source_file(0);
     char *expected = describe_file(source), *actual;
     Db *db = OPEN(source, COUCHSTORE_OPEN_FLAG_RDONLY);
@@ -283,8 +273,7 @@ TEST(source_that_others_append_to)
     free(actual);
 }
 
-TEST(existing_target)
-{
+TEST(existing_target) {
     const char *target = path("target.couch");
     struct bytes file;
     int error;
@@ -302,15 +291,15 @@ TEST(existing_target)
     file_write(target, "", 0);
     CHECK_CODE(couchstore_compact_db(db, target), COUCHSTORE_ERROR_OPEN_FILE);
     CHECK_EQ_INT(file_size(target), 0);
-    CHECK_CODE(couchstore_compact_db(db, path("source.couch")), COUCHSTORE_ERROR_OPEN_FILE); /* onto itself */
+    CHECK_CODE(couchstore_compact_db(db, path("source.couch")),
+               COUCHSTORE_ERROR_OPEN_FILE); /* onto itself */
     CHECK_CODE(couchstore_compact_db(db, path("no/target.couch")), COUCHSTORE_ERROR_NO_SUCH_FILE);
     CHECK_STR(docs_by_seq(db), "b@3 a@4 packed@5 gone@6- last@7-");
     CLOSE(db);
     CHECK_EQ_INT(dir_entries(path(".")), 2);
 }
 
-TEST(closed_source)
-{
+TEST(closed_source) {
     Db *db = OPEN(source_file(0), 0);
     CHECK_OK(couchstore_close_file(db));
     CHECK_CODE(couchstore_compact_db(db, path("target.couch")), COUCHSTORE_ERROR_FILE_CLOSED);
@@ -318,10 +307,10 @@ TEST(closed_source)
     CHECK(!file_exists(path("target.couch")));
 }
 
-TEST(flags_that_only_change_the_writing)
-{
-    const couchstore_compact_flags flags[] = {COUCHSTORE_COMPACT_FLAG_UNBUFFERED, couchstore_encode_periodic_sync_flags(1024),
-                                              COUCHSTORE_COMPACT_UNUSED, COUCHSTORE_COMPACT_RECOVERY_MODE};
+TEST(flags_that_only_change_the_writing) {
+    const couchstore_compact_flags flags[] = {
+            COUCHSTORE_COMPACT_FLAG_UNBUFFERED, couchstore_encode_periodic_sync_flags(1024),
+            COUCHSTORE_COMPACT_UNUSED, COUCHSTORE_COMPACT_RECOVERY_MODE};
     const char *source = source_file(0), *target = path("target.couch");
     char *expected = describe_file(source);
     for (size_t i = 0; i < COUNT_OF(flags); ++i) {
@@ -337,28 +326,26 @@ TEST(flags_that_only_change_the_writing)
     free(expected);
 }
 
-TEST(null_ops_mean_the_default)
-{
+TEST(null_ops_mean_the_default) {
     Db *db = OPEN(source_file(0), 0);
     CHECK_OK(couchstore_compact_db_ex(db, path("target.couch"), 0, NULL, NULL, NULL, NULL));
     CLOSE(db);
     CHECK_EQ_INT(headers_in(path("target.couch")), 1);
 }
 
-TEST(invalid_ops)
-{
+TEST(invalid_ops) {
     struct test_ops t;
     Db *db = OPEN(source_file(0), 0);
     ops_init(&t);
     t.ops.version = 3;
-    CHECK_CODE(couchstore_compact_db_ex(db, path("target.couch"), 0, NULL, NULL, NULL, &t.ops), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(couchstore_compact_db_ex(db, path("target.couch"), 0, NULL, NULL, NULL, &t.ops),
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     CHECK(!file_exists(path("target.couch")));
     CLOSE(db);
     ops_free(&t);
 }
 
-TEST(target_through_custom_ops)
-{
+TEST(target_through_custom_ops) {
     struct test_ops t;
     Db *db = OPEN(source_file(0), 0);
     ops_init(&t);
@@ -372,8 +359,7 @@ TEST(target_through_custom_ops)
     CHECK_EQ_INT(headers_in(path("target.couch")), 1);
 }
 
-TEST(source_and_target_share_the_ops)
-{
+TEST(source_and_target_share_the_ops) {
     struct test_ops t;
     const char *source = source_file(0);
     int first_write = 0;
@@ -394,8 +380,7 @@ TEST(source_and_target_share_the_ops)
 }
 
 /* Damages the body of document "b"; what is left is readable. */
-static Db *damaged_source(void)
-{
+static Db *damaged_source(void) {
     const char *source = source_file(0);
     DocInfo *info = NULL;
     uint64_t position;
@@ -408,8 +393,7 @@ static Db *damaged_source(void)
     return OPEN(source, COUCHSTORE_OPEN_FLAG_RDONLY);
 }
 
-TEST(damaged_document)
-{
+TEST(damaged_document) {
     Db *db = damaged_source();
     CHECK_CODE(couchstore_compact_db(db, path("target.couch")), COUCHSTORE_ERROR_CHECKSUM_FAIL);
     CHECK(!file_exists(path("target.couch")));
@@ -418,10 +402,10 @@ TEST(damaged_document)
     CLOSE(db);
 }
 
-TEST(damaged_document_in_recovery_mode)
-{
+TEST(damaged_document_in_recovery_mode) {
     Db *db = damaged_source();
-    CHECK_CODE(compact_with(db, path("target.couch"), COUCHSTORE_COMPACT_RECOVERY_MODE), COUCHSTORE_ERROR_CHECKSUM_FAIL);
+    CHECK_CODE(compact_with(db, path("target.couch"), COUCHSTORE_COMPACT_RECOVERY_MODE),
+               COUCHSTORE_ERROR_CHECKSUM_FAIL);
     CLOSE(db);
     db = OPEN(path("target.couch"), 0); /* complete, but for what could not be read */
     CHECK_STR(docs_by_seq(db), "a@4 packed@5 gone@6- last@7-");
@@ -432,8 +416,7 @@ TEST(damaged_document_in_recovery_mode)
     CHECK_EQ_INT(headers_in(path("target.couch")), 1);
 }
 
-TEST(node_sizes_carry_over)
-{
+TEST(node_sizes_carry_over) {
     const char *small = path("small.couch"), *large = path("large.couch");
     int64_t sizes[2];
     for (int i = 0; i < 2; ++i) {
@@ -450,8 +433,7 @@ TEST(node_sizes_carry_over)
     CHECK(sizes[1] < sizes[0]); /* fewer and larger nodes */
 }
 
-TEST(many_documents_in_order)
-{
+TEST(many_documents_in_order) {
     int count = test_small() ? 500 : 5000;
     const char *source = path("source.couch"), *target = path("target.couch");
     char *expected, *actual;
@@ -461,7 +443,8 @@ TEST(many_documents_in_order)
         char ids[100][24], bodies[100][32];
         memset(docs, 0, sizeof(docs));
         for (int j = 0; j < 100; ++j) {
-            snprintf(ids[j], sizeof(ids[j]), "id%06d", (i + j) * 7919 % count); /* count is not divisible by 7919 */
+            snprintf(ids[j], sizeof(ids[j]), "id%06d",
+                     (i + j) * 7919 % count); /* count is not divisible by 7919 */
             snprintf(bodies[j], sizeof(bodies[j]), "body %d", i + j);
             docs[j].id = ids[j];
             docs[j].body = j % 9 ? bodies[j] : NULL;

@@ -10,8 +10,7 @@
 static char *newest, *older, *oldest; /* what the file shows at its three headers */
 
 /* Trees of two levels, local documents, deletions, a compressed body; headers at 0, in the middle and at the end. */
-static struct bytes small_file(void)
-{
+static struct bytes small_file(void) {
     const char *name = path("small.couch");
     struct bytes file;
     struct doc docs[70];
@@ -43,32 +42,35 @@ static struct bytes small_file(void)
     return file;
 }
 
-static void forget(struct bytes *file)
-{
+static void forget(struct bytes *file) {
     bytes_free(file);
     free(newest);
     free(older);
     free(oldest);
 }
 
-static void check_code(int line, size_t at, int code)
-{
-    if (code > 0 || code == COUCHSTORE_ERROR_INTERNAL
-        || strcmp(couchstore_strerror((couchstore_error_t)code), "couchstore_strerror unknown errcode") == 0) {
-        test_fail(__FILE__, line, "at byte %zu: result %d (%s)", at, code, couchstore_strerror((couchstore_error_t)code));
+static void check_code(int line, size_t at, int code) {
+    if (code > 0 || code == COUCHSTORE_ERROR_INTERNAL ||
+        strcmp(couchstore_strerror((couchstore_error_t)code),
+               "couchstore_strerror unknown errcode") == 0) {
+        test_fail(__FILE__, line, "at byte %zu: result %d (%s)", at, code,
+                  couchstore_strerror((couchstore_error_t)code));
     }
 }
 
-static int on_walk(Db *db, int depth, const DocInfo *info, uint64_t size, const sized_buf *reduce, void *ctx)
-{
+static int on_walk(Db *db,
+                   int depth,
+                   const DocInfo *info,
+                   uint64_t size,
+                   const sized_buf *reduce,
+                   void *ctx) {
     (void)db, (void)size, (void)reduce;
     *(uint64_t *)ctx += (uint64_t)depth + (info ? info->rev_meta.size : 1);
     return 0;
 }
 
 /* Calls all that reads. at: where the damage is, for messages. */
-static void exercise(const char *name, couchstore_open_flags flags, size_t at)
-{
+static void exercise(const char *name, couchstore_open_flags flags, size_t at) {
     Db *db = NULL;
     DbInfo info;
     couchstore_header_info header;
@@ -84,20 +86,28 @@ static void exercise(const char *name, couchstore_open_flags flags, size_t at)
     }
     text = describe(db);
     /* Either a committed state, whole, or an error somewhere (the only place for a '-'). */
-    if (strcmp(text, newest) != 0 && strcmp(text, older) != 0 && strcmp(text, oldest) != 0 && strchr(text, '-') == NULL) {
+    if (strcmp(text, newest) != 0 && strcmp(text, older) != 0 && strcmp(text, oldest) != 0 &&
+        strchr(text, '-') == NULL) {
         printf("%s\n", text);
         test_fail(__FILE__, __LINE__, "at byte %zu: wrong data without an error", at);
     }
     free(text);
     check_code(__LINE__, at, couchstore_db_info(db, &info));
     check_code(__LINE__, at, couchstore_get_header(db, &header));
-    check_code(__LINE__, at, couchstore_changes_since(db, 30, COUCHSTORE_TOLERATE_CORRUPTION, scan_callback, &scan));
-    check_code(__LINE__, at, couchstore_all_docs(db, &ids[1], COUCHSTORE_TOLERATE_CORRUPTION, scan_callback, &scan));
+    check_code(
+            __LINE__, at,
+            couchstore_changes_since(db, 30, COUCHSTORE_TOLERATE_CORRUPTION, scan_callback, &scan));
+    check_code(
+            __LINE__, at,
+            couchstore_all_docs(db, &ids[1], COUCHSTORE_TOLERATE_CORRUPTION, scan_callback, &scan));
     check_code(__LINE__, at, couchstore_docinfos_by_id(db, ids, 3, 0, scan_callback, &scan));
-    check_code(__LINE__, at, couchstore_docinfos_by_sequence(db, (uint64_t[]){3, 60}, 2, RANGES, scan_callback, &scan));
+    check_code(__LINE__, at,
+               couchstore_docinfos_by_sequence(db, (uint64_t[]){3, 60}, 2, RANGES, scan_callback,
+                                               &scan));
     check_code(__LINE__, at, couchstore_changes_count(db, 10, 50, &count));
     check_code(__LINE__, at, couchstore_walk_id_tree(db, NULL, 0, on_walk, &sum));
-    check_code(__LINE__, at, couchstore_walk_seq_tree(db, 20, COUCHSTORE_TOLERATE_CORRUPTION, on_walk, &sum));
+    check_code(__LINE__, at,
+               couchstore_walk_seq_tree(db, 20, COUCHSTORE_TOLERATE_CORRUPTION, on_walk, &sum));
     check_code(__LINE__, at, couchstore_walk_local_tree(db, NULL, 0, on_walk, &sum));
     (void)local_of(db, "_local/b");
     check_code(__LINE__, at, couchstore_seek(db, COUCHSTORE_SEEK_BACKWARD));
@@ -106,8 +116,7 @@ static void exercise(const char *name, couchstore_open_flags flags, size_t at)
     CLOSE(db);
 }
 
-TEST(every_truncation)
-{
+TEST(every_truncation) {
     const char *name = path("damaged.couch");
     struct bytes file = small_file();
     size_t step = test_small() ? 211 : 1;
@@ -120,8 +129,7 @@ TEST(every_truncation)
     forget(&file);
 }
 
-static void change_every_byte(couchstore_open_flags flags)
-{
+static void change_every_byte(couchstore_open_flags flags) {
     const char *name = path("damaged.couch");
     struct bytes file = small_file();
     size_t step = test_small() ? 149 : 1;
@@ -130,7 +138,8 @@ static void change_every_byte(couchstore_open_flags flags)
     fd = open(name, O_RDWR);
     CHECK(fd >= 0);
     for (size_t at = 0; at < file.size; at += step) {
-        const unsigned char others[] = {file.data[at] ^ 0xff, file.data[at] ^ (unsigned char)(1 << at % 8)};
+        const unsigned char others[] = {file.data[at] ^ 0xff,
+                                        file.data[at] ^ (unsigned char)(1 << at % 8)};
         for (size_t i = 0; i < COUNT_OF(others); ++i) {
             CHECK(pwrite(fd, &others[i], 1, (off_t)at) == 1);
             exercise(name, flags, at);
@@ -142,18 +151,15 @@ static void change_every_byte(couchstore_open_flags flags)
     forget(&file);
 }
 
-TEST(every_changed_byte)
-{
+TEST(every_changed_byte) {
     change_every_byte(0);
 }
 
-TEST(every_changed_byte_in_recovery_mode)
-{
+TEST(every_changed_byte_in_recovery_mode) {
     change_every_byte(COUCHSTORE_OPEN_RECOVERY_MODE);
 }
 
-TEST(damaged_files_are_compacted_or_refused)
-{
+TEST(damaged_files_are_compacted_or_refused) {
     const char *name = path("damaged.couch"), *target = path("target.couch");
     struct bytes file = small_file();
     size_t step = test_small() ? 1009 : 61;
@@ -163,7 +169,8 @@ TEST(damaged_files_are_compacted_or_refused)
         file_flip(name, (int64_t)at, 0x24);
         for (size_t i = 0; i < COUNT_OF(flags); ++i) {
             Db *db = NULL;
-            couchstore_error_t code = couchstore_open_db(name, COUCHSTORE_OPEN_RECOVERY_MODE | COUCHSTORE_OPEN_FLAG_RDONLY, &db);
+            couchstore_error_t code = couchstore_open_db(
+                    name, COUCHSTORE_OPEN_RECOVERY_MODE | COUCHSTORE_OPEN_FLAG_RDONLY, &db);
             check_code(__LINE__, at, code);
             if (code != COUCHSTORE_SUCCESS) {
                 continue;
@@ -174,9 +181,11 @@ TEST(damaged_files_are_compacted_or_refused)
             if (code == COUCHSTORE_SUCCESS || i == 1) { /* what is there is a good database */
                 char *text = describe_file(target);
                 if (strchr(text, '-') != NULL) {
-                    test_fail(__FILE__, __LINE__, "byte %zu, flags %d, result %d, target:\n%s", at, (int)flags[i], code, text);
+                    test_fail(__FILE__, __LINE__, "byte %zu, flags %d, result %d, target:\n%s", at,
+                              (int)flags[i], code, text);
                 }
-                CHECK(code != COUCHSTORE_SUCCESS || strcmp(text, newest) == 0 || strcmp(text, older) == 0 || strcmp(text, oldest) == 0);
+                CHECK(code != COUCHSTORE_SUCCESS || strcmp(text, newest) == 0 ||
+                      strcmp(text, older) == 0 || strcmp(text, oldest) == 0);
                 free(text);
                 CHECK(unlink(target) == 0);
             } else {
@@ -187,8 +196,7 @@ TEST(damaged_files_are_compacted_or_refused)
     forget(&file);
 }
 
-TEST(random_garbage)
-{
+TEST(random_garbage) {
     const char *name = path("garbage");
     struct bytes file = small_file();
     uint64_t state = 20240601;

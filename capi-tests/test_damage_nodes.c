@@ -7,58 +7,50 @@
 
 #define CORRUPT COUCHSTORE_ERROR_CORRUPT
 
-static void add_entry(struct bytes *node, const char *key, struct bytes value)
-{
+static void add_entry(struct bytes *node, const char *key, struct bytes value) {
     node_entry(node, key, strlen(key), &value);
     bytes_free(&value);
 }
 
-static struct bytes node(unsigned type)
-{
+static struct bytes node(unsigned type) {
     struct bytes b = {NULL, 0};
     bytes_be(&b, type, 1);
     return b;
 }
 
-static struct bytes pointer(uint64_t position)
-{
+static struct bytes pointer(uint64_t position) {
     struct bytes reduce = by_id_reduce(1, 0, 13), value = pointer_value(position, 100, &reduce);
     bytes_free(&reduce);
     return value;
 }
 
-static uint64_t add_node(struct bytes *image, struct bytes content)
-{
+static uint64_t add_node(struct bytes *image, struct bytes content) {
     uint64_t position = image_node(image, &content);
     bytes_free(&content);
     return position;
 }
 
 /* A leaf with one document whose body is the chunk at position 1. */
-static uint64_t add_leaf(struct bytes *image, const char *id)
-{
+static uint64_t add_leaf(struct bytes *image, const char *id) {
     struct bytes leaf = node(1);
     add_entry(&leaf, id, by_id_value(1, 13, 1, ""));
     return add_node(image, leaf);
 }
 
-static uint64_t add_parent(struct bytes *image, const char *key, uint64_t child)
-{
+static uint64_t add_parent(struct bytes *image, const char *key, uint64_t child) {
     struct bytes parent = node(0);
     add_entry(&parent, key, pointer(child));
     return add_node(image, parent);
 }
 
-static struct bytes new_image(void)
-{
+static struct bytes new_image(void) {
     struct bytes image = {NULL, 0};
     CHECK_EQ_INT(image_chunk(&image, "world", 5), 1);
     return image;
 }
 
 /* Ends the image with a header whose by-id and local trees have this root, and opens it. Frees the image. */
-static Db *open_image(struct bytes *image, uint64_t root)
-{
+static Db *open_image(struct bytes *image, uint64_t root) {
     const char *name = path("made.couch");
     struct bytes reduce = by_id_reduce(1, 0, 13), empty = {NULL, 0};
     struct image_header header = {.update_seq = 1};
@@ -73,15 +65,18 @@ static Db *open_image(struct bytes *image, uint64_t root)
     return OPEN(name, COUCHSTORE_OPEN_FLAG_RDONLY);
 }
 
-static int on_walk(Db *db, int depth, const DocInfo *info, uint64_t size, const sized_buf *reduce, void *ctx)
-{
+static int on_walk(Db *db,
+                   int depth,
+                   const DocInfo *info,
+                   uint64_t size,
+                   const sized_buf *reduce,
+                   void *ctx) {
     (void)db, (void)depth, (void)info, (void)size, (void)reduce;
     return ++*(int *)ctx > 100000 ? -1000 : 0;
 }
 
 /* All ways into the by-id and local trees of a handle give this code. Closes the handle. */
-static void check_all(int line, Db *db, couchstore_error_t expected)
-{
+static void check_all(int line, Db *db, couchstore_error_t expected) {
     DocInfo *info = NULL;
     LocalDoc *local = NULL;
     struct scan scan = {.stop_at = 100000, .stop_with = -1000};
@@ -105,8 +100,7 @@ static void check_all(int line, Db *db, couchstore_error_t expected)
 
 /* ---- trees ---- */
 
-TEST(a_good_tree_made_by_hand)
-{
+TEST(a_good_tree_made_by_hand) {
     struct bytes image = new_image();
     uint64_t leaf = add_leaf(&image, "key");
     Db *db = open_image(&image, add_parent(&image, "key", leaf));
@@ -115,14 +109,12 @@ TEST(a_good_tree_made_by_hand)
     CLOSE(db);
 }
 
-TEST(node_that_points_to_itself)
-{
+TEST(node_that_points_to_itself) {
     struct bytes image = new_image();
     ALL_GIVE(open_image(&image, add_parent(&image, "key", image.size)), CORRUPT);
 }
 
-TEST(cycle_of_two_nodes)
-{
+TEST(cycle_of_two_nodes) {
     struct bytes image = new_image();
     struct bytes probe = new_image();
     uint64_t first, second;
@@ -134,8 +126,7 @@ TEST(cycle_of_two_nodes)
     ALL_GIVE(open_image(&image, second), CORRUPT);
 }
 
-TEST(child_behind_its_parent)
-{
+TEST(child_behind_its_parent) {
     struct bytes image = new_image();
     struct bytes probe = new_image();
     uint64_t parent, child;
@@ -143,18 +134,17 @@ TEST(child_behind_its_parent)
     child = probe.size;
     bytes_free(&probe);
     parent = add_parent(&image, "key", child);
-    CHECK_EQ_INT(add_leaf(&image, "key"), child); /* a good leaf, but children are written before their parents */
+    CHECK_EQ_INT(add_leaf(&image, "key"),
+                 child); /* a good leaf, but children are written before their parents */
     ALL_GIVE(open_image(&image, parent), CORRUPT);
 }
 
-TEST(child_beyond_the_file)
-{
+TEST(child_beyond_the_file) {
     struct bytes image = new_image();
     ALL_GIVE(open_image(&image, add_parent(&image, "key", UINT64_C(1) << 40)), CORRUPT);
 }
 
-TEST(chain_of_nodes_with_one_child)
-{
+TEST(chain_of_nodes_with_one_child) {
     /* The original leaves such chains after deletions. */
     struct bytes image = new_image();
     uint64_t at = add_leaf(&image, "key");
@@ -168,8 +158,7 @@ TEST(chain_of_nodes_with_one_child)
     CLOSE(db);
 }
 
-TEST(absurdly_deep_tree)
-{
+TEST(absurdly_deep_tree) {
     struct bytes image = new_image();
     uint64_t at = add_leaf(&image, "key");
     DocInfo *info = NULL;
@@ -180,7 +169,8 @@ TEST(absurdly_deep_tree)
         at = add_parent(&image, "key", at);
     }
     db = open_image(&image, at);
-    code = couchstore_docinfo_by_id(db, "key", 3, &info); /* found or refused, but no stack overflow */
+    code = couchstore_docinfo_by_id(db, "key", 3,
+                                    &info); /* found or refused, but no stack overflow */
     CHECK(code == COUCHSTORE_SUCCESS || code == CORRUPT);
     couchstore_free_docinfo(info);
     code = couchstore_walk_id_tree(db, NULL, 0, on_walk, &calls);
@@ -188,8 +178,7 @@ TEST(absurdly_deep_tree)
     CLOSE(db);
 }
 
-TEST(shared_child)
-{
+TEST(shared_child) {
     /* Not a tree, but it ends: children lie before their parents. */
     struct bytes image = new_image();
     uint64_t at = add_leaf(&image, "key");
@@ -210,8 +199,7 @@ TEST(shared_child)
 
 /* ---- nodes ---- */
 
-TEST(node_types)
-{
+TEST(node_types) {
     for (unsigned type = 2; type < 256; type += 63) {
         struct bytes image = new_image(), bad = node(type);
         add_entry(&bad, "key", by_id_value(1, 13, 1, ""));
@@ -219,8 +207,7 @@ TEST(node_types)
     }
 }
 
-TEST(node_without_entries)
-{
+TEST(node_without_entries) {
     for (unsigned type = 0; type < 2; ++type) {
         struct bytes image = new_image();
         DocInfo *info = NULL;
@@ -232,24 +219,22 @@ TEST(node_without_entries)
     }
 }
 
-TEST(node_of_zero_bytes)
-{
+TEST(node_of_zero_bytes) {
     struct bytes image = new_image(), nothing = {NULL, 0};
     ALL_GIVE(open_image(&image, add_node(&image, nothing)), CORRUPT);
 }
 
-TEST(entries_that_run_over_the_end)
-{
+TEST(entries_that_run_over_the_end) {
     static const struct {
         const char *bytes;
         size_t size;
     } tails[] = {
-        {"\x00", 1},                       /* lengths cut short */
-        {"\x00\x30\x00\x00", 4},
-        {"\x00\x30\x00\x00\x00ke", 7},     /* key cut short */
-        {"\x00\x30\x00\x00\x01key", 8},    /* value cut short */
-        {"\xff\xf0\x00\x00\x00key", 8},
-        {"\x00\x3f\xff\xff\xffkey", 8},
+            {"\x00", 1}, /* lengths cut short */
+            {"\x00\x30\x00\x00", 4},
+            {"\x00\x30\x00\x00\x00ke", 7},  /* key cut short */
+            {"\x00\x30\x00\x00\x01key", 8}, /* value cut short */
+            {"\xff\xf0\x00\x00\x00key", 8},
+            {"\x00\x3f\xff\xff\xffkey", 8},
     };
     for (size_t i = 0; i < COUNT_OF(tails); ++i) {
         struct bytes image = new_image(), bad = node(1);
@@ -258,8 +243,7 @@ TEST(entries_that_run_over_the_end)
     }
 }
 
-TEST(pointers_that_are_too_short)
-{
+TEST(pointers_that_are_too_short) {
     for (size_t size = 0; size < 14 + 16; size += 3) {
         struct bytes image = new_image(), bad = node(0), value;
         uint64_t leaf = add_leaf(&image, "key");
@@ -270,19 +254,19 @@ TEST(pointers_that_are_too_short)
     }
 }
 
-TEST(chunks_that_are_no_snappy)
-{
+TEST(chunks_that_are_no_snappy) {
     static const struct {
         const char *bytes;
         size_t size;
     } bodies[] = {
-        {"", 0},
-        {"\x05", 1},                           /* announces 5 bytes, holds none */
-        {"\x80\x80\x80\x80\x80\x80\x80", 7},   /* a number that does not end */
-        {"\xff\xff\xff\xff\x0f\x00x", 7},      /* announces 4 GiB: no memory must be reserved for that */
-        {"\x04\x01\x00", 3},                   /* a copy from before the beginning */
-        {"\x02\x10hello", 7},                  /* holds more than it announces */
-        {"hello world, this is plain text", 31},
+            {"", 0},
+            {"\x05", 1},                         /* announces 5 bytes, holds none */
+            {"\x80\x80\x80\x80\x80\x80\x80", 7}, /* a number that does not end */
+            {"\xff\xff\xff\xff\x0f\x00x",
+             7},                  /* announces 4 GiB: no memory must be reserved for that */
+            {"\x04\x01\x00", 3},  /* a copy from before the beginning */
+            {"\x02\x10hello", 7}, /* holds more than it announces */
+            {"hello world, this is plain text", 31},
     };
     for (size_t i = 0; i < COUNT_OF(bodies); ++i) {
         struct bytes image = new_image();
@@ -291,16 +275,15 @@ TEST(chunks_that_are_no_snappy)
     }
 }
 
-TEST(chunk_headers)
-{
+TEST(chunk_headers) {
     static const struct {
         const char *bytes;
         couchstore_error_t code;
     } headers[] = {
-        {"\xff\xff\xff\xff", COUCHSTORE_ERROR_READ},          /* 2 GiB that the file does not have */
-        {"\x80\x01\x00\x00", COUCHSTORE_ERROR_READ},
-        {"\x00\x00\x00\x05", CORRUPT},                        /* top bit not set */
-        {"\x80\x00\x00\x04", COUCHSTORE_ERROR_CHECKSUM_FAIL}, /* one byte less */
+            {"\xff\xff\xff\xff", COUCHSTORE_ERROR_READ}, /* 2 GiB that the file does not have */
+            {"\x80\x01\x00\x00", COUCHSTORE_ERROR_READ},
+            {"\x00\x00\x00\x05", CORRUPT},                        /* top bit not set */
+            {"\x80\x00\x00\x04", COUCHSTORE_ERROR_CHECKSUM_FAIL}, /* one byte less */
     };
     for (size_t i = 0; i < COUNT_OF(headers); ++i) {
         struct bytes image = new_image();
@@ -310,8 +293,7 @@ TEST(chunk_headers)
     }
 }
 
-TEST(document_with_a_wrong_length)
-{
+TEST(document_with_a_wrong_length) {
     struct bytes image = new_image();
     uint64_t leaf = add_leaf(&image, "key");
     Db *db;
@@ -322,8 +304,7 @@ TEST(document_with_a_wrong_length)
     CLOSE(db);
 }
 
-TEST(values_that_are_too_short)
-{
+TEST(values_that_are_too_short) {
     for (size_t size = 0; size < 23; ++size) {
         struct bytes image = new_image(), leaf = node(1), value = by_id_value(1, 13, 1, "");
         DocInfo *info = NULL;
@@ -338,8 +319,7 @@ TEST(values_that_are_too_short)
 }
 
 /* A file with a by-sequence tree of one leaf with these entries. */
-static Db *open_by_seq(const struct bytes *values, size_t count)
-{
+static Db *open_by_seq(const struct bytes *values, size_t count) {
     const char *name = path("made.couch");
     struct bytes image = new_image(), leaf = node(1), reduce = by_seq_reduce(count);
     struct image_header header = {.update_seq = count};
@@ -356,8 +336,7 @@ static Db *open_by_seq(const struct bytes *values, size_t count)
     return OPEN(name, COUCHSTORE_OPEN_FLAG_RDONLY);
 }
 
-TEST(by_sequence_values_that_are_too_short)
-{
+TEST(by_sequence_values_that_are_too_short) {
     struct bytes value = by_seq_value("hello", 13, 1, "");
     size_t whole = value.size;
     for (size_t size = 0; size <= whole; ++size) { /* 18 bytes and the id */
@@ -383,17 +362,16 @@ struct shown {
     size_t length;
 };
 
-static int show(Db *db, DocInfo *info, void *ctx)
-{
+static int show(Db *db, DocInfo *info, void *ctx) {
     struct shown *shown = ctx;
     (void)db;
-    shown->length += (size_t)snprintf(shown->text + shown->length, 100, "%.*s/%d/%zu ", (int)info->id.size, info->id.buf,
-                                      (int)info->db_seq, info->rev_meta.size);
+    shown->length +=
+            (size_t)snprintf(shown->text + shown->length, 100, "%.*s/%d/%zu ", (int)info->id.size,
+                             info->id.buf, (int)info->db_seq, info->rev_meta.size);
     return 0;
 }
 
-static Db *three_leaves(uint64_t *middle)
-{
+static Db *three_leaves(uint64_t *middle) {
     struct bytes image = new_image(), parent = node(0);
     add_entry(&parent, "a", pointer(add_leaf(&image, "a")));
     *middle = add_leaf(&image, "b");
@@ -402,8 +380,7 @@ static Db *three_leaves(uint64_t *middle)
     return open_image(&image, add_node(&image, parent));
 }
 
-TEST(damaged_node_is_skipped)
-{
+TEST(damaged_node_is_skipped) {
     uint64_t middle;
     struct shown shown = {.length = 0};
     int calls = 0;
@@ -415,31 +392,33 @@ TEST(damaged_node_is_skipped)
     CHECK_CODE(couchstore_all_docs(db, NULL, 0, show, &shown), COUCHSTORE_ERROR_CHECKSUM_FAIL);
     CHECK_STR(shown.text, "a/1/0 ");
     shown.length = 0;
-    CHECK_CODE(couchstore_all_docs(db, NULL, COUCHSTORE_TOLERATE_CORRUPTION, show, &shown), COUCHSTORE_ERROR_CHECKSUM_FAIL);
+    CHECK_CODE(couchstore_all_docs(db, NULL, COUCHSTORE_TOLERATE_CORRUPTION, show, &shown),
+               COUCHSTORE_ERROR_CHECKSUM_FAIL);
     CHECK_STR(shown.text, "a/1/0 c/1/0 "); /* the error comes at the end */
-    CHECK_CODE(couchstore_walk_id_tree(db, NULL, 0, on_walk, &calls), COUCHSTORE_ERROR_CHECKSUM_FAIL);
+    CHECK_CODE(couchstore_walk_id_tree(db, NULL, 0, on_walk, &calls),
+               COUCHSTORE_ERROR_CHECKSUM_FAIL);
     CHECK_EQ_INT(calls, 4); /* root, leaf, a, and the damaged leaf before it is read */
     calls = 0;
-    CHECK_CODE(couchstore_walk_id_tree(db, NULL, COUCHSTORE_TOLERATE_CORRUPTION, on_walk, &calls), COUCHSTORE_ERROR_CHECKSUM_FAIL);
+    CHECK_CODE(couchstore_walk_id_tree(db, NULL, COUCHSTORE_TOLERATE_CORRUPTION, on_walk, &calls),
+               COUCHSTORE_ERROR_CHECKSUM_FAIL);
     CHECK_EQ_INT(calls, 6);
     CLOSE(db);
 }
 
-TEST(negative_result_still_stops_a_tolerant_scan)
-{
+TEST(negative_result_still_stops_a_tolerant_scan) {
     uint64_t middle;
     struct scan scan = {.stop_at = 2, .stop_with = -55};
     Db *db = three_leaves(&middle);
     CLOSE(db);
     file_flip(path("made.couch"), (int64_t)middle + 12, 1);
     db = OPEN(path("made.couch"), COUCHSTORE_OPEN_FLAG_RDONLY);
-    CHECK_CODE(couchstore_all_docs(db, NULL, COUCHSTORE_TOLERATE_CORRUPTION, scan_callback, &scan), -55);
+    CHECK_CODE(couchstore_all_docs(db, NULL, COUCHSTORE_TOLERATE_CORRUPTION, scan_callback, &scan),
+               -55);
     CHECK_STR(scan.text, "a@1 c@1");
     CLOSE(db);
 }
 
-TEST(entry_that_cannot_be_decoded_is_shown_raw)
-{
+TEST(entry_that_cannot_be_decoded_is_shown_raw) {
     struct bytes image = new_image(), leaf = node(1), value = by_id_value(1, 13, 1, "");
     struct shown shown = {.length = 0};
     couchstore_error_t code;
@@ -458,19 +437,18 @@ TEST(entry_that_cannot_be_decoded_is_shown_raw)
 
 /* ---- headers ---- */
 
-TEST(headers_that_contradict_themselves)
-{
+TEST(headers_that_contradict_themselves) {
     static const struct {
         size_t offset; /* in the header body */
         const char *bytes;
         size_t size;
     } changes[] = {
-        {13, "\x00\x00\x00\x01\x00\x00", 6}, /* purge_ptr behind the header */
-        {19, "\x00\x01", 2},                 /* by-sequence root size: the sum is wrong */
-        {21, "\xff\xff", 2},
-        {23, "\x00\x0b\x00", 2},             /* local root size 11 */
-        {39, "\x00\x00\x00\x00\x10\x00", 6}, /* by-id root at the header's own position */
-        {39, "\x00\x00\x00\xff\xff\xff", 6}, /* behind it */
+            {13, "\x00\x00\x00\x01\x00\x00", 6}, /* purge_ptr behind the header */
+            {19, "\x00\x01", 2},                 /* by-sequence root size: the sum is wrong */
+            {21, "\xff\xff", 2},
+            {23, "\x00\x0b\x00", 2},             /* local root size 11 */
+            {39, "\x00\x00\x00\x00\x10\x00", 6}, /* by-id root at the header's own position */
+            {39, "\x00\x00\x00\xff\xff\xff", 6}, /* behind it */
     };
     for (size_t i = 0; i < COUNT_OF(changes); ++i) {
         const char *name = path("made.couch");
@@ -496,12 +474,12 @@ TEST(headers_that_contradict_themselves)
     }
 }
 
-TEST(header_lengths)
-{
+TEST(header_lengths) {
     static const struct {
         uint32_t length;
         couchstore_error_t code;
-    } table[] = {{0, CORRUPT}, {3, CORRUPT}, {1025, CORRUPT}, {0x7fffffff, CORRUPT}, {0x80000058, CORRUPT}, {1024, COUCHSTORE_ERROR_READ}};
+    } table[] = {{0, CORRUPT},          {3, CORRUPT},          {1025, CORRUPT},
+                 {0x7fffffff, CORRUPT}, {0x80000058, CORRUPT}, {1024, COUCHSTORE_ERROR_READ}};
     for (size_t i = 0; i < COUNT_OF(table); ++i) {
         const char *name = path("made.couch");
         struct bytes image = new_image(), file;

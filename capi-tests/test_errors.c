@@ -7,43 +7,42 @@
 
 #include <pthread.h>
 
-TEST(strerror_texts)
-{
+TEST(strerror_texts) {
     static const struct {
         int code;
         const char *text;
     } table[] = {
-        {0, "success"},
-        {-1, "error opening file"},
-        {-2, "malformed data in file"},
-        {-3, "failed to allocate buffer"},
-        {-4, "error reading file"},
-        {-5, "document not found"},
-        {-6, "no header in non-empty file"},
-        {-7, "error writing to file"},
-        {-8, "incorrect version in header"},
-        {-9, "checksum fail"},
-        {-10, "invalid arguments"},
-        {-11, "no such file"},
-        {-12, "error cancel"},
-        {-13, "reduction too large"},
-        {-14, "reducer failure"},
-        {-15, "cannot do this operation when file is closed"},
-        {-16, "this db handle could have its file reopened and must be closed"},
-        {-17, "error closing file"},
-        {-18, "not supported"},
-        {-19, "scan yield"},
-        {-20, "scan cancelled"},
-        {-21, "encryption key not found"},
-        {-22, "encryption failed"},
-        {-23, "decryption failed"},
-        {-100, "internal error"},
-        {-24, "couchstore_strerror unknown errcode"},
-        {-99, "couchstore_strerror unknown errcode"},
-        {-101, "couchstore_strerror unknown errcode"},
-        {1, "couchstore_strerror unknown errcode"},
-        {2147483647, "couchstore_strerror unknown errcode"},
-        {-2147483647 - 1, "couchstore_strerror unknown errcode"},
+            {0, "success"},
+            {-1, "error opening file"},
+            {-2, "malformed data in file"},
+            {-3, "failed to allocate buffer"},
+            {-4, "error reading file"},
+            {-5, "document not found"},
+            {-6, "no header in non-empty file"},
+            {-7, "error writing to file"},
+            {-8, "incorrect version in header"},
+            {-9, "checksum fail"},
+            {-10, "invalid arguments"},
+            {-11, "no such file"},
+            {-12, "error cancel"},
+            {-13, "reduction too large"},
+            {-14, "reducer failure"},
+            {-15, "cannot do this operation when file is closed"},
+            {-16, "this db handle could have its file reopened and must be closed"},
+            {-17, "error closing file"},
+            {-18, "not supported"},
+            {-19, "scan yield"},
+            {-20, "scan cancelled"},
+            {-21, "encryption key not found"},
+            {-22, "encryption failed"},
+            {-23, "decryption failed"},
+            {-100, "internal error"},
+            {-24, "couchstore_strerror unknown errcode"},
+            {-99, "couchstore_strerror unknown errcode"},
+            {-101, "couchstore_strerror unknown errcode"},
+            {1, "couchstore_strerror unknown errcode"},
+            {2147483647, "couchstore_strerror unknown errcode"},
+            {-2147483647 - 1, "couchstore_strerror unknown errcode"},
     };
     for (size_t i = 0; i < COUNT_OF(table); ++i) {
         CHECK_STR(couchstore_strerror((couchstore_error_t)table[i].code), table[i].text);
@@ -66,26 +65,27 @@ static Doc doc_a = {{id_a, 1}, {id_a, 1}};
 static LocalDoc local_a = {{id_a, 1}, {id_a, 1}, 0};
 static Db *other; /* an open database */
 
-static int on_walk(Db *db, int depth, const DocInfo *info, uint64_t size, const sized_buf *reduce, void *ctx)
-{
+static int on_walk(Db *db,
+                   int depth,
+                   const DocInfo *info,
+                   uint64_t size,
+                   const sized_buf *reduce,
+                   void *ctx) {
     (void)db, (void)depth, (void)info, (void)size, (void)reduce, (void)ctx;
     return 0;
 }
-static int on_doc(Db *db, DocInfo *info, void *ctx)
-{
+static int on_doc(Db *db, DocInfo *info, void *ctx) {
     (void)db, (void)info, (void)ctx;
     return 0;
 }
-static int on_local(Db *db, LocalDoc *doc, void *ctx)
-{
+static int on_local(Db *db, LocalDoc *doc, void *ctx) {
     (void)db, (void)doc, (void)ctx;
     return 0;
 }
 
-#define CALL(name, ...)                            \
-    static couchstore_error_t call_##name(Db *db)  \
-    {                                              \
-        return __VA_ARGS__;                        \
+#define CALL(name, ...)                             \
+    static couchstore_error_t call_##name(Db *db) { \
+        return __VA_ARGS__;                         \
     }
 CALL(seek_offset, couchstore_seek_offset(db, 0))
 CALL(seek_offset_unaligned, couchstore_seek_offset(db, 7))
@@ -99,7 +99,14 @@ CALL(save_document, couchstore_save_document(db, &doc_a, &info_a, 0))
 CALL(save_documents, couchstore_save_documents(db, (Doc *[]){&doc_a}, (DocInfo *[]){&info_a}, 1, 0))
 CALL(save_documents_none, couchstore_save_documents(db, NULL, NULL, 0, 0))
 CALL(save_and_callback,
-     couchstore_save_documents_and_callback(db, (const Doc *[]){&doc_a}, (DocInfo *[]){&info_a}, NULL, 1, 0, NULL, NULL))
+     couchstore_save_documents_and_callback(db,
+                                            (const Doc *[]){&doc_a},
+                                            (DocInfo *[]){&info_a},
+                                            NULL,
+                                            1,
+                                            0,
+                                            NULL,
+                                            NULL))
 CALL(commit, couchstore_commit(db))
 CALL(commit_ex, couchstore_commit_ex(db, 1, NULL, NULL))
 CALL(docinfo_by_id, couchstore_docinfo_by_id(db, "a", 1, &info_out))
@@ -125,11 +132,14 @@ CALL(save_local_documents_none, couchstore_save_local_documents(db, NULL, 0))
 CALL(scan_local_docs, couchstore_scan_local_docs(db, NULL, on_local, NULL))
 CALL(compact_db, couchstore_compact_db(db, path("target.couch")))
 CALL(compact_db_ex, couchstore_compact_db_ex(db, path("target.couch"), 0, NULL, NULL, NULL, NULL))
+CALL(compact_db_ex_no_name, couchstore_compact_db_ex(db, NULL, 0, NULL, NULL, NULL, NULL))
+CALL(replay_no_target, couchstore_replay(db, NULL, 0, NULL, NULL, NULL, 0))
 CALL(replay_from, couchstore_replay(db, other, 0, NULL, NULL, NULL, 0))
 CALL(replay_to, couchstore_replay(other, db, 0, NULL, NULL, NULL, 0))
 CALL(db_info, couchstore_db_info(db, &db_info_out))
 CALL(get_header, couchstore_get_header(db, &header_out))
 CALL(filestats, couchstore_get_db_filestats(db, &stats_out))
+CALL(filestats_no_out, couchstore_get_db_filestats(db, NULL))
 CALL(last_os_error, couchstore_last_os_error(db, text_out, sizeof(text_out)))
 CALL(last_internal_error, couchstore_last_internal_error(db, text_out, sizeof(text_out)))
 CALL(set_purge_seq, couchstore_set_purge_seq(db, 1))
@@ -146,29 +156,69 @@ static const struct {
     couchstore_error_t (*call)(Db *);
     int on_closed; /* FREES: not tried on a closed handle here. EITHER: FILE_CLOSED or an outcome of its own */
 } calls[] = {
-#define ROW(name, on_closed) {#name, call_##name, on_closed}
-    ROW(seek_offset, CLOSED), ROW(seek_offset_unaligned, CLOSED), ROW(seek_forward, CLOSED), ROW(seek_backward, CLOSED),
-    ROW(seek_end, CLOSED), ROW(seek_nowhere, CLOSED), ROW(seek_first, CLOSED), ROW(seek_first_zero, CLOSED),
-    ROW(save_document, CLOSED), ROW(save_documents, CLOSED), ROW(save_documents_none, CLOSED),
-    ROW(save_and_callback, CLOSED), ROW(commit, CLOSED), ROW(commit_ex, CLOSED), ROW(docinfo_by_id, CLOSED),
-    ROW(docinfo_by_id_no_out, CLOSED), ROW(docinfo_by_sequence, CLOSED), ROW(open_document, CLOSED),
-    ROW(open_document_no_out, CLOSED), ROW(open_doc_with_docinfo, CLOSED), ROW(changes_since, CLOSED),
-    ROW(all_docs, CLOSED), ROW(docinfos_by_sequence, CLOSED), ROW(docinfos_by_sequence_none, CLOSED),
-    ROW(docinfos_by_id, CLOSED), ROW(changes_count, CLOSED), ROW(changes_count_no_out, CLOSED),
-    ROW(walk_id_tree, CLOSED), ROW(walk_seq_tree, CLOSED), ROW(walk_local_tree, CLOSED),
-    ROW(open_local_document, CLOSED), ROW(save_local_document, CLOSED), ROW(save_local_documents, CLOSED),
-    ROW(save_local_documents_none, CLOSED), ROW(scan_local_docs, CLOSED), ROW(compact_db, CLOSED),
-    ROW(compact_db_ex, CLOSED), ROW(replay_from, CLOSED), ROW(replay_to, CLOSED), ROW(db_info, 0), ROW(get_header, 0),
-    ROW(filestats, EITHER), ROW(last_os_error, 0), ROW(last_internal_error, 0), ROW(set_purge_seq, EITHER),
-    ROW(close_file, 0), ROW(drop_file, 0), ROW(close_db, FREES), ROW(rewind, FREES), ROW(fastforward, FREES),
-    ROW(reopen_file, FREES),
+#define ROW(name, on_closed) \
+    { #name, call_##name, on_closed }
+        ROW(seek_offset, CLOSED),
+        ROW(seek_offset_unaligned, CLOSED),
+        ROW(seek_forward, CLOSED),
+        ROW(seek_backward, CLOSED),
+        ROW(seek_end, CLOSED),
+        ROW(seek_nowhere, CLOSED),
+        ROW(seek_first, CLOSED),
+        ROW(seek_first_zero, CLOSED),
+        ROW(save_document, CLOSED),
+        ROW(save_documents, CLOSED),
+        ROW(save_documents_none, CLOSED),
+        ROW(save_and_callback, CLOSED),
+        ROW(commit, CLOSED),
+        ROW(commit_ex, CLOSED),
+        ROW(docinfo_by_id, CLOSED),
+        ROW(docinfo_by_id_no_out, CLOSED),
+        ROW(docinfo_by_sequence, CLOSED),
+        ROW(open_document, CLOSED),
+        ROW(open_document_no_out, CLOSED),
+        ROW(open_doc_with_docinfo, CLOSED),
+        ROW(changes_since, CLOSED),
+        ROW(all_docs, CLOSED),
+        ROW(docinfos_by_sequence, CLOSED),
+        ROW(docinfos_by_sequence_none, CLOSED),
+        ROW(docinfos_by_id, CLOSED),
+        ROW(changes_count, CLOSED),
+        ROW(changes_count_no_out, CLOSED),
+        ROW(walk_id_tree, CLOSED),
+        ROW(walk_seq_tree, CLOSED),
+        ROW(walk_local_tree, CLOSED),
+        ROW(open_local_document, CLOSED),
+        ROW(save_local_document, CLOSED),
+        ROW(save_local_documents, CLOSED),
+        ROW(save_local_documents_none, CLOSED),
+        ROW(scan_local_docs, CLOSED),
+        ROW(compact_db, CLOSED),
+        ROW(compact_db_ex, CLOSED),
+        ROW(compact_db_ex_no_name, CLOSED),
+        ROW(replay_no_target, CLOSED),
+        ROW(filestats_no_out, CLOSED),
+        ROW(replay_from, CLOSED),
+        ROW(replay_to, CLOSED),
+        ROW(db_info, 0),
+        ROW(get_header, 0),
+        ROW(filestats, EITHER),
+        ROW(last_os_error, 0),
+        ROW(last_internal_error, 0),
+        ROW(set_purge_seq, EITHER),
+        ROW(close_file, 0),
+        ROW(drop_file, 0),
+        ROW(close_db, FREES),
+        ROW(rewind, FREES),
+        ROW(fastforward, FREES),
+        ROW(reopen_file, FREES),
 };
 
-TEST(null_handle)
-{
+TEST(null_handle) {
     other = CREATE(path("other.couch"));
     for (size_t i = 0; i < COUNT_OF(calls); ++i) {
-        test_equal_code(__FILE__, __LINE__, calls[i].name, calls[i].call(NULL), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+        test_equal_code(__FILE__, __LINE__, calls[i].name, calls[i].call(NULL),
+                        COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     }
     CHECK_OK(couchstore_free_db(NULL));
     (void)couchstore_get_db_filename(NULL); /* these two have no error code: they must not crash */
@@ -177,8 +227,7 @@ TEST(null_handle)
     CHECK_EQ_INT(dir_entries(path(".")), 1);
 }
 
-TEST(closed_handle)
-{
+TEST(closed_handle) {
     Db *db = CREATE(path("closed.couch"));
     other = CREATE(path("other.couch"));
     CHECK_OK(put(db, "a", "1"));
@@ -200,8 +249,7 @@ TEST(closed_handle)
     CHECK_EQ_INT(dir_entries(path(".")), 2); /* no target was left behind */
 }
 
-TEST(closed_handle_that_is_rewound)
-{
+TEST(closed_handle_that_is_rewound) {
     Db *db = CREATE(path("a.couch"));
     CHECK_OK(couchstore_close_file(db));
     /* any failure of these two frees the handle */
@@ -211,20 +259,22 @@ TEST(closed_handle_that_is_rewound)
     CHECK_CODE(couchstore_fastforward_db_header(db), COUCHSTORE_ERROR_DB_NO_LONGER_VALID);
 }
 
-TEST(closed_handle_that_is_reopened)
-{
+TEST(closed_handle_that_is_reopened) {
     Db *db = CREATE(path("closed.couch"));
     CHECK_OK(put(db, "a", "1"));
     CHECK_OK(commit(db, 1));
     CHECK_OK(couchstore_drop_file(db));
     CHECK_OK(call_reopen_file(db));
     CHECK_STR(docs_by_id(db), "a@1");
+    CHECK_OK(couchstore_reopen_file(db, couchstore_get_db_filename(db),
+                                    0)); /* the text belongs to the handle */
+    CHECK_STR(couchstore_get_db_filename(db), path("closed.couch"));
+    CHECK_STR(docs_by_id(db), "a@1");
     CHECK_CODE(couchstore_reopen_file(db, NULL, 0), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     CHECK_OK(couchstore_close_db(db));
 }
 
-TEST(null_arguments)
-{
+TEST(null_arguments) {
     Db *db = CREATE(path("a.couch"));
     Doc *docs[] = {&doc_a};
     DocInfo *infos[] = {&info_a, NULL};
@@ -241,7 +291,7 @@ TEST(null_arguments)
     REFUSED(couchstore_get_db_filestats(db, NULL));
     REFUSED(couchstore_save_document(db, &doc_a, NULL, 0));
     REFUSED(couchstore_save_documents(db, docs, NULL, 1, 0));
-    REFUSED(couchstore_save_documents(db, NULL, infos, 2, 0)); /* an element is NULL */
+    REFUSED(couchstore_save_documents(db, NULL, infos, 2, 0));     /* an element is NULL */
     REFUSED(couchstore_save_document(db, &doc_a, &no_id_info, 0)); /* 3 bytes at NULL */
     REFUSED(couchstore_save_documents_and_callback(db, NULL, NULL, NULL, 1, 0, NULL, NULL));
     REFUSED(couchstore_docinfo_by_id(db, "a", 1, NULL));
@@ -281,8 +331,7 @@ TEST(null_arguments)
     CLOSE(other);
 }
 
-TEST(failed_changes_count_sets_zero)
-{
+TEST(failed_changes_count_sets_zero) {
     Db *db = CREATE(path("a.couch"));
     uint64_t count = 55;
     CHECK_OK(couchstore_changes_count(db, 9, 3, &count));
@@ -292,22 +341,19 @@ TEST(failed_changes_count_sets_zero)
 
 /* ---- last errors ---- */
 
-static const char *os_error(const Db *db)
-{
+static const char *os_error(const Db *db) {
     static char text[300];
     CHECK_OK(couchstore_last_os_error(db, text, sizeof(text)));
     return text;
 }
 
-static const char *internal_error(const Db *db)
-{
+static const char *internal_error(const Db *db) {
     static char text[300];
     CHECK_OK(couchstore_last_internal_error(db, text, sizeof(text)));
     return text;
 }
 
-static bool matches(const char *text, const char *prefix, const char *suffix)
-{
+static bool matches(const char *text, const char *prefix, const char *suffix) {
     size_t n = strlen(text), p = strlen(prefix), s = strlen(suffix);
     if (n < p + s || memcmp(text, prefix, p) != 0 || strcmp(text + n - s, suffix) != 0) {
         printf("text is \"%s\"\n", text);
@@ -316,13 +362,13 @@ static bool matches(const char *text, const char *prefix, const char *suffix)
     return true;
 }
 
-TEST(last_os_error)
-{
+TEST(last_os_error) {
     struct test_ops t;
     Db *db, *second;
     char small[8] = "XXXXXXX";
     ops_init(&t);
-    db = OPEN_OPS(path("a.couch"), COUCHSTORE_OPEN_FLAG_CREATE | COUCHSTORE_OPEN_FLAG_UNBUFFERED, &t.ops);
+    db = OPEN_OPS(path("a.couch"), COUCHSTORE_OPEN_FLAG_CREATE | COUCHSTORE_OPEN_FLAG_UNBUFFERED,
+                  &t.ops);
     second = OPEN(path("a.couch"), COUCHSTORE_OPEN_FLAG_RDONLY);
     CHECK_STR(os_error(db), "errno = 0: 'Success'");
     ops_fail(&t, OP_PWRITE, 1, 1, COUCHSTORE_ERROR_WRITE, ENOSPC);
@@ -339,13 +385,12 @@ TEST(last_os_error)
     ops_free(&t);
 }
 
-static void *internal_error_of_a_new_thread(void *ctx)
-{
-    return (void *)(intptr_t)(couchstore_last_internal_error(ctx, text_out, sizeof(text_out)) == COUCHSTORE_SUCCESS);
+static void *internal_error_of_a_new_thread(void *ctx) {
+    return (void *)(intptr_t)(couchstore_last_internal_error(ctx, text_out, sizeof(text_out)) ==
+                              COUCHSTORE_SUCCESS);
 }
 
-static void check_new_thread_has_none(Db *db)
-{
+static void check_new_thread_has_none(Db *db) {
     pthread_t thread;
     void *result = NULL;
     CHECK(pthread_create(&thread, NULL, internal_error_of_a_new_thread, db) == 0);
@@ -354,8 +399,7 @@ static void check_new_thread_has_none(Db *db)
     CHECK_STR(text_out, "''");
 }
 
-TEST(last_internal_error_of_a_body)
-{
+TEST(last_internal_error_of_a_body) {
     const char *name = path("a.couch");
     Db *db = CREATE(name);
     char small[10];
@@ -366,31 +410,36 @@ TEST(last_internal_error_of_a_body)
     db = OPEN(name, 0);
     check_new_thread_has_none(db);
     CHECK_STR(body_of(db, "hello"), "error -9");
-    CHECK(matches(internal_error(db), "'Couchstore::pread_bin_internal() Checksum fail length:5 crc:", " pos:48'"));
+    CHECK(matches(internal_error(db),
+                  "'Couchstore::pread_bin_internal() Checksum fail length:5 crc:", " pos:48'"));
     check_new_thread_has_none(db);
     CHECK_OK(put(db, "other", "x")); /* success does not clear it */
-    CHECK(matches(internal_error(db), "'Couchstore::pread_bin_internal() Checksum fail length:5 crc:", " pos:48'"));
+    CHECK(matches(internal_error(db),
+                  "'Couchstore::pread_bin_internal() Checksum fail length:5 crc:", " pos:48'"));
     memset(small, 'X', sizeof(small));
     CHECK_OK(couchstore_last_internal_error(db, small, sizeof(small)));
     CHECK(memchr(small, '\0', sizeof(small)) != NULL);
     CLOSE(db);
 }
 
-TEST(last_internal_error_of_a_header)
-{
+TEST(last_internal_error_of_a_header) {
     const char *name = path("a.couch");
     Db *damaged = NULL;
     Db *db = CREATE(name);
     CHECK_OK(commit(db, 1));
     file_flip(name, 4096 + 20, 1);
     CHECK_CODE(couchstore_open_db(name, 0, &damaged), COUCHSTORE_ERROR_CHECKSUM_FAIL);
-    CHECK(matches(internal_error(db), "'Couchstore::pread_bin_internal() Checksum fail length:", " pos:4097'"));
+    CHECK(matches(internal_error(db),
+                  "'Couchstore::pread_bin_internal() Checksum fail length:", " pos:4097'"));
     CLOSE(db);
 }
 
 /* A database whose by-id root is the given chunk body; opens it and looks a document up. */
-static couchstore_error_t look_up_in(const char *name, const void *body, size_t size, Db **db, uint64_t *position)
-{
+static couchstore_error_t look_up_in(const char *name,
+                                     const void *body,
+                                     size_t size,
+                                     Db **db,
+                                     uint64_t *position) {
     struct bytes image = {NULL, 0}, reduce = by_id_reduce(1, 0, 13);
     struct image_header header = {.update_seq = 1};
     *position = image_chunk(&image, body, size);
@@ -404,34 +453,78 @@ static couchstore_error_t look_up_in(const char *name, const void *body, size_t 
     return couchstore_docinfo_by_id(*db, "a", 1, &info_out);
 }
 
-TEST(last_internal_error_of_a_node)
-{
+TEST(last_internal_error_of_a_node) {
     Db *db;
     uint64_t position;
     char expected[100];
-    CHECK_CODE(look_up_in(path("a.couch"), "\x20no snappy", 10, &db, &position), COUCHSTORE_ERROR_CORRUPT);
-    snprintf(expected, sizeof(expected), "'Couchstore::pread_compressed() Invalid compressed buffer length:10 pos:%" PRIu64 "'", position);
+    CHECK_CODE(look_up_in(path("a.couch"), "\x20no snappy", 10, &db, &position),
+               COUCHSTORE_ERROR_CORRUPT);
+    snprintf(expected, sizeof(expected),
+             "'Couchstore::pread_compressed() Invalid compressed buffer length:10 pos:%" PRIu64 "'",
+             position);
     CHECK_STR(internal_error(db), expected);
     CLOSE(db);
-    CHECK_CODE(look_up_in(path("b.couch"), "\0", 1, &db, &position), COUCHSTORE_ERROR_CORRUPT); /* a node of 0 bytes */
-    CHECK(matches(internal_error(db), "'btree_lookup_inner: (nodebuflen > 0) check failed on line ", "'"));
+    CHECK_CODE(look_up_in(path("b.couch"), "\0", 1, &db, &position),
+               COUCHSTORE_ERROR_CORRUPT); /* a node of 0 bytes */
+    CHECK(matches(internal_error(db), "'btree_lookup_inner: (nodebuflen > 0) check failed on line ",
+                  "'"));
     CLOSE(db);
 }
+
+/* ---- errno after a call that frees the handle ---- */
+
+static void (*plain_close)(couchstore_error_info_t *errinfo, couch_file_handle handle);
+
+static void close_that_clears_errno(couchstore_error_info_t *errinfo, couch_file_handle handle) {
+    plain_close(errinfo, handle);
+    errno = 0;
+}
+
+/* Nothing else can be asked for the reason then. */
+TEST(errno_of_a_failed_rewind) {
+    const char *name = path("a.couch");
+    couchstore_error_t (*const moves[])(Db *) = {couchstore_rewind_db_header,
+                                                 couchstore_fastforward_db_header};
+    for (size_t i = 0; i < COUNT_OF(moves); ++i) {
+        struct test_ops t;
+        couchstore_error_t code;
+        int error;
+        Db *db = CREATE(name);
+        CHECK_OK(put(db, "a", "1"));
+        CHECK_OK(commit(db, 1));
+        CHECK_OK(put(db, "a", "2"));
+        CHECK_OK(commit(db, 2));
+        CLOSE(db);
+        ops_init(&t);
+        plain_close = t.ops.close;
+        t.ops.close = close_that_clears_errno;
+        db = OPEN_OPS(name, COUCHSTORE_OPEN_FLAG_RDONLY | COUCHSTORE_OPEN_FLAG_UNBUFFERED, &t.ops);
+        CHECK_OK(couchstore_seek_offset(db, 4096));
+        ops_fail(&t, OP_PREAD, 1, -1, COUCHSTORE_ERROR_READ, EDQUOT);
+        errno = 0;
+        code = moves[i](db);
+        error = errno;
+        CHECK_CODE(code, COUCHSTORE_ERROR_DB_NO_LONGER_VALID);
+        CHECK_EQ_INT(error, EDQUOT);
+        CHECK_EQ_INT(t.calls[OP_DESTRUCTOR], 1); /* the handle is gone */
+        ops_free(&t);
+    }
+}
+
+/* ---- internal errors for the host ---- */
 
 struct messages {
     int count;
     char last[300];
 };
 
-static void on_internal_error(const char *message, size_t size, void *ctx)
-{
+static void on_internal_error(const char *message, size_t size, void *ctx) {
     struct messages *messages = ctx;
     ++messages->count;
     snprintf(messages->last, sizeof(messages->last), "%.*s", (int)size, message);
 }
 
-TEST(internal_error_callback)
-{
+TEST(internal_error_callback) {
     const char *name = path("a.couch");
     struct messages messages = {.count = 0};
     int before;
@@ -444,7 +537,8 @@ TEST(internal_error_callback)
     couchstore_set_on_internal_error(on_internal_error, &messages);
     CHECK_STR(body_of(db, "hello"), "error -9");
     CHECK(messages.count >= 1);
-    CHECK(matches(messages.last, "Couchstore::pread_bin_internal() Checksum fail length:5 crc:", " pos:48"));
+    CHECK(matches(messages.last,
+                  "Couchstore::pread_bin_internal() Checksum fail length:5 crc:", " pos:48"));
     before = messages.count;
     CHECK_OK(put(db, "other", "x"));
     CHECK_STR(body_of(db, "other"), "x");

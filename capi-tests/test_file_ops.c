@@ -11,8 +11,7 @@
 #define ALL "COcrwesd" /* all kinds of calls but advise, which is only a hint */
 
 /* The file of the format's example: one document, 4189 bytes, header at 4096. */
-static const char *one_document(void)
-{
+static const char *one_document(void) {
     const char *name = path("one.couch");
     Db *db = CREATE(name);
     CHECK_OK(put(db, "hello", "world"));
@@ -22,16 +21,16 @@ static const char *one_document(void)
     return name;
 }
 
-TEST(struct_is_validated)
-{
+TEST(struct_is_validated) {
     struct test_ops t;
     couch_file_ops bad;
     Db *db = NULL;
     ops_init(&t);
-#define REFUSED(change)                                                                           \
-    bad = t.ops;                                                                                  \
-    bad.change;                                                                                   \
-    CHECK_CODE(couchstore_open_db_ex(path("a.couch"), CREATE_FLAG, &bad, &db), COUCHSTORE_ERROR_INVALID_ARGUMENTS)
+#define REFUSED(change)                                                        \
+    bad = t.ops;                                                               \
+    bad.change;                                                                \
+    CHECK_CODE(couchstore_open_db_ex(path("a.couch"), CREATE_FLAG, &bad, &db), \
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS)
     REFUSED(version = 0);
     REFUSED(version = 4);
     REFUSED(version = 6);
@@ -54,8 +53,7 @@ TEST(struct_is_validated)
     ops_free(&t);
 }
 
-TEST(cookie_reaches_the_constructor)
-{
+TEST(cookie_reaches_the_constructor) {
     /* The handles come from the constructor, which finds its state through the cookie. */
     struct test_ops t;
     Db *db;
@@ -67,16 +65,18 @@ TEST(cookie_reaches_the_constructor)
     ops_free(&t);
 }
 
-TEST(flags_that_the_struct_cannot_serve)
-{
-    const couchstore_open_flags flags[] = {COUCHSTORE_OPEN_WITH_TRACING, COUCHSTORE_OPEN_WITH_WRITE_VALIDATION,
-                                           COUCHSTORE_OPEN_WITH_MPROTECT, couchstore_encode_periodic_sync_flags(1 << 20)};
+TEST(flags_that_the_struct_cannot_serve) {
+    const couchstore_open_flags flags[] = {
+            COUCHSTORE_OPEN_WITH_TRACING, COUCHSTORE_OPEN_WITH_WRITE_VALIDATION,
+            COUCHSTORE_OPEN_WITH_MPROTECT, couchstore_encode_periodic_sync_flags(1 << 20)};
     for (size_t i = 0; i < COUNT_OF(flags); ++i) {
         for (int unbuffered = 0; unbuffered < 2; ++unbuffered) {
             struct test_ops t;
             Db *db = NULL;
             ops_init(&t);
-            CHECK_CODE(couchstore_open_db_ex(path("a.couch"), CREATE_FLAG | flags[i] | (unbuffered ? UNBUFFERED : 0), &t.ops, &db),
+            CHECK_CODE(couchstore_open_db_ex(path("a.couch"),
+                                             CREATE_FLAG | flags[i] | (unbuffered ? UNBUFFERED : 0),
+                                             &t.ops, &db),
                        COUCHSTORE_ERROR_NOT_SUPPORTED);
             CHECK_EQ_INT(t.calls[OP_CONSTRUCTOR], 1);
             CHECK_EQ_INT(t.calls[OP_DESTRUCTOR], 1);
@@ -89,8 +89,7 @@ TEST(flags_that_the_struct_cannot_serve)
 
 /* ---- unbuffered: the table of calls ---- */
 
-TEST(unbuffered_create)
-{
+TEST(unbuffered_create) {
     struct test_ops t;
     Db *db;
     ops_init(&t);
@@ -102,19 +101,18 @@ TEST(unbuffered_create)
     ops_free(&t);
 }
 
-TEST(unbuffered_create_legacy)
-{
+TEST(unbuffered_create_legacy) {
     struct test_ops t;
     Db *db;
     ops_init(&t);
-    db = OPEN_OPS(path("a.couch"), CREATE_FLAG | UNBUFFERED | COUCHSTORE_OPEN_WITH_LEGACY_CRC, &t.ops);
+    db = OPEN_OPS(path("a.couch"), CREATE_FLAG | UNBUFFERED | COUCHSTORE_OPEN_WITH_LEGACY_CRC,
+                  &t.ops);
     CHECK_STR(ops_text(&t, ALL), "C O e w9@0 w25@9");
     CLOSE(db);
     ops_free(&t);
 }
 
-TEST(unbuffered_open)
-{
+TEST(unbuffered_open) {
     const char *name = one_document();
     struct test_ops t;
     Db *db;
@@ -125,8 +123,7 @@ TEST(unbuffered_open)
     ops_free(&t);
 }
 
-TEST(unbuffered_open_steps_back_block_by_block)
-{
+TEST(unbuffered_open_steps_back_block_by_block) {
     const char *name = one_document();
     struct bytes file = file_read(name);
     struct test_ops t;
@@ -141,15 +138,15 @@ TEST(unbuffered_open_steps_back_block_by_block)
     ops_free(&t);
 }
 
-TEST(unbuffered_save_and_commit)
-{
+TEST(unbuffered_save_and_commit) {
     struct test_ops t;
     Db *db;
     ops_init(&t);
     db = OPEN_OPS(path("a.couch"), CREATE_FLAG | UNBUFFERED, &t.ops);
     ops_reset(&t);
     CHECK_OK(put(db, "hello", "world"));
-    CHECK_STR(ops_text(&t, ALL), "w8@48 w5@56 w8@61 w35@69 w8@104 w35@112"); /* body, by-id leaf, by-sequence leaf */
+    CHECK_STR(ops_text(&t, ALL),
+              "w8@48 w5@56 w8@61 w35@69 w8@104 w35@112"); /* body, by-id leaf, by-sequence leaf */
     ops_reset(&t);
     CHECK_OK(commit(db, 42));
     CHECK_STR(ops_text(&t, ALL), "w9@4096 w84@4105 s w1@4096 s");
@@ -159,24 +156,27 @@ TEST(unbuffered_save_and_commit)
     ops_free(&t);
 }
 
-TEST(unbuffered_batch_writes_bodies_first)
-{
+TEST(unbuffered_batch_writes_bodies_first) {
     struct test_ops t;
-    struct doc docs[] = {{.id = "b", .body = "22"}, {.id = "c"}, {.id = "a", .body = "1"}, {.id = "d", .body = ""}};
+    struct doc docs[] = {{.id = "b", .body = "22"},
+                         {.id = "c"},
+                         {.id = "a", .body = "1"},
+                         {.id = "d", .body = ""}};
     Db *db;
     ops_init(&t);
     db = OPEN_OPS(path("a.couch"), CREATE_FLAG | UNBUFFERED, &t.ops);
     ops_reset(&t);
     CHECK_OK(save_docs(db, docs, 4, 0));
-    CHECK(strncmp(ops_text(&t, "w"), "w8@48 w2@56 w8@58 w1@66 w8@67 ", 30) == 0); /* array order; no body for the deletion */
-    CHECK(t.calls[OP_PWRITE] == 9 || t.calls[OP_PWRITE] == 10); /* an empty body may or may not be a call of 0 bytes */
+    CHECK(strncmp(ops_text(&t, "w"), "w8@48 w2@56 w8@58 w1@66 w8@67 ", 30) ==
+          0); /* array order; no body for the deletion */
+    CHECK(t.calls[OP_PWRITE] == 9 ||
+          t.calls[OP_PWRITE] == 10); /* an empty body may or may not be a call of 0 bytes */
     CHECK_EQ_INT(t.calls[OP_PREAD], 0);
     CLOSE(db);
     ops_free(&t);
 }
 
-TEST(unbuffered_reads)
-{
+TEST(unbuffered_reads) {
     const char *name = one_document();
     struct test_ops t;
     DocInfo *info = NULL;
@@ -208,8 +208,7 @@ TEST(unbuffered_reads)
     ops_free(&t);
 }
 
-TEST(unbuffered_local_documents)
-{
+TEST(unbuffered_local_documents) {
     struct test_ops t;
     LocalDoc docs[3] = {{buf("b"), buf("2"), 0}, {buf("a"), buf("1"), 0}, {buf("c"), buf("3"), 0}};
     LocalDoc *list[3] = {&docs[0], &docs[1], &docs[2]};
@@ -227,8 +226,7 @@ TEST(unbuffered_local_documents)
     ops_free(&t);
 }
 
-TEST(unbuffered_block_boundaries)
-{
+TEST(unbuffered_block_boundaries) {
     struct test_ops t;
     static char body[5001];
     Doc *doc = NULL;
@@ -239,7 +237,8 @@ TEST(unbuffered_block_boundaries)
     db = OPEN_OPS(path("a.couch"), CREATE_FLAG | UNBUFFERED, &t.ops);
     ops_reset(&t);
     CHECK_OK(put(db, "a", body));
-    CHECK(strncmp(ops_text(&t, "w"), "w8@48 w4040@56 w1@4096 w960@4097 w8@5057 ", 41) == 0); /* one byte more for the boundary */
+    CHECK(strncmp(ops_text(&t, "w"), "w8@48 w4040@56 w1@4096 w960@4097 w8@5057 ", 41) ==
+          0); /* one byte more for the boundary */
     CHECK_EQ_INT(t.calls[OP_PWRITE], 8);
     CHECK_OK(couchstore_docinfo_by_id(db, "a", 1, &info));
     ops_reset(&t);
@@ -252,8 +251,7 @@ TEST(unbuffered_block_boundaries)
     ops_free(&t);
 }
 
-TEST(unbuffered_seek)
-{
+TEST(unbuffered_seek) {
     const char *name = one_document();
     struct test_ops t;
     Db *db;
@@ -275,12 +273,12 @@ TEST(unbuffered_seek)
     ops_free(&t);
 }
 
-TEST(unbuffered_no_commit_at_create)
-{
+TEST(unbuffered_no_commit_at_create) {
     struct test_ops t;
     Db *db;
     ops_init(&t);
-    db = OPEN_OPS(path("a.couch"), CREATE_FLAG | UNBUFFERED | COUCHSTORE_OPEN_FLAG_NO_COMMIT_AT_CREATE, &t.ops);
+    db = OPEN_OPS(path("a.couch"),
+                  CREATE_FLAG | UNBUFFERED | COUCHSTORE_OPEN_FLAG_NO_COMMIT_AT_CREATE, &t.ops);
     CHECK_STR(ops_text(&t, ALL), "C O e w1@0");
     CHECK_EQ_INT(t.log[t.logged - 1].first_byte, DATA_BLOCK);
     CLOSE(db);
@@ -290,8 +288,7 @@ TEST(unbuffered_no_commit_at_create)
 
 /* ---- buffered ---- */
 
-TEST(buffered_create_save_commit_close)
-{
+TEST(buffered_create_save_commit_close) {
     const char *name = path("a.couch");
     struct test_ops t;
     Db *db;
@@ -315,8 +312,7 @@ TEST(buffered_create_save_commit_close)
     ops_free(&t);
 }
 
-TEST(buffered_close_flushes)
-{
+TEST(buffered_close_flushes) {
     const char *name = path("a.couch");
     struct test_ops t;
     Db *db;
@@ -329,8 +325,7 @@ TEST(buffered_close_flushes)
     CHECK_EQ_INT(file_size(name), 48);
 }
 
-TEST(buffered_open_reads_only_the_block_of_the_header)
-{
+TEST(buffered_open_reads_only_the_block_of_the_header) {
     const char *name = path("large.couch");
     static char body[50001];
     struct test_ops t;
@@ -356,8 +351,7 @@ TEST(buffered_open_reads_only_the_block_of_the_header)
     ops_free(&t);
 }
 
-TEST(buffered_reads_are_few)
-{
+TEST(buffered_reads_are_few) {
     const char *name = path("a.couch");
     struct test_ops t;
     struct scan scan = {.count = 0};
@@ -380,15 +374,15 @@ TEST(buffered_reads_are_few)
     ops_reset(&t);
     CHECK_OK(couchstore_all_docs(db, NULL, 0, scan_callback, &scan));
     CHECK_EQ_INT(scan.count, 1000);
-    CHECK(t.calls[OP_PREAD] <= 1 + (int)(file_size(name) / 4096)); /* never one call per field or node */
+    CHECK(t.calls[OP_PREAD] <=
+          1 + (int)(file_size(name) / 4096)); /* never one call per field or node */
     CLOSE(db);
     ops_free(&t);
 }
 
 /* ---- odd but legal operations ---- */
 
-TEST(null_handle_from_the_constructor)
-{
+TEST(null_handle_from_the_constructor) {
     const char *name = path("a.couch");
     struct test_ops t;
     Db *db;
@@ -408,8 +402,7 @@ TEST(null_handle_from_the_constructor)
     ops_free(&t);
 }
 
-TEST(short_reads_and_writes)
-{
+TEST(short_reads_and_writes) {
     for (int unbuffered = 0; unbuffered < 2; ++unbuffered) {
         static char body[9001];
         const char *name = path(unbuffered ? "u.couch" : "b.couch");
@@ -442,8 +435,7 @@ TEST(short_reads_and_writes)
     }
 }
 
-TEST(a_pwrite_of_zero_bytes_is_repeated)
-{
+TEST(a_pwrite_of_zero_bytes_is_repeated) {
     for (int unbuffered = 0; unbuffered < 2; ++unbuffered) {
         const char *name = path(unbuffered ? "u.couch" : "b.couch");
         struct test_ops t;
@@ -463,8 +455,7 @@ TEST(a_pwrite_of_zero_bytes_is_repeated)
     }
 }
 
-TEST(a_pwrite_that_never_writes_ends)
-{
+TEST(a_pwrite_that_never_writes_ends) {
     struct test_ops t;
     Db *db;
     ops_init(&t);
@@ -481,8 +472,7 @@ TEST(a_pwrite_that_never_writes_ends)
     ops_free(&t);
 }
 
-TEST(one_handle_per_open_file)
-{
+TEST(one_handle_per_open_file) {
     struct test_ops t;
     Db *first, *second;
     ops_init(&t);

@@ -12,37 +12,32 @@
 
 enum { ODD_CODE = -77 }; /* no code of the library: must come back as it is */
 
-static couchstore_error_t save_batch(Db *db)
-{
-    struct doc docs[] = {{.id = "key05", .body = "updated"}, {.id = "new", .body = "new"}, {.id = "key10"}};
+static couchstore_error_t save_batch(Db *db) {
+    struct doc docs[] = {
+            {.id = "key05", .body = "updated"}, {.id = "new", .body = "new"}, {.id = "key10"}};
     return save_docs(db, docs, 3, 0);
 }
 
-static couchstore_error_t save_large(Db *db)
-{
+static couchstore_error_t save_large(Db *db) {
     static char body[300001]; /* more than the write buffer */
     memset(body, 'L', 300000);
     return put(db, "large", body);
 }
 
-static couchstore_error_t save_local(Db *db)
-{
+static couchstore_error_t save_local(Db *db) {
     return put_local(db, "_local/b", "changed");
 }
 
-static couchstore_error_t commit_it(Db *db)
-{
+static couchstore_error_t commit_it(Db *db) {
     return commit(db, 99);
 }
 
-static couchstore_error_t nothing(Db *db)
-{
+static couchstore_error_t nothing(Db *db) {
     (void)db;
     return COUCHSTORE_SUCCESS;
 }
 
-static couchstore_error_t read_all(Db *db)
-{
+static couchstore_error_t read_all(Db *db) {
     struct scan scan = {.count = 0};
     Doc *doc = NULL;
     couchstore_error_t code = couchstore_changes_since(db, 0, 0, scan_callback, &scan);
@@ -60,8 +55,7 @@ static couchstore_error_t read_all(Db *db)
 }
 
 /* A database of a few levels, committed twice; made anew for each run as a copy. */
-static const char *base_file(void)
-{
+static const char *base_file(void) {
     const char *name = path("base.couch");
     Db *db;
     if (file_exists(name)) {
@@ -90,8 +84,7 @@ struct operation {
     char *old, *new;      /* what the file shows before, and after run and commit */
 };
 
-static void learn(struct operation *operation)
-{
+static void learn(struct operation *operation) {
     const char *name = path("learn.couch");
     Db *db;
     file_copy(base_file(), name);
@@ -106,23 +99,20 @@ static void learn(struct operation *operation)
     operation->new = describe_file(name);
 }
 
-static void forget(struct operation *operation)
-{
+static void forget(struct operation *operation) {
     free(operation->before);
     free(operation->after);
     free(operation->old);
     free(operation->new);
 }
 
-static void check_text(Db *db, const char *expected)
-{
+static void check_text(Db *db, const char *expected) {
     char *text = describe(db);
     CHECK_STR(text, expected);
     free(text);
 }
 
-static void check_file(const char *name, const char *expected)
-{
+static void check_file(const char *name, const char *expected) {
     char *text = describe_file(name);
     CHECK_STR(text, expected);
     free(text);
@@ -131,8 +121,11 @@ static void check_file(const char *name, const char *expected)
 enum variant { ONCE_THEN_RETRY, ONCE_THEN_CLOSE, PARTIAL_THEN_RETRY, FROM_THEN_ON, VARIANTS };
 
 /* One run with the k-th call of a kind failing. False: there were fewer calls. */
-static bool one_fault(struct operation *operation, couchstore_open_flags flags, enum op_kind kind, int k, enum variant variant)
-{
+static bool one_fault(struct operation *operation,
+                      couchstore_open_flags flags,
+                      enum op_kind kind,
+                      int k,
+                      enum variant variant) {
     const char *name = path("work.couch");
     struct test_ops t;
     couchstore_error_t code;
@@ -191,18 +184,21 @@ static bool one_fault(struct operation *operation, couchstore_open_flags flags, 
     }
     CLOSE(db);
     ops_free(&t);
-    check_file(name, second_sync || (variant != ONCE_THEN_CLOSE && kind != OP_SYNC) ? operation->new : operation->old);
+    check_file(name, second_sync || (variant != ONCE_THEN_CLOSE && kind != OP_SYNC)
+                             ? operation->new
+                             : operation->old);
     return true;
 }
 
 /* Every call, or under valgrind some of the later ones. */
-static int step(int k)
-{
+static int step(int k) {
     return test_small() && k > 4 ? 9 : 1;
 }
 
-static void sweep(couchstore_error_t (*prepare)(Db *), couchstore_error_t (*run)(Db *), const enum op_kind *kinds, size_t count)
-{
+static void sweep(couchstore_error_t (*prepare)(Db *),
+                  couchstore_error_t (*run)(Db *),
+                  const enum op_kind *kinds,
+                  size_t count) {
     const couchstore_open_flags modes[] = {0, UNBUFFERED};
     struct operation operation = {.prepare = prepare, .run = run};
     int runs = 0;
@@ -213,7 +209,9 @@ static void sweep(couchstore_error_t (*prepare)(Db *), couchstore_error_t (*run)
                 if (variant == PARTIAL_THEN_RETRY && kinds[kind] != OP_PWRITE) {
                     continue;
                 }
-                for (int k = 1; one_fault(&operation, modes[mode] | 0x110000, kinds[kind], k, (enum variant)variant); k += step(k)) {
+                for (int k = 1; one_fault(&operation, modes[mode] | 0x110000, kinds[kind], k,
+                                          (enum variant)variant);
+                     k += step(k)) {
                     ++runs;
                 }
             }
@@ -226,35 +224,30 @@ static void sweep(couchstore_error_t (*prepare)(Db *), couchstore_error_t (*run)
 
 static const enum op_kind all_kinds[] = {OP_PREAD, OP_PWRITE, OP_SYNC};
 
-TEST(faults_in_a_save)
-{
+TEST(faults_in_a_save) {
     sweep(nothing, save_batch, all_kinds, COUNT_OF(all_kinds));
 }
 
-TEST(faults_in_a_save_that_overflows_the_buffer)
-{
+TEST(faults_in_a_save_that_overflows_the_buffer) {
     sweep(nothing, save_large, all_kinds, COUNT_OF(all_kinds));
 }
 
-TEST(faults_in_saving_a_local_document)
-{
+TEST(faults_in_saving_a_local_document) {
     sweep(nothing, save_local, all_kinds, COUNT_OF(all_kinds));
 }
 
-TEST(faults_in_a_commit)
-{
+TEST(faults_in_a_commit) {
     sweep(save_batch, commit_it, all_kinds, COUNT_OF(all_kinds));
 }
 
-TEST(faults_in_reading)
-{
+TEST(faults_in_reading) {
     sweep(nothing, read_all, all_kinds, COUNT_OF(all_kinds));
 }
 
-TEST(faults_in_open)
-{
+TEST(faults_in_open) {
     const enum op_kind kinds[] = {OP_OPEN, OP_EOF, OP_PREAD};
-    const couchstore_open_flags modes[] = {0, UNBUFFERED, RDONLY_FLAG, RDONLY_FLAG | UNBUFFERED, CREATE_FLAG};
+    const couchstore_open_flags modes[] = {0, UNBUFFERED, RDONLY_FLAG, RDONLY_FLAG | UNBUFFERED,
+                                           CREATE_FLAG};
     const char *name = path("work.couch");
     int runs = 0;
     for (size_t mode = 0; mode < COUNT_OF(modes); ++mode) {
@@ -302,10 +295,10 @@ TEST(faults_in_open)
     CHECK(runs >= 15);
 }
 
-TEST(faults_in_create)
-{
+TEST(faults_in_create) {
     const enum op_kind kinds[] = {OP_OPEN, OP_EOF, OP_PWRITE};
-    const couchstore_open_flags modes[] = {0, UNBUFFERED, COUCHSTORE_OPEN_WITH_LEGACY_CRC | UNBUFFERED,
+    const couchstore_open_flags modes[] = {0, UNBUFFERED,
+                                           COUCHSTORE_OPEN_WITH_LEGACY_CRC | UNBUFFERED,
                                            COUCHSTORE_OPEN_FLAG_EXCL | UNBUFFERED};
     const char *name = path("new.couch");
     for (size_t mode = 0; mode < COUNT_OF(modes); ++mode) {
@@ -334,8 +327,7 @@ TEST(faults_in_create)
     }
 }
 
-TEST(failed_open_keeps_a_file_that_was_there)
-{
+TEST(failed_open_keeps_a_file_that_was_there) {
     struct test_ops t;
     Db *db = NULL;
     const char *name = path("empty");
@@ -347,8 +339,7 @@ TEST(failed_open_keeps_a_file_that_was_there)
     CHECK_EQ_INT(file_size(name), 0);
 }
 
-TEST(all_pwrites_fail)
-{
+TEST(all_pwrites_fail) {
     const char *name = path("a.couch");
     struct test_ops t;
     Db *db;
@@ -372,8 +363,7 @@ TEST(all_pwrites_fail)
     CHECK_EQ_INT(file_size(name), 0);
 }
 
-TEST(header_of_a_failed_commit_stays_out_of_the_file)
-{
+TEST(header_of_a_failed_commit_stays_out_of_the_file) {
     /* Buffered: the header may be in the write buffer when the flush fails, and close flushes once more. */
     const char *name = path("a.couch");
     struct test_ops t;
@@ -401,8 +391,7 @@ TEST(header_of_a_failed_commit_stays_out_of_the_file)
     bytes_free(&file);
 }
 
-TEST(saves_after_a_failed_commit_reach_the_next_one)
-{
+TEST(saves_after_a_failed_commit_reach_the_next_one) {
     const char *name = path("a.couch");
     struct test_ops t;
     Db *db;
@@ -422,8 +411,7 @@ TEST(saves_after_a_failed_commit_reach_the_next_one)
     CLOSE(db);
 }
 
-TEST(latch_is_on_one_handle_only)
-{
+TEST(latch_is_on_one_handle_only) {
     const char *name = path("a.couch");
     struct test_ops t;
     Db *db, *second;
@@ -451,8 +439,7 @@ TEST(latch_is_on_one_handle_only)
     CLOSE(db);
 }
 
-TEST(faults_in_seek)
-{
+TEST(faults_in_seek) {
     const cs_off_t to[] = {-1, -2, 4096};
     for (size_t i = 0; i < COUNT_OF(to); ++i) {
         for (int k = 1;; ++k) {
@@ -488,8 +475,7 @@ TEST(faults_in_seek)
     }
 }
 
-TEST(faults_in_compaction)
-{
+TEST(faults_in_compaction) {
     const enum op_kind kinds[] = {OP_OPEN, OP_EOF, OP_PREAD, OP_PWRITE, OP_SYNC};
     const couchstore_open_flags modes[] = {0, UNBUFFERED};
     const char *name = path("work.couch");
@@ -515,10 +501,13 @@ TEST(faults_in_compaction)
                 failed = t.failed > 0;
                 if (failed) {
                     CHECK_CODE(code, ODD_CODE);
-                    CHECK_EQ_INT(dir_entries(path(".")), 2); /* base and work: no target, no temporary */
-                    CHECK_EQ_INT(t.calls[OP_CONSTRUCTOR], t.calls[OP_DESTRUCTOR]); /* the target's handle */
+                    CHECK_EQ_INT(dir_entries(path(".")),
+                                 2); /* base and work: no target, no temporary */
+                    CHECK_EQ_INT(t.calls[OP_CONSTRUCTOR],
+                                 t.calls[OP_DESTRUCTOR]); /* the target's handle */
                     ops_reset(&t);
-                    CHECK_OK(couchstore_compact_db_ex(db, target, flags, NULL, NULL, NULL, &t.ops)); /* the source is usable */
+                    CHECK_OK(couchstore_compact_db_ex(db, target, flags, NULL, NULL, NULL,
+                                                      &t.ops)); /* the source is usable */
                 } else {
                     CHECK_OK(code);
                 }

@@ -6,8 +6,7 @@
 #include "testlib.h"
 
 /* One header per timestamp; header i (from 1) is at i * 4096 and has update_seq i. */
-static Db *with_timestamps(size_t count, const uint64_t *timestamps)
-{
+static Db *with_timestamps(size_t count, const uint64_t *timestamps) {
     Db *db = CREATE(path("a.couch"));
     for (size_t i = 0; i < count; ++i) {
         char id[32];
@@ -21,17 +20,22 @@ static Db *with_timestamps(size_t count, const uint64_t *timestamps)
 #define WITH_TIMESTAMPS(...) \
     with_timestamps(COUNT_OF(((uint64_t[]){__VA_ARGS__})), (uint64_t[]){__VA_ARGS__})
 
-static void check_search(int line, Db *db, cs_off_t current, uint64_t seqno, uint64_t granularity, uint64_t expected)
-{
+static void check_search(int line,
+                         Db *db,
+                         cs_off_t current,
+                         uint64_t seqno,
+                         uint64_t granularity,
+                         uint64_t expected) {
     test_equal_code(__FILE__, line, "seek_offset", couchstore_seek_offset(db, current), 0);
-    test_equal_code(__FILE__, line, "search", couchstore_seek_first_header_containing(db, seqno, granularity), 0);
-    test_equal_int(__FILE__, line, "header position", (long long)couchstore_get_header_position(db), (long long)expected);
+    test_equal_code(__FILE__, line, "search",
+                    couchstore_seek_first_header_containing(db, seqno, granularity), 0);
+    test_equal_int(__FILE__, line, "header position", (long long)couchstore_get_header_position(db),
+                   (long long)expected);
 }
 #define SEARCH(db, current, seqno, granularity, expected) \
-    check_search(__LINE__, (db), (current) * 4096, (seqno), (granularity), (expected) * 4096)
+    check_search(__LINE__, (db), (current)*4096, (seqno), (granularity), (expected)*4096)
 
-TEST(first_header_that_contains_a_sequence)
-{
+TEST(first_header_that_contains_a_sequence) {
     Db *db = WITH_TIMESTAMPS(10, 20, 30, 40, 50, 60, 70);
     for (uint64_t current = 1; current <= 7; ++current) {
         for (uint64_t seqno = 0; seqno <= current; ++seqno) {
@@ -46,8 +50,7 @@ TEST(first_header_that_contains_a_sequence)
     CLOSE(db);
 }
 
-TEST(several_headers_with_one_sequence)
-{
+TEST(several_headers_with_one_sequence) {
     Db *db = CREATE(path("a.couch"));
     CHECK_OK(put(db, "a", "1"));
     CHECK_OK(commit(db, 10));
@@ -60,13 +63,12 @@ TEST(several_headers_with_one_sequence)
     CLOSE(db);
 }
 
-TEST(granularity)
-{
+TEST(granularity) {
     Db *db = WITH_TIMESTAMPS(10, 13, 19, 20, 25, 40);
-    SEARCH(db, 6, 1, 10, 3);  /* the window [10, 20): newest is 19 */
-    SEARCH(db, 6, 2, 10, 3);  /* 13 lies in the same window */
+    SEARCH(db, 6, 1, 10, 3); /* the window [10, 20): newest is 19 */
+    SEARCH(db, 6, 2, 10, 3); /* 13 lies in the same window */
     SEARCH(db, 6, 3, 10, 3);
-    SEARCH(db, 6, 4, 10, 5);  /* [20, 30) */
+    SEARCH(db, 6, 4, 10, 5); /* [20, 30) */
     SEARCH(db, 6, 6, 10, 6);
     SEARCH(db, 6, 1, 100, 6); /* [0, 100) */
     SEARCH(db, 6, 1, 2, 1);   /* [10, 12) */
@@ -75,16 +77,15 @@ TEST(granularity)
     CLOSE(db);
 }
 
-TEST(granularity_zero)
-{
+TEST(granularity_zero) {
     Db *db = WITH_TIMESTAMPS(10, 20);
-    CHECK_CODE(couchstore_seek_first_header_containing(db, 1, 0), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(couchstore_seek_first_header_containing(db, 1, 0),
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     CHECK_EQ_INT(couchstore_get_header_position(db), 8192);
     CLOSE(db);
 }
 
-TEST(headers_far_apart)
-{
+TEST(headers_far_apart) {
     /* Data blocks between the headers: the search must find its way through them. */
     Db *db = CREATE(path("a.couch"));
     static char body[30001];
@@ -107,8 +108,7 @@ TEST(headers_far_apart)
     CLOSE(db);
 }
 
-TEST(header_blocks_in_a_document)
-{
+TEST(header_blocks_in_a_document) {
     /* A body that looks like a header must not be taken for one: its blocks are of type data. */
     const char *name = path("a.couch");
     struct bytes header = {NULL, 0}, body = {NULL, 0};

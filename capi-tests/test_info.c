@@ -7,8 +7,7 @@
 
 #include <fcntl.h>
 
-TEST(new_database)
-{
+TEST(new_database) {
     const char *name = path("a.couch");
     Db *db = CREATE(name);
     DbInfo info;
@@ -38,8 +37,7 @@ TEST(new_database)
     CLOSE(db);
 }
 
-TEST(one_document)
-{
+TEST(one_document) {
     const char *name = path("a.couch");
     Db *db = CREATE(name);
     DbInfo info;
@@ -73,10 +71,11 @@ TEST(one_document)
     CLOSE(db);
 }
 
-TEST(counts_of_deleted_documents)
-{
+TEST(counts_of_deleted_documents) {
     Db *db = CREATE(path("a.couch"));
-    struct doc docs[] = {{.id = "a", .body = "1234"}, {.id = "b"}, {.id = "c", .body = "tombstone", .deleted = 1}};
+    struct doc docs[] = {{.id = "a", .body = "1234"},
+                         {.id = "b"},
+                         {.id = "c", .body = "tombstone", .deleted = 1}};
     DbInfo info;
     uint64_t trees;
     CHECK_OK(save_docs(db, docs, 3, 0));
@@ -88,8 +87,7 @@ TEST(counts_of_deleted_documents)
     CLOSE(db);
 }
 
-TEST(file_size_after_open_is_that_of_the_file)
-{
+TEST(file_size_after_open_is_that_of_the_file) {
     const char *name = path("a.couch");
     struct bytes file;
     DbInfo info;
@@ -112,8 +110,7 @@ TEST(file_size_after_open_is_that_of_the_file)
     CLOSE(db);
 }
 
-TEST(legacy_file)
-{
+TEST(legacy_file) {
     Db *db = OPEN(path("a.couch"), COUCHSTORE_OPEN_FLAG_CREATE | COUCHSTORE_OPEN_WITH_LEGACY_CRC);
     couchstore_header_info header;
     CHECK_OK(couchstore_get_header(db, &header));
@@ -124,8 +121,7 @@ TEST(legacy_file)
     CLOSE(db);
 }
 
-TEST(closed_handle)
-{
+TEST(closed_handle) {
     Db *db = CREATE(path("a.couch"));
     DbInfo info;
     couchstore_header_info header;
@@ -146,8 +142,7 @@ TEST(closed_handle)
     CHECK_OK(couchstore_free_db(db));
 }
 
-TEST(undersized_reduce_value)
-{
+TEST(undersized_reduce_value) {
     /* A by-id root whose reduce value is too short: the counts can't be told. */
     const char *name = path("a.couch");
     struct bytes image = {NULL, 0}, node = {NULL, 0};
@@ -174,8 +169,7 @@ TEST(undersized_reduce_value)
     bytes_free(&header.by_id);
 }
 
-TEST(file_statistics)
-{
+TEST(file_statistics) {
     /* Default file operations may or may not count; where they do, the numbers grow. */
     Db *db = CREATE(path("a.couch"));
     couchstore_file_stats before, after;
@@ -196,8 +190,7 @@ TEST(file_statistics)
     CLOSE(db);
 }
 
-TEST(file_statistics_of_custom_ops)
-{
+TEST(file_statistics_of_custom_ops) {
     struct test_ops t;
     couchstore_file_stats stats;
     couchstore_error_t code;
@@ -210,14 +203,13 @@ TEST(file_statistics_of_custom_ops)
     ops_free(&t);
 }
 
-TEST(default_file_ops)
-{
+TEST(default_file_ops) {
     const couch_file_ops *ops = couchstore_get_default_file_ops();
     Db *db;
     CHECK(ops != NULL);
     CHECK_EQ_INT(ops->version, 5);
-    CHECK(ops->constructor && ops->open && ops->close && ops->pread && ops->pwrite && ops->goto_eof && ops->sync
-          && ops->advise && ops->destructor);
+    CHECK(ops->constructor && ops->open && ops->close && ops->pread && ops->pwrite &&
+          ops->goto_eof && ops->sync && ops->advise && ops->destructor);
     CHECK(couchstore_get_default_file_ops() == ops);
     db = OPEN_OPS(path("a.couch"), COUCHSTORE_OPEN_FLAG_CREATE, ops);
     CHECK_OK(put(db, "a", "1"));
@@ -226,8 +218,7 @@ TEST(default_file_ops)
     CLOSE(db);
 }
 
-TEST(default_file_ops_called_directly)
-{
+TEST(default_file_ops_called_directly) {
     const couch_file_ops *ops = couchstore_get_default_file_ops();
     couchstore_error_info_t error = {0};
     couch_file_handle handle = ops->constructor(&error, ops->cookie);

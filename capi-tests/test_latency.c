@@ -17,33 +17,33 @@ struct report {
     bool bad;
 };
 
-static int record(const couchstore_c_latency *latency, void *ctx)
-{
+static int record(const couchstore_c_latency *latency, void *ctx) {
     struct report *report = ctx;
     uint64_t sum = 0;
     for (size_t i = 0; i < latency->num_buckets; ++i) {
         sum += latency->buckets[i];
     }
-    report->bad |= sum != latency->count || latency->count == 0 || latency->max_us > latency->total_us || latency->num_buckets == 0
-                   || latency->total_us > (latency->max_us + 1) * latency->count || latency->name[0] == '\0';
+    report->bad |= sum != latency->count || latency->count == 0 ||
+                   latency->max_us > latency->total_us || latency->num_buckets == 0 ||
+                   latency->total_us > (latency->max_us + 1) * latency->count ||
+                   latency->name[0] == '\0';
     if (report->count < 100) {
-        snprintf(report->rows[report->count].name, sizeof(report->rows[0].name), "%s", latency->name);
+        snprintf(report->rows[report->count].name, sizeof(report->rows[0].name), "%s",
+                 latency->name);
         report->rows[report->count++].count = latency->count;
     }
     ++report->calls;
     return report->stop_at != 0 && report->calls >= report->stop_at;
 }
 
-static struct report report_now(void)
-{
+static struct report report_now(void) {
     struct report report;
     memset(&report, 0, sizeof(report));
     couchstore_get_latency_info(record, &report);
     return report;
 }
 
-static uint64_t calls_of(const struct report *report, const char *name)
-{
+static uint64_t calls_of(const struct report *report, const char *name) {
     uint64_t found = 0;
     int rows = 0;
     for (int i = 0; i < report->count; ++i) {
@@ -56,8 +56,7 @@ static uint64_t calls_of(const struct report *report, const char *name)
     return found;
 }
 
-static void use_database(const char *name, int lookups)
-{
+static void use_database(const char *name, int lookups) {
     DocInfo *info = NULL;
     Db *db = OPEN_OPS(name, COUCHSTORE_OPEN_FLAG_CREATE, couchstore_get_default_file_ops());
     CHECK_OK(put(db, "a", "1"));
@@ -69,14 +68,12 @@ static void use_database(const char *name, int lookups)
     CLOSE(db);
 }
 
-static void start_afresh(void)
-{
+static void start_afresh(void) {
     couchstore_latency_collector_stop(); /* should a failed case have left it running */
     couchstore_latency_collector_start();
 }
 
-TEST(nothing_before_start)
-{
+TEST(nothing_before_start) {
     struct report report;
     use_database(path("a.couch"), 3);
     report = report_now();
@@ -85,8 +82,7 @@ TEST(nothing_before_start)
     couchstore_get_latency_info(NULL, NULL);
 }
 
-TEST(counts)
-{
+TEST(counts) {
     struct report report;
     start_afresh();
     report = report_now();
@@ -102,8 +98,7 @@ TEST(counts)
     couchstore_latency_collector_stop();
 }
 
-TEST(failed_calls_count_too)
-{
+TEST(failed_calls_count_too) {
     struct report report;
     DocInfo *info = NULL;
     Db *db = CREATE(path("a.couch"));
@@ -117,8 +112,7 @@ TEST(failed_calls_count_too)
     CLOSE(db);
 }
 
-TEST(callback_stops)
-{
+TEST(callback_stops) {
     struct report report;
     start_afresh();
     use_database(path("a.couch"), 2);
@@ -129,8 +123,7 @@ TEST(callback_stops)
     couchstore_latency_collector_stop();
 }
 
-TEST(stop_discards)
-{
+TEST(stop_discards) {
     struct report report;
     start_afresh();
     use_database(path("a.couch"), 2);
@@ -149,8 +142,7 @@ TEST(stop_discards)
 enum { THREADS = 8 };
 static int calls_per_thread;
 
-static void *look_up_often(void *db)
-{
+static void *look_up_often(void *db) {
     DocInfo *info = NULL;
     for (int i = 0; i < calls_per_thread; ++i) {
         if (couchstore_docinfo_by_id(db, "a", 1, &info) != COUCHSTORE_SUCCESS) {
@@ -161,8 +153,7 @@ static void *look_up_often(void *db)
     return NULL;
 }
 
-TEST(counts_are_exact_under_threads)
-{
+TEST(counts_are_exact_under_threads) {
     const char *name = path("a.couch");
     pthread_t threads[THREADS];
     Db *handles[THREADS];

@@ -5,8 +5,7 @@
  */
 #include "testlib.h"
 
-static couchstore_error_t put_many(Db *db, size_t count, const char *const pairs[][2])
-{
+static couchstore_error_t put_many(Db *db, size_t count, const char *const pairs[][2]) {
     LocalDoc docs[16];
     LocalDoc *list[16];
     for (size_t i = 0; i < count; ++i) {
@@ -18,8 +17,7 @@ static couchstore_error_t put_many(Db *db, size_t count, const char *const pairs
     return couchstore_save_local_documents(db, list, count);
 }
 
-TEST(save_and_open)
-{
+TEST(save_and_open) {
     Db *db = CREATE(path("a.couch"));
     LocalDoc *doc = NULL;
     CHECK_OK(put_local(db, "_local/a", "{\"a\":1}"));
@@ -31,21 +29,21 @@ TEST(save_and_open)
     CLOSE(db);
 }
 
-TEST(not_found)
-{
+TEST(not_found) {
     Db *db = CREATE(path("a.couch"));
     LocalDoc *doc = (LocalDoc *)(void *)&db;
-    CHECK_CODE(couchstore_open_local_document(db, "_local/a", 8, &doc), COUCHSTORE_ERROR_DOC_NOT_FOUND);
+    CHECK_CODE(couchstore_open_local_document(db, "_local/a", 8, &doc),
+               COUCHSTORE_ERROR_DOC_NOT_FOUND);
     CHECK(doc == NULL);
     CHECK_OK(put_local(db, "_local/b", "x"));
     doc = (LocalDoc *)(void *)&db;
-    CHECK_CODE(couchstore_open_local_document(db, "_local/a", 8, &doc), COUCHSTORE_ERROR_DOC_NOT_FOUND);
+    CHECK_CODE(couchstore_open_local_document(db, "_local/a", 8, &doc),
+               COUCHSTORE_ERROR_DOC_NOT_FOUND);
     CHECK(doc == NULL);
     CLOSE(db);
 }
 
-TEST(overwrite_and_delete)
-{
+TEST(overwrite_and_delete) {
     Db *db = CREATE(path("a.couch"));
     CHECK_OK(put_local(db, "_local/a", "one"));
     CHECK_OK(put_local(db, "_local/b", "two"));
@@ -61,8 +59,7 @@ TEST(overwrite_and_delete)
     CLOSE(db);
 }
 
-TEST(deleting_what_is_not_there)
-{
+TEST(deleting_what_is_not_there) {
     Db *db = CREATE(path("a.couch"));
     CHECK_OK(put_local(db, "_local/a", NULL)); /* an empty tree */
     CHECK_OK(put_local(db, "_local/b", "x"));
@@ -71,8 +68,7 @@ TEST(deleting_what_is_not_there)
     CLOSE(db);
 }
 
-TEST(empty_local_tree_has_no_root)
-{
+TEST(empty_local_tree_has_no_root) {
     const char *name = path("a.couch");
     struct bytes file;
     Db *db = CREATE(name);
@@ -83,14 +79,14 @@ TEST(empty_local_tree_has_no_root)
     CHECK_EQ_INT(couchstore_get_header_position(db), 8192);
     CLOSE(db);
     file = file_read(name);
-    CHECK_EQ_INT(read_be(file.data + 4096 + 9 + 23, 2), 12); /* local root: position, size, no reduce value */
+    CHECK_EQ_INT(read_be(file.data + 4096 + 9 + 23, 2),
+                 12); /* local root: position, size, no reduce value */
     CHECK_EQ_INT(file.size, 8192 + 9 + 39);
     CHECK_EQ_INT(read_be(file.data + 8192 + 9 + 23, 2), 0);
     bytes_free(&file);
 }
 
-TEST(ids_and_bodies_of_any_kind)
-{
+TEST(ids_and_bodies_of_any_kind) {
     Db *db = CREATE(path("a.couch"));
     static char large[100001];
     static char id[4097];
@@ -115,20 +111,19 @@ TEST(ids_and_bodies_of_any_kind)
     CLOSE(db);
 }
 
-TEST(oversized_id)
-{
+TEST(oversized_id) {
     Db *db = CREATE(path("a.couch"));
     static char id[4097];
     memset(id, 'i', 4096);
     CHECK_OK(put_local(db, "_local/a", "x"));
     CHECK_CODE(put_local(db, id, "y"), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
-    CHECK_CODE(put_many(db, 2, (const char *const[][2]){{"_local/b", "z"}, {id, "y"}}), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(put_many(db, 2, (const char *const[][2]){{"_local/b", "z"}, {id, "y"}}),
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     CHECK_STR(local_docs(db), "_local/a=x"); /* a failed update leaves the tree as it was */
     CLOSE(db);
 }
 
-TEST(local_documents_are_apart_from_documents)
-{
+TEST(local_documents_are_apart_from_documents) {
     Db *db = CREATE(path("a.couch"));
     CHECK_OK(put_local(db, "a", "local"));
     CHECK_OK(put(db, "a", "document"));
@@ -139,8 +134,7 @@ TEST(local_documents_are_apart_from_documents)
     CLOSE(db);
 }
 
-TEST(visible_to_others_only_after_commit)
-{
+TEST(visible_to_others_only_after_commit) {
     const char *name = path("a.couch");
     Db *db = CREATE(name);
     Db *reader;
@@ -154,10 +148,10 @@ TEST(visible_to_others_only_after_commit)
     CLOSE(db);
 }
 
-TEST(batch)
-{
+TEST(batch) {
     Db *db = CREATE(path("a.couch"));
-    CHECK_OK(put_many(db, 4, (const char *const[][2]){{"c", "3"}, {"a", "1"}, {"b", "2"}, {"x", NULL}}));
+    CHECK_OK(put_many(db, 4,
+                      (const char *const[][2]){{"c", "3"}, {"a", "1"}, {"b", "2"}, {"x", NULL}}));
     CHECK_STR(local_docs(db), "a=1 b=2 c=3");
     CHECK_OK(put_many(db, 3, (const char *const[][2]){{"c", NULL}, {"d", "4"}, {"a", "5"}}));
     CHECK_STR(local_docs(db), "a=5 b=2 d=4");
@@ -166,20 +160,22 @@ TEST(batch)
     CLOSE(db);
 }
 
-TEST(same_id_twice_in_a_batch)
-{
+TEST(same_id_twice_in_a_batch) {
     Db *db = CREATE(path("a.couch"));
-    CHECK_OK(put_many(db, 5, (const char *const[][2]){{"a", "1"}, {"b", "2"}, {"a", "3"}, {"b", NULL}, {"a", "4"}}));
+    CHECK_OK(put_many(
+            db, 5,
+            (const char *const[][2]){{"a", "1"}, {"b", "2"}, {"a", "3"}, {"b", NULL}, {"a", "4"}}));
     CHECK_STR(local_docs(db), "a=4"); /* the last one in the caller's order */
-    CHECK_OK(put_many(db, 4, (const char *const[][2]){{"a", NULL}, {"a", "5"}, {"c", "6"}, {"c", NULL}}));
+    CHECK_OK(put_many(db, 4,
+                      (const char *const[][2]){{"a", NULL}, {"a", "5"}, {"c", "6"}, {"c", NULL}}));
     CHECK_STR(local_docs(db), "a=5");
     CLOSE(db);
 }
 
-TEST(scan_from_a_key)
-{
+TEST(scan_from_a_key) {
     Db *db = CREATE(path("a.couch"));
-    static const char *const starts[][2] = {{"", "a=1 b=2 c=3"}, {"a", "a=1 b=2 c=3"}, {"aa", "b=2 c=3"}, {"c", "c=3"}, {"d", ""}};
+    static const char *const starts[][2] = {
+            {"", "a=1 b=2 c=3"}, {"a", "a=1 b=2 c=3"}, {"aa", "b=2 c=3"}, {"c", "c=3"}, {"d", ""}};
     CHECK_OK(put_many(db, 3, (const char *const[][2]){{"a", "1"}, {"b", "2"}, {"c", "3"}}));
     for (size_t i = 0; i < COUNT_OF(starts); ++i) {
         struct scan scan = {.count = 0};
@@ -190,12 +186,12 @@ TEST(scan_from_a_key)
     CLOSE(db);
 }
 
-TEST(scan_stops_on_a_negative_result)
-{
+TEST(scan_stops_on_a_negative_result) {
     Db *db = CREATE(path("a.couch"));
     struct scan scan = {.stop_at = 2, .stop_with = COUCHSTORE_ERROR_CANCEL};
     CHECK_OK(put_many(db, 3, (const char *const[][2]){{"a", "1"}, {"b", "2"}, {"c", "3"}}));
-    CHECK_CODE(couchstore_scan_local_docs(db, NULL, scan_local_callback, &scan), COUCHSTORE_ERROR_CANCEL);
+    CHECK_CODE(couchstore_scan_local_docs(db, NULL, scan_local_callback, &scan),
+               COUCHSTORE_ERROR_CANCEL);
     CHECK_STR(scan.text, "a=1 b=2");
     CLOSE(db);
 }
@@ -205,16 +201,14 @@ struct kept {
     int count;
 };
 
-static int keep(Db *db, LocalDoc *doc, void *ctx)
-{
+static int keep(Db *db, LocalDoc *doc, void *ctx) {
     struct kept *kept = ctx;
     (void)db;
     kept->docs[kept->count++] = doc;
     return 1;
 }
 
-TEST(scan_callback_may_keep_the_document)
-{
+TEST(scan_callback_may_keep_the_document) {
     Db *db = CREATE(path("a.couch"));
     struct kept kept = {.count = 0};
     CHECK_OK(put_many(db, 2, (const char *const[][2]){{"a", "1"}, {"b", ""}}));
@@ -228,8 +222,7 @@ TEST(scan_callback_may_keep_the_document)
     couchstore_free_local_document(kept.docs[1]);
 }
 
-TEST(many_local_documents)
-{
+TEST(many_local_documents) {
     const char *name = path("a.couch");
     Db *db = CREATE(name);
     struct scan scan = {.count = 0};

@@ -16,27 +16,24 @@ struct model {
         uint64_t rev;
         uint32_t body_seed, body_size;
         bool deleted, has_body;
-    } *entries;
+    } * entries;
     int *by_seq; /* scratch: entry numbers sorted by sequence */
 };
 
 static uint64_t random_state;
 
-static uint64_t random_below(uint64_t limit)
-{
+static uint64_t random_below(uint64_t limit) {
     uint64_t z = random_state += 0x9e3779b97f4a7c15;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     return (z ^ (z >> 31)) % limit;
 }
 
-static size_t make_id(char *id, int number)
-{
+static size_t make_id(char *id, int number) {
     return (size_t)sprintf(id, "key%08d%.*s", number, number % 17, "xxxxxxxxxxxxxxxxx");
 }
 
-static void make_body(char *body, const struct entry *entry)
-{
+static void make_body(char *body, const struct entry *entry) {
     uint32_t x = entry->body_seed | 1;
     for (uint32_t i = 0; i < entry->body_size; ++i) {
         x = x * 1664525 + 1013904223;
@@ -44,8 +41,7 @@ static void make_body(char *body, const struct entry *entry)
     }
 }
 
-static void start(struct model *model, int count)
-{
+static void start(struct model *model, int count) {
     const char *seed = getenv("COUCHSTORE_TEST_SEED");
     random_state = seed ? strtoull(seed, NULL, 10) : 20240607;
     printf("        seed %" PRIu64 ", %d documents\n", random_state, count);
@@ -56,15 +52,17 @@ static void start(struct model *model, int count)
     CHECK(model->entries != NULL && model->by_seq != NULL);
 }
 
-static void finish(struct model *model)
-{
+static void finish(struct model *model) {
     free(model->entries);
     free(model->by_seq);
 }
 
 /* Saves a batch of documents with different numbers, chosen by the caller, and takes it into the model. */
-static void save_batch(Db *db, struct model *model, const int *numbers, size_t count, bool deletions)
-{
+static void save_batch(Db *db,
+                       struct model *model,
+                       const int *numbers,
+                       size_t count,
+                       bool deletions) {
     static Doc docs[BATCH];
     static DocInfo infos[BATCH];
     static Doc *doc_list[BATCH];
@@ -109,8 +107,7 @@ struct check {
     char problem[200];
 };
 
-static int check_doc(Db *db, DocInfo *info, void *ctx)
-{
+static int check_doc(Db *db, DocInfo *info, void *ctx) {
     struct check *check = ctx;
     const struct model *model = check->model;
     const struct entry *entry;
@@ -133,13 +130,16 @@ static int check_doc(Db *db, DocInfo *info, void *ctx)
     entry = &model->entries[number];
     id_size = make_id(id, number);
     if (info->id.size != id_size || memcmp(info->id.buf, id, id_size) != 0) {
-        snprintf(check->problem, sizeof(check->problem), "%.*s in place of %s", (int)info->id.size, info->id.buf, id);
+        snprintf(check->problem, sizeof(check->problem), "%.*s in place of %s", (int)info->id.size,
+                 info->id.buf, id);
         return -1000;
     }
-    if (info->db_seq != entry->seq || info->rev_seq != entry->rev || (info->deleted != 0) != entry->deleted
-        || (info->bp != 0) != entry->has_body || info->rev_meta.size != entry->rev % 9
-        || memcmp(info->rev_meta.buf, id + 3, info->rev_meta.size) != 0
-        || info->content_meta != (entry->rev % 2 ? COUCH_DOC_IS_COMPRESSED : COUCH_DOC_NON_JSON_MODE)) {
+    if (info->db_seq != entry->seq || info->rev_seq != entry->rev ||
+        (info->deleted != 0) != entry->deleted || (info->bp != 0) != entry->has_body ||
+        info->rev_meta.size != entry->rev % 9 ||
+        memcmp(info->rev_meta.buf, id + 3, info->rev_meta.size) != 0 ||
+        info->content_meta !=
+                (entry->rev % 2 ? COUCH_DOC_IS_COMPRESSED : COUCH_DOC_NON_JSON_MODE)) {
         snprintf(check->problem, sizeof(check->problem), "%s: a field is wrong", id);
         return -1000;
     }
@@ -149,7 +149,9 @@ static int check_doc(Db *db, DocInfo *info, void *ctx)
         return -1000;
     }
     make_body(body, entry);
-    if (doc != NULL && (doc->data.size != entry->body_size || memcmp(entry->body_size ? doc->data.buf : "", body, entry->body_size) != 0)) {
+    if (doc != NULL &&
+        (doc->data.size != entry->body_size ||
+         memcmp(entry->body_size ? doc->data.buf : "", body, entry->body_size) != 0)) {
         snprintf(check->problem, sizeof(check->problem), "%s: wrong body", id);
     }
     couchstore_free_document(doc);
@@ -158,14 +160,13 @@ static int check_doc(Db *db, DocInfo *info, void *ctx)
 
 static const struct model *sorted_model;
 
-static int compare_seq(const void *a, const void *b)
-{
-    uint64_t x = sorted_model->entries[*(const int *)a].seq, y = sorted_model->entries[*(const int *)b].seq;
+static int compare_seq(const void *a, const void *b) {
+    uint64_t x = sorted_model->entries[*(const int *)a].seq,
+             y = sorted_model->entries[*(const int *)b].seq;
     return x < y ? -1 : x > y;
 }
 
-static void check_all(Db *db, struct model *model)
-{
+static void check_all(Db *db, struct model *model) {
     struct check by_id = {.model = model}, by_seq = {.model = model, .by_seq = true};
     uint64_t docs = 0, deleted = 0, count = 0;
     int live = 0;
@@ -199,11 +200,13 @@ static void check_all(Db *db, struct model *model)
     for (int i = 0; i < 200; ++i) { /* single look-ups of any number */
         char id[40];
         int number = (int)random_below((uint64_t)model->count);
-        uint64_t seq = random_below(model->last_seq + 2), first = random_below(model->last_seq + 2), in_range = 0;
+        uint64_t seq = random_below(model->last_seq + 2), first = random_below(model->last_seq + 2),
+                 in_range = 0;
         bool present = false;
         DocInfo *found = NULL;
         couchstore_error_t code = couchstore_docinfo_by_id(db, id, make_id(id, number), &found);
-        CHECK_CODE(code, model->entries[number].seq ? COUCHSTORE_SUCCESS : COUCHSTORE_ERROR_DOC_NOT_FOUND);
+        CHECK_CODE(code, model->entries[number].seq ? COUCHSTORE_SUCCESS
+                                                    : COUCHSTORE_ERROR_DOC_NOT_FOUND);
         if (found != NULL) {
             CHECK_EQ_INT(found->db_seq, model->entries[number].seq);
             couchstore_free_docinfo(found);
@@ -225,8 +228,7 @@ static void check_all(Db *db, struct model *model)
 }
 
 /* `count` different numbers in random order. */
-static void choose(int *numbers, int count, int below)
-{
+static void choose(int *numbers, int count, int below) {
     static unsigned char taken[100000];
     memset(taken, 0, sizeof(taken));
     for (int i = 0; i < count; ++i) {
@@ -237,8 +239,7 @@ static void choose(int *numbers, int count, int below)
     }
 }
 
-static void round_trip(int count, couchstore_open_flags flags)
-{
+static void round_trip(int count, couchstore_open_flags flags) {
     const char *name = path("many.couch"), *target = path("compacted.couch");
     struct model model;
     static int numbers[BATCH];
@@ -284,34 +285,30 @@ static void round_trip(int count, couchstore_open_flags flags)
     CLOSE(db);
     db = OPEN(target, 0);
     check_all(db, &model);
-    choose(numbers, count < BATCH ? count : BATCH, count); /* a compacted file takes updates as well */
+    choose(numbers, count < BATCH ? count : BATCH,
+           count); /* a compacted file takes updates as well */
     save_batch(db, &model, numbers, (size_t)(count < BATCH ? count : BATCH), true);
     check_all(db, &model);
     CLOSE(db);
     finish(&model);
 }
 
-TEST(round_trip_against_a_model)
-{
+TEST(round_trip_against_a_model) {
     round_trip(test_small() ? 3000 : 100000, 0);
 }
 
-TEST(round_trip_of_a_legacy_file)
-{
+TEST(round_trip_of_a_legacy_file) {
     round_trip(test_small() ? 1000 : 10000, COUCHSTORE_OPEN_WITH_LEGACY_CRC);
 }
 
-TEST(round_trip_with_small_nodes)
-{
+TEST(round_trip_with_small_nodes) {
     round_trip(test_small() ? 1000 : 10000, 0x110000);
 }
 
-TEST(round_trip_with_large_nodes)
-{
+TEST(round_trip_with_large_nodes) {
     round_trip(test_small() ? 1000 : 10000, 0xff0000);
 }
 
-TEST(round_trip_unbuffered)
-{
+TEST(round_trip_unbuffered) {
     round_trip(test_small() ? 1000 : 5000, COUCHSTORE_OPEN_FLAG_UNBUFFERED);
 }

@@ -12,8 +12,10 @@
 #define LEGACY COUCHSTORE_OPEN_WITH_LEGACY_CRC
 
 /* Checks that opening fails with this code, leaves the handle pointer alone and leaks no descriptor. */
-static void check_refused(int line, const char *name, couchstore_open_flags flags, couchstore_error_t expected)
-{
+static void check_refused(int line,
+                          const char *name,
+                          couchstore_open_flags flags,
+                          couchstore_error_t expected) {
     int before = open_descriptors();
     Db *const untouched = (Db *)(void *)&before;
     Db *db = untouched;
@@ -26,8 +28,7 @@ static void check_refused(int line, const char *name, couchstore_open_flags flag
 #define REFUSED(name, flags, expected) check_refused(__LINE__, (name), (flags), (expected))
 
 /* A database with a document "a" committed at 4096 and a document "b" committed at 8192. */
-static const char *two_commits(couchstore_open_flags flags)
-{
+static const char *two_commits(couchstore_open_flags flags) {
     const char *name = path("two.couch");
     Db *db = OPEN(name, CREATE_FLAG | flags);
     CHECK_OK(put(db, "a", "1"));
@@ -39,16 +40,14 @@ static const char *two_commits(couchstore_open_flags flags)
     return name;
 }
 
-static struct bytes new_file_bytes(unsigned version)
-{
+static struct bytes new_file_bytes(unsigned version) {
     struct bytes image = {NULL, 0};
     struct image_header header = {.version = version, .previous = 0xfffffffffffe};
     CHECK_EQ_INT(image_add_header(&image, &header), 0);
     return image;
 }
 
-TEST(missing_file)
-{
+TEST(missing_file) {
     const char *name = path("missing.couch");
     REFUSED(name, 0, COUCHSTORE_ERROR_NO_SUCH_FILE);
     REFUSED(name, RDONLY_FLAG, COUCHSTORE_ERROR_NO_SUCH_FILE);
@@ -58,8 +57,7 @@ TEST(missing_file)
     CHECK_EQ_INT(dir_entries(path(".")), 0);
 }
 
-TEST(missing_file_sets_errno)
-{
+TEST(missing_file_sets_errno) {
     Db *db = NULL;
     couchstore_error_t code;
     int error;
@@ -70,8 +68,7 @@ TEST(missing_file_sets_errno)
     CHECK_EQ_INT(error, ENOENT);
 }
 
-TEST(flags_that_exclude_each_other)
-{
+TEST(flags_that_exclude_each_other) {
     const char *name = path("a.couch");
     REFUSED(name, RDONLY_FLAG | CREATE_FLAG, COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     REFUSED(name, COUCHSTORE_OPEN_FLAG_EXCL, COUCHSTORE_ERROR_INVALID_ARGUMENTS);
@@ -83,30 +80,31 @@ TEST(flags_that_exclude_each_other)
     CHECK_EQ_INT(file_size(name), 48);
 }
 
-TEST(null_arguments)
-{
+TEST(null_arguments) {
     Db *db = NULL;
     struct test_ops ops;
     CHECK_CODE(couchstore_open_db(NULL, CREATE_FLAG, &db), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
-    CHECK_CODE(couchstore_open_db(path("a.couch"), CREATE_FLAG, NULL), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(couchstore_open_db(path("a.couch"), CREATE_FLAG, NULL),
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     ops_init(&ops);
-    CHECK_CODE(couchstore_open_db_ex(NULL, CREATE_FLAG, &ops.ops, &db), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
-    CHECK_CODE(couchstore_open_db_ex(path("a.couch"), CREATE_FLAG, &ops.ops, NULL), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
-    CHECK_CODE(couchstore_open_db_ex(path("a.couch"), CREATE_FLAG, NULL, &db), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(couchstore_open_db_ex(NULL, CREATE_FLAG, &ops.ops, &db),
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(couchstore_open_db_ex(path("a.couch"), CREATE_FLAG, &ops.ops, NULL),
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(couchstore_open_db_ex(path("a.couch"), CREATE_FLAG, NULL, &db),
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     CHECK(db == NULL);
     CHECK_EQ_INT(ops.logged, 0);
     CHECK_EQ_INT(dir_entries(path(".")), 0);
     ops_free(&ops);
 }
 
-TEST(directory)
-{
+TEST(directory) {
     REFUSED(path("."), 0, COUCHSTORE_ERROR_OPEN_FILE);
     REFUSED(path("."), CREATE_FLAG, COUCHSTORE_ERROR_OPEN_FILE);
 }
 
-TEST(new_file_is_48_bytes)
-{
+TEST(new_file_is_48_bytes) {
     const char *name = path("new.couch");
     struct bytes expected = new_file_bytes(14);
     struct bytes actual;
@@ -118,8 +116,7 @@ TEST(new_file_is_48_bytes)
     bytes_free(&expected);
 }
 
-TEST(new_file_is_there_before_any_commit)
-{
+TEST(new_file_is_there_before_any_commit) {
     const char *name = path("new.couch");
     Db *db = CREATE(name);
     CHECK_EQ_INT(file_size(name), 48);
@@ -128,8 +125,7 @@ TEST(new_file_is_there_before_any_commit)
     CHECK_EQ_INT(file_size(name), 48);
 }
 
-TEST(new_legacy_file_is_34_bytes)
-{
+TEST(new_legacy_file_is_34_bytes) {
     const char *name = path("old.couch");
     struct bytes expected = new_file_bytes(11);
     struct bytes actual;
@@ -141,8 +137,7 @@ TEST(new_legacy_file_is_34_bytes)
     bytes_free(&expected);
 }
 
-TEST(legacy_file_stays_legacy)
-{
+TEST(legacy_file_stays_legacy) {
     const char *name = two_commits(LEGACY);
     struct bytes file;
     couchstore_header_info header;
@@ -162,8 +157,7 @@ TEST(legacy_file_stays_legacy)
     bytes_free(&file);
 }
 
-TEST(create_opens_an_existing_file)
-{
+TEST(create_opens_an_existing_file) {
     const char *name = two_commits(0);
     int64_t size = file_size(name);
     Db *db = CREATE(name);
@@ -172,8 +166,7 @@ TEST(create_opens_an_existing_file)
     CHECK_EQ_INT(file_size(name), size);
 }
 
-TEST(exclusive_create)
-{
+TEST(exclusive_create) {
     const char *name = path("excl.couch");
     couchstore_error_t code;
     Db *db = OPEN(name, CREATE_FLAG | COUCHSTORE_OPEN_FLAG_EXCL);
@@ -190,8 +183,7 @@ TEST(exclusive_create)
     CHECK_EQ_INT(dir_entries(path(".")), 1);
 }
 
-TEST(exclusive_create_keeps_what_is_there)
-{
+TEST(exclusive_create_keeps_what_is_there) {
     const char *name = path("text");
     file_write(name, "precious", 8);
     REFUSED(name, CREATE_FLAG | COUCHSTORE_OPEN_FLAG_EXCL, COUCHSTORE_ERROR_OPEN_FILE);
@@ -201,8 +193,7 @@ TEST(exclusive_create_keeps_what_is_there)
     CHECK_EQ_INT(file_size(name), 0);
 }
 
-TEST(empty_file)
-{
+TEST(empty_file) {
     const char *name = path("zero");
     const couchstore_open_flags flags[] = {0, CREATE_FLAG, LEGACY, CREATE_FLAG | LEGACY};
     for (size_t i = 0; i < COUNT_OF(flags); ++i) {
@@ -221,11 +212,11 @@ TEST(empty_file)
     }
 }
 
-TEST(files_without_a_header)
-{
+TEST(files_without_a_header) {
     const char *name = path("bad");
     char zeros[5000] = {0};
-    const couchstore_open_flags flags[] = {0, CREATE_FLAG, RDONLY_FLAG, COUCHSTORE_OPEN_RECOVERY_MODE};
+    const couchstore_open_flags flags[] = {0, CREATE_FLAG, RDONLY_FLAG,
+                                           COUCHSTORE_OPEN_RECOVERY_MODE};
     for (size_t i = 0; i < COUNT_OF(flags); ++i) {
         file_write(name, "x", 1);
         REFUSED(name, flags[i], COUCHSTORE_ERROR_NO_HEADER);
@@ -239,8 +230,7 @@ TEST(files_without_a_header)
     }
 }
 
-TEST(unreadable_header_at_position_0)
-{
+TEST(unreadable_header_at_position_0) {
     const char *name = path("bad");
     const int64_t damaged[] = {1, 6, 20}; /* length, checksum, body */
     for (size_t i = 0; i < COUNT_OF(damaged); ++i) {
@@ -252,19 +242,18 @@ TEST(unreadable_header_at_position_0)
     }
 }
 
-TEST(damaged_newest_header)
-{
+TEST(damaged_newest_header) {
     static const struct {
         int64_t offset; /* from the header's position */
         unsigned char mask;
         couchstore_error_t code;
     } damages[] = {
-        {0, 0x07, COUCHSTORE_ERROR_CORRUPT},          /* block type 6 */
-        {1, 0x80, COUCHSTORE_ERROR_CORRUPT},          /* length */
-        {3, 0x40, COUCHSTORE_ERROR_CORRUPT},          /* length over 1024 */
-        {5, 0x01, COUCHSTORE_ERROR_CHECKSUM_FAIL},    /* checksum */
-        {9, 0x01, COUCHSTORE_ERROR_CHECKSUM_FAIL},    /* version, checksum now wrong */
-        {40, 0x10, COUCHSTORE_ERROR_CHECKSUM_FAIL},
+            {0, 0x07, COUCHSTORE_ERROR_CORRUPT},       /* block type 6 */
+            {1, 0x80, COUCHSTORE_ERROR_CORRUPT},       /* length */
+            {3, 0x40, COUCHSTORE_ERROR_CORRUPT},       /* length over 1024 */
+            {5, 0x01, COUCHSTORE_ERROR_CHECKSUM_FAIL}, /* checksum */
+            {9, 0x01, COUCHSTORE_ERROR_CHECKSUM_FAIL}, /* version, checksum now wrong */
+            {40, 0x10, COUCHSTORE_ERROR_CHECKSUM_FAIL},
     };
     for (size_t i = 0; i < COUNT_OF(damages); ++i) {
         const char *name = two_commits(0);
@@ -281,8 +270,7 @@ TEST(damaged_newest_header)
     }
 }
 
-TEST(truncated_newest_header)
-{
+TEST(truncated_newest_header) {
     const char *name = two_commits(0);
     Db *db;
     file_truncate(name, file_size(name) - 1);
@@ -298,18 +286,17 @@ TEST(truncated_newest_header)
     REFUSED(name, 0, COUCHSTORE_ERROR_READ);
 }
 
-TEST(all_headers_damaged)
-{
+TEST(all_headers_damaged) {
     const char *name = two_commits(0);
     file_flip(name, 8192 + 40, 1);
     file_flip(name, 4096 + 1, 0x80);
     file_flip(name, 0, 0x41); /* block type 0x40 */
     REFUSED(name, 0, COUCHSTORE_ERROR_CHECKSUM_FAIL);
-    REFUSED(name, COUCHSTORE_OPEN_RECOVERY_MODE, COUCHSTORE_ERROR_CORRUPT); /* the last error of the search */
+    REFUSED(name, COUCHSTORE_OPEN_RECOVERY_MODE,
+            COUCHSTORE_ERROR_CORRUPT); /* the last error of the search */
 }
 
-TEST(commit_after_recovery)
-{
+TEST(commit_after_recovery) {
     const char *name = two_commits(0);
     couchstore_header_info header;
     Db *db;
@@ -328,8 +315,7 @@ TEST(commit_after_recovery)
     CLOSE(db);
 }
 
-TEST(unknown_header_version)
-{
+TEST(unknown_header_version) {
     const char *name = two_commits(0);
     const unsigned versions[] = {0, 10, 15, 255};
     struct bytes file = file_read(name);
@@ -348,8 +334,7 @@ TEST(unknown_header_version)
     bytes_free(&file);
 }
 
-TEST(garbage_behind_the_newest_header)
-{
+TEST(garbage_behind_the_newest_header) {
     const char *name = two_commits(0);
     struct bytes file = file_read(name);
     Db *db;
@@ -364,10 +349,10 @@ TEST(garbage_behind_the_newest_header)
     bytes_free(&file);
 }
 
-TEST(no_commit_at_create)
-{
+TEST(no_commit_at_create) {
     const char *name = path("target.couch");
-    const couchstore_open_flags reopen[] = {0, CREATE_FLAG, RDONLY_FLAG, COUCHSTORE_OPEN_RECOVERY_MODE};
+    const couchstore_open_flags reopen[] = {0, CREATE_FLAG, RDONLY_FLAG,
+                                            COUCHSTORE_OPEN_RECOVERY_MODE};
     struct bytes file;
     Db *db = OPEN(name, CREATE_FLAG | COUCHSTORE_OPEN_FLAG_NO_COMMIT_AT_CREATE);
     CLOSE(db);
@@ -379,8 +364,7 @@ TEST(no_commit_at_create)
     }
 }
 
-TEST(no_commit_at_create_then_commit)
-{
+TEST(no_commit_at_create_then_commit) {
     const char *name = path("target.couch");
     struct bytes file;
     DocInfo *info = NULL;
@@ -396,7 +380,8 @@ TEST(no_commit_at_create_then_commit)
     CHECK_EQ_INT(file.data[0], DATA_BLOCK);
     CHECK_MEM(file.data + 1, 13, "\x80\x00\x00\x05\x31\xaa\x81\x4eworld", 13);
     CHECK_EQ_INT(file.data[4096], HEADER_BLOCK);
-    CHECK_EQ_INT(read_be(file.data + 4096 + 9 + 33, 6), 0); /* previous header: not the all-ones of a first one */
+    CHECK_EQ_INT(read_be(file.data + 4096 + 9 + 33, 6),
+                 0); /* previous header: not the all-ones of a first one */
     bytes_free(&file);
     db = OPEN(name, RDONLY_FLAG);
     CHECK_STR(body_of(db, "hello"), "world");
@@ -404,8 +389,7 @@ TEST(no_commit_at_create_then_commit)
     CLOSE(db);
 }
 
-TEST(closing_and_freeing)
-{
+TEST(closing_and_freeing) {
     Db *db = CREATE(path("a.couch"));
     CHECK_CODE(couchstore_free_db(db), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     CHECK_OK(put(db, "a", "1")); /* still a good handle */
@@ -416,8 +400,7 @@ TEST(closing_and_freeing)
     CHECK_OK(couchstore_free_db(NULL));
 }
 
-TEST(close_keeps_nothing_uncommitted)
-{
+TEST(close_keeps_nothing_uncommitted) {
     const char *name = path("a.couch");
     Db *db = CREATE(name);
     CHECK_OK(put(db, "a", "1"));
@@ -427,8 +410,7 @@ TEST(close_keeps_nothing_uncommitted)
     CLOSE(db);
 }
 
-TEST(close_db_and_drop_file)
-{
+TEST(close_db_and_drop_file) {
     int before = open_descriptors();
     Db *db = CREATE(path("a.couch"));
     CHECK_EQ_INT(open_descriptors(), before + 1);
@@ -441,8 +423,7 @@ TEST(close_db_and_drop_file)
     CHECK_EQ_INT(open_descriptors(), before);
 }
 
-TEST(reopen_file_after_rename)
-{
+TEST(reopen_file_after_rename) {
     const char *name = two_commits(0);
     Db *db = OPEN(name, 0);
     CHECK_OK(couchstore_drop_file(db));
@@ -455,8 +436,7 @@ TEST(reopen_file_after_rename)
     CLOSE(db);
 }
 
-TEST(reopen_file_with_another_history)
-{
+TEST(reopen_file_with_another_history) {
     const char *name = two_commits(0);
     const char *other = path("other.couch");
     Db *db = CREATE(other);
@@ -466,8 +446,7 @@ TEST(reopen_file_with_another_history)
     CHECK_OK(couchstore_close_db(db));
 }
 
-TEST(file_name_is_kept_as_given)
-{
+TEST(file_name_is_kept_as_given) {
     char cwd[4096];
     Db *db;
     DbInfo info;
@@ -481,24 +460,38 @@ TEST(file_name_is_kept_as_given)
     CLOSE(db);
 }
 
-TEST(periodic_sync_flags)
-{
+TEST(periodic_sync_flags) {
     static const struct {
         uint64_t bytes, flags;
-    } table[] = {{0, 0x1000000}, {1, 0x1000000}, {1024, 0x1000000}, {1025, 0x2000000}, {2048, 0x2000000},
-                 {2049, 0x2000000}, {4096, 0x3000000}, {1 << 20, 0xb000000}, {1 << 24, 0xf000000},
-                 {UINT64_C(1) << 40, 0x1f000000}, {UINT64_C(1) << 50, 0x1f000000}, {UINT64_MAX, 0x1f000000}};
+    } table[] = {{0, 0x1000000},
+                 {1, 0x1000000},
+                 {1024, 0x1000000},
+                 {1025, 0x2000000},
+                 {2048, 0x2000000},
+                 {2049, 0x2000000},
+                 {4096, 0x3000000},
+                 {1 << 20, 0xb000000},
+                 {1 << 24, 0xf000000},
+                 {UINT64_C(1) << 40, 0x1f000000},
+                 {UINT64_C(1) << 50, 0x1f000000},
+                 {UINT64_MAX, 0x1f000000}};
     for (size_t i = 0; i < COUNT_OF(table); ++i) {
         CHECK_EQ_INT(couchstore_encode_periodic_sync_flags(table[i].bytes), table[i].flags);
     }
 }
 
-TEST(option_flags_with_the_default_ops)
-{
+TEST(option_flags_with_the_default_ops) {
     const couchstore_open_flags flags[] = {
-        COUCHSTORE_OPEN_FLAG_UNBUFFERED, COUCHSTORE_OPEN_WITH_TRACING, COUCHSTORE_OPEN_WITH_WRITE_VALIDATION,
-        COUCHSTORE_OPEN_WITH_MPROTECT, couchstore_encode_periodic_sync_flags(1024), 0x1100, 0xff00, 0x110000, 0xff0000,
-        COUCHSTORE_OPEN_WITH_WRITE_VALIDATION | COUCHSTORE_OPEN_FLAG_UNBUFFERED,
+            COUCHSTORE_OPEN_FLAG_UNBUFFERED,
+            COUCHSTORE_OPEN_WITH_TRACING,
+            COUCHSTORE_OPEN_WITH_WRITE_VALIDATION,
+            COUCHSTORE_OPEN_WITH_MPROTECT,
+            couchstore_encode_periodic_sync_flags(1024),
+            0x1100,
+            0xff00,
+            0x110000,
+            0xff0000,
+            COUCHSTORE_OPEN_WITH_WRITE_VALIDATION | COUCHSTORE_OPEN_FLAG_UNBUFFERED,
     };
     for (size_t i = 0; i < COUNT_OF(flags); ++i) {
         const char *name = path("flags.couch");
@@ -506,20 +499,21 @@ TEST(option_flags_with_the_default_ops)
         for (int n = 0; n < 50; ++n) {
             char id[20];
             snprintf(id, sizeof(id), "doc%02d", n);
-            CHECK_OK(put(db, id, "some text that is long enough to fill a node after a few documents"));
+            CHECK_OK(put(db, id,
+                         "some text that is long enough to fill a node after a few documents"));
         }
         CHECK_OK(commit(db, 1));
         CLOSE(db);
         db = OPEN(name, flags[i]);
         CHECK_EQ_INT(last_sequence(db), 50);
-        CHECK_STR(body_of(db, "doc49"), "some text that is long enough to fill a node after a few documents");
+        CHECK_STR(body_of(db, "doc49"),
+                  "some text that is long enough to fill a node after a few documents");
         CLOSE(db);
         unlink(name);
     }
 }
 
-TEST(many_handles_on_one_file)
-{
+TEST(many_handles_on_one_file) {
     const char *name = two_commits(0);
     int before = open_descriptors();
     Db *readers[10];
@@ -537,8 +531,7 @@ TEST(many_handles_on_one_file)
     CHECK_EQ_INT(open_descriptors(), before);
 }
 
-TEST(unreadable_file)
-{
+TEST(unreadable_file) {
     const char *name = two_commits(0);
     CHECK(chmod(name, 0) == 0);
     if (geteuid() != 0) { /* root may read it all the same */

@@ -6,25 +6,25 @@
 #include "testlib.h"
 
 /* c1 a2 b3- (no body) d4- (with body) e5 */
-static Db *sample(const char *name)
-{
+static Db *sample(const char *name) {
     Db *db = CREATE(name);
-    struct doc docs[] = {{.id = "c", .body = "CC", .meta = "mc"}, {.id = "a", .body = "AA", .meta = "ma", .rev = 9},
-                         {.id = "b"}, {.id = "d", .body = "DD", .deleted = 1}, {.id = "e", .body = "EE"}};
+    struct doc docs[] = {{.id = "c", .body = "CC", .meta = "mc"},
+                         {.id = "a", .body = "AA", .meta = "ma", .rev = 9},
+                         {.id = "b"},
+                         {.id = "d", .body = "DD", .deleted = 1},
+                         {.id = "e", .body = "EE"}};
     CHECK_OK(save_docs(db, docs, COUNT_OF(docs), 0));
     return db;
 }
 
-static const char *since(Db *db, uint64_t first, couchstore_docinfos_options options)
-{
+static const char *since(Db *db, uint64_t first, couchstore_docinfos_options options) {
     static struct scan scan;
     memset(&scan, 0, sizeof(scan));
     CHECK_OK(couchstore_changes_since(db, first, options, scan_callback, &scan));
     return scan.text;
 }
 
-static const char *from(Db *db, const char *id, couchstore_docinfos_options options)
-{
+static const char *from(Db *db, const char *id, couchstore_docinfos_options options) {
     static struct scan scan;
     sized_buf start = buf(id);
     memset(&scan, 0, sizeof(scan));
@@ -32,8 +32,10 @@ static const char *from(Db *db, const char *id, couchstore_docinfos_options opti
     return scan.text;
 }
 
-static const char *by_ids(Db *db, couchstore_docinfos_options options, size_t count, const char *const ids[])
-{
+static const char *by_ids(Db *db,
+                          couchstore_docinfos_options options,
+                          size_t count,
+                          const char *const ids[]) {
     static struct scan scan;
     sized_buf keys[8];
     couchstore_error_t code;
@@ -47,11 +49,14 @@ static const char *by_ids(Db *db, couchstore_docinfos_options options, size_t co
     }
     return scan.text;
 }
-#define BY_IDS(db, options, ...) \
-    by_ids((db), (options), COUNT_OF(((const char *[]){__VA_ARGS__})), (const char *[]){__VA_ARGS__})
+#define BY_IDS(db, options, ...)                                       \
+    by_ids((db), (options), COUNT_OF(((const char *[]){__VA_ARGS__})), \
+           (const char *[]){__VA_ARGS__})
 
-static const char *by_seqs(Db *db, couchstore_docinfos_options options, unsigned count, const uint64_t *seqs)
-{
+static const char *by_seqs(Db *db,
+                           couchstore_docinfos_options options,
+                           unsigned count,
+                           const uint64_t *seqs) {
     static struct scan scan;
     couchstore_error_t code;
     memset(&scan, 0, sizeof(scan));
@@ -64,8 +69,7 @@ static const char *by_seqs(Db *db, couchstore_docinfos_options options, unsigned
 #define BY_SEQS(db, options, ...) \
     by_seqs((db), (options), COUNT_OF(((uint64_t[]){__VA_ARGS__})), (uint64_t[]){__VA_ARGS__})
 
-TEST(docinfo_by_id)
-{
+TEST(docinfo_by_id) {
     Db *db = sample(path("a.couch"));
     DocInfo *const untouched = (DocInfo *)(void *)&db;
     DocInfo *info = NULL;
@@ -87,8 +91,7 @@ TEST(docinfo_by_id)
     CLOSE(db);
 }
 
-TEST(docinfo_by_sequence)
-{
+TEST(docinfo_by_sequence) {
     Db *db = sample(path("a.couch"));
     DocInfo *const untouched = (DocInfo *)(void *)&db;
     DocInfo *info = NULL;
@@ -104,8 +107,7 @@ TEST(docinfo_by_sequence)
     CLOSE(db);
 }
 
-TEST(empty_database)
-{
+TEST(empty_database) {
     Db *db = CREATE(path("a.couch"));
     DocInfo *info = NULL;
     Doc *doc = NULL;
@@ -127,8 +129,7 @@ TEST(empty_database)
     CLOSE(db);
 }
 
-TEST(open_document)
-{
+TEST(open_document) {
     Db *db = sample(path("a.couch"));
     char id[] = "a";
     Doc *doc = (Doc *)(void *)&db;
@@ -149,8 +150,7 @@ TEST(open_document)
     CLOSE(db);
 }
 
-TEST(open_doc_with_docinfo)
-{
+TEST(open_doc_with_docinfo) {
     Db *db = sample(path("a.couch"));
     DocInfo *info = NULL;
     Doc *doc = NULL;
@@ -167,8 +167,7 @@ TEST(open_doc_with_docinfo)
     CLOSE(db);
 }
 
-TEST(open_doc_with_a_wrong_position)
-{
+TEST(open_doc_with_a_wrong_position) {
     Db *db = sample(path("a.couch"));
     DocInfo info = {.id = buf("a"), .physical_size = 10};
     const uint64_t positions[] = {1, 7, 50, 4096, 1 << 20, UINT64_C(1) << 46, UINT64_MAX};
@@ -178,16 +177,15 @@ TEST(open_doc_with_a_wrong_position)
         couchstore_error_t code;
         info.bp = positions[i];
         code = couchstore_open_doc_with_docinfo(db, &info, &doc, 0);
-        CHECK(code == COUCHSTORE_ERROR_READ || code == COUCHSTORE_ERROR_CORRUPT || code == COUCHSTORE_ERROR_CHECKSUM_FAIL
-              || code == COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+        CHECK(code == COUCHSTORE_ERROR_READ || code == COUCHSTORE_ERROR_CORRUPT ||
+              code == COUCHSTORE_ERROR_CHECKSUM_FAIL || code == COUCHSTORE_ERROR_INVALID_ARGUMENTS);
         CHECK(doc == NULL);
     }
     CHECK_STR(body_of(db, "a"), "AA");
     CLOSE(db);
 }
 
-TEST(alloc_docinfo)
-{
+TEST(alloc_docinfo) {
     sized_buf id = buf("some id"), meta = buf("m");
     DocInfo *info = couchstore_alloc_docinfo(&id, &meta);
     CHECK(info != NULL);
@@ -202,7 +200,8 @@ TEST(alloc_docinfo)
     info = couchstore_alloc_docinfo(NULL, NULL);
     CHECK(info != NULL);
     CHECK_EQ_INT(info->id.size + info->rev_meta.size, 0);
-    CHECK_EQ_INT(info->db_seq + info->rev_seq + info->bp + info->physical_size + info->content_meta, 0);
+    CHECK_EQ_INT(info->db_seq + info->rev_seq + info->bp + info->physical_size + info->content_meta,
+                 0);
     CHECK_EQ_INT(info->deleted, 0);
     couchstore_free_docinfo(info);
     couchstore_free_docinfo(NULL);
@@ -210,8 +209,7 @@ TEST(alloc_docinfo)
     couchstore_free_local_document(NULL);
 }
 
-TEST(changes_since)
-{
+TEST(changes_since) {
     Db *db = sample(path("a.couch"));
     CHECK_STR(since(db, 0, 0), "c@1 a@2 b@3- d@4- e@5");
     CHECK_STR(since(db, 1, 0), "c@1 a@2 b@3- d@4- e@5"); /* inclusive */
@@ -227,8 +225,7 @@ TEST(changes_since)
     CLOSE(db);
 }
 
-TEST(clamped_sequence_is_found)
-{
+TEST(clamped_sequence_is_found) {
     Db *db = CREATE(path("a.couch"));
     struct doc doc = {.id = "max", .body = "1", .seq = (UINT64_C(1) << 48) - 1};
     uint64_t count = 0;
@@ -239,8 +236,7 @@ TEST(clamped_sequence_is_found)
     CLOSE(db);
 }
 
-TEST(all_docs)
-{
+TEST(all_docs) {
     Db *db = sample(path("a.couch"));
     CHECK_STR(from(db, NULL, 0), "a@2 b@3- c@1 d@4- e@5");
     CHECK_STR(from(db, "", 0), "a@2 b@3- c@1 d@4- e@5"); /* size 0: the beginning */
@@ -252,11 +248,11 @@ TEST(all_docs)
     CLOSE(db);
 }
 
-TEST(negative_callback_result_stops_a_scan)
-{
+TEST(negative_callback_result_stops_a_scan) {
     Db *db = sample(path("a.couch"));
     struct scan scan = {.stop_at = 2, .stop_with = COUCHSTORE_ERROR_SCAN_YIELD};
-    CHECK_CODE(couchstore_changes_since(db, 0, 0, scan_callback, &scan), COUCHSTORE_ERROR_SCAN_YIELD);
+    CHECK_CODE(couchstore_changes_since(db, 0, 0, scan_callback, &scan),
+               COUCHSTORE_ERROR_SCAN_YIELD);
     CHECK_STR(scan.text, "c@1 a@2");
     memset(&scan, 0, sizeof(scan));
     scan.stop_at = 1;
@@ -266,12 +262,14 @@ TEST(negative_callback_result_stops_a_scan)
     memset(&scan, 0, sizeof(scan));
     scan.stop_at = 2;
     scan.stop_with = COUCHSTORE_ERROR_CANCEL;
-    CHECK_CODE(couchstore_all_docs(db, NULL, COUCHSTORE_TOLERATE_CORRUPTION, scan_callback, &scan), COUCHSTORE_ERROR_CANCEL);
+    CHECK_CODE(couchstore_all_docs(db, NULL, COUCHSTORE_TOLERATE_CORRUPTION, scan_callback, &scan),
+               COUCHSTORE_ERROR_CANCEL);
     CHECK_STR(scan.text, "a@2 b@3-");
     memset(&scan, 0, sizeof(scan));
     scan.stop_at = 1;
     scan.stop_with = -7;
-    CHECK_CODE(couchstore_docinfos_by_sequence(db, (uint64_t[]){5, 1}, 2, 0, scan_callback, &scan), -7);
+    CHECK_CODE(couchstore_docinfos_by_sequence(db, (uint64_t[]){5, 1}, 2, 0, scan_callback, &scan),
+               -7);
     CHECK_STR(scan.text, "c@1");
     CLOSE(db);
 }
@@ -281,8 +279,7 @@ struct kept {
     int count;
 };
 
-static int keep_odd(Db *db, DocInfo *info, void *ctx)
-{
+static int keep_odd(Db *db, DocInfo *info, void *ctx) {
     struct kept *kept = ctx;
     (void)db;
     if (info->db_seq % 2 == 0) {
@@ -292,12 +289,12 @@ static int keep_odd(Db *db, DocInfo *info, void *ctx)
     return 1;
 }
 
-TEST(positive_callback_result_keeps_the_info)
-{
+TEST(positive_callback_result_keeps_the_info) {
     Db *db = sample(path("a.couch"));
     struct kept kept = {.count = 0};
     CHECK_OK(couchstore_changes_since(db, 0, 0, keep_odd, &kept));
-    CHECK_OK(couchstore_docinfos_by_id(db, (sized_buf[]){buf("a"), buf("c")}, 2, 0, keep_odd, &kept));
+    CHECK_OK(couchstore_docinfos_by_id(db, (sized_buf[]){buf("a"), buf("c")}, 2, 0, keep_odd,
+                                       &kept));
     CLOSE(db);
     CHECK_EQ_INT(kept.count, 4); /* 1, 3, 5 and c once more */
     CHECK_MEM(kept.infos[1]->id.buf, kept.infos[1]->id.size, "b", 1);
@@ -307,10 +304,10 @@ TEST(positive_callback_result_keeps_the_info)
     }
 }
 
-TEST(docinfos_by_id)
-{
+TEST(docinfos_by_id) {
     Db *db = sample(path("a.couch"));
-    CHECK_STR(BY_IDS(db, 0, "e", "nope", "a", "d", "zz"), "a@2 d@4- e@5"); /* ascending, only those that exist */
+    CHECK_STR(BY_IDS(db, 0, "e", "nope", "a", "d", "zz"),
+              "a@2 d@4- e@5"); /* ascending, only those that exist */
     CHECK_STR(BY_IDS(db, 0, "a", "a", "c", "a"), "a@2 c@1");
     CHECK_STR(BY_IDS(db, 0, "x"), "");
     CHECK_STR(BY_IDS(db, COUCHSTORE_DELETES_ONLY, "a", "b", "d"), "b@3- d@4-");
@@ -320,8 +317,7 @@ TEST(docinfos_by_id)
     CLOSE(db);
 }
 
-TEST(docinfos_by_id_ranges)
-{
+TEST(docinfos_by_id_ranges) {
     Db *db = sample(path("a.couch"));
     CHECK_STR(BY_IDS(db, RANGES, "b", "d"), "b@3- c@1 d@4-"); /* inclusive at both ends */
     CHECK_STR(BY_IDS(db, RANGES, "aa", "cc"), "b@3- c@1");
@@ -329,15 +325,15 @@ TEST(docinfos_by_id_ranges)
     CHECK_STR(BY_IDS(db, RANGES, "c"), "c@1 d@4- e@5"); /* open-ended */
     CHECK_STR(BY_IDS(db, RANGES, "d", "b"), "");
     CHECK_STR(BY_IDS(db, RANGES, "x", "z"), "");
-    CHECK_STR(BY_IDS(db, RANGES, "a", "b", "d", "e"), "a@2 b@3-"); /* one range, the rest is ignored */
+    CHECK_STR(BY_IDS(db, RANGES, "a", "b", "d", "e"),
+              "a@2 b@3-"); /* one range, the rest is ignored */
     CHECK_STR(BY_IDS(db, RANGES, "a", "b", "d"), "a@2 b@3-");
     CHECK_STR(BY_IDS(db, RANGES | COUCHSTORE_DELETES_ONLY, "a", "e"), "b@3- d@4-");
     CHECK_STR(BY_IDS(db, RANGES | COUCHSTORE_NO_DELETES, "a", "d"), "a@2 c@1");
     CLOSE(db);
 }
 
-TEST(docinfos_by_sequence)
-{
+TEST(docinfos_by_sequence) {
     Db *db = sample(path("a.couch"));
     CHECK_STR(BY_SEQS(db, 0, 5, 2, 77, 0, 3), "a@2 b@3- e@5");
     CHECK_STR(BY_SEQS(db, 0, 4, 4, 4), "d@4-");
@@ -354,8 +350,7 @@ TEST(docinfos_by_sequence)
     CLOSE(db);
 }
 
-TEST(lookups_over_many_nodes)
-{
+TEST(lookups_over_many_nodes) {
     Db *db = CREATE(path("a.couch"));
     int n = 600;
     struct scan scan = {.count = 0};
@@ -364,7 +359,8 @@ TEST(lookups_over_many_nodes)
     uint64_t seqs[100];
     for (int i = 0; i < n; ++i) {
         char id[16];
-        snprintf(id, sizeof(id), "k%05d", (i * 7) % n * 2); /* only even numbers exist; 7 and 600 share no factor */
+        snprintf(id, sizeof(id), "k%05d",
+                 (i * 7) % n * 2); /* only even numbers exist; 7 and 600 share no factor */
         CHECK_OK(put(db, id, "body"));
     }
     for (int i = 0; i < 100; ++i) {
@@ -386,19 +382,28 @@ TEST(lookups_over_many_nodes)
         char id[16];
         DocInfo *info = NULL;
         snprintf(id, sizeof(id), "k%05d", i);
-        CHECK_CODE(couchstore_docinfo_by_id(db, id, 6, &info), i % 2 ? COUCHSTORE_ERROR_DOC_NOT_FOUND : COUCHSTORE_SUCCESS);
+        CHECK_CODE(couchstore_docinfo_by_id(db, id, 6, &info),
+                   i % 2 ? COUCHSTORE_ERROR_DOC_NOT_FOUND : COUCHSTORE_SUCCESS);
         couchstore_free_docinfo(info);
     }
     CLOSE(db);
 }
 
-TEST(changes_count)
-{
+TEST(changes_count) {
     Db *db = sample(path("a.couch"));
     static const struct {
         uint64_t min, max, count;
-    } table[] = {{0, 0, 0}, {0, 1, 1}, {1, 5, 5}, {2, 4, 3}, {3, 3, 1}, {5, 5, 1}, {6, 9, 0}, {4, 2, 0},
-                 {0, UINT64_MAX, 5}, {2, UINT64_C(1) << 48, 4}, {UINT64_MAX, UINT64_MAX, 0}};
+    } table[] = {{0, 0, 0},
+                 {0, 1, 1},
+                 {1, 5, 5},
+                 {2, 4, 3},
+                 {3, 3, 1},
+                 {5, 5, 1},
+                 {6, 9, 0},
+                 {4, 2, 0},
+                 {0, UINT64_MAX, 5},
+                 {2, UINT64_C(1) << 48, 4},
+                 {UINT64_MAX, UINT64_MAX, 0}};
     uint64_t count;
     for (size_t i = 0; i < COUNT_OF(table); ++i) {
         count = 99;
@@ -413,8 +418,7 @@ TEST(changes_count)
     CLOSE(db);
 }
 
-TEST(changes_count_over_many_nodes)
-{
+TEST(changes_count_over_many_nodes) {
     Db *db = CREATE(path("a.couch"));
     const int n = 2000;
     for (int i = 1; i <= n; i += 100) {
@@ -441,8 +445,7 @@ TEST(changes_count_over_many_nodes)
     CLOSE(db);
 }
 
-TEST(order_of_ids)
-{
+TEST(order_of_ids) {
     Db *db = CREATE(path("a.couch"));
     CHECK_OK(put(db, "b", "1"));
     CHECK_OK(put(db, "a", "2"));
@@ -454,8 +457,7 @@ TEST(order_of_ids)
     CLOSE(db);
 }
 
-TEST(ids_with_zero_bytes)
-{
+TEST(ids_with_zero_bytes) {
     Db *db = CREATE(path("a.couch"));
     char id[] = {'a', 0, 'b'};
     Doc body = {.data = buf("zero")};

@@ -14,8 +14,7 @@ struct pair {
     uint64_t base, end; /* header positions in the source */
 };
 
-static struct pair start(void)
-{
+static struct pair start(void) {
     struct pair p;
     Db *db = CREATE(path("source.couch"));
     CHECK_OK(put(db, "a", "A1"));
@@ -31,16 +30,14 @@ static struct pair start(void)
 }
 
 /* Opens both: the source at the header that the target is based on, its end known. */
-static void finish(struct pair *p)
-{
+static void finish(struct pair *p) {
     p->source = OPEN(path("source.couch"), COUCHSTORE_OPEN_FLAG_RDONLY);
     p->end = couchstore_get_header_position(p->source);
     CHECK_OK(couchstore_seek_offset(p->source, (cs_off_t)p->base));
     p->target = OPEN(path("target.couch"), 0);
 }
 
-static void usual_changes(void)
-{
+static void usual_changes(void) {
     Db *db = OPEN(path("source.couch"), 0);
     struct doc tomb = {.id = "e", .body = "with body", .deleted = 1, .meta = "me", .rev = 8};
     CHECK_OK(put(db, "a", "A2"));
@@ -56,16 +53,14 @@ static void usual_changes(void)
     CLOSE(db);
 }
 
-static void check_equal(const char *first, const char *second)
-{
+static void check_equal(const char *first, const char *second) {
     char *expected = describe_file(first), *actual = describe_file(second);
     CHECK_STR(actual, expected);
     free(expected);
     free(actual);
 }
 
-static void close_pair(struct pair *p)
-{
+static void close_pair(struct pair *p) {
     CLOSE(p->source);
     CLOSE(p->target);
 }
@@ -77,24 +72,30 @@ struct hooks {
     bool put_before; /* a document was in the target before its hook came */
 };
 
-static couchstore_error_t pre_copy(Db *source, Db *target, const DocInfo *doc, const DocInfo *local, void *ctx)
-{
+static couchstore_error_t pre_copy(Db *source,
+                                   Db *target,
+                                   const DocInfo *doc,
+                                   const DocInfo *local,
+                                   void *ctx) {
     struct hooks *hooks = ctx;
     const DocInfo *info = doc ? doc : local;
     DocInfo *present = NULL;
     (void)source;
     ++hooks->calls;
-    hooks->length += (size_t)snprintf(hooks->text + hooks->length, 100, "%s%.*s%s", hooks->length ? " " : "", (int)info->id.size,
-                                      info->id.buf, doc ? "" : "/local");
+    hooks->length +=
+            (size_t)snprintf(hooks->text + hooks->length, 100, "%s%.*s%s", hooks->length ? " " : "",
+                             (int)info->id.size, info->id.buf, doc ? "" : "/local");
     if (doc) {
-        if (couchstore_docinfo_by_id(target, info->id.buf, info->id.size, &present) == COUCHSTORE_SUCCESS) {
+        if (couchstore_docinfo_by_id(target, info->id.buf, info->id.size, &present) ==
+            COUCHSTORE_SUCCESS) {
             hooks->put_before |= present->db_seq >= info->db_seq;
             couchstore_free_docinfo(present);
         }
     } else if (info->bp || info->db_seq || info->rev_seq || info->deleted || info->rev_meta.size) {
         hooks->length += (size_t)snprintf(hooks->text + hooks->length, 100, "?");
     } else {
-        hooks->length += (size_t)snprintf(hooks->text + hooks->length, 100, "/%zu", info->physical_size);
+        hooks->length +=
+                (size_t)snprintf(hooks->text + hooks->length, 100, "/%zu", info->physical_size);
     }
     if (hooks->calls == hooks->fail_at) {
         return (couchstore_error_t)hooks->fail_with;
@@ -102,16 +103,14 @@ static couchstore_error_t pre_copy(Db *source, Db *target, const DocInfo *doc, c
     return (couchstore_error_t)(doc && hooks->skip_seq && (int)doc->db_seq == hooks->skip_seq);
 }
 
-static couchstore_error_t precommit(Db *source, Db *target, void *ctx)
-{
+static couchstore_error_t precommit(Db *source, Db *target, void *ctx) {
     struct hooks *hooks = ctx;
     (void)source, (void)target;
     ++hooks->precommits;
     return (couchstore_error_t)hooks->precommit_result;
 }
 
-TEST(everything_is_carried_over)
-{
+TEST(everything_is_carried_over) {
     struct pair p = start();
     couchstore_header_info header;
     usual_changes();
@@ -128,8 +127,7 @@ TEST(everything_is_carried_over)
     check_equal(path("source.couch"), path("target.couch"));
 }
 
-TEST(up_to_a_header_in_between)
-{
+TEST(up_to_a_header_in_between) {
     struct pair p = start();
     uint64_t middle;
     couchstore_header_info header;
@@ -143,13 +141,13 @@ TEST(up_to_a_header_in_between)
     CHECK_STR(local_docs(p.target), "_local/one=1 _local/two=2");
     CHECK_OK(couchstore_get_header(p.target, &header));
     CHECK_EQ_INT(header.timestamp, 200);
-    CHECK_OK(couchstore_replay(p.source, p.target, p.end, NULL, NULL, NULL, 100 << 20)); /* and the rest in a second step */
+    CHECK_OK(couchstore_replay(p.source, p.target, p.end, NULL, NULL, NULL,
+                               100 << 20)); /* and the rest in a second step */
     close_pair(&p);
     check_equal(path("source.couch"), path("target.couch"));
 }
 
-TEST(flush_thresholds)
-{
+TEST(flush_thresholds) {
     const size_t thresholds[] = {0, 1, 5, 100, SIZE_MAX};
     for (size_t i = 0; i < COUNT_OF(thresholds); ++i) {
         struct pair p = start();
@@ -163,8 +161,7 @@ TEST(flush_thresholds)
     }
 }
 
-TEST(order_of_the_hooks)
-{
+TEST(order_of_the_hooks) {
     struct pair p = start();
     struct hooks hooks = {.length = 0};
     usual_changes();
@@ -177,8 +174,7 @@ TEST(order_of_the_hooks)
     close_pair(&p);
 }
 
-TEST(hook_comes_before_the_put_for_any_threshold)
-{
+TEST(hook_comes_before_the_put_for_any_threshold) {
     struct pair p = start();
     struct hooks hooks = {.length = 0};
     usual_changes();
@@ -189,8 +185,7 @@ TEST(hook_comes_before_the_put_for_any_threshold)
     close_pair(&p);
 }
 
-TEST(positive_result_skips_a_document)
-{
+TEST(positive_result_skips_a_document) {
     struct pair p = start();
     struct hooks hooks = {.skip_seq = 5};
     usual_changes();
@@ -200,8 +195,7 @@ TEST(positive_result_skips_a_document)
     close_pair(&p);
 }
 
-TEST(update_sequence_is_that_of_what_was_saved)
-{
+TEST(update_sequence_is_that_of_what_was_saved) {
     struct pair p = start();
     struct hooks hooks = {.skip_seq = 7}; /* the last one */
     usual_changes();
@@ -212,15 +206,15 @@ TEST(update_sequence_is_that_of_what_was_saved)
     close_pair(&p);
 }
 
-TEST(negative_results_end_it)
-{
+TEST(negative_results_end_it) {
     for (int at = 1; at <= 6; ++at) {
         struct pair p = start();
         struct hooks hooks = {.fail_at = at, .fail_with = -321};
         char *before = describe_file(path("target.couch")), *after;
         usual_changes();
         finish(&p);
-        CHECK_CODE(couchstore_replay(p.source, p.target, p.end, pre_copy, precommit, &hooks, 0), -321);
+        CHECK_CODE(couchstore_replay(p.source, p.target, p.end, pre_copy, precommit, &hooks, 0),
+                   -321);
         CHECK_EQ_INT(hooks.calls, at);
         CHECK_EQ_INT(hooks.precommits, 0);
         close_pair(&p);
@@ -233,8 +227,7 @@ TEST(negative_results_end_it)
     }
 }
 
-TEST(any_result_of_precommit_but_success_ends_it)
-{
+TEST(any_result_of_precommit_but_success_ends_it) {
     const int results[] = {-321, COUCHSTORE_ERROR_CANCEL, 5};
     for (size_t i = 0; i < COUNT_OF(results); ++i) {
         struct pair p = start();
@@ -242,7 +235,9 @@ TEST(any_result_of_precommit_but_success_ends_it)
         char *before = describe_file(path("target.couch")), *after;
         usual_changes();
         finish(&p);
-        CHECK_CODE(couchstore_replay(p.source, p.target, p.end, pre_copy, precommit, &hooks, 100 << 20), results[i]);
+        CHECK_CODE(couchstore_replay(p.source, p.target, p.end, pre_copy, precommit, &hooks,
+                                     100 << 20),
+                   results[i]);
         close_pair(&p);
         after = describe_file(path("target.couch"));
         CHECK_STR(after, before);
@@ -253,21 +248,20 @@ TEST(any_result_of_precommit_but_success_ends_it)
     }
 }
 
-static couchstore_error_t override_all(Db *source, Db *target, void *ctx)
-{
+static couchstore_error_t override_all(Db *source, Db *target, void *ctx) {
     uint64_t *seen = ctx;
     couchstore_header_info header;
     if (couchstore_get_header(source, &header) == COUCHSTORE_SUCCESS) {
         seen[0] = header.header_position;
     }
-    seen[1] = strcmp(body_of(target, "a"), "A2") == 0; /* the target's uncommitted state can be read */
+    seen[1] = strcmp(body_of(target, "a"), "A2") ==
+              0; /* the target's uncommitted state can be read */
     couchstore_set_purge_seq(target, 55);
     put_local(target, "_local/hook", "h");
     return COUCHSTORE_SUCCESS;
 }
 
-TEST(precommit_may_override)
-{
+TEST(precommit_may_override) {
     struct pair p = start();
     uint64_t seen[2] = {0};
     couchstore_header_info header;
@@ -282,8 +276,7 @@ TEST(precommit_may_override)
     close_pair(&p);
 }
 
-TEST(local_documents_that_only_the_target_has_stay)
-{
+TEST(local_documents_that_only_the_target_has_stay) {
     struct pair p = start();
     Db *db = OPEN(path("target.couch"), 0);
     CHECK_OK(put_local(db, "_local/mine", "m"));
@@ -296,8 +289,7 @@ TEST(local_documents_that_only_the_target_has_stay)
     close_pair(&p);
 }
 
-TEST(only_local_documents_changed)
-{
+TEST(only_local_documents_changed) {
     struct pair p = start();
     struct hooks hooks = {.length = 0};
     Db *db = OPEN(path("source.couch"), 0);
@@ -306,14 +298,14 @@ TEST(only_local_documents_changed)
     CLOSE(db);
     finish(&p);
     CHECK_OK(couchstore_replay(p.source, p.target, p.end, pre_copy, precommit, &hooks, 100 << 20));
-    CHECK_STR(hooks.text, "_local/one/local/3 _local/two/local/1"); /* equal ones are announced too */
+    CHECK_STR(hooks.text,
+              "_local/one/local/3 _local/two/local/1"); /* equal ones are announced too */
     CHECK_EQ_INT(hooks.precommits, 1);
     close_pair(&p);
     check_equal(path("source.couch"), path("target.couch"));
 }
 
-TEST(nothing_changed)
-{
+TEST(nothing_changed) {
     struct pair p = start();
     couchstore_header_info header;
     finish(&p);
@@ -325,11 +317,14 @@ TEST(nothing_changed)
     check_equal(path("source.couch"), path("target.couch"));
 }
 
-TEST(bodies_stay_compressed)
-{
+TEST(bodies_stay_compressed) {
     struct pair p = start();
     char body[1001];
-    struct doc packed = {.id = "packed", .body = body, .content_meta = COUCH_DOC_IS_COMPRESSED, .meta = "m", .rev = 12};
+    struct doc packed = {.id = "packed",
+                         .body = body,
+                         .content_meta = COUCH_DOC_IS_COMPRESSED,
+                         .meta = "m",
+                         .rev = 12};
     Db *db = OPEN(path("source.couch"), 0);
     memset(body, 'z', 1000);
     body[1000] = '\0';
@@ -343,8 +338,7 @@ TEST(bodies_stay_compressed)
     check_equal(path("source.couch"), path("target.couch"));
 }
 
-TEST(wrong_end_offsets)
-{
+TEST(wrong_end_offsets) {
     static const struct {
         uint64_t offset;
         couchstore_error_t code;
@@ -354,7 +348,9 @@ TEST(wrong_end_offsets)
         struct hooks hooks = {.length = 0};
         usual_changes();
         finish(&p);
-        CHECK_CODE(couchstore_replay(p.source, p.target, table[i].offset, pre_copy, precommit, &hooks, 0), table[i].code);
+        CHECK_CODE(couchstore_replay(p.source, p.target, table[i].offset, pre_copy, precommit,
+                                     &hooks, 0),
+                   table[i].code);
         CHECK_EQ_INT(hooks.calls + hooks.precommits, 0);
         CHECK_STR(docs_by_seq(p.target), "a@1 b@2 c@3-");
         close_pair(&p);
@@ -363,8 +359,7 @@ TEST(wrong_end_offsets)
     }
 }
 
-TEST(damaged_source)
-{
+TEST(damaged_source) {
     struct pair p = start();
     Db *db;
     DocInfo *info = NULL;
@@ -377,26 +372,26 @@ TEST(damaged_source)
     CLOSE(db);
     file_flip(path("source.couch"), (int64_t)position + 8, 1);
     finish(&p);
-    CHECK_CODE(couchstore_replay(p.source, p.target, p.end, NULL, NULL, NULL, 0), COUCHSTORE_ERROR_CHECKSUM_FAIL);
+    CHECK_CODE(couchstore_replay(p.source, p.target, p.end, NULL, NULL, NULL, 0),
+               COUCHSTORE_ERROR_CHECKSUM_FAIL);
     close_pair(&p);
     db = OPEN(path("target.couch"), 0);
     CHECK_STR(docs_by_seq(db), "a@1 b@2 c@3-");
     CLOSE(db);
 }
 
-TEST(read_only_target)
-{
+TEST(read_only_target) {
     struct pair p = start();
     usual_changes();
     finish(&p);
     CLOSE(p.target);
     p.target = OPEN(path("target.couch"), COUCHSTORE_OPEN_FLAG_RDONLY);
-    CHECK_CODE(couchstore_replay(p.source, p.target, p.end, NULL, NULL, NULL, 0), COUCHSTORE_ERROR_WRITE);
+    CHECK_CODE(couchstore_replay(p.source, p.target, p.end, NULL, NULL, NULL, 0),
+               COUCHSTORE_ERROR_WRITE);
     close_pair(&p);
 }
 
-TEST(many_changes)
-{
+TEST(many_changes) {
     struct pair p = start();
     int count = test_small() ? 300 : 3000;
     Db *db = OPEN(path("source.couch"), 0);

@@ -9,35 +9,39 @@
 
 #define MAX_VALUE ((UINT64_C(1) << 28) - 1)
 
-static void check_counts(int line, Db *db, uint64_t seq, uint64_t docs, uint64_t deleted)
-{
+static void check_counts(int line, Db *db, uint64_t seq, uint64_t docs, uint64_t deleted) {
     DbInfo info;
     uint64_t count = 99;
     test_equal_code(__FILE__, line, "couchstore_db_info", couchstore_db_info(db, &info), 0);
     test_equal_int(__FILE__, line, "last_sequence", (long long)info.last_sequence, (long long)seq);
     test_equal_int(__FILE__, line, "doc_count", (long long)info.doc_count, (long long)docs);
-    test_equal_int(__FILE__, line, "deleted_count", (long long)info.deleted_count, (long long)deleted);
-    test_equal_code(__FILE__, line, "changes_count", couchstore_changes_count(db, 0, UINT64_MAX, &count), 0);
+    test_equal_int(__FILE__, line, "deleted_count", (long long)info.deleted_count,
+                   (long long)deleted);
+    test_equal_code(__FILE__, line, "changes_count",
+                    couchstore_changes_count(db, 0, UINT64_MAX, &count), 0);
     test_equal_int(__FILE__, line, "changes_count", (long long)count, (long long)(docs + deleted));
 }
 #define COUNTS(db, seq, docs, deleted) check_counts(__LINE__, (db), (seq), (docs), (deleted))
 
-static DocInfo *info_of(Db *db, const char *id)
-{
+static DocInfo *info_of(Db *db, const char *id) {
     DocInfo *info = NULL;
     CHECK_OK(couchstore_docinfo_by_id(db, id, strlen(id), &info));
     return info;
 }
 
-TEST(fields_are_stored_in_both_trees)
-{
+TEST(fields_are_stored_in_both_trees) {
     Db *db = CREATE(path("a.couch"));
-    struct doc doc = {.id = "key", .body = "value", .meta = "meta", .rev = 77, .content_meta = COUCH_DOC_NON_JSON_MODE};
+    struct doc doc = {.id = "key",
+                      .body = "value",
+                      .meta = "meta",
+                      .rev = 77,
+                      .content_meta = COUCH_DOC_NON_JSON_MODE};
     CHECK_OK(save_docs(db, &doc, 1, 0));
     CHECK_EQ_INT(doc.seq, 1);
     for (int tree = 0; tree < 2; ++tree) {
         DocInfo *info = NULL;
-        CHECK_OK(tree == 0 ? couchstore_docinfo_by_id(db, "key", 3, &info) : couchstore_docinfo_by_sequence(db, 1, &info));
+        CHECK_OK(tree == 0 ? couchstore_docinfo_by_id(db, "key", 3, &info)
+                           : couchstore_docinfo_by_sequence(db, 1, &info));
         CHECK_MEM(info->id.buf, info->id.size, "key", 3);
         CHECK_MEM(info->rev_meta.buf, info->rev_meta.size, "meta", 4);
         CHECK_EQ_INT(info->db_seq, 1);
@@ -51,12 +55,17 @@ TEST(fields_are_stored_in_both_trees)
     CLOSE(db);
 }
 
-TEST(only_the_sequence_of_the_callers_info_changes)
-{
+TEST(only_the_sequence_of_the_callers_info_changes) {
     Db *db = CREATE(path("a.couch"));
     char id[] = "key", meta[] = "meta", body[] = "value";
     Doc doc = {{id, 3}, {body, 5}};
-    DocInfo info = {.id = {id, 3}, .db_seq = 1234, .rev_seq = 5, .rev_meta = {meta, 4}, .content_meta = 1, .bp = 99, .physical_size = 98};
+    DocInfo info = {.id = {id, 3},
+                    .db_seq = 1234,
+                    .rev_seq = 5,
+                    .rev_meta = {meta, 4},
+                    .content_meta = 1,
+                    .bp = 99,
+                    .physical_size = 98};
     CHECK_OK(couchstore_save_document(db, &doc, &info, 0));
     CHECK_EQ_INT(info.db_seq, 1);
     CHECK(info.id.buf == id && info.rev_meta.buf == meta);
@@ -68,8 +77,7 @@ TEST(only_the_sequence_of_the_callers_info_changes)
     CLOSE(db);
 }
 
-TEST(the_key_is_that_of_the_info)
-{
+TEST(the_key_is_that_of_the_info) {
     Db *db = CREATE(path("a.couch"));
     char ignored[] = "ignored", real[] = "real", body[] = "body";
     Doc doc = {{ignored, 7}, {body, 4}};
@@ -84,10 +92,11 @@ TEST(the_key_is_that_of_the_info)
     CLOSE(db);
 }
 
-TEST(sequences_follow_the_array_order)
-{
+TEST(sequences_follow_the_array_order) {
     Db *db = CREATE(path("a.couch"));
-    struct doc docs[] = {{.id = "d", .body = "1"}, {.id = "a", .body = "2"}, {.id = "c", .body = "3", .seq = 500}};
+    struct doc docs[] = {{.id = "d", .body = "1"},
+                         {.id = "a", .body = "2"},
+                         {.id = "c", .body = "3", .seq = 500}};
     CHECK_OK(save_docs(db, docs, 3, 0));
     CHECK_EQ_INT(docs[0].seq, 1);
     CHECK_EQ_INT(docs[1].seq, 2);
@@ -98,8 +107,7 @@ TEST(sequences_follow_the_array_order)
     CLOSE(db);
 }
 
-TEST(update_replaces_the_old_sequence)
-{
+TEST(update_replaces_the_old_sequence) {
     Db *db = CREATE(path("a.couch"));
     CHECK_OK(put(db, "a", "1"));
     CHECK_OK(put(db, "b", "2"));
@@ -111,8 +119,7 @@ TEST(update_replaces_the_old_sequence)
     CLOSE(db);
 }
 
-TEST(deletion)
-{
+TEST(deletion) {
     Db *db = CREATE(path("a.couch"));
     struct doc doc = {.id = "a", .body = NULL, .meta = "gone", .rev = 2};
     DocInfo *info;
@@ -134,8 +141,7 @@ TEST(deletion)
     CLOSE(db);
 }
 
-TEST(deletion_with_no_array_of_bodies)
-{
+TEST(deletion_with_no_array_of_bodies) {
     Db *db = CREATE(path("a.couch"));
     char a[] = "a", b[] = "b";
     DocInfo infos[2] = {{.id = {a, 1}}, {.id = {b, 1}}};
@@ -149,8 +155,7 @@ TEST(deletion_with_no_array_of_bodies)
     CLOSE(db);
 }
 
-TEST(tombstone_with_a_body)
-{
+TEST(tombstone_with_a_body) {
     Db *db = CREATE(path("a.couch"));
     struct doc doc = {.id = "a", .body = "last words", .deleted = 1};
     CHECK_OK(save_docs(db, &doc, 1, 0));
@@ -160,8 +165,7 @@ TEST(tombstone_with_a_body)
     CLOSE(db);
 }
 
-TEST(empty_batch)
-{
+TEST(empty_batch) {
     Db *db = CREATE(path("a.couch"));
     CHECK_OK(couchstore_save_documents(db, NULL, NULL, 0, 0));
     COUNTS(db, 0, 0, 0);
@@ -169,8 +173,7 @@ TEST(empty_batch)
     CHECK_EQ_INT(file_size(path("a.couch")), 48);
 }
 
-TEST(empty_id)
-{
+TEST(empty_id) {
     Db *db = CREATE(path("a.couch"));
     CHECK_OK(put(db, "", "nameless"));
     CHECK_OK(put(db, "a", "1"));
@@ -179,10 +182,10 @@ TEST(empty_id)
     CLOSE(db);
 }
 
-TEST(empty_body)
-{
+TEST(empty_body) {
     Db *db = CREATE(path("a.couch"));
-    struct doc docs[] = {{.id = "plain", .body = ""}, {.id = "packed", .body = "", .content_meta = COUCH_DOC_IS_COMPRESSED}};
+    struct doc docs[] = {{.id = "plain", .body = ""},
+                         {.id = "packed", .body = "", .content_meta = COUCH_DOC_IS_COMPRESSED}};
     CHECK_OK(save_docs(db, docs, 2, COMPRESS_DOC_BODIES));
     for (int i = 0; i < 2; ++i) {
         DocInfo *info = info_of(db, docs[i].id);
@@ -198,15 +201,15 @@ TEST(empty_body)
     CLOSE(db);
 }
 
-TEST(compression_needs_the_option_and_the_bit)
-{
+TEST(compression_needs_the_option_and_the_bit) {
     char body[3001];
     memset(body, 'z', 3000);
     body[3000] = '\0';
     for (int option = 0; option < 2; ++option) {
         for (int bit = 0; bit < 2; ++bit) {
             Db *db = CREATE(path("a.couch"));
-            struct doc saved = {.id = "a", .body = body, .content_meta = bit ? COUCH_DOC_IS_COMPRESSED : 0};
+            struct doc saved = {
+                    .id = "a", .body = body, .content_meta = bit ? COUCH_DOC_IS_COMPRESSED : 0};
             bool packed = option && bit;
             DocInfo *info;
             Doc *doc = NULL;
@@ -230,7 +233,8 @@ TEST(compression_needs_the_option_and_the_bit)
                 CHECK_MEM(doc->data.buf, doc->data.size, body, 3000);
                 couchstore_free_document(doc);
             } else { /* the bit lies: that body is no Snappy */
-                CHECK_CODE(couchstore_open_doc_with_docinfo(db, info, &doc, DECOMPRESS_DOC_BODIES), COUCHSTORE_ERROR_CORRUPT);
+                CHECK_CODE(couchstore_open_doc_with_docinfo(db, info, &doc, DECOMPRESS_DOC_BODIES),
+                           COUCHSTORE_ERROR_CORRUPT);
                 CHECK(doc == NULL);
             }
             couchstore_free_docinfo(info);
@@ -240,10 +244,12 @@ TEST(compression_needs_the_option_and_the_bit)
     }
 }
 
-TEST(duplicates_in_one_batch)
-{
+TEST(duplicates_in_one_batch) {
     Db *db = CREATE(path("a.couch"));
-    struct doc docs[] = {{.id = "x", .body = "first"}, {.id = "y", .body = "y"}, {.id = "x", .body = "second"}, {.id = "x", .body = "third"}};
+    struct doc docs[] = {{.id = "x", .body = "first"},
+                         {.id = "y", .body = "y"},
+                         {.id = "x", .body = "second"},
+                         {.id = "x", .body = "third"}};
     CHECK_OK(save_docs(db, docs, 4, 0));
     CHECK_EQ_INT(docs[3].seq, 4);
     CHECK_STR(docs_by_id(db), "x@4 y@2");
@@ -264,8 +270,7 @@ TEST(duplicates_in_one_batch)
     CLOSE(db);
 }
 
-TEST(sequences_as_they_are)
-{
+TEST(sequences_as_they_are) {
     Db *db = CREATE(path("a.couch"));
     struct doc docs[] = {{.id = "a", .body = "1", .seq = 50}, {.id = "b", .body = "2", .seq = 40}};
     struct doc low = {.id = "c", .body = "3", .seq = 7};
@@ -280,8 +285,7 @@ TEST(sequences_as_they_are)
     CLOSE(db);
 }
 
-TEST(equal_sequences_in_one_batch)
-{
+TEST(equal_sequences_in_one_batch) {
     Db *db = CREATE(path("a.couch"));
     struct doc docs[] = {{.id = "a", .body = "1", .seq = 5}, {.id = "b", .body = "2", .seq = 5}};
     struct scan scan = {.count = 0};
@@ -294,8 +298,7 @@ TEST(equal_sequences_in_one_batch)
     CLOSE(db);
 }
 
-TEST(equal_sequence_in_a_later_batch)
-{
+TEST(equal_sequence_in_a_later_batch) {
     Db *db = CREATE(path("a.couch"));
     struct doc first = {.id = "a", .body = "1", .seq = 5};
     struct doc second = {.id = "c", .body = "2", .seq = 5};
@@ -306,8 +309,7 @@ TEST(equal_sequence_in_a_later_batch)
     CLOSE(db);
 }
 
-TEST(sequence_moves_within_a_batch)
-{
+TEST(sequence_moves_within_a_batch) {
     Db *db = CREATE(path("a.couch"));
     struct doc swap[] = {{.id = "a", .body = "1", .seq = 2}, {.id = "b", .body = "2", .seq = 1}};
     CHECK_OK(put(db, "a", "1"));
@@ -319,8 +321,7 @@ TEST(sequence_moves_within_a_batch)
     CLOSE(db);
 }
 
-TEST(sequences_are_stored_in_48_bits)
-{
+TEST(sequences_are_stored_in_48_bits) {
     Db *db = CREATE(path("a.couch"));
     struct doc doc = {.id = "a", .body = "1", .seq = UINT64_MAX};
     CHECK_OK(save_docs(db, &doc, 1, COUCHSTORE_SEQUENCE_AS_IS));
@@ -333,8 +334,7 @@ TEST(sequences_are_stored_in_48_bits)
     CLOSE(db);
 }
 
-TEST(longest_id)
-{
+TEST(longest_id) {
     static char id[4097];
     Db *db = CREATE(path("a.couch"));
     memset(id, 'k', 4095);
@@ -350,8 +350,7 @@ TEST(longest_id)
     CLOSE(db);
 }
 
-static void check_too_large(DocInfo *info, Doc *doc)
-{
+static void check_too_large(DocInfo *info, Doc *doc) {
     const char *name = path("large.couch");
     struct bytes before, after;
     DocInfo good = {.id = buf("good")};
@@ -362,19 +361,20 @@ static void check_too_large(DocInfo *info, Doc *doc)
     CHECK_OK(put(db, "first", "1"));
     CHECK_OK(commit(db, 1));
     before = file_read(name);
-    CHECK_CODE(couchstore_save_documents(db, docs, infos, 2, 0), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(couchstore_save_documents(db, docs, infos, 2, 0),
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     COUNTS(db, 1, 1, 0);
     CHECK_STR(docs_by_id(db), "first@1");
     CLOSE(db);
     after = file_read(name);
-    CHECK_MEM(after.data, after.size, before.data, before.size); /* not even the good one was written */
+    CHECK_MEM(after.data, after.size, before.data,
+              before.size); /* not even the good one was written */
     bytes_free(&before);
     bytes_free(&after);
     unlink(name);
 }
 
-TEST(fields_that_do_not_fit)
-{
+TEST(fields_that_do_not_fit) {
     /* Zero pages that cost nothing: the sizes must be checked before the bytes are read. */
     size_t size = MAX_VALUE + 4096;
     char *large = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -395,8 +395,7 @@ TEST(fields_that_do_not_fit)
     munmap(large, size);
 }
 
-TEST(read_only_handle)
-{
+TEST(read_only_handle) {
     const char *name = path("a.couch");
     Db *db;
     LocalDoc local = {.id = buf("_local/a"), .json = buf("{}")};
@@ -429,8 +428,7 @@ TEST(read_only_handle)
     bytes_free(&after);
 }
 
-TEST(uncommitted_saves_are_seen_only_on_their_handle)
-{
+TEST(uncommitted_saves_are_seen_only_on_their_handle) {
     const char *name = path("a.couch");
     Db *writer = CREATE(name);
     Db *reader = OPEN(name, COUCHSTORE_OPEN_FLAG_RDONLY);
@@ -453,17 +451,16 @@ TEST(uncommitted_saves_are_seen_only_on_their_handle)
     CLOSE(late);
 }
 
-static void record_save(const DocInfo *old, const DocInfo *new, void *ctx, void *request)
-{
+static void record_save(const DocInfo *old, const DocInfo *new, void *ctx, void *request) {
     struct bytes *text = ctx;
     char line[200];
-    snprintf(line, sizeof(line), "%.*s:%d->%d%s#%s ", (int)new->id.size, new->id.buf, old ? (int)old->db_seq : 0,
-             (int)new->db_seq, new->deleted ? "-" : "", request ? (const char *)request : "none");
+    snprintf(line, sizeof(line), "%.*s:%d->%d%s#%s ", (int)new->id.size, new->id.buf,
+             old ? (int)old->db_seq : 0, (int)new->db_seq, new->deleted ? "-" : "",
+             request ? (const char *)request : "none");
     bytes_add(text, line, strlen(line));
 }
 
-TEST(save_callback)
-{
+TEST(save_callback) {
     Db *db = CREATE(path("a.couch"));
     struct bytes text = {NULL, 0};
     DocInfo c = {.id = buf("c"), .rev_seq = 1}, a = {.id = buf("a")}, b = {.id = buf("b")};
@@ -473,11 +470,13 @@ TEST(save_callback)
     char r1[] = "one", r3[] = "three";
     void *requests[] = {r1, NULL, r3};
     CHECK_OK(put(db, "b", "1"));
-    CHECK_OK(couchstore_save_documents_and_callback(db, docs, infos, requests, 3, 0, record_save, &text));
+    CHECK_OK(couchstore_save_documents_and_callback(db, docs, infos, requests, 3, 0, record_save,
+                                                    &text));
     bytes_be(&text, 0, 1);
     CHECK_STR((char *)text.data, "a:0->3#none b:1->4-#three c:0->2#one "); /* ascending ids */
     bytes_free(&text);
-    CHECK_OK(couchstore_save_documents_and_callback(db, docs, infos, NULL, 3, 0, record_save, &text));
+    CHECK_OK(couchstore_save_documents_and_callback(db, docs, infos, NULL, 3, 0, record_save,
+                                                    &text));
     bytes_be(&text, 0, 1);
     CHECK_STR((char *)text.data, "a:3->6#none b:4->7-#none c:2->5#none ");
     bytes_free(&text);
@@ -486,12 +485,12 @@ TEST(save_callback)
     CLOSE(db);
 }
 
-TEST(bodies_over_block_boundaries)
-{
+TEST(bodies_over_block_boundaries) {
     const char *name = path("a.couch");
     static char body[20000];
     Db *db = CREATE(name);
-    int sizes[] = {4027, 4028, 4030, 4031, 4032, 4033, 4040, 4041, 4086, 4087, 4095, 4096, 8190, 12285, 19999};
+    int sizes[] = {4027, 4028, 4030, 4031, 4032, 4033,  4040, 4041,
+                   4086, 4087, 4095, 4096, 8190, 12285, 19999};
     for (size_t i = 0; i < COUNT_OF(sizes); ++i) {
         char id[20];
         snprintf(id, sizeof(id), "n%d", sizes[i]);
@@ -518,8 +517,7 @@ TEST(bodies_over_block_boundaries)
     CLOSE(db);
 }
 
-TEST(position_on_a_block_boundary)
-{
+TEST(position_on_a_block_boundary) {
     const char *name = path("a.couch");
     static char body[4041];
     Db *db = CREATE(name);

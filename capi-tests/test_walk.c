@@ -20,8 +20,7 @@ struct walk {
     bool by_seq;
 };
 
-static uint64_t reduce_count(const struct walk *walk, const sized_buf *reduce)
-{
+static uint64_t reduce_count(const struct walk *walk, const sized_buf *reduce) {
     const unsigned char *data = (const unsigned char *)reduce->buf;
     if (reduce->size == 0) {
         return 0;
@@ -29,8 +28,12 @@ static uint64_t reduce_count(const struct walk *walk, const sized_buf *reduce)
     return walk->by_seq ? read_be(data, 5) : read_be(data, 5) + read_be(data + 5, 5);
 }
 
-static int record(Db *db, int depth, const DocInfo *info, uint64_t size, const sized_buf *reduce, void *ctx)
-{
+static int record(Db *db,
+                  int depth,
+                  const DocInfo *info,
+                  uint64_t size,
+                  const sized_buf *reduce,
+                  void *ctx) {
     struct walk *walk = ctx;
     (void)db;
     if (info == NULL) {
@@ -47,15 +50,18 @@ static int record(Db *db, int depth, const DocInfo *info, uint64_t size, const s
         walk->last_depth = depth;
         walk->leaf_doc_depth = depth + 1;
         if (walk->length < sizeof(walk->text) - 100) {
-            walk->length += (size_t)snprintf(walk->text + walk->length, 50, "%s%d:node", walk->length ? " " : "", depth);
+            walk->length += (size_t)snprintf(walk->text + walk->length, 50, "%s%d:node",
+                                             walk->length ? " " : "", depth);
         }
     } else {
         char id[64];
-        snprintf(id, sizeof(id), "%.*s", info->id.size < 60 ? (int)info->id.size : 60, info->id.buf);
+        snprintf(id, sizeof(id), "%.*s", info->id.size < 60 ? (int)info->id.size : 60,
+                 info->id.buf);
         ++walk->docs;
         walk->bad_node |= reduce != NULL || size != 0;
         walk->bad_depth |= depth != walk->leaf_doc_depth;
-        walk->bad_order |= walk->docs > 1 && (walk->by_seq ? info->db_seq <= walk->last_seq : strcmp(id, walk->last_id) <= 0);
+        walk->bad_order |= walk->docs > 1 && (walk->by_seq ? info->db_seq <= walk->last_seq
+                                                           : strcmp(id, walk->last_id) <= 0);
         strcpy(walk->last_id, id);
         walk->last_seq = info->db_seq;
         if (walk->length < sizeof(walk->text) - 100) {
@@ -69,16 +75,14 @@ static int record(Db *db, int depth, const DocInfo *info, uint64_t size, const s
     return walk->stop_at > 0 && walk->calls >= walk->stop_at ? walk->stop_with : 0;
 }
 
-static void start(struct walk *walk, bool by_seq, size_t reduce_size)
-{
+static void start(struct walk *walk, bool by_seq, size_t reduce_size) {
     memset(walk, 0, sizeof(*walk));
     walk->by_seq = by_seq;
     walk->reduce_size = reduce_size;
     walk->last_depth = -1;
 }
 
-static void fill(Db *db, int count)
-{
+static void fill(Db *db, int count) {
     for (int i = 0; i < count; ++i) {
         char id[20];
         snprintf(id, sizeof(id), "doc%06d", i * 13 % count); /* count must not be divisible by 13 */
@@ -86,8 +90,7 @@ static void fill(Db *db, int count)
     }
 }
 
-TEST(one_leaf)
-{
+TEST(one_leaf) {
     Db *db = CREATE(path("a.couch"));
     struct walk walk;
     CHECK_OK(put(db, "hello", "world"));
@@ -105,8 +108,7 @@ TEST(one_leaf)
     CLOSE(db);
 }
 
-TEST(subtree_size_of_the_smallest_tree)
-{
+TEST(subtree_size_of_the_smallest_tree) {
     Db *db = CREATE(path("a.couch"));
     struct walk walk;
     CHECK_OK(put(db, "hello", "world"));
@@ -116,8 +118,7 @@ TEST(subtree_size_of_the_smallest_tree)
     CLOSE(db);
 }
 
-TEST(empty_trees)
-{
+TEST(empty_trees) {
     Db *db = CREATE(path("a.couch"));
     struct walk walk;
     start(&walk, false, 16);
@@ -128,8 +129,7 @@ TEST(empty_trees)
     CLOSE(db);
 }
 
-TEST(deep_trees)
-{
+TEST(deep_trees) {
     int count = test_small() ? 400 : 3000;
     Db *db = CREATE(path("a.couch"));
     struct walk walk;
@@ -154,8 +154,7 @@ TEST(deep_trees)
     CLOSE(db);
 }
 
-TEST(node_size_flags_change_the_shape)
-{
+TEST(node_size_flags_change_the_shape) {
     const couchstore_open_flags flags[] = {0, 0x110000, 0xff0000};
     int nodes[3];
     for (int i = 0; i < 3; ++i) {
@@ -169,12 +168,11 @@ TEST(node_size_flags_change_the_shape)
         nodes[i] = walk.nodes;
         CLOSE(db);
     }
-    CHECK(nodes[1] > nodes[0]); /* 1 KiB against 1279 bytes */
+    CHECK(nodes[1] > nodes[0]);     /* 1 KiB against 1279 bytes */
     CHECK(nodes[2] < nodes[0] / 5); /* 15 KiB */
 }
 
-TEST(start_keys_prune)
-{
+TEST(start_keys_prune) {
     Db *db = CREATE(path("a.couch"));
     struct walk all, some;
     sized_buf key = buf("doc000450");
@@ -194,8 +192,7 @@ TEST(start_keys_prune)
     CLOSE(db);
 }
 
-TEST(start_key_behind_everything)
-{
+TEST(start_key_behind_everything) {
     Db *db = CREATE(path("a.couch"));
     sized_buf key = buf("zzz");
     struct walk walk;
@@ -212,8 +209,7 @@ TEST(start_key_behind_everything)
     CLOSE(db);
 }
 
-TEST(callback_results)
-{
+TEST(callback_results) {
     Db *db = CREATE(path("a.couch"));
     struct walk walk;
     fill(db, 300);
@@ -230,13 +226,18 @@ TEST(callback_results)
     start(&walk, true, 5);
     walk.stop_at = 10;
     walk.stop_with = -4321;
-    CHECK_CODE(couchstore_walk_seq_tree(db, 0, COUCHSTORE_TOLERATE_CORRUPTION, record, &walk), -4321);
+    CHECK_CODE(couchstore_walk_seq_tree(db, 0, COUCHSTORE_TOLERATE_CORRUPTION, record, &walk),
+               -4321);
     CHECK_EQ_INT(walk.calls, 10);
     CLOSE(db);
 }
 
-static int nodes_say_one(Db *db, int depth, const DocInfo *info, uint64_t size, const sized_buf *reduce, void *ctx)
-{
+static int nodes_say_one(Db *db,
+                         int depth,
+                         const DocInfo *info,
+                         uint64_t size,
+                         const sized_buf *reduce,
+                         void *ctx) {
     (void)db;
     (void)depth;
     (void)size;
@@ -245,8 +246,7 @@ static int nodes_say_one(Db *db, int depth, const DocInfo *info, uint64_t size, 
     return info == NULL ? 1 : 0;
 }
 
-TEST(positive_results_of_nodes_are_ignored)
-{
+TEST(positive_results_of_nodes_are_ignored) {
     Db *db = CREATE(path("a.couch"));
     int docs = 0;
     fill(db, 300);
@@ -255,23 +255,29 @@ TEST(positive_results_of_nodes_are_ignored)
     CLOSE(db);
 }
 
-static int check_local(Db *db, int depth, const DocInfo *info, uint64_t size, const sized_buf *reduce, void *ctx)
-{
+static int check_local(Db *db,
+                       int depth,
+                       const DocInfo *info,
+                       uint64_t size,
+                       const sized_buf *reduce,
+                       void *ctx) {
     struct scan *scan = ctx;
     (void)db;
     if (info == NULL) {
         scan->length += (size_t)snprintf(scan->text + scan->length, 100, "%d:node/%zu%s ", depth,
                                          reduce ? reduce->size : 99, size > 0 ? "" : "?");
     } else {
-        scan->length += (size_t)snprintf(scan->text + scan->length, 100, "%d:%.*s/%zu%s ", depth, (int)info->id.size, info->id.buf,
-                                         info->physical_size,
-                                         info->db_seq || info->rev_seq || info->bp || info->deleted || info->rev_meta.size ? "?" : "");
+        scan->length += (size_t)snprintf(
+                scan->text + scan->length, 100, "%d:%.*s/%zu%s ", depth, (int)info->id.size,
+                info->id.buf, info->physical_size,
+                info->db_seq || info->rev_seq || info->bp || info->deleted || info->rev_meta.size
+                        ? "?"
+                        : "");
     }
     return 0;
 }
 
-TEST(local_tree)
-{
+TEST(local_tree) {
     Db *db = CREATE(path("a.couch"));
     struct scan scan = {.count = 0};
     sized_buf key = buf("_local/b");
@@ -285,8 +291,7 @@ TEST(local_tree)
     CLOSE(db);
 }
 
-TEST(sum_of_the_trees_is_the_space_used)
-{
+TEST(sum_of_the_trees_is_the_space_used) {
     Db *db = CREATE(path("a.couch"));
     struct walk by_id, by_seq, local;
     DbInfo info;
@@ -299,6 +304,7 @@ TEST(sum_of_the_trees_is_the_space_used)
     CHECK_OK(couchstore_walk_seq_tree(db, 0, 0, record, &by_seq));
     start(&local, true, 0);
     CHECK_OK(couchstore_walk_local_tree(db, NULL, 0, record, &local));
-    CHECK_EQ_INT(info.space_used, by_id.root_size + by_seq.root_size + local.root_size + 160 * (6 + 8));
+    CHECK_EQ_INT(info.space_used,
+                 by_id.root_size + by_seq.root_size + local.root_size + 160 * (6 + 8));
     CLOSE(db);
 }

@@ -23,8 +23,7 @@ static char work_dir[PATH_MAX];
 static char case_dir[PATH_MAX];
 static jmp_buf end_of_case;
 
-void test_register(const char *name, void (*run)(void))
-{
+void test_register(const char *name, void (*run)(void)) {
     if (case_count == COUNT_OF(cases)) {
         abort();
     }
@@ -33,14 +32,12 @@ void test_register(const char *name, void (*run)(void))
     ++case_count;
 }
 
-bool test_small(void)
-{
+bool test_small(void) {
     const char *scale = getenv("COUCHSTORE_TEST_SCALE");
     return scale != NULL && strcmp(scale, "small") == 0;
 }
 
-void test_fail(const char *file, int line, const char *format, ...)
-{
+void test_fail(const char *file, int line, const char *format, ...) {
     va_list arguments;
     printf("%s:%d: ", file, line);
     va_start(arguments, format);
@@ -50,15 +47,17 @@ void test_fail(const char *file, int line, const char *format, ...)
     longjmp(end_of_case, 1);
 }
 
-void test_equal_int(const char *file, int line, const char *text, long long actual, long long expected)
-{
+void test_equal_int(const char *file,
+                    int line,
+                    const char *text,
+                    long long actual,
+                    long long expected) {
     if (actual != expected) {
         test_fail(file, line, "%s is %lld, expected %lld", text, actual, expected);
     }
 }
 
-void test_equal_code(const char *file, int line, const char *text, int actual, int expected)
-{
+void test_equal_code(const char *file, int line, const char *text, int actual, int expected) {
     if (actual != expected) {
         test_fail(file, line, "%s is %d (%s), expected %d (%s)", text, actual,
                   couchstore_strerror((couchstore_error_t)actual), expected,
@@ -66,16 +65,24 @@ void test_equal_code(const char *file, int line, const char *text, int actual, i
     }
 }
 
-void test_equal_str(const char *file, int line, const char *text, const char *actual, const char *expected)
-{
+void test_equal_str(const char *file,
+                    int line,
+                    const char *text,
+                    const char *actual,
+                    const char *expected) {
     if (actual == NULL || strcmp(actual, expected) != 0) {
-        test_fail(file, line, "%s is\n    \"%s\"\nexpected\n    \"%s\"", text, actual ? actual : "(null)", expected);
+        test_fail(file, line, "%s is\n    \"%s\"\nexpected\n    \"%s\"", text,
+                  actual ? actual : "(null)", expected);
     }
 }
 
-void test_equal_mem(const char *file, int line, const char *text, const void *actual, size_t actual_size,
-                    const void *expected, size_t expected_size)
-{
+void test_equal_mem(const char *file,
+                    int line,
+                    const char *text,
+                    const void *actual,
+                    size_t actual_size,
+                    const void *expected,
+                    size_t expected_size) {
     const unsigned char *a = actual;
     const unsigned char *e = expected;
     size_t i = 0;
@@ -90,8 +97,7 @@ void test_equal_mem(const char *file, int line, const char *text, const void *ac
     }
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     volatile int passed = 0;
     volatile int failed = 0;
     if (argc < 2) {
@@ -127,8 +133,7 @@ int main(int argc, char **argv)
 
 /* ---- files -------------------------------------------------------------- */
 
-const char *path(const char *name)
-{
+const char *path(const char *name) {
     static char results[64][600];
     static size_t used;
     char result[sizeof(results[0])];
@@ -147,19 +152,16 @@ const char *path(const char *name)
     return results[i];
 }
 
-int64_t file_size(const char *name)
-{
+int64_t file_size(const char *name) {
     struct stat status;
     return stat(name, &status) == 0 ? (int64_t)status.st_size : -1;
 }
 
-bool file_exists(const char *name)
-{
+bool file_exists(const char *name) {
     return file_size(name) >= 0;
 }
 
-struct bytes file_read(const char *name)
-{
+struct bytes file_read(const char *name) {
     struct bytes b = {NULL, 0};
     FILE *file = fopen(name, "rb");
     unsigned char chunk[8192];
@@ -172,23 +174,20 @@ struct bytes file_read(const char *name)
     return b;
 }
 
-void file_write(const char *name, const void *data, size_t size)
-{
+void file_write(const char *name, const void *data, size_t size) {
     FILE *file = fopen(name, "wb");
     CHECK(file != NULL);
     CHECK(size == 0 || fwrite(data, 1, size, file) == size);
     CHECK(fclose(file) == 0);
 }
 
-void file_copy(const char *from, const char *to)
-{
+void file_copy(const char *from, const char *to) {
     struct bytes b = file_read(from);
     file_write(to, b.data, b.size);
     bytes_free(&b);
 }
 
-void file_flip(const char *name, int64_t offset, unsigned char mask)
-{
+void file_flip(const char *name, int64_t offset, unsigned char mask) {
     unsigned char byte;
     int fd = open(name, O_RDWR);
     CHECK(fd >= 0);
@@ -198,13 +197,11 @@ void file_flip(const char *name, int64_t offset, unsigned char mask)
     close(fd);
 }
 
-void file_truncate(const char *name, int64_t size)
-{
+void file_truncate(const char *name, int64_t size) {
     CHECK(truncate(name, size) == 0);
 }
 
-int dir_entries(const char *name)
-{
+int dir_entries(const char *name) {
     int count = 0;
     struct dirent *entry;
     DIR *dir = opendir(name);
@@ -216,20 +213,17 @@ int dir_entries(const char *name)
     return count;
 }
 
-int open_descriptors(void)
-{
+int open_descriptors(void) {
     return dir_entries("/proc/self/fd");
 }
 
-void bytes_free(struct bytes *b)
-{
+void bytes_free(struct bytes *b) {
     free(b->data);
     b->data = NULL;
     b->size = 0;
 }
 
-static unsigned char *bytes_grow(struct bytes *b, size_t size)
-{
+static unsigned char *bytes_grow(struct bytes *b, size_t size) {
     unsigned char *data = realloc(b->data, b->size + size + 1);
     if (data == NULL) {
         abort();
@@ -240,29 +234,25 @@ static unsigned char *bytes_grow(struct bytes *b, size_t size)
     return data;
 }
 
-void bytes_add(struct bytes *b, const void *data, size_t size)
-{
+void bytes_add(struct bytes *b, const void *data, size_t size) {
     unsigned char *to = bytes_grow(b, size);
     if (size > 0) {
         memcpy(to, data, size);
     }
 }
 
-void bytes_zeros(struct bytes *b, size_t size)
-{
+void bytes_zeros(struct bytes *b, size_t size) {
     memset(bytes_grow(b, size), 0, size);
 }
 
-void bytes_be(struct bytes *b, uint64_t value, int width)
-{
+void bytes_be(struct bytes *b, uint64_t value, int width) {
     unsigned char *to = bytes_grow(b, (size_t)width);
     for (int i = 0; i < width; ++i) {
         to[i] = (unsigned char)(value >> (8 * (width - 1 - i)));
     }
 }
 
-uint64_t read_be(const unsigned char *data, int width)
-{
+uint64_t read_be(const unsigned char *data, int width) {
     uint64_t value = 0;
     for (int i = 0; i < width; ++i) {
         value = value << 8 | data[i];
@@ -272,8 +262,11 @@ uint64_t read_be(const unsigned char *data, int width)
 
 /* ---- database handles --------------------------------------------------- */
 
-Db *test_open(const char *file, int line, const char *name, couchstore_open_flags flags, const couch_file_ops *ops)
-{
+Db *test_open(const char *file,
+              int line,
+              const char *name,
+              couchstore_open_flags flags,
+              const couch_file_ops *ops) {
     Db *db = NULL;
     couchstore_error_t code = ops == NULL ? couchstore_open_db(name, flags, &db)
                                           : couchstore_open_db_ex(name, flags, ops, &db);
@@ -281,22 +274,23 @@ Db *test_open(const char *file, int line, const char *name, couchstore_open_flag
     return db;
 }
 
-void test_close(const char *file, int line, Db *db)
-{
-    test_equal_code(file, line, "couchstore_close_file", couchstore_close_file(db), COUCHSTORE_SUCCESS);
+void test_close(const char *file, int line, Db *db) {
+    test_equal_code(file, line, "couchstore_close_file", couchstore_close_file(db),
+                    COUCHSTORE_SUCCESS);
     test_equal_code(file, line, "couchstore_free_db", couchstore_free_db(db), COUCHSTORE_SUCCESS);
 }
 
-sized_buf buf(const char *text)
-{
+sized_buf buf(const char *text) {
     sized_buf b;
     b.buf = (char *)(uintptr_t)text;
     b.size = text ? strlen(text) : 0;
     return b;
 }
 
-couchstore_error_t save_docs(Db *db, struct doc *docs, size_t count, couchstore_save_options options)
-{
+couchstore_error_t save_docs(Db *db,
+                             struct doc *docs,
+                             size_t count,
+                             couchstore_save_options options) {
     Doc *bodies = calloc(count + 1, sizeof(Doc));
     DocInfo *infos = calloc(count + 1, sizeof(DocInfo));
     Doc **body_list = calloc(count + 1, sizeof(Doc *));
@@ -325,25 +319,21 @@ couchstore_error_t save_docs(Db *db, struct doc *docs, size_t count, couchstore_
     return code;
 }
 
-couchstore_error_t put(Db *db, const char *id, const char *body)
-{
+couchstore_error_t put(Db *db, const char *id, const char *body) {
     struct doc doc = {.id = id, .body = body, .rev = 1};
     return save_docs(db, &doc, 1, 0);
 }
 
-couchstore_error_t put_local(Db *db, const char *id, const char *json)
-{
+couchstore_error_t put_local(Db *db, const char *id, const char *json) {
     LocalDoc doc = {.id = buf(id), .json = buf(json), .deleted = json == NULL};
     return couchstore_save_local_document(db, &doc);
 }
 
-couchstore_error_t commit(Db *db, uint64_t timestamp)
-{
+couchstore_error_t commit(Db *db, uint64_t timestamp) {
     return couchstore_commit_ex(db, timestamp, NULL, NULL);
 }
 
-static int scan_add(struct scan *scan, const char *text)
-{
+static int scan_add(struct scan *scan, const char *text) {
     size_t n = strlen(text);
     if (scan->length + n + 2 < sizeof(scan->text)) {
         if (scan->length > 0) {
@@ -356,55 +346,53 @@ static int scan_add(struct scan *scan, const char *text)
     return scan->stop_at > 0 && scan->count >= scan->stop_at ? scan->stop_with : 0;
 }
 
-int scan_callback(Db *db, DocInfo *info, void *scan)
-{
+int scan_callback(Db *db, DocInfo *info, void *scan) {
     char text[300];
     (void)db;
-    snprintf(text, sizeof(text), "%.*s@%" PRIu64 "%s", info->id.size < 200 ? (int)info->id.size : 200, info->id.buf,
-             info->db_seq, info->deleted ? "-" : "");
+    snprintf(text, sizeof(text), "%.*s@%" PRIu64 "%s",
+             info->id.size < 200 ? (int)info->id.size : 200, info->id.buf, info->db_seq,
+             info->deleted ? "-" : "");
     return scan_add(scan, text);
 }
 
-int scan_local_callback(Db *db, LocalDoc *doc, void *scan)
-{
+int scan_local_callback(Db *db, LocalDoc *doc, void *scan) {
     char text[300];
     (void)db;
-    snprintf(text, sizeof(text), "%.*s=%.*s", doc->id.size < 100 ? (int)doc->id.size : 100, doc->id.buf,
-             doc->json.size < 100 ? (int)doc->json.size : 100, doc->json.size ? doc->json.buf : "");
+    snprintf(text, sizeof(text), "%.*s=%.*s", doc->id.size < 100 ? (int)doc->id.size : 100,
+             doc->id.buf, doc->json.size < 100 ? (int)doc->json.size : 100,
+             doc->json.size ? doc->json.buf : "");
     return scan_add(scan, text);
 }
 
-static const char *scan_result(struct scan *scan, couchstore_error_t code)
-{
+static const char *scan_result(struct scan *scan, couchstore_error_t code) {
     if (code != COUCHSTORE_SUCCESS) {
         snprintf(scan->text, sizeof(scan->text), "error %d", code);
     }
     return scan->text;
 }
 
-const char *docs_by_seq(Db *db)
-{
+const char *docs_by_seq(Db *db) {
     static struct scan scan;
     memset(&scan, 0, sizeof(scan));
     return scan_result(&scan, couchstore_changes_since(db, 0, 0, scan_callback, &scan));
 }
 
-const char *docs_by_id(Db *db)
-{
+const char *docs_by_id(Db *db) {
     static struct scan scan;
     memset(&scan, 0, sizeof(scan));
     return scan_result(&scan, couchstore_all_docs(db, NULL, 0, scan_callback, &scan));
 }
 
-const char *local_docs(Db *db)
-{
+const char *local_docs(Db *db) {
     static struct scan scan;
     memset(&scan, 0, sizeof(scan));
     return scan_result(&scan, couchstore_scan_local_docs(db, NULL, scan_local_callback, &scan));
 }
 
-static const char *value_text(char *text, size_t size, couchstore_error_t code, const sized_buf *value)
-{
+static const char *value_text(char *text,
+                              size_t size,
+                              couchstore_error_t code,
+                              const sized_buf *value) {
     if (code != COUCHSTORE_SUCCESS) {
         snprintf(text, size, "error %d", code);
     } else {
@@ -417,18 +405,17 @@ static const char *value_text(char *text, size_t size, couchstore_error_t code, 
     return text;
 }
 
-const char *body_of(Db *db, const char *id)
-{
+const char *body_of(Db *db, const char *id) {
     static char text[4096];
     Doc *doc = NULL;
-    couchstore_error_t code = couchstore_open_document(db, id, strlen(id), &doc, DECOMPRESS_DOC_BODIES);
+    couchstore_error_t code =
+            couchstore_open_document(db, id, strlen(id), &doc, DECOMPRESS_DOC_BODIES);
     value_text(text, sizeof(text), code, code == COUCHSTORE_SUCCESS ? &doc->data : NULL);
     couchstore_free_document(doc);
     return text;
 }
 
-const char *local_of(Db *db, const char *id)
-{
+const char *local_of(Db *db, const char *id) {
     static char text[4096];
     LocalDoc *doc = NULL;
     couchstore_error_t code = couchstore_open_local_document(db, id, strlen(id), &doc);
@@ -437,16 +424,14 @@ const char *local_of(Db *db, const char *id)
     return text;
 }
 
-uint64_t last_sequence(Db *db)
-{
+uint64_t last_sequence(Db *db) {
     DbInfo info;
     CHECK_OK(couchstore_db_info(db, &info));
     return info.last_sequence;
 }
 
 /* FNV-1a: quick enough for large bodies under valgrind. */
-static uint64_t hash(const sized_buf *value)
-{
+static uint64_t hash(const sized_buf *value) {
     uint64_t h = 14695981039346656037u;
     for (size_t i = 0; i < value->size; ++i) {
         h = (h ^ (unsigned char)value->buf[i]) * 1099511628211u;
@@ -454,8 +439,7 @@ static uint64_t hash(const sized_buf *value)
     return h;
 }
 
-static int describe_doc(Db *db, DocInfo *info, void *ctx)
-{
+static int describe_doc(Db *db, DocInfo *info, void *ctx) {
     char line[1024], body[64];
     Doc *doc = NULL;
     couchstore_error_t code = couchstore_open_doc_with_docinfo(db, info, &doc, 0);
@@ -466,33 +450,35 @@ static int describe_doc(Db *db, DocInfo *info, void *ctx)
     } else {
         snprintf(body, sizeof(body), "error %d", code);
     }
-    snprintf(line, sizeof(line), "%.*s seq %" PRIu64 " rev %" PRIu64 " del %d cm %u size %zu meta %.*s body %s\n",
-             (int)(info->id.size < 200 ? info->id.size : 200), info->id.buf, info->db_seq, info->rev_seq, info->deleted,
-             info->content_meta, info->physical_size, (int)(info->rev_meta.size < 200 ? info->rev_meta.size : 200),
-             info->rev_meta.buf, body);
+    snprintf(line, sizeof(line),
+             "%.*s seq %" PRIu64 " rev %" PRIu64 " del %d cm %u size %zu meta %.*s body %s\n",
+             (int)(info->id.size < 200 ? info->id.size : 200), info->id.buf, info->db_seq,
+             info->rev_seq, info->deleted, info->content_meta, info->physical_size,
+             (int)(info->rev_meta.size < 200 ? info->rev_meta.size : 200), info->rev_meta.buf,
+             body);
     couchstore_free_document(doc);
     bytes_add(ctx, line, strlen(line));
     return 0;
 }
 
-static int describe_local(Db *db, LocalDoc *doc, void *ctx)
-{
+static int describe_local(Db *db, LocalDoc *doc, void *ctx) {
     char line[512];
     (void)db;
-    snprintf(line, sizeof(line), "local %.*s %zu %016" PRIx64 "\n", (int)(doc->id.size < 200 ? doc->id.size : 200), doc->id.buf,
-             doc->json.size, hash(&doc->json));
+    snprintf(line, sizeof(line), "local %.*s %zu %016" PRIx64 "\n",
+             (int)(doc->id.size < 200 ? doc->id.size : 200), doc->id.buf, doc->json.size,
+             hash(&doc->json));
     bytes_add(ctx, line, strlen(line));
     return 0;
 }
 
-char *describe(Db *db)
-{
+char *describe(Db *db) {
     struct bytes text = {NULL, 0};
     char line[256];
     DbInfo info = {0};
     couchstore_error_t code = couchstore_db_info(db, &info);
-    snprintf(line, sizeof(line), "info %d seq %" PRIu64 " docs %" PRIu64 " deleted %" PRIu64 " purge %" PRIu64 "\n", code,
-             info.last_sequence, info.doc_count, info.deleted_count, info.purge_seq);
+    snprintf(line, sizeof(line),
+             "info %d seq %" PRIu64 " docs %" PRIu64 " deleted %" PRIu64 " purge %" PRIu64 "\n",
+             code, info.last_sequence, info.doc_count, info.deleted_count, info.purge_seq);
     bytes_add(&text, line, strlen(line));
     code = couchstore_changes_since(db, 0, 0, describe_doc, &text);
     snprintf(line, sizeof(line), "by seq %d\n", code);
@@ -506,8 +492,7 @@ char *describe(Db *db)
     return (char *)text.data;
 }
 
-char *describe_file(const char *name)
-{
+char *describe_file(const char *name) {
     Db *db = OPEN(name, COUCHSTORE_OPEN_FLAG_RDONLY);
     char *text = describe(db);
     CLOSE(db);

@@ -31,12 +31,11 @@
 /* ---- framework ---------------------------------------------------------- */
 
 /* Cases run in the order of their definition. */
-#define TEST(name)                                                      \
-    static void name(void);                                             \
-    static void __attribute__((constructor)) register_##name(void)      \
-    {                                                                   \
-        test_register(#name, name);                                     \
-    }                                                                   \
+#define TEST(name)                                                   \
+    static void name(void);                                          \
+    static void __attribute__((constructor)) register_##name(void) { \
+        test_register(#name, name);                                  \
+    }                                                                \
     static void name(void)
 
 void test_register(const char *name, void (*run)(void));
@@ -49,25 +48,41 @@ bool test_small(void);
  */
 _Noreturn void test_fail(const char *file, int line, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
-void test_equal_int(const char *file, int line, const char *text, long long actual, long long expected);
+void test_equal_int(const char *file,
+                    int line,
+                    const char *text,
+                    long long actual,
+                    long long expected);
 void test_equal_code(const char *file, int line, const char *text, int actual, int expected);
-void test_equal_str(const char *file, int line, const char *text, const char *actual, const char *expected);
-void test_equal_mem(const char *file, int line, const char *text, const void *actual, size_t actual_size,
-                    const void *expected, size_t expected_size);
+void test_equal_str(const char *file,
+                    int line,
+                    const char *text,
+                    const char *actual,
+                    const char *expected);
+void test_equal_mem(const char *file,
+                    int line,
+                    const char *text,
+                    const void *actual,
+                    size_t actual_size,
+                    const void *expected,
+                    size_t expected_size);
 
-#define CHECK(condition)                                                \
-    do {                                                                \
-        if (!(condition)) {                                             \
-            test_fail(__FILE__, __LINE__, "not true: %s", #condition);  \
-        }                                                               \
+#define CHECK(condition)                                               \
+    do {                                                               \
+        if (!(condition)) {                                            \
+            test_fail(__FILE__, __LINE__, "not true: %s", #condition); \
+        }                                                              \
     } while (0)
 #define CHECK_EQ_INT(actual, expected) \
     test_equal_int(__FILE__, __LINE__, #actual, (long long)(actual), (long long)(expected))
-#define CHECK_CODE(actual, expected) test_equal_code(__FILE__, __LINE__, #actual, (actual), (expected))
+#define CHECK_CODE(actual, expected) \
+    test_equal_code(__FILE__, __LINE__, #actual, (actual), (expected))
 #define CHECK_OK(actual) CHECK_CODE(actual, COUCHSTORE_SUCCESS)
-#define CHECK_STR(actual, expected) test_equal_str(__FILE__, __LINE__, #actual, (actual), (expected))
-#define CHECK_MEM(actual, actual_size, expected, expected_size) \
-    test_equal_mem(__FILE__, __LINE__, #actual, (actual), (actual_size), (expected), (expected_size))
+#define CHECK_STR(actual, expected) \
+    test_equal_str(__FILE__, __LINE__, #actual, (actual), (expected))
+#define CHECK_MEM(actual, actual_size, expected, expected_size)                      \
+    test_equal_mem(__FILE__, __LINE__, #actual, (actual), (actual_size), (expected), \
+                   (expected_size))
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -130,7 +145,11 @@ uint64_t image_add_header(struct bytes *image, const struct image_header *header
 
 /* ---- database handles --------------------------------------------------- */
 
-Db *test_open(const char *file, int line, const char *name, couchstore_open_flags flags, const couch_file_ops *ops);
+Db *test_open(const char *file,
+              int line,
+              const char *name,
+              couchstore_open_flags flags,
+              const couch_file_ops *ops);
 void test_close(const char *file, int line, Db *db);
 #define OPEN(name, flags) test_open(__FILE__, __LINE__, (name), (flags), NULL)
 #define OPEN_OPS(name, flags, ops) test_open(__FILE__, __LINE__, (name), (flags), (ops))
@@ -146,8 +165,11 @@ struct doc {
     int deleted;
     couchstore_content_meta_flags content_meta;
 };
-couchstore_error_t save_docs(Db *db, struct doc *docs, size_t count, couchstore_save_options options);
-couchstore_error_t put(Db *db, const char *id, const char *body); /* body NULL: a deletion */
+couchstore_error_t save_docs(Db *db,
+                             struct doc *docs,
+                             size_t count,
+                             couchstore_save_options options);
+couchstore_error_t put(Db *db, const char *id, const char *body);       /* body NULL: a deletion */
 couchstore_error_t put_local(Db *db, const char *id, const char *json); /* json NULL: a deletion */
 couchstore_error_t commit(Db *db, uint64_t timestamp);
 
@@ -156,7 +178,8 @@ struct scan {
     char text[4096];
     size_t length;
     int count;
-    int stop_at, stop_with; /* from the stop_at-th call on (1, 2, ..) the callback returns stop_with */
+    int stop_at,
+            stop_with; /* from the stop_at-th call on (1, 2, ..) the callback returns stop_with */
 };
 int scan_callback(Db *db, DocInfo *info, void *scan);
 int scan_local_callback(Db *db, LocalDoc *doc, void *scan);
@@ -176,7 +199,18 @@ char *describe_file(const char *name);
 
 /* ---- file operations that log and fail ---------------------------------- */
 
-enum op_kind { OP_CONSTRUCTOR, OP_OPEN, OP_CLOSE, OP_PREAD, OP_PWRITE, OP_EOF, OP_SYNC, OP_ADVISE, OP_DESTRUCTOR, OP_KINDS };
+enum op_kind {
+    OP_CONSTRUCTOR,
+    OP_OPEN,
+    OP_CLOSE,
+    OP_PREAD,
+    OP_PWRITE,
+    OP_EOF,
+    OP_SYNC,
+    OP_ADVISE,
+    OP_DESTRUCTOR,
+    OP_KINDS
+};
 
 struct op_entry {
     enum op_kind kind;
@@ -197,9 +231,9 @@ struct test_ops {
      * and so do the fail_times - 1 calls of that kind after it (fail_times < 0: all of them). */
     enum op_kind fail_kind;
     int fail_at, fail_times, fail_code, fail_errno;
-    int failed;         /* how many failed */
-    bool fail_partial;  /* a failing pwrite writes half of its bytes first */
-    int zero_writes;    /* the next so many pwrites return 0; < 0: all */
+    int failed;                 /* how many failed */
+    bool fail_partial;          /* a failing pwrite writes half of its bytes first */
+    int zero_writes;            /* the next so many pwrites return 0; < 0: all */
     size_t max_read, max_write; /* 0: no limit; else calls are cut short */
     bool null_constructor;      /* constructor returns NULL, open makes the handle */
 };

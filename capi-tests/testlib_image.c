@@ -5,8 +5,7 @@
  */
 #include "testlib.h"
 
-static uint32_t crc_reflected(uint32_t polynomial, const void *data, size_t size)
-{
+static uint32_t crc_reflected(uint32_t polynomial, const void *data, size_t size) {
     uint32_t crc = 0xffffffff;
     for (size_t i = 0; i < size; ++i) {
         crc ^= ((const unsigned char *)data)[i];
@@ -17,20 +16,17 @@ static uint32_t crc_reflected(uint32_t polynomial, const void *data, size_t size
     return ~crc;
 }
 
-uint32_t crc32c(const void *data, size_t size)
-{
+uint32_t crc32c(const void *data, size_t size) {
     return crc_reflected(0x82f63b78, data, size);
 }
 
-uint32_t crc32_ieee(const void *data, size_t size)
-{
+uint32_t crc32_ieee(const void *data, size_t size) {
     return crc_reflected(0xedb88320, data, size);
 }
 
 /* ---- file images made by hand ------------------------------------------- */
 
-static void add_varint(struct bytes *b, size_t value)
-{
+static void add_varint(struct bytes *b, size_t value) {
     while (value >= 0x80) {
         bytes_be(b, (value & 0x7f) | 0x80, 1);
         value >>= 7;
@@ -38,8 +34,7 @@ static void add_varint(struct bytes *b, size_t value)
     bytes_be(b, value, 1);
 }
 
-struct bytes snappy_literals(const struct bytes *plain)
-{
+struct bytes snappy_literals(const struct bytes *plain) {
     struct bytes out = {NULL, 0};
     add_varint(&out, plain->size);
     for (size_t at = 0; at < plain->size;) {
@@ -51,8 +46,7 @@ struct bytes snappy_literals(const struct bytes *plain)
     return out;
 }
 
-struct bytes snappy_decode(const unsigned char *data, size_t size)
-{
+struct bytes snappy_decode(const unsigned char *data, size_t size) {
     struct bytes out = {NULL, 0};
     size_t at = 0;
     while (at < size && data[at++] >= 0x80) {
@@ -97,8 +91,7 @@ struct bytes snappy_decode(const unsigned char *data, size_t size)
 }
 
 /* Appends content, with a block-type byte at every boundary. */
-static void image_add(struct bytes *image, const void *data, size_t size, unsigned block_type)
-{
+static void image_add(struct bytes *image, const void *data, size_t size, unsigned block_type) {
     for (size_t i = 0; i < size; ++i) {
         if (image->size % BLOCK_SIZE == 0) {
             bytes_be(image, block_type, 1);
@@ -107,8 +100,7 @@ static void image_add(struct bytes *image, const void *data, size_t size, unsign
     }
 }
 
-uint64_t image_chunk(struct bytes *image, const void *body, size_t size)
-{
+uint64_t image_chunk(struct bytes *image, const void *body, size_t size) {
     struct bytes chunk = {NULL, 0};
     uint64_t position;
     if (image->size == 0) {
@@ -123,34 +115,32 @@ uint64_t image_chunk(struct bytes *image, const void *body, size_t size)
     return position;
 }
 
-uint64_t image_node(struct bytes *image, const struct bytes *node)
-{
+uint64_t image_node(struct bytes *image, const struct bytes *node) {
     struct bytes packed = snappy_literals(node);
     uint64_t position = image_chunk(image, packed.data, packed.size);
     bytes_free(&packed);
     return position;
 }
 
-struct bytes image_read_node(const struct bytes *image, uint64_t position)
-{
+struct bytes image_read_node(const struct bytes *image, uint64_t position) {
     size_t length;
     CHECK(position + 8 <= image->size);
     length = read_be(image->data + position, 4) & 0x7fffffff;
     CHECK(position + 8 + length <= image->size);
-    CHECK(position / BLOCK_SIZE == (position + 8 + length - 1) / BLOCK_SIZE && position % BLOCK_SIZE != 0);
-    CHECK_EQ_INT(read_be(image->data + position + 4, 4), crc32c(image->data + position + 8, length));
+    CHECK(position / BLOCK_SIZE == (position + 8 + length - 1) / BLOCK_SIZE &&
+          position % BLOCK_SIZE != 0);
+    CHECK_EQ_INT(read_be(image->data + position + 4, 4),
+                 crc32c(image->data + position + 8, length));
     return snappy_decode(image->data + position + 8, length);
 }
 
-void node_entry(struct bytes *node, const void *key, size_t key_size, const struct bytes *value)
-{
+void node_entry(struct bytes *node, const void *key, size_t key_size, const struct bytes *value) {
     bytes_be(node, (uint64_t)key_size << 28 | value->size, 5);
     bytes_add(node, key, key_size);
     bytes_add(node, value->data, value->size);
 }
 
-struct bytes pointer_value(uint64_t position, uint64_t subtree_size, const struct bytes *reduce)
-{
+struct bytes pointer_value(uint64_t position, uint64_t subtree_size, const struct bytes *reduce) {
     struct bytes b = {NULL, 0};
     bytes_be(&b, position, 6);
     bytes_be(&b, subtree_size, 6);
@@ -159,8 +149,7 @@ struct bytes pointer_value(uint64_t position, uint64_t subtree_size, const struc
     return b;
 }
 
-struct bytes by_id_value(uint64_t seq, uint32_t size, uint64_t position, const char *rev_meta)
-{
+struct bytes by_id_value(uint64_t seq, uint32_t size, uint64_t position, const char *rev_meta) {
     struct bytes b = {NULL, 0};
     bytes_be(&b, seq, 6);
     bytes_be(&b, size, 4);
@@ -171,8 +160,7 @@ struct bytes by_id_value(uint64_t seq, uint32_t size, uint64_t position, const c
     return b;
 }
 
-struct bytes by_seq_value(const char *id, uint32_t size, uint64_t position, const char *rev_meta)
-{
+struct bytes by_seq_value(const char *id, uint32_t size, uint64_t position, const char *rev_meta) {
     struct bytes b = {NULL, 0};
     bytes_be(&b, (uint64_t)strlen(id) << 28 | size, 5);
     bytes_be(&b, position, 6);
@@ -183,8 +171,7 @@ struct bytes by_seq_value(const char *id, uint32_t size, uint64_t position, cons
     return b;
 }
 
-struct bytes by_id_reduce(uint64_t live, uint64_t deleted, uint64_t size)
-{
+struct bytes by_id_reduce(uint64_t live, uint64_t deleted, uint64_t size) {
     struct bytes b = {NULL, 0};
     bytes_be(&b, live, 5);
     bytes_be(&b, deleted, 5);
@@ -192,15 +179,13 @@ struct bytes by_id_reduce(uint64_t live, uint64_t deleted, uint64_t size)
     return b;
 }
 
-struct bytes by_seq_reduce(uint64_t count)
-{
+struct bytes by_seq_reduce(uint64_t count) {
     struct bytes b = {NULL, 0};
     bytes_be(&b, count, 5);
     return b;
 }
 
-struct bytes tree_root(uint64_t position, uint64_t subtree_size, const struct bytes *reduce)
-{
+struct bytes tree_root(uint64_t position, uint64_t subtree_size, const struct bytes *reduce) {
     struct bytes b = {NULL, 0};
     bytes_be(&b, position, 6);
     bytes_be(&b, subtree_size, 6);
@@ -208,8 +193,7 @@ struct bytes tree_root(uint64_t position, uint64_t subtree_size, const struct by
     return b;
 }
 
-uint64_t image_add_header(struct bytes *image, const struct image_header *header)
-{
+uint64_t image_add_header(struct bytes *image, const struct image_header *header) {
     unsigned version = header->version ? header->version : 14;
     struct bytes body = {NULL, 0};
     struct bytes chunk = {NULL, 0};
@@ -231,7 +215,8 @@ uint64_t image_add_header(struct bytes *image, const struct image_header *header
     bytes_add(&body, header->by_id.data, header->by_id.size);
     bytes_add(&body, header->local.data, header->local.size);
     bytes_be(&chunk, body.size + 4, 4);
-    bytes_be(&chunk, version == 11 ? crc32_ieee(body.data, body.size) : crc32c(body.data, body.size), 4);
+    bytes_be(&chunk,
+             version == 11 ? crc32_ieee(body.data, body.size) : crc32c(body.data, body.size), 4);
     bytes_add(&chunk, body.data, body.size);
     bytes_zeros(image, (BLOCK_SIZE - image->size % BLOCK_SIZE) % BLOCK_SIZE);
     position = image->size;

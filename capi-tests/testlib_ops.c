@@ -12,8 +12,11 @@ struct test_handle {
     int file;
 };
 
-static struct op_entry *ops_log(struct test_ops *t, enum op_kind kind, couch_file_handle handle, size_t length, int64_t offset)
-{
+static struct op_entry *ops_log(struct test_ops *t,
+                                enum op_kind kind,
+                                couch_file_handle handle,
+                                size_t length,
+                                int64_t offset) {
     struct op_entry *log = realloc(t->log, (t->logged + 1) * sizeof(*log));
     if (log == NULL) {
         abort();
@@ -30,8 +33,7 @@ static struct op_entry *ops_log(struct test_ops *t, enum op_kind kind, couch_fil
 }
 
 /* True: this call is one that fails; errno and errinfo are set. */
-static bool ops_fault(struct test_ops *t, enum op_kind kind, couchstore_error_info_t *errinfo)
-{
+static bool ops_fault(struct test_ops *t, enum op_kind kind, couchstore_error_info_t *errinfo) {
     if (t->fail_at == 0 || kind != t->fail_kind || --t->fail_at > 0) {
         return false;
     }
@@ -46,8 +48,7 @@ static bool ops_fault(struct test_ops *t, enum op_kind kind, couchstore_error_in
     return true;
 }
 
-static struct test_handle *new_handle(struct test_ops *t)
-{
+static struct test_handle *new_handle(struct test_ops *t) {
     struct test_handle *h = calloc(1, sizeof(*h));
     if (h == NULL) {
         abort();
@@ -57,8 +58,7 @@ static struct test_handle *new_handle(struct test_ops *t)
     return h;
 }
 
-static couch_file_handle ops_constructor(couchstore_error_info_t *errinfo, void *cookie)
-{
+static couch_file_handle ops_constructor(couchstore_error_info_t *errinfo, void *cookie) {
     struct test_ops *t = cookie;
     struct test_handle *h = NULL;
     (void)errinfo;
@@ -72,8 +72,10 @@ static couch_file_handle ops_constructor(couchstore_error_info_t *errinfo, void 
 /* Only the constructor is given the cookie, so the one active object is kept here. */
 static struct test_ops *active;
 
-static couchstore_error_t ops_open(couchstore_error_info_t *errinfo, couch_file_handle *handle, const char *name, int flags)
-{
+static couchstore_error_t ops_open(couchstore_error_info_t *errinfo,
+                                   couch_file_handle *handle,
+                                   const char *name,
+                                   int flags) {
     struct test_ops *t = active;
     struct op_entry *entry;
     struct test_handle *h;
@@ -89,13 +91,13 @@ static couchstore_error_t ops_open(couchstore_error_info_t *errinfo, couch_file_
     h->fd = open(name, flags | O_CLOEXEC, 0666);
     if (h->fd < 0) {
         errinfo->error = errno;
-        entry->result = errno == ENOENT ? COUCHSTORE_ERROR_NO_SUCH_FILE : COUCHSTORE_ERROR_OPEN_FILE;
+        entry->result =
+                errno == ENOENT ? COUCHSTORE_ERROR_NO_SUCH_FILE : COUCHSTORE_ERROR_OPEN_FILE;
     }
     return (couchstore_error_t)entry->result;
 }
 
-static void ops_close(couchstore_error_info_t *errinfo, couch_file_handle handle)
-{
+static void ops_close(couchstore_error_info_t *errinfo, couch_file_handle handle) {
     struct test_handle *h = (void *)handle;
     (void)errinfo;
     ops_log(active, OP_CLOSE, handle, 0, 0);
@@ -105,8 +107,11 @@ static void ops_close(couchstore_error_info_t *errinfo, couch_file_handle handle
     }
 }
 
-static ssize_t ops_pread(couchstore_error_info_t *errinfo, couch_file_handle handle, void *data, size_t size, cs_off_t offset)
-{
+static ssize_t ops_pread(couchstore_error_info_t *errinfo,
+                         couch_file_handle handle,
+                         void *data,
+                         size_t size,
+                         cs_off_t offset) {
     struct test_ops *t = active;
     struct op_entry *entry = ops_log(t, OP_PREAD, handle, size, offset);
     if (ops_fault(t, OP_PREAD, errinfo)) {
@@ -123,9 +128,11 @@ static ssize_t ops_pread(couchstore_error_info_t *errinfo, couch_file_handle han
     return (ssize_t)entry->result;
 }
 
-static ssize_t ops_pwrite(couchstore_error_info_t *errinfo, couch_file_handle handle, const void *data, size_t size,
-                          cs_off_t offset)
-{
+static ssize_t ops_pwrite(couchstore_error_info_t *errinfo,
+                          couch_file_handle handle,
+                          const void *data,
+                          size_t size,
+                          cs_off_t offset) {
     struct test_ops *t = active;
     struct op_entry *entry = ops_log(t, OP_PWRITE, handle, size, offset);
     int fd = ((struct test_handle *)(void *)handle)->fd;
@@ -152,16 +159,16 @@ static ssize_t ops_pwrite(couchstore_error_info_t *errinfo, couch_file_handle ha
     return (ssize_t)entry->result;
 }
 
-static cs_off_t ops_goto_eof(couchstore_error_info_t *errinfo, couch_file_handle handle)
-{
+static cs_off_t ops_goto_eof(couchstore_error_info_t *errinfo, couch_file_handle handle) {
     struct test_ops *t = active;
     struct op_entry *entry = ops_log(t, OP_EOF, handle, 0, 0);
-    entry->result = ops_fault(t, OP_EOF, errinfo) ? t->fail_code : lseek(((struct test_handle *)(void *)handle)->fd, 0, SEEK_END);
+    entry->result = ops_fault(t, OP_EOF, errinfo)
+                            ? t->fail_code
+                            : lseek(((struct test_handle *)(void *)handle)->fd, 0, SEEK_END);
     return entry->result;
 }
 
-static couchstore_error_t ops_sync(couchstore_error_info_t *errinfo, couch_file_handle handle)
-{
+static couchstore_error_t ops_sync(couchstore_error_info_t *errinfo, couch_file_handle handle) {
     struct test_ops *t = active;
     struct op_entry *entry = ops_log(t, OP_SYNC, handle, 0, 0);
     if (ops_fault(t, OP_SYNC, errinfo)) {
@@ -170,17 +177,18 @@ static couchstore_error_t ops_sync(couchstore_error_info_t *errinfo, couch_file_
     return (couchstore_error_t)entry->result;
 }
 
-static couchstore_error_t ops_advise(couchstore_error_info_t *errinfo, couch_file_handle handle, cs_off_t offset, cs_off_t size,
-                                     couchstore_file_advice_t advice)
-{
+static couchstore_error_t ops_advise(couchstore_error_info_t *errinfo,
+                                     couch_file_handle handle,
+                                     cs_off_t offset,
+                                     cs_off_t size,
+                                     couchstore_file_advice_t advice) {
     (void)errinfo;
     (void)advice;
     ops_log(active, OP_ADVISE, handle, (size_t)size, offset);
     return COUCHSTORE_SUCCESS;
 }
 
-static void ops_destructor(couchstore_error_info_t *errinfo, couch_file_handle handle)
-{
+static void ops_destructor(couchstore_error_info_t *errinfo, couch_file_handle handle) {
     struct test_handle *h = (void *)handle;
     (void)errinfo;
     ops_log(active, OP_DESTRUCTOR, handle, 0, 0);
@@ -190,8 +198,7 @@ static void ops_destructor(couchstore_error_info_t *errinfo, couch_file_handle h
     free(h);
 }
 
-void ops_init(struct test_ops *t)
-{
+void ops_init(struct test_ops *t) {
     memset(t, 0, sizeof(*t));
     t->ops.version = 5;
     t->ops.constructor = ops_constructor;
@@ -207,15 +214,13 @@ void ops_init(struct test_ops *t)
     active = t;
 }
 
-void ops_free(struct test_ops *t)
-{
+void ops_free(struct test_ops *t) {
     free(t->log);
     t->log = NULL;
     active = NULL;
 }
 
-void ops_reset(struct test_ops *t)
-{
+void ops_reset(struct test_ops *t) {
     t->logged = 0;
     memset(t->calls, 0, sizeof(t->calls));
     t->fail_at = 0;
@@ -226,8 +231,7 @@ void ops_reset(struct test_ops *t)
     t->max_write = 0;
 }
 
-void ops_fail(struct test_ops *t, enum op_kind kind, int at, int times, int code, int error)
-{
+void ops_fail(struct test_ops *t, enum op_kind kind, int at, int times, int code, int error) {
     t->fail_kind = kind;
     t->fail_at = at;
     t->fail_times = times;
@@ -236,8 +240,7 @@ void ops_fail(struct test_ops *t, enum op_kind kind, int at, int times, int code
     t->failed = 0;
 }
 
-const char *ops_text(const struct test_ops *t, const char *letters)
-{
+const char *ops_text(const struct test_ops *t, const char *letters) {
     static char text[65536];
     static const char names[] = "COcrwesad";
     size_t length = 0;
@@ -248,9 +251,11 @@ const char *ops_text(const struct test_ops *t, const char *letters)
         if (strchr(letters, letter) == NULL) {
             continue;
         }
-        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%c", length ? " " : "", letter);
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%c", length ? " " : "",
+                                   letter);
         if (letter == 'r' || letter == 'w') {
-            length += (size_t)snprintf(text + length, sizeof(text) - length, "%zu@%" PRId64, entry->length, entry->offset);
+            length += (size_t)snprintf(text + length, sizeof(text) - length, "%zu@%" PRId64,
+                                       entry->length, entry->offset);
         }
         if (entry->result < 0) {
             text[length++] = '!';

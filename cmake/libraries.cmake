@@ -5,6 +5,12 @@ set(couchstore_include_dirs
   $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 
+# The host's own libraries; not part of an installed package.
+set(couchstore_host_libraries)
+foreach(library IN LISTS COUCHSTORE_HOST_LIBRARIES)
+  list(APPEND couchstore_host_libraries $<BUILD_INTERFACE:${library}>)
+endforeach()
+
 # A file that changes whenever the Rust library does, so that both libraries are made anew then.
 set(couchstore_anchor "${CMAKE_CURRENT_BINARY_DIR}/couchstore_anchor.c")
 file(CONFIGURE OUTPUT "${couchstore_anchor}" CONTENT "typedef int couchstore_anchor;\n")
@@ -18,6 +24,7 @@ target_include_directories(couchstore_objects PRIVATE
   "${CMAKE_CURRENT_SOURCE_DIR}/include" ${COUCHSTORE_HOST_INCLUDE_DIRS})
 # The layouts of keys are known: the library itself needs no header of the host for them.
 target_compile_definitions(couchstore_objects PRIVATE COUCHSTORE_OWN_CRYPTO_TYPES)
+target_link_libraries(couchstore_objects PRIVATE ${couchstore_host_libraries})
 target_compile_options(couchstore_objects PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
 set_target_properties(couchstore_objects PROPERTIES
   POSITION_INDEPENDENT_CODE ON
@@ -39,7 +46,7 @@ target_link_options(couchstore PRIVATE
   LINKER:--gc-sections
   "LINKER:--whole-archive,${COUCHSTORE_RUST_LIBRARY},--no-whole-archive")
 target_link_libraries(couchstore PRIVATE
-  ${COUCHSTORE_HOST_LIBRARIES} ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
+  ${couchstore_host_libraries} ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
 set_target_properties(couchstore PROPERTIES
   LINK_DEPENDS "${COUCHSTORE_RUST_LIBRARY};${couchstore_exports}"
   EXPORT_NAME couchstore)
@@ -50,7 +57,7 @@ add_library(Couchstore::couchstore_static ALIAS couchstore_static)
 add_dependencies(couchstore_static couchstore_rust)
 target_include_directories(couchstore_static INTERFACE ${couchstore_include_dirs})
 target_link_libraries(couchstore_static INTERFACE
-  ${COUCHSTORE_HOST_LIBRARIES} ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
+  ${couchstore_host_libraries} ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
 # The compiler's own archiver, if there is one, loads no plug-ins of other compilers.
 if(CMAKE_C_COMPILER_AR)
   set(couchstore_ar "${CMAKE_C_COMPILER_AR}")

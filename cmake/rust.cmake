@@ -29,7 +29,8 @@ if(COUCHSTORE_CARGO_TARGET)
   string(PREPEND cargo_folder ${COUCHSTORE_CARGO_TARGET}/)
 endif()
 
-set(cargo_target_dir "${CMAKE_CURRENT_BINARY_DIR}/cargo")
+set(COUCHSTORE_CARGO_DIR "${CMAKE_CURRENT_BINARY_DIR}/cargo" CACHE PATH "Where cargo builds")
+set(cargo_target_dir "${COUCHSTORE_CARGO_DIR}")
 set(COUCHSTORE_RUST_LIBRARY "${cargo_target_dir}/${cargo_folder}/libcouchstore.a")
 
 add_custom_command(
@@ -49,7 +50,7 @@ add_custom_command(
 # copy of the library.
 if(COUCHSTORE_CXX_API)
   find_program(COUCHSTORE_OBJCOPY NAMES "${CMAKE_OBJCOPY}" objcopy llvm-objcopy REQUIRED)
-  set(renamed_library "${cargo_target_dir}/libcouchstore_renamed.a")
+  set(renamed_library "${CMAKE_CURRENT_BINARY_DIR}/libcouchstore_renamed.a")
   set(renamed_functions "${CMAKE_CURRENT_SOURCE_DIR}/cxx/redefined.txt")
   add_custom_command(
     OUTPUT "${renamed_library}"

@@ -2,7 +2,8 @@
 # Makes sure that the programs needed to build and check this project are there. Says nothing when they are.
 #
 #   scripts/setup.sh demo    for "make demo" and "make build": cargo, a C and C++ compiler, CMake, Ninja
-#   scripts/setup.sh check   for "make check": valgrind, pkg-config, clang-format, rustfmt and clippy as well
+#   scripts/setup.sh check   for "make check": valgrind, pkg-config, clang-format, rustfmt, clippy, Python, GoogleTest
+#                           and nlohmann/json as well
 #
 # What is missing is installed with apt-get, as root or with a sudo that asks no password. Otherwise the script
 # says what to install, and fails.
@@ -16,6 +17,13 @@ need() {
     program=$1
     shift
     command -v "$program" >/dev/null 2>&1 || packages="$packages $*"
+}
+
+# need_header HEADER PACKAGE...: the packages are wanted if C++ programs cannot include the header.
+need_header() {
+    header=$1
+    shift
+    echo "#include <$header>" | c++ -std=c++17 -fsyntax-only -x c++ - 2>/dev/null || packages="$packages $*"
 }
 
 if ! command -v cargo >/dev/null 2>&1 && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
@@ -37,6 +45,10 @@ if [ "$purpose" = check ]; then
     need clang-format clang-format
     need diff diffutils
     need ldd libc-bin
+    need python3 python3
+    need_header gtest/gtest.h libgtest-dev
+    need_header gmock/gmock.h libgmock-dev
+    need_header nlohmann/json.hpp nlohmann-json3-dev
     for part in rustfmt clippy; do
         case $part in
             rustfmt) command="fmt" ;;

@@ -6,6 +6,8 @@
 
 mod common;
 
+use common::forge::{self, Forge};
+use common::memory::Memory;
 use common::model::{Doc, Model};
 use common::raw;
 use common::rng::Rng;
@@ -419,4 +421,89 @@ fn the_target_is_removed_whatever_call_fails() {
             assert_eq!(world.fails(&mut Script::default(), &options).code(), FAILURE, "{kind:?} {index}");
         }
     }
+}
+
+/// A filter that saves while documents are copied.
+struct SavesMeanwhile<'a> {
+    source: &'a Db,
+    calls: u32,
+}
+
+impl CompactHooks for SavesMeanwhile<'_> {
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn filter(&mut self, target: &Db, _: &DocInfoRef<'_>, _: Option<&[u8]>) -> Result<Verdict> {
+        self.calls += 1;
+        let late = [LocalUpdate { id: b"late", body: Some(b"from a hook") }];
+        if self.calls == 1 {
+            self.source.save_local(&late)?;
+            self.source.save(&[Document::new(b"late", b"from a hook")], SaveOptions::default())?;
+        }
+        if self.calls == 20 {
+            self.source.set_purge_seq(1000);
+            self.source.commit_with(12345, None)?;
+        }
+        let refused = [
+            target.save_local(&late),
+            target.save(&[Document::new(b"late", b"x")], SaveOptions::default()).map(drop),
+            target.commit(),
+        ];
+        for result in refused {
+            assert_eq!(result.unwrap_err().code(), ErrorCode::INVALID_ARGUMENTS);
+        }
+        Ok(Verdict::Keep)
+    }
+}
+
+#[test]
+fn what_a_filter_saves_meanwhile_is_not_in_the_copy() {
+    let world = world();
+    let timestamp = world.source.info().unwrap().timestamp;
+    let mut hooks = SavesMeanwhile { source: &world.source, calls: 0 };
+    compact_with(&world.source, world.target(), &CompactOptions::default(), &mut hooks).unwrap();
+    assert!(hooks.calls > 20);
+    let target = Db::open(world.target()).unwrap();
+    world.model.compacted(false).check(&target);
+    assert_eq!(target.info().unwrap().timestamp, timestamp);
+    assert_eq!(world.source.get(b"late").unwrap(), b"from a hook", "the source has it");
+    assert_eq!(world.source.local(b"late").unwrap(), b"from a hook");
+}
+
+/// File operations may give names a meaning of their own. What has the target's name in the real file system is not
+/// theirs, then.
+#[test]
+fn a_real_file_of_the_targets_name_is_not_removed() {
+    let dir = common::temp_dir();
+    let path = dir.path().join("target");
+    std::fs::write(&path, b"precious").unwrap();
+    let memory = Memory::default();
+    let source = memory.open("source");
+    source.save(&[Document::new(b"a", b"1")], SaveOptions::default()).unwrap();
+    let options = CompactOptions { file_ops: memory.ops(), ..CompactOptions::default() };
+    let error = compact_with(&source, &path, &options, &mut Script::filter(|_, _| cancel())).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::CANCEL);
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+}
+
+/// The by-id tree is not read at all by a compaction: it is built anew.
+#[test]
+fn recovery_needs_no_good_root_of_the_by_id_tree() {
+    let mut forge = Forge::new();
+    let body = forge.chunk(b"body");
+    let value = forge::by_seq_value(b"id", body, 12);
+    let by_seq = forge.node(1, &vec![(forge::be(1, 6), value)]);
+    // Its reduce value is too short.
+    let by_id = [forge::be(by_seq, 6), forge::be(100, 6), forge::be(1, 3)].concat();
+    forge.header(1, &forge::by_seq_root(by_seq), &by_id, &[]);
+    let memory = Memory::default();
+    memory.put("source", forge.bytes);
+    let source = memory.options().read_only(true).open("source").unwrap();
+    assert_eq!(source.info().unwrap_err().code(), ErrorCode::CORRUPT);
+    let options = CompactOptions { recovery: true, file_ops: memory.ops(), ..CompactOptions::default() };
+    compact(&source, "target", &options).unwrap();
+    let target = memory.options().open("target").unwrap();
+    assert_eq!(target.get(b"id").unwrap(), b"body");
+    assert_eq!(target.info().unwrap().doc_count, 1);
 }

@@ -280,3 +280,62 @@ fn a_chain_of_a_few_levels_is_read() {
     assert_eq!(db.get(b"id-20").unwrap(), b"new");
     assert_eq!(db.changes_count(0, 5).unwrap(), 2);
 }
+
+/// A root with 50 000 entries that all point to one leaf, which is large once it is decompressed. Whoever steps over
+/// damage must not read it again and again.
+#[test]
+fn a_wide_root_over_one_leaf() {
+    let mut forge = Forge::new();
+    let mut value = vec![0; 2_000_000];
+    value[5] = 1;
+    let leaf = forge.node(1, &vec![(forge::be(1, 6), value)]);
+    let root = forge.node(0, &vec![(forge::be(1, 6), forge::pointer(leaf)); 50_000]);
+    forge.header(1000, &forge::by_seq_root(root), &forge::by_id_root(root), &forge::local_root(root));
+    let memory = Memory::default();
+    let size = forge.bytes.len();
+    memory.put(NAME, forge.bytes);
+    let calls: [(&str, fn(&Memory, &Db) -> Result<()>); 6] = [
+        ("changes_since", |_, db| db.changes_since(0, TOLERANT, &mut |_| Ok(()))),
+        ("all_docs", |_, db| db.all_docs(b"", TOLERANT, &mut |_| Ok(()))),
+        ("walk_by_id", |_, db| db.walk_by_id(b"", TOLERANT, &mut |_, _| Ok(()))),
+        ("walk_by_seq", |_, db| db.walk_by_seq(0, TOLERANT, &mut |_, _| Ok(()))),
+        ("walk_local", |_, db| db.walk_local(b"", TOLERANT, &mut |_, _| Ok(()))),
+        ("compact", compact_with_recovery),
+    ];
+    for (name, call) in calls {
+        let db = memory.options().read_only(true).open(NAME).unwrap();
+        within_memory(size, || {
+            assert_eq!(call(&memory, &db).unwrap_err().code(), ErrorCode::CORRUPT, "{name}");
+        });
+        let stats = db.file_stats().unwrap();
+        println!("{name}: {stats:?} for {size} bytes");
+        // Compaction goes through two trees.
+        assert!(stats.read_bytes < 8 * size as u64, "{name}: {stats:?} for {size} bytes");
+        assert!(stats.read_count < 1000, "{name}: {stats:?}");
+    }
+    within_memory(size, || change(&memory));
+}
+
+/// A child that is left alone under its root becomes the root; but the header has no room for just any reduce value
+/// that a damaged file has brought.
+#[test]
+fn a_promoted_child_with_a_long_reduce_value() {
+    let mut forge = Forge::new();
+    let with_reduce = |position: u64, length: usize| {
+        [forge::be(position, 6), forge::be(20, 6), forge::be(length as u64, 2), vec![0; length]].concat()
+    };
+    let first = forge.node(1, &vec![(b"a".to_vec(), b"1".to_vec())]);
+    let second = forge.node(1, &vec![(b"b".to_vec(), b"1".to_vec())]);
+    let root = forge
+        .node(0, &vec![(b"a".to_vec(), with_reduce(first, 2000)), (b"b".to_vec(), with_reduce(second, 0))]);
+    forge.header(0, &[], &[], &forge::local_root(root));
+    let memory = Memory::default();
+    memory.put(NAME, forge.bytes);
+    let db = memory.options().open(NAME).unwrap();
+    db.save_local(&[LocalUpdate { id: b"b", body: None }]).unwrap();
+    db.commit().unwrap();
+    db.close().unwrap();
+    let db = memory.options().open(NAME).unwrap();
+    assert_eq!(db.local(b"a").unwrap(), b"1");
+    assert_eq!(db.local(b"b").unwrap_err().code(), ErrorCode::DOC_NOT_FOUND);
+}

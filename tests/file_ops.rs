@@ -305,3 +305,31 @@ fn a_write_that_never_writes_anything_is_given_up() {
     world.watched.set_fault(None);
     db.commit().unwrap();
 }
+
+/// The prefix of a chunk may end where a block ends. If the body is empty, nothing may follow, not even the byte that
+/// the next block begins with.
+#[test]
+fn an_empty_body_at_the_end_of_a_block() {
+    for unbuffered in [false, true] {
+        for length in (BLOCK - 100)..BLOCK {
+            let world = World::new();
+            let db = world.create(unbuffered);
+            let body = vec![1; length as usize];
+            let docs = [Document::new(b"before", &body), Document::new(b"empty", b"")];
+            let mut seen = Vec::new();
+            db.save_and_tell(&docs, SaveOptions::default(), &mut |_, new, _| {
+                // Nothing behind the last chunk is in the file yet.
+                seen.push(db.stored_body(new)?.len() as u64);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(seen, [length, 0]);
+            assert_eq!(db.get(b"empty").unwrap(), b"");
+            db.commit().unwrap();
+            db.close().unwrap();
+            let db = world.options(unbuffered).open(NAME).unwrap();
+            assert_eq!(db.get(b"empty").unwrap(), b"");
+            assert_eq!(db.get(b"before").unwrap(), body);
+        }
+    }
+}

@@ -349,3 +349,46 @@ fn a_gigabyte_of_zeros_behind_the_newest_header() {
     assert!(db.header_position() > 1 << 30);
     assert_eq!(Db::open(&path).unwrap().get(b"b").unwrap(), b"b");
 }
+
+/// A save under way has put chunks into the file that its trees are going to point to.
+#[test]
+fn reopening_inside_a_save_callback_is_refused() {
+    let memory = Memory::default();
+    let (db, _) = history(&memory);
+    let other = memory.open("other");
+    step(&other, "x", 1);
+    other.close().unwrap();
+    let before = memory.bytes("other");
+    let mut refused = 0;
+    let docs = [Document::new(b"e", b"e"), Document::new(b"f", b"f")];
+    db.save_and_tell(&docs, SaveOptions::default(), &mut |_, _, _| {
+        for name in [c"other", c"headers.couch", c"missing"] {
+            assert_eq!(code(db.reopen(name, &memory.options())), ErrorCode::INVALID_ARGUMENTS);
+            refused += 1;
+        }
+        assert!(!db.is_closed());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(refused, 6);
+    db.commit().unwrap();
+    db.close().unwrap();
+    assert!(memory.bytes("other") == before);
+    let db = memory.options().open(NAME).unwrap();
+    for id in ["a", "b", "c", "d", "e", "f"] {
+        assert_eq!(db.get(id.as_bytes()).unwrap(), id.as_bytes());
+    }
+}
+
+#[test]
+fn reopening_under_the_handles_own_name() {
+    let memory = Memory::default();
+    let (db, [.., d]) = history(&memory);
+    put(&db, "uncommitted");
+    db.reopen(&db.filename(), &memory.options()).unwrap();
+    assert_eq!(db.filename().as_c_str(), c"headers.couch");
+    assert_eq!(db.header_position().cast_signed(), d);
+    assert_eq!(db.get(b"d").unwrap(), b"d");
+    assert_eq!(code(db.get(b"uncommitted")), ErrorCode::DOC_NOT_FOUND);
+    step(&db, "e", 1);
+}

@@ -243,3 +243,80 @@ fn an_end_that_is_no_header_changes_nothing() {
     }
     before.check(&world.reopened());
 }
+
+/// Fails or panics at one of its calls, after the others have let everything through.
+struct StopsAt {
+    calls_left: u32,
+    panics: bool,
+}
+
+impl StopsAt {
+    fn call(&mut self) -> Result<bool> {
+        if self.calls_left == 0 {
+            assert!(!self.panics, "a hook that panics");
+            return Err(Error::Callback(ErrorCode(-56)));
+        }
+        self.calls_left -= 1;
+        Ok(true)
+    }
+}
+
+impl ReplayHooks for StopsAt {
+    fn before_document(&mut self, _: &Db, _: &Db, _: &DocInfoRef<'_>) -> Result<bool> {
+        self.call()
+    }
+
+    fn before_local(&mut self, _: &Db, _: &Db, _: &[u8], _: usize) -> Result<bool> {
+        self.call()
+    }
+
+    fn precommit(&mut self, _: &Db, target: &Db) -> Result<()> {
+        target.set_purge_seq(99);
+        target.save_local(&[LocalUpdate { id: b"precommit", body: Some(b"x") }])?;
+        self.call().map(drop)
+    }
+}
+
+/// Wherever it fails: 42 documents, 3 local documents and the end are asked about.
+#[test]
+fn a_failed_replay_can_be_tried_again() {
+    for flush_threshold in [0, 300, 100 << 20] {
+        for calls_left in 0..46 {
+            let mut world = World::new();
+            let before = world.model.clone();
+            let base = world.source.header_position();
+            world.go_on();
+            let error =
+                world.replay(&mut StopsAt { calls_left, panics: false }, flush_threshold).unwrap_err();
+            assert_eq!(error.code(), ErrorCode(-56));
+            assert_eq!(world.source.header_position(), base);
+            before.check(&world.source);
+            before.check(&world.target);
+            before.check(&world.reopened());
+
+            let end = world.writer.header_position();
+            replay(&world.source, &world.target, end, &mut (), flush_threshold).unwrap();
+            world.model.check(&world.target);
+            world.model.check(&world.reopened());
+        }
+    }
+}
+
+/// Half of the documents are in the target then: nobody should commit that.
+#[test]
+fn a_panic_in_a_hook_makes_the_target_unusable() {
+    for calls_left in [0, 20, 43, 45] {
+        let mut world = World::new();
+        let before = world.model.clone();
+        world.go_on();
+        let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            world.replay(&mut StopsAt { calls_left, panics: true }, 0)
+        }));
+        assert!(unwound.is_err());
+        assert_eq!(world.target.commit().unwrap_err().code(), ErrorCode::INTERNAL);
+        let update = [LocalUpdate { id: b"x", body: Some(b"x") }];
+        assert_eq!(world.target.save_local(&update).unwrap_err().code(), ErrorCode::INTERNAL);
+        world.target.close().unwrap();
+        before.check(&world.reopened());
+    }
+}

@@ -277,8 +277,9 @@ typedef couchstore_error_t (*couchstore_precommit_hook)(Db *source, Db *target, 
 
 /* How the key of a file follows from the caller's key. */
 enum {
-    COUCHSTORE_KEY_WRAPPED = 0, /**< the file has a random key, stored encrypted with the caller's */
-    COUCHSTORE_KEY_DERIVED = 1  /**< the file's key is derived from the caller's */
+    COUCHSTORE_KEY_WRAPPED =
+            0,                 /**< the file has a random key, stored encrypted with the caller's */
+    COUCHSTORE_KEY_DERIVED = 1 /**< the file's key is derived from the caller's */
 };
 
 /** A key, as a couchstore_key_fn gives it. */
@@ -328,7 +329,10 @@ typedef struct couchstore_online_compact_options {
     couchstore_precommit_hook precommit; /**< before each commit of what was put */
     void *replay_ctx;                    /**< passed to both */
 
-    /** Keeps writers of the source out until unlock; may block. */
+    /**
+     * Keeps writers of the source out until unlock; may block. Called at the end, and for short times
+     * before, should the writers be faster than the catching up.
+     */
     void (*lock)(void *ctx);
     /** Lets them go on. Called after each lock, whatever fails. */
     void (*unlock)(void *ctx);
@@ -341,10 +345,11 @@ typedef struct couchstore_online_compact_options {
     int (*progress)(void *ctx, uint64_t done_docs, uint64_t total_docs, uint64_t done_bytes);
     void *ctx; /**< passed to these four */
 
-    int swap;                      /**< COUCHSTORE_SWAP_* */
-    int max_unlocked_rounds;       /**< of catching up without lock; 0: 10; negative: none */
-    uint64_t delta_bytes_for_lock; /**< growth of the source from which on to take the lock; 0: 1 MiB */
-    size_t memory_budget;          /**< for sorting, in bytes; 0: 48 MiB */
+    int swap;                /**< COUCHSTORE_SWAP_* */
+    int max_unlocked_rounds; /**< of catching up without lock; 0: 10; negative: none */
+    uint64_t
+            delta_bytes_for_lock; /**< growth of the source from which on to take the lock; 0: 1 MiB */
+    size_t memory_budget;         /**< for sorting, in bytes; 0: 48 MiB */
 } couchstore_online_compact_options;
 
 /** Figures of couchstore_compact_db_online(). */
@@ -354,7 +359,7 @@ typedef struct couchstore_online_compact_stats {
     uint64_t rounds;       /**< of catching up without lock */
     uint64_t restarts;     /**< copies begun anew because the source was rewound */
     uint64_t locked_bytes; /**< growth of the source that was left for the lock */
-    uint64_t lock_hold_us; /**< how long the lock was held, in microseconds */
+    uint64_t lock_hold_us; /**< longest time that the lock was held, in microseconds */
     uint64_t total_us;     /**< how long everything took, in microseconds */
 } couchstore_online_compact_stats;
 

@@ -53,9 +53,7 @@ extern "C" {
  * Opens a database with the caller's file operations. As couchstore_open_db() otherwise.
  *
  * @param encryptionKeyCB finds keys. What it throws gives ENCRYPT for a new file and
- *                        NO_ENCRYPTION_KEY for an existing one. Encrypted files are not supported
- *                        yet: a key for a new file gives NOT_SUPPORTED, opening an encrypted file
- *                        gives NO_ENCRYPTION_KEY
+ *                        NO_ENCRYPTION_KEY for an existing one
  * @param ops             must live until the handle is freed; nullptr gives INVALID_ARGUMENTS
  */
 LIBCOUCHSTORE_API
@@ -269,8 +267,8 @@ using PostCompactionCallback = std::function<couchstore_error_t(Db &)>;
  * Called by replay() for each document, or local document (the other entry is nullptr), before it is
  * put into the target. SUCCESS: put it there; positive: skip it; negative: an error.
  */
-using PreCopyHook = std::function<couchstore_error_t(
-        Db &source, Db &target, const DocInfo *doc, const DocInfo *local)>;
+using PreCopyHook = std::function<
+        couchstore_error_t(Db &source, Db &target, const DocInfo *doc, const DocInfo *local)>;
 
 /* ---- Diagnostics ---- */
 

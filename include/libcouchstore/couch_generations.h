@@ -77,11 +77,12 @@ std::pair<couchstore_error_t, UniqueDbPtr> openDatabase(const std::string &filen
                                                         std::optional<cs_off_t> offset = {});
 
 /** The same with a getter of encryption keys: see couchstore_open_db_ex(). */
-inline std::pair<couchstore_error_t, UniqueDbPtr> openDatabase(const std::string &filename,
-                                                               couchstore_open_flags flags,
-                                                               EncryptionKeyGetter encryptionKeyCB,
-                                                               FileOpsInterface *fileops = {},
-                                                               std::optional<cs_off_t> offset = {}) {
+inline std::pair<couchstore_error_t, UniqueDbPtr> openDatabase(
+        const std::string &filename,
+        couchstore_open_flags flags,
+        EncryptionKeyGetter encryptionKeyCB,
+        FileOpsInterface *fileops = {},
+        std::optional<cs_off_t> offset = {}) {
     auto &function = detail::functionOf(encryptionKeyCB);
     return detail::openWithKeys(filename, flags, std::move(function), fileops, offset);
 }
@@ -102,14 +103,10 @@ inline couchstore_error_t compact(Db &source,
                                   CompactRewriteDocInfoCallback rewriteDocInfoCallback,
                                   FileOpsInterface *ops,
                                   PrecommitHook precommitHook = {}) {
-    return detail::compactWithKeys(source,
-                                   target_filename,
-                                   flags,
+    return detail::compactWithKeys(source, target_filename, flags,
                                    std::move(detail::functionOf(targetEncrKeyCB)),
-                                   std::move(filterCallback),
-                                   std::move(rewriteDocInfoCallback),
-                                   ops,
-                                   std::move(precommitHook));
+                                   std::move(filterCallback), std::move(rewriteDocInfoCallback),
+                                   ops, std::move(precommitHook));
 }
 
 /** The same without encryption. */
@@ -192,15 +189,9 @@ inline couchstore_error_t couchstore_compact_db_ex(Db *source,
                                                    void *hook_ctx,
                                                    FileOpsInterface *ops,
                                                    PrecommitHook precommitHook = {}) {
-    return couchstore_compact_db_ex(source,
-                                    target_filename,
-                                    flags,
-                                    cb::couchstore::EncryptionKeyGetter{},
-                                    hook,
-                                    dhook,
-                                    hook_ctx,
-                                    ops,
-                                    std::move(precommitHook));
+    return couchstore_compact_db_ex(source, target_filename, flags,
+                                    cb::couchstore::EncryptionKeyGetter{}, hook, dhook, hook_ctx,
+                                    ops, std::move(precommitHook));
 }
 
 /** couchstore_walk_local_tree() without options. */

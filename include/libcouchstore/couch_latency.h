@@ -31,11 +31,10 @@ struct couchstore_latency_dump_options {};
  * during the callback), and how long all of them took together, in microseconds. Returns non-zero
  * to stop.
  */
-using couchstore_latency_callback_fn =
-        std::function<int(const char *stat_name,
-                          CouchLatencyHisto *latencies,
-                          const CouchLatencyMicroSecRep elapsed_time,
-                          void *ctx)>;
+using couchstore_latency_callback_fn = std::function<int(const char *stat_name,
+                                                         CouchLatencyHisto *latencies,
+                                                         const CouchLatencyMicroSecRep elapsed_time,
+                                                         void *ctx)>;
 
 /**
  * Reports each function that was called since collecting started; nothing if it never started.

@@ -343,10 +343,12 @@ impl Job<'_> {
             }
             rounds += 1;
             stats.rounds += 1;
-            // Each round should leave far less to the next one. Writers that prevent that get less and less time.
-            outrun += u32::from(delta > last_delta / 4);
+            // Each round should leave far less to the next one. Writers that prevent that get less and less time,
+            // unless what is left can be done under the lock.
+            let is_outrun = delta > last_delta / 4 && delta > little.saturating_mul(4);
+            outrun += u32::from(is_outrun);
             last_delta = delta;
-            let pause = outrun.checked_sub(1).map(|times| BRAKE / (1 << times.min(4)));
+            let pause = is_outrun.then(|| BRAKE / (1 << (outrun - 1).min(4)));
             let pause = pause.or(lock.taken.map(|_| BRAKE));
             let round = copied.replay_up_to(&newest, lock, self.options, pause)?;
             lock.release();

@@ -195,8 +195,7 @@ impl OpenOptions {
             Ok(state) => Ok((file, state)),
             Err(error) => {
                 // A file with content was made by somebody else, just before it was opened here.
-                let mut is_ours = || was_empty.unwrap_or_else(|| file.size().is_ok_and(|size| size == 0));
-                let remove = is_new && (mode.exclusive || is_ours());
+                let remove = is_new && (mode.exclusive || was_empty != Some(false));
                 // What this call has buffered must not reach the file.
                 file.take_back(0);
                 let _ = file.io().close();
@@ -239,7 +238,6 @@ impl OpenOptions {
     /// Finds the header of the open file, or gives it its first one if it `was_empty`; `None`: it was not asked yet.
     pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut Option<bool>) -> Result<State> {
         self.configure(file)?;
-        *was_empty = Some(false);
         let size = file.size()?;
         file.set_end(size);
         *was_empty = Some(size == 0);

@@ -57,7 +57,12 @@ fn end_at_every_hook(seed: u64, end: End) -> u64 {
     result.unwrap().unwrap();
     for call in 1..=calls {
         let mut run = Run::new(seed);
-        let (result, _) = run.compact(Some((call, end)));
+        let (result, called) = run.compact(Some((call, end)));
+        if called < call {
+            // Slowing down the writer depends on the clock, so a run may have fewer hooks than the one before.
+            result.unwrap().unwrap();
+            continue;
+        }
         match end {
             End::Error => assert_eq!(result.unwrap().unwrap_err().code(), FAILURE, "hook {call}"),
             End::Panic => assert!(result.is_none(), "hook {call}"),
@@ -165,6 +170,11 @@ fn fail_every_naming_call(seed: u64, swap: Swap, no_unnamed: bool, no_flags: boo
     result.unwrap();
     for call in 1..=log.len() {
         let (mut run, result, log) = run_with(Some(call));
+        if log.len() < call {
+            // See above.
+            result.unwrap();
+            continue;
+        }
         match result {
             Err(error) => {
                 assert_eq!(error.code(), ErrorCode::OPEN_FILE, "call {call}: {log:?}");
@@ -206,6 +216,7 @@ fn a_failing_switch_over_takes_the_name_back() {
             for end in [End::Error, End::Panic] {
                 let new = || {
                     let mut run = Run::new(1);
+                    run.percent = 0;
                     run.options.swap = swap;
                     run.options.naming = Arc::new(Faulty { no_unnamed, no_flags, ..Faulty::default() });
                     run

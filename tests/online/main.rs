@@ -8,6 +8,7 @@
 //! * [`traps`]: histories that a replay by sequence number alone would get wrong
 //! * [`threads`]: a writer, readers and a compaction in threads of their own
 //! * [`schedules`]: the same as coroutines, in random schedules
+//! * `power`: the whole procedure on a simulated disk (feature `sim`)
 //! * [`cost`]: how long the lock is held, and what the writer feels (not part of the usual run)
 //!
 //! A failure prints the seed of its history: `COUCHSTORE_TEST_SEED=seed` runs that one.
@@ -20,6 +21,8 @@ mod common;
 mod aborts;
 mod cost;
 mod interleavings;
+#[cfg(feature = "sim")]
+mod power;
 mod schedules;
 mod steps;
 mod swap;

@@ -212,3 +212,80 @@ fn the_last_sequence_number_of_all() {
     assert_eq!(result.info().unwrap().last_sequence, (1 << 48) - 1);
     assert_eq!(result.local(b"_local/x").unwrap(), b"1");
 }
+
+/// A writer that saves whenever it can.
+struct Greedy<'a> {
+    steps: Steps<'a>,
+    /// Saves that are left for the time of waiting for the lock.
+    before_lock: u32,
+    beside_replay: bool,
+}
+
+impl Greedy<'_> {
+    fn save_much(&mut self) {
+        let world = &mut *self.steps.world;
+        for number in 0..3 {
+            let doc = Doc::new(format!("greedy {number}").as_bytes(), &[b'x'; 5000]);
+            world.model.save_both(&world.writer, &[doc], SaveOptions::default());
+        }
+        world.commit();
+    }
+}
+
+impl CompactHooks for Greedy<'_> {
+    fn copied(&mut self, _: &Db) -> Result<()> {
+        self.save_much();
+        Ok(())
+    }
+}
+
+impl ReplayHooks for Greedy<'_> {
+    fn before_document(&mut self, _: &Db, _: &Db, _: &DocInfoRef<'_>) -> Result<bool> {
+        if self.beside_replay && !self.steps.locked {
+            self.save_much();
+        }
+        Ok(true)
+    }
+}
+
+impl OnlineHooks for Greedy<'_> {
+    fn lock(&mut self) {
+        if self.before_lock > 0 {
+            self.before_lock -= 1;
+            self.save_much();
+        }
+        self.steps.lock();
+    }
+    fn unlock(&mut self) {
+        self.steps.unlock();
+    }
+}
+
+/// Compacts beside a greedy writer; returns how often the lock was taken, too.
+fn compact_beside_greedy(before_lock: u32, beside_replay: bool) -> (OnlineStats, u32) {
+    let mut world = world();
+    let (source, target) = (world.source(), world.target());
+    let options = OnlineOptions { delta_bytes_for_lock: 4096, ..OnlineOptions::default() };
+    let mut hooks = Greedy { steps: Steps::new(&mut world, 0), before_lock, beside_replay };
+    let stats = compact_online(&source, &target, &options, &mut hooks).unwrap();
+    hooks.steps.check_released();
+    let locks = hooks.steps.locks;
+    world.committed().compacted(false).check(&Db::open(&target).unwrap());
+    (stats, locks)
+}
+
+/// Each round leaves as much as the one before, until the writer is kept out for short times.
+#[test]
+fn a_writer_that_outruns_the_rounds_is_slowed_down() {
+    let (stats, locks) = compact_beside_greedy(0, true);
+    assert!(locks > 1, "locked {locks} times");
+    assert!(stats.rounds < 10 && stats.locked_bytes <= 8192, "{stats:?}");
+}
+
+/// What comes while the compaction waits for the lock is not all left for the time under it.
+#[test]
+fn much_that_comes_before_the_lock_is_one_more_round() {
+    let (stats, locks) = compact_beside_greedy(3, false);
+    assert_eq!((stats.rounds, locks), (4, 4));
+    assert_eq!(stats.locked_bytes, 0);
+}

@@ -5,8 +5,8 @@
 
 use crate::common::model::Model;
 use crate::history::{History, Transaction};
-use crate::oracle::{NAME, check_file, check_handle, options};
-use crate::run::{Replay, report, seed, wanted};
+use crate::oracle::{NAME, check_file, check_handle, new_file, options};
+use crate::run::{Replay, report, runs, seed};
 use couchstore::io::sim::fault::{CallKind, Effect, Fault, LostPages, Repeat};
 use couchstore::io::sim::random::Random;
 use couchstore::io::sim::{INJECTED, SimDisk};
@@ -49,15 +49,16 @@ struct Scene {
 impl Scene {
     fn new(random: &mut Random, case: Case) -> Scene {
         let disk = SimDisk::new();
-        let mut history = History::random(random, Model::default(), 3);
-        let db = options(&disk).create(true).open(NAME).unwrap();
+        let encrypted = random.percent(30);
+        let mut history = History::random(random, Model::default(), 3, encrypted);
+        let db = new_file(&disk, encrypted).open(NAME).unwrap();
         for transaction in &history.transactions {
             transaction.save(&db).unwrap();
             transaction.commit(&db).unwrap();
         }
         drop(db);
         disk.put(NAME, disk.bytes(NAME).unwrap());
-        history.push(Transaction::random(random, 4));
+        history.push(Transaction { encrypted, ..Transaction::random(random, 4) });
         Scene { disk, history, case }
     }
 
@@ -186,17 +187,17 @@ fn failed_periodic_sync(random: &mut Random, case: Case) {
 
 /// All cases for so many workloads.
 pub(crate) fn failed_syncs(seed: u64, workloads: u64) -> u64 {
-    let mut runs = 0;
-    for run in (0..workloads).filter(|&run| wanted(run)) {
+    let mut count = 0;
+    for run in runs(workloads) {
         for case in cases() {
             let _replay = Replay { name: format!("failed sync: {case:?}"), seed, run };
             for test in [failed_commit, retried_sync, failed_periodic_sync] {
                 test(&mut Random::for_run(seed, run), case);
-                runs += 1;
+                count += 1;
             }
         }
     }
-    runs
+    count
 }
 
 #[test]

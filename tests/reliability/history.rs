@@ -11,7 +11,12 @@ pub(crate) struct Transaction {
     pub(crate) locals: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Its place in the history. It is kept in the file as the purge sequence: so a file tells how far it has got.
     pub(crate) number: u64,
+    /// It is done to an encrypted file, in which bodies take more room.
+    pub(crate) encrypted: bool,
 }
+
+/// Bytes that an encrypted body takes besides itself: length and tag.
+const ENCRYPTED_OVERHEAD: u64 = 20;
 
 const OPTIONS: SaveOptions = SaveOptions { compress: true, keep_sequences: false };
 
@@ -26,7 +31,7 @@ impl Transaction {
             let length = random.below(300) as usize;
             locals.push((id, random.percent(80).then(|| random.noise(length))));
         }
-        Transaction { docs, locals, number }
+        Transaction { docs, locals, number, encrypted: false }
     }
 
     /// Saves it all; nothing is committed yet.
@@ -59,6 +64,13 @@ impl Transaction {
             };
         }
         after.purge_seq = self.number;
+        if self.encrypted {
+            for entry in after.by_id.values_mut().chain(after.by_seq.values_mut()) {
+                if let Some(stored) = &entry.stored {
+                    entry.info.physical_size = stored.len() as u64 + ENCRYPTED_OVERHEAD;
+                }
+            }
+        }
         after
     }
 }
@@ -91,11 +103,11 @@ pub(crate) struct History {
 
 impl History {
     /// So many random transactions after a state.
-    pub(crate) fn random(random: &mut Random, start: Model, count: u64) -> History {
+    pub(crate) fn random(random: &mut Random, start: Model, count: u64, encrypted: bool) -> History {
         let first = start.purge_seq + 1;
         let mut history = History { transactions: Vec::new(), states: vec![start] };
         for number in first..first + count {
-            history.push(Transaction::random(random, number));
+            history.push(Transaction { encrypted, ..Transaction::random(random, number) });
         }
         history
     }

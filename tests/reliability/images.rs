@@ -6,8 +6,8 @@
 
 use crate::common::model::Model;
 use crate::history::History;
-use crate::oracle::{NAME, check_file, check_handle, options};
-use crate::run::{Replay, all_wanted, on_two_threads, report, seed, wanted};
+use crate::oracle::{NAME, check_file, check_handle, keys, new_file, options};
+use crate::run::{Replay, all_wanted, on_two_threads, report, runs, seed};
 use couchstore::io::sim::SimDisk;
 use couchstore::io::sim::crash::{Instant, Log, Shape, Size};
 use couchstore::io::sim::random::Random;
@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 const TARGET: &str = "target.couch";
-/// How many of the workloads the short form runs.
+/// How many workloads the short form runs.
 const WORKLOADS: u64 = 24;
 
 /// A recorded workload.
@@ -32,13 +32,14 @@ struct Workload {
 impl Workload {
     fn record(seed: u64, run: u64) -> Workload {
         let mut random = Random::for_run(seed, run);
-        let unbuffered = run % 3 == 0;
+        let unbuffered = run.is_multiple_of(3);
         let disk = SimDisk::new();
-        let legacy = random.percent(15);
-        drop(options(&disk).create(true).legacy_crc(legacy).open(NAME).unwrap());
+        let encrypted = random.percent(20);
+        let legacy = !encrypted && random.percent(15);
+        drop(new_file(&disk, encrypted).legacy_crc(legacy).open(NAME).unwrap());
         disk.put(NAME, disk.bytes(NAME).unwrap());
         let commits = if unbuffered { 2 } else { 6 };
-        let history = History::random(&mut random, Model::default(), commits);
+        let history = History::random(&mut random, Model::default(), commits, encrypted);
         let periodic = random.percent(30).then(|| 200 + random.below(3000));
         let log = write(&disk, &history, &options(&disk).unbuffered(unbuffered).periodic_sync(periodic));
         Workload { history, log, unbuffered, random, seen: HashSet::new() }
@@ -96,17 +97,24 @@ fn check_instant(workload: &mut Workload, instant: &Instant) -> u64 {
         let found = check_file(&image, recovery, states, instant.marked as usize);
         images += 1;
         if workload.random.percent(5) {
-            images += check_second_cut(image, recovery, &states[found], &mut workload.random);
+            images += check_second_cut(image, recovery, &workload.history, found, &mut workload.random);
         }
     }
     images
 }
 
 /// Works on with what the first power cut has left, until the power goes again.
-fn check_second_cut(image: Vec<u8>, recovery: bool, state: &Model, random: &mut Random) -> u64 {
+fn check_second_cut(
+    image: Vec<u8>,
+    recovery: bool,
+    before: &History,
+    found: usize,
+    random: &mut Random,
+) -> u64 {
+    let (state, encrypted) = (&before.states[found], before.transactions[0].encrypted);
     let disk = SimDisk::new();
     disk.put(NAME, image);
-    let history = History::random(random, state.clone(), 2);
+    let history = History::random(random, state.clone(), 2, encrypted);
     let log = write(&disk, &history, &options(&disk).recovery(recovery));
     let mut images = 0;
     log.each_instant(|instant| {
@@ -128,15 +136,16 @@ fn check_compaction(seed: u64, run: u64) -> u64 {
     let _replay = Replay { name: "power cut during compaction".into(), seed, run };
     let mut random = Random::for_run(seed, run);
     let disk = SimDisk::new();
-    let history = History::random(&mut random, Model::default(), 4);
-    drop(options(&disk).create(true).open(NAME).unwrap());
+    let history = History::random(&mut random, Model::default(), 4, run % 4 == 1);
+    drop(new_file(&disk, run % 4 == 1).open(NAME).unwrap());
     write(&disk, &history, &options(&disk));
     let source = options(&disk).open(NAME).unwrap();
     disk.record(TARGET);
     let compact_options = CompactOptions {
         file_ops: disk.ops(),
-        unbuffered: run % 2 == 0,
-        periodic_sync: (run % 3 == 0).then_some(2000),
+        unbuffered: run.is_multiple_of(2),
+        periodic_sync: run.is_multiple_of(3).then_some(2000),
+        keys: keys(run % 4 == 1),
         ..CompactOptions::default()
     };
     compact(&source, TARGET, &compact_options).unwrap();
@@ -145,23 +154,23 @@ fn check_compaction(seed: u64, run: u64) -> u64 {
     disk.take_log().each_instant(|instant| {
         for shape in Shape::all() {
             let image = instant.image(shape, &mut random);
-            check_target(image, &history.last().compacted(false), instant.marked == 1);
+            check_target(&image, &history.last().compacted(false), instant.marked == 1);
             images += 1;
         }
     });
     images
 }
 
-fn check_target(image: Vec<u8>, expected: &Model, acknowledged: bool) {
+fn check_target(image: &[u8], expected: &Model, acknowledged: bool) {
     if image.is_empty() && !acknowledged {
         // Not a half database, but none: whoever opens it makes an empty one of it.
         return;
     }
     let disk = SimDisk::new();
-    disk.put(TARGET, image.clone());
+    disk.put(TARGET, image.to_owned());
     for recovery in [false, true] {
         match options(&disk).recovery(recovery).open(TARGET) {
-            Ok(db) => drop(check_handle(&db, image.clone(), std::slice::from_ref(expected), 0)),
+            Ok(db) => drop(check_handle(&db, image.to_owned(), std::slice::from_ref(expected), 0)),
             Err(error) => assert!(!acknowledged, "an acknowledged target does not open: {error}"),
         }
     }
@@ -169,10 +178,8 @@ fn check_target(image: Vec<u8>, expected: &Model, acknowledged: bool) {
 
 /// So many workloads from the seed, and half as many compactions.
 pub(crate) fn power_cuts(seed: u64, workloads: u64) -> u64 {
-    let runs = (0..workloads).filter(|&run| wanted(run)).collect();
-    let images = on_two_threads(runs, |run| check_workload(seed, run));
-    let runs = (0..workloads / 2).filter(|&run| wanted(run)).collect();
-    images + on_two_threads(runs, |run| check_compaction(seed, run))
+    let images = on_two_threads(runs(workloads), |run| check_workload(seed, run));
+    images + on_two_threads(runs(workloads / 2), |run| check_compaction(seed, run))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::common::temp_dir;
 use crate::history::{Transaction, small_nodes};
 use crate::naming::names_in;
 use crate::oracle::check_handle;
-use crate::run::{Replay, all_wanted, report, seed, wanted};
+use crate::run::{Replay, all_wanted, report, runs, seed};
 use couchstore::OpenOptions;
 use couchstore::io::sim::random::Random;
 use std::io::{Read, Write};
@@ -69,8 +69,8 @@ fn run_and_kill(path: &Path, seed: u64, random: &mut Random) -> Option<u64> {
     let text = reader.join().unwrap().unwrap();
     // The last line may have been cut short.
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-    let done = whole.lines().filter_map(|line| line.split_once("done ")?.1.trim().parse().ok());
-    done.last()
+    let mut done = whole.lines().filter_map(|line| line.split_once("done ")?.1.trim().parse().ok());
+    done.next_back()
 }
 
 /// States of the history up to now; it grows as far as the file has got.
@@ -120,7 +120,7 @@ fn one_file(seed: u64, run: u64) -> (u64, u64) {
 
 /// Kills so many processes. Returns how many, and how many commits they had acknowledged.
 pub(crate) fn kills(seed: u64, count: u64) -> (u64, u64) {
-    let files = (0..count.div_ceil(ROUNDS_PER_FILE)).filter(|&run| wanted(run));
+    let files = runs(count.div_ceil(ROUNDS_PER_FILE)).into_iter();
     files.map(|run| one_file(seed, run)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 

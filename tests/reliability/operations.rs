@@ -1,14 +1,14 @@
 //! The public operations, each as something that can be prepared, done, and done again.
 
+mod reading;
+mod writing;
+
 use crate::common::model::{Doc, Model};
 use crate::history::{History, Transaction};
-use crate::oracle::{NAME, options};
+use crate::oracle::{NAME, keys, new_file, options};
 use couchstore::io::sim::SimDisk;
 use couchstore::io::sim::random::Random;
-use couchstore::{
-    COMPRESSED, CompactHooks, CompactOptions, Db, Direction, DocInfoRef, Document, OpenOptions, Result,
-    SaveOptions, ScanOptions, Verdict, WalkItem, compact, compact_with, replay,
-};
+use couchstore::{COMPRESSED, CompactOptions, Db, Direction, DocInfoRef, OpenOptions, Result, WalkItem};
 use std::ffi::CString;
 use std::fmt::Write;
 
@@ -20,6 +20,7 @@ const COMMITS: u64 = 5;
 /// The file that all operations begin with, and what is done to it.
 pub(crate) struct World {
     pub(crate) unbuffered: bool,
+    pub(crate) encrypted: bool,
     /// The commits that are in the file.
     pub(crate) base: History,
     pub(crate) bytes: Vec<u8>,
@@ -28,20 +29,21 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(unbuffered: bool, legacy: bool) -> World {
+    /// A file of the newest version, an encrypted one, or one of version 11.
+    pub(crate) fn new(seed: u64, unbuffered: bool, encrypted: bool, legacy: bool) -> World {
         let disk = SimDisk::new();
-        let mut random = Random::new(7);
-        let base = History::random(&mut random, Model::default(), COMMITS);
-        let db = options(&disk).legacy_crc(legacy).create(true).open(NAME).unwrap();
+        let mut random = Random::new(seed);
+        let base = History::random(&mut random, Model::default(), COMMITS, encrypted);
+        let db = new_file(&disk, encrypted).legacy_crc(legacy).open(NAME).unwrap();
         for transaction in &base.transactions {
             transaction.save(&db).unwrap();
             transaction.commit(&db).unwrap();
         }
         db.close().unwrap();
-        let mut next = Transaction::random(&mut random, COMMITS + 1);
+        let mut next = Transaction { encrypted, ..Transaction::random(&mut random, COMMITS + 1) };
         next.docs.push(Doc::new(b"doc-3", &[3; 9000]));
         next.locals = vec![(b"_local/1".to_vec(), Some(vec![1; 200])), (b"_local/2".to_vec(), None)];
-        World { unbuffered, base, bytes: disk.bytes(NAME).unwrap(), next }
+        World { unbuffered, encrypted, base, bytes: disk.bytes(NAME).unwrap(), next }
     }
 
     /// The state before the operation.
@@ -96,6 +98,7 @@ impl<'w> Scene<'w> {
         CompactOptions {
             file_ops: self.disk.ops(),
             unbuffered: self.world.unbuffered,
+            keys: keys(self.world.encrypted),
             ..CompactOptions::default()
         }
     }
@@ -125,12 +128,20 @@ pub(crate) enum Kind {
 }
 
 impl Operation {
+    /// Whether it may succeed although a call has failed.
+    pub(crate) fn is_resourceful(&self) -> bool {
+        self.kind == Kind::Seeks || ["reopen", "commit, and try the second sync again"].contains(&self.name)
+    }
+
     /// Whether it moves a handle to another header. Such a call has other ways to go on when a read fails; and if it
     /// cannot even go back, the handle is lost.
     pub(crate) fn moves(&self) -> bool {
         self.kind == Kind::Seeks || ["reopen", "replay", "commit after going back"].contains(&self.name)
     }
 }
+
+/// A file and its states before and after.
+type Changes = fn(&World) -> (&'static str, Model, Model);
 
 /// An operation.
 pub(crate) struct Operation {
@@ -141,13 +152,14 @@ pub(crate) struct Operation {
     /// Does it; the text holds everything that was read.
     pub(crate) act: fn(&Scene<'_>, Option<&Db>) -> Result<String>,
     /// The file that it changes, the state before, and the state once it has succeeded and been committed.
-    pub(crate) changes: Option<fn(&World) -> (&'static str, Model, Model)>,
+    pub(crate) changes: Option<Changes>,
 }
 
 fn none(_: &Scene<'_>) -> Option<Db> {
     None
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "the signature of all preparations")]
 fn open(scene: &Scene<'_>) -> Option<Db> {
     Some(scene.open())
 }
@@ -188,10 +200,18 @@ fn position(db: &Db) -> String {
 
 /// All operations.
 pub(crate) fn all() -> Vec<Operation> {
-    [opening(), reading(), scanning(), seeking(), changing(), committing(), compacting()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        opening(),
+        reading::reading(),
+        reading::scanning(),
+        reading::seeking(),
+        writing::changing(),
+        writing::committing(),
+        writing::compacting(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn opening() -> Vec<Operation> {
@@ -249,7 +269,8 @@ fn opening() -> Vec<Operation> {
                 None
             },
             act: |scene, _| {
-                let db = scene.options().create(true).open(NAME)?;
+                let options = new_file(&scene.disk, scene.world.encrypted);
+                let db = options.unbuffered(scene.world.unbuffered).open(NAME)?;
                 db.close()?;
                 Ok(String::new())
             },
@@ -263,334 +284,13 @@ fn opening() -> Vec<Operation> {
                 None
             },
             act: |scene, _| {
-                let options = scene.options().naming(scene.disk.naming()).bootstrap(true);
-                let db = options.create(true).open(NAME)?;
+                let options = new_file(&scene.disk, scene.world.encrypted).unbuffered(scene.world.unbuffered);
+                let db = options.naming(scene.disk.naming()).bootstrap(true).open(NAME)?;
                 let info = format!("{:?}", db.info()?);
                 db.close()?;
                 Ok(info)
             },
             changes: None,
-        },
-    ]
-}
-
-fn reading() -> Vec<Operation> {
-    vec![
-        reads("get", |_, handle| {
-            let mut out = String::new();
-            for number in [1, 4, 9, 16] {
-                match db(handle).get(format!("doc-{number}").as_bytes()) {
-                    Ok(body) => write!(out, "{body:?}").unwrap(),
-                    Err(couchstore::Error::DocNotFound) => out.push_str("none "),
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(out)
-        }),
-        reads("docinfo by sequence", |scene, handle| {
-            let seq = scene.world.before().update_seq;
-            let mut out = String::new();
-            db(handle).with_doc_info_by_seq(seq, |info| {
-                show(&mut out, info);
-                Ok(())
-            })?;
-            Ok(out)
-        }),
-        reads("local document", |_, handle| {
-            let mut out = String::new();
-            for number in 0..4 {
-                match db(handle).local(format!("_local/{number}").as_bytes()) {
-                    Ok(body) => write!(out, "{body:?}").unwrap(),
-                    Err(couchstore::Error::DocNotFound) => out.push_str("none "),
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(out)
-        }),
-        reads("documents by id", |_, handle| {
-            let mut out = String::new();
-            let ids: [&[u8]; 4] = [b"doc-20", b"doc-3", b"nothing", b"doc-11"];
-            db(handle)
-                .docs_by_id(&ids, ScanOptions::default(), &mut |info| show_all(&mut out, db(handle), info))?;
-            Ok(out)
-        }),
-        reads("documents by sequence", |_, handle| {
-            let mut out = String::new();
-            db(handle).docs_by_seq(&[17, 3, 8, 900], ScanOptions::default(), &mut |info| {
-                show(&mut out, info);
-                Ok(())
-            })?;
-            Ok(out)
-        }),
-        reads("count of changes", |_, handle| Ok(format!("{}", db(handle).changes_count(5, 12)?))),
-    ]
-}
-
-fn scanning() -> Vec<Operation> {
-    vec![
-        reads("scan by sequence", |_, handle| {
-            let mut out = String::new();
-            db(handle)
-                .changes_since(2, ScanOptions::default(), &mut |info| show_all(&mut out, db(handle), info))?;
-            Ok(out)
-        }),
-        reads("scan by id", |_, handle| {
-            let mut out = String::new();
-            let options = ScanOptions { no_deletes: true, ..ScanOptions::default() };
-            db(handle).all_docs(b"doc-1", options, &mut |info| show_all(&mut out, db(handle), info))?;
-            Ok(out)
-        }),
-        reads("range of ids", |_, handle| {
-            let mut out = String::new();
-            db(handle).docs_in_range(b"doc-1", Some(b"doc-2"), ScanOptions::default(), &mut |info| {
-                show(&mut out, info);
-                Ok(())
-            })?;
-            Ok(out)
-        }),
-        reads("scan of local documents", |_, handle| {
-            let mut out = String::new();
-            db(handle).scan_local(b"", &mut |id, body| {
-                write!(out, "{id:?} {body:?}").unwrap();
-                Ok(())
-            })?;
-            Ok(out)
-        }),
-        reads("walk by id", |_, handle| {
-            let mut out = String::new();
-            db(handle).walk_by_id(b"", ScanOptions::default(), &mut |depth, item| {
-                show_item(&mut out, depth, item);
-                Ok(())
-            })?;
-            Ok(out)
-        }),
-        reads("walk by sequence, and of local documents", |_, handle| {
-            let mut out = String::new();
-            let mut add = |depth: usize, item: &WalkItem<'_>| {
-                show_item(&mut out, depth, item);
-                Ok(())
-            };
-            db(handle).walk_by_seq(0, ScanOptions::default(), &mut add)?;
-            db(handle).walk_local(b"", ScanOptions::default(), &mut add)?;
-            Ok(out)
-        }),
-    ]
-}
-
-fn seeking() -> Vec<Operation> {
-    vec![
-        seeks("seek backward", |_, handle| {
-            db(handle).seek(Direction::Backward)?;
-            Ok(position(db(handle)))
-        }),
-        seeks("seek to the end", |_, handle| {
-            db(handle).seek(Direction::End)?;
-            Ok(position(db(handle)))
-        }),
-        Operation {
-            prepare: |scene| {
-                let db = scene.open();
-                db.seek(Direction::Backward).unwrap();
-                db.seek(Direction::Backward).unwrap();
-                Some(db)
-            },
-            ..seeks("seek forward", |_, handle| {
-                db(handle).seek(Direction::Forward)?;
-                Ok(position(db(handle)))
-            })
-        },
-        seeks("seek to an offset", |scene, handle| {
-            db(handle).seek_offset(previous_header(scene.world))?;
-            Ok(position(db(handle)))
-        }),
-        seeks("rewind, step forward", |_, handle| {
-            db(handle).rewind()?;
-            db(handle).rewind()?;
-            db(handle).fast_forward()?;
-            Ok(position(db(handle)))
-        }),
-        seeks("seek to a sequence", |_, handle| {
-            db(handle).seek_first_header_containing(9, 3)?;
-            Ok(position(db(handle)))
-        }),
-    ]
-}
-
-macro_rules! transaction {
-    ($name:literal, $which:ident) => {
-        Operation {
-            name: $name,
-            kind: Kind::Changes,
-            prepare: open,
-            act: |scene, handle| scene.world.$which().save(db(handle)).map(|()| String::new()),
-            changes: Some(|world| (NAME, world.before().clone(), world.$which().applied_to(world.before()))),
-        }
-    };
-}
-
-fn changing() -> Vec<Operation> {
-    vec![
-        transaction!("save", only_docs),
-        transaction!("save compressed", compressed),
-        transaction!("save large bodies", large),
-        transaction!("save local documents", only_locals),
-        Operation {
-            name: "save, and be told",
-            kind: Kind::Changes,
-            prepare: open,
-            act: |scene, handle| {
-                let docs = scene.world.only_docs().docs;
-                let documents: Vec<Document<'_>> = docs.iter().map(Doc::document).collect();
-                let mut told = String::new();
-                let options = SaveOptions { compress: true, ..SaveOptions::default() };
-                db(handle).save_and_tell(&documents, options, &mut |_, new, index| {
-                    write!(told, "{index} {:?} ", new.id).unwrap();
-                    Ok(())
-                })?;
-                db(handle).set_purge_seq(scene.world.next.number);
-                Ok(told)
-            },
-            changes: Some(|world| {
-                (NAME, world.before().clone(), world.only_docs().applied_to(world.before()))
-            }),
-        },
-    ]
-}
-
-fn whole_transaction(world: &World) -> (&'static str, Model, Model) {
-    (NAME, world.before().clone(), world.next.applied_to(world.before()))
-}
-
-fn committing() -> Vec<Operation> {
-    vec![
-        Operation {
-            name: "commit",
-            kind: Kind::Commits,
-            prepare: |scene| {
-                let db = scene.open();
-                scene.world.next.save(&db).unwrap();
-                Some(db)
-            },
-            act: |scene, handle| scene.world.next.commit(db(handle)).map(|()| String::new()),
-            changes: Some(whole_transaction),
-        },
-        Operation {
-            name: "save and commit",
-            kind: Kind::Steps,
-            prepare: open,
-            act: |scene, handle| {
-                scene.world.next.save(db(handle))?;
-                scene.world.next.commit(db(handle)).map(|()| String::new())
-            },
-            changes: Some(whole_transaction),
-        },
-        Operation {
-            name: "save and commit with periodic syncs",
-            kind: Kind::Steps,
-            prepare: |scene| Some(scene.options().periodic_sync(Some(1000)).open(NAME).unwrap()),
-            act: |scene, handle| {
-                scene.world.next.save(db(handle))?;
-                scene.world.next.commit(db(handle)).map(|()| String::new())
-            },
-            changes: Some(whole_transaction),
-        },
-        Operation {
-            name: "commit after going back",
-            kind: Kind::Steps,
-            prepare: open,
-            act: |scene, handle| {
-                db(handle).seek(Direction::End)?;
-                db(handle).seek_offset(db(handle).header_position() as i64)?;
-                scene.world.next.save(db(handle))?;
-                scene.world.next.commit(db(handle)).map(|()| String::new())
-            },
-            changes: Some(whole_transaction),
-        },
-    ]
-}
-
-/// Drops every third document, and asks for the bodies of others.
-struct Filter;
-
-impl CompactHooks for Filter {
-    fn filters(&self) -> bool {
-        true
-    }
-
-    fn filter(&mut self, _: &Db, info: &DocInfoRef<'_>, body: Option<&[u8]>) -> Result<Verdict> {
-        Ok(match info.db_seq % 3 {
-            0 => Verdict::Drop,
-            1 if body.is_none() => Verdict::NeedBody,
-            _ => Verdict::Keep,
-        })
-    }
-}
-
-/// The target of a compaction, as text.
-fn describe_target(scene: &Scene<'_>) -> Result<String> {
-    let disk = scene.disk.after_power_cut(true);
-    let db = options(&disk).open(TARGET)?;
-    let mut out = format!("{:?} ", db.info()?);
-    db.changes_since(0, ScanOptions::default(), &mut |info| show_all(&mut out, &db, info))?;
-    db.all_docs(b"", ScanOptions::default(), &mut |info| {
-        show(&mut out, info);
-        Ok(())
-    })?;
-    Ok(out)
-}
-
-/// The newest state but one in the target, which is opened.
-fn old_target(scene: &Scene<'_>) -> Option<Db> {
-    let source = scene.open();
-    source.seek(Direction::Backward).unwrap();
-    compact(&source, TARGET, &scene.compact_options()).unwrap();
-    scene.disk.put(TARGET, scene.disk.bytes(TARGET).unwrap());
-    Some(scene.options().open(TARGET).unwrap())
-}
-
-fn compacting() -> Vec<Operation> {
-    vec![
-        Operation {
-            name: "compact",
-            kind: Kind::Compacts,
-            prepare: open,
-            act: |scene, handle| {
-                compact(db(handle), TARGET, &scene.compact_options())?;
-                describe_target(scene)
-            },
-            changes: None,
-        },
-        Operation {
-            name: "compact with filter and periodic syncs",
-            kind: Kind::Compacts,
-            prepare: open,
-            act: |scene, handle| {
-                let options = CompactOptions {
-                    drop_deletes: true,
-                    periodic_sync: Some(3000),
-                    ..scene.compact_options()
-                };
-                compact_with(db(handle), TARGET, &options, &mut Filter)?;
-                describe_target(scene)
-            },
-            changes: None,
-        },
-        Operation {
-            name: "replay",
-            kind: Kind::Steps,
-            prepare: old_target,
-            act: |scene, handle| {
-                let source = scene.options().open(NAME)?;
-                let end = source.header_position();
-                source.seek_offset(previous_header(scene.world))?;
-                replay(&source, db(handle), end, &mut (), 500)?;
-                source.close()?;
-                Ok(String::new())
-            },
-            changes: Some(|world| {
-                let states = &world.base.states;
-                (TARGET, states[states.len() - 2].clone(), world.before().clone())
-            }),
         },
     ]
 }

@@ -4,14 +4,39 @@ use crate::common::model::{Doc, Model};
 use crate::common::raw;
 use crate::history::{Transaction, small_nodes};
 use couchstore::io::sim::SimDisk;
-use couchstore::{Db, FormatVersion, OpenOptions};
+use couchstore::{Db, EncryptionKey, FormatVersion, KeyDerivation, KeyStore, KeyStoreFailed, OpenOptions};
+use std::sync::Arc;
 
 /// The name of the database on simulated disks.
 pub(crate) const NAME: &str = "db.couch";
 
-/// Options for the disk's files.
+/// The key of encrypted files, which new files do not get.
+struct KnownKey(EncryptionKey);
+
+impl KeyStore for KnownKey {
+    fn key(&self, id: &[u8]) -> Result<Option<EncryptionKey>, KeyStoreFailed> {
+        Ok((id == self.0.id()).then(|| self.0.clone()))
+    }
+}
+
+fn key() -> EncryptionKey {
+    EncryptionKey::new("key", &[42; 32], KeyDerivation::KeyBased)
+}
+
+/// The keys for a new file.
+pub(crate) fn keys(encrypted: bool) -> Option<Arc<dyn KeyStore>> {
+    encrypted.then(|| Arc::new(key()) as Arc<dyn KeyStore>)
+}
+
+/// Options for the disk's files. They open encrypted ones, too.
 pub(crate) fn options(disk: &SimDisk) -> OpenOptions {
-    small_nodes(OpenOptions::new().file_ops(disk.ops()))
+    small_nodes(OpenOptions::new().file_ops(disk.ops())).keys(Some(Arc::new(KnownKey(key()))))
+}
+
+/// Options for a new file.
+pub(crate) fn new_file(disk: &SimDisk, encrypted: bool) -> OpenOptions {
+    let options = options(disk).create(true);
+    if encrypted { options.keys(keys(true)) } else { options }
 }
 
 /// Checks a handle: all that it shows, and every byte that its header leads to. Returns the state's place among
@@ -23,6 +48,10 @@ pub(crate) fn check_handle(db: &Db, bytes: Vec<u8>, states: &[Model], least: usi
     assert!(index < states.len(), "state {index} of {} was never committed", states.len());
     assert!(index >= least, "acknowledged was commit {least}, found is {index}");
     states[index].check(db);
+    if db.encryption_key_id().is_some() {
+        // The other reader of the format has no key.
+        return index;
+    }
     let file = match info.version {
         FormatVersion::V11 => raw::File::with_legacy_crc(bytes),
         _ => raw::File::new(bytes),
@@ -53,6 +82,7 @@ fn check_further_work(disk: &SimDisk, db: &Db, state: &Model) {
         docs: vec![Doc::new(b"doc-5", b"further"), Doc::deletion(b"doc-7"), Doc::new(b"new", &[7; 5000])],
         locals: vec![(b"_local/further".to_vec(), Some(b"work".to_vec()))],
         number: state.purge_seq + 1,
+        encrypted: db.encryption_key_id().is_some(),
     };
     further.save(db).expect("further save");
     further.commit(db).expect("further commit");

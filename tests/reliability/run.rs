@@ -22,6 +22,11 @@ pub(crate) fn wanted(run: u64) -> bool {
     number_from("COUCHSTORE_SIM_RUN").is_none_or(|only| only == run)
 }
 
+/// The numbers of so many runs, or only that of the run that is wanted.
+pub(crate) fn runs(count: u64) -> Vec<u64> {
+    number_from("COUCHSTORE_SIM_RUN").map_or_else(|| (0..count).collect(), |only| vec![only])
+}
+
 /// Whether all runs are wanted, so that their number means something.
 pub(crate) fn all_wanted() -> bool {
     std::env::var_os("COUCHSTORE_SIM_RUN").is_none()

@@ -1,0 +1,19 @@
+# Builds the small host with the directory of PROJECT in place, in the folder BUILD, and runs its tests.
+# CARGO_DIR: where cargo has built the library already.
+file(REMOVE_RECURSE "${BUILD}")
+file(MAKE_DIRECTORY "${BUILD}/source")
+file(CREATE_LINK "${PROJECT}/host/couchstore" "${BUILD}/source/couchstore" SYMBOLIC)
+
+function(run what)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "${what} failed (${result}):\n${output}")
+  endif()
+endfunction()
+
+run("configuring" "${CMAKE_COMMAND}" -S "${SOURCE}" -B "${BUILD}/build" -G "${GENERATOR}"
+  "-DCMAKE_MAKE_PROGRAM=${MAKE_PROGRAM}" "-DCMAKE_C_COMPILER=${C_COMPILER}" "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}"
+  "-DCMAKE_BUILD_TYPE=${BUILD_TYPE}" "-DCOUCHSTORE_DIRECTORY=${BUILD}/source/couchstore"
+  "-DCOUCHSTORE_CARGO_DIR=${CARGO_DIR}")
+run("building" "${CMAKE_COMMAND}" --build "${BUILD}/build" -j 2)
+run("testing" "${CMAKE_CTEST_COMMAND}" --test-dir "${BUILD}/build" --output-on-failure)

@@ -1,0 +1,364 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Online compaction: options, figures, cancelling, the hooks that switch over, and what failures leave.
+ */
+#include "testlib.h"
+
+#include <stdarg.h>
+
+/* What the hooks saw, and what they are to do. */
+struct host {
+    int locks, unlocks, publishes, progresses;
+    bool locked, published_locked;
+    int publish_result, progress_result;
+    Db *writer; /* saves in the first call of progress */
+    uint64_t source_seq, target_seq;
+    char copied[200]; /* ids that pre_copy saw */
+    uint64_t last_total;
+};
+
+static void lock(void *ctx) {
+    struct host *host = ctx;
+    ++host->locks;
+    host->locked = true;
+}
+
+static void unlock(void *ctx) {
+    struct host *host = ctx;
+    ++host->unlocks;
+    host->locked = false;
+}
+
+static couchstore_error_t publish(void *ctx, Db *source, Db *target) {
+    struct host *host = ctx;
+    ++host->publishes;
+    host->published_locked = host->locked;
+    host->source_seq = last_sequence(source);
+    host->target_seq = last_sequence(target);
+    return host->publish_result;
+}
+
+static int progress(void *ctx, uint64_t done, uint64_t total, uint64_t bytes) {
+    struct host *host = ctx;
+    (void)bytes;
+    if (host->progresses++ == 0 && host->writer != NULL) {
+        put(host->writer, "b", "changed");
+        put(host->writer, "new", "1");
+        put_local(host->writer, "_local/new", "1");
+        commit(host->writer, 9);
+    }
+    host->last_total = total;
+    return done > 0 || total == 0 ? host->progress_result : 0;
+}
+
+static int pre_copy(Db *source, Db *target, const DocInfo *info, const DocInfo *local, void *ctx) {
+    struct host *host = ctx;
+    const sized_buf id = info != NULL ? info->id : local->id;
+    (void)source, (void)target;
+    snprintf(host->copied + strlen(host->copied), 40, "%.*s ", (int)id.size, id.buf);
+    return 0;
+}
+
+static couchstore_online_compact_options options_for(struct host *host) {
+    return (couchstore_online_compact_options){
+            .size = sizeof(couchstore_online_compact_options),
+            .lock = lock,
+            .unlock = unlock,
+            .publish = publish,
+            .progress = progress,
+            .ctx = host,
+    };
+}
+
+static Db *source_db(void) {
+    Db *db = CREATE(path("a.couch.1"));
+    struct doc docs[] = {{.id = "a", .body = "A"}, {.id = "b", .body = "B"}, {.id = "c"}};
+    CHECK_OK(save_docs(db, docs, COUNT_OF(docs), 0));
+    CHECK_OK(put_local(db, "_local/x", "X"));
+    CHECK_OK(couchstore_set_purge_seq(db, 5));
+    CHECK_OK(commit(db, 7));
+    return db;
+}
+
+static couchstore_error_t compact(const couchstore_online_compact_options *options,
+                                  couchstore_online_compact_stats *stats) {
+    return couchstore_compact_db_online(path("a.couch.1"), path("a.couch.2"), options, stats);
+}
+
+TEST(a_target_beside_the_source) {
+    Db *db = source_db();
+    struct host host = {.writer = db};
+    couchstore_online_compact_options options = options_for(&host);
+    couchstore_online_compact_stats stats;
+    options.delta_bytes_for_lock = 1;
+    options.pre_copy = pre_copy;
+    options.replay_ctx = &host;
+    CHECK_OK(compact(&options, &stats));
+    CHECK_EQ_INT(host.locks, 1);
+    CHECK_EQ_INT(host.unlocks, 1);
+    CHECK_EQ_INT(host.publishes, 1);
+    CHECK(host.published_locked);
+    CHECK_EQ_INT(host.source_seq, 5);
+    CHECK_EQ_INT(host.target_seq, 5);
+    CHECK_EQ_INT(host.last_total, 3);
+    CHECK_STR(host.copied, "_local/new _local/x b new ");
+    CHECK_EQ_INT(stats.documents, 4);
+    CHECK_EQ_INT((int64_t)stats.bytes, file_size(path("a.couch.2")));
+    CHECK_EQ_INT(stats.rounds, 1);
+    CHECK_EQ_INT(stats.restarts, 0);
+    CHECK_EQ_INT(stats.locked_bytes, 0);
+    CHECK(stats.lock_hold_us <= stats.total_us);
+    int current = -1;
+    CHECK_OK(couchstore_is_current(db, &current));
+    CHECK_EQ_INT(current, 1);
+
+    /* The same as with everything at rest. */
+    CHECK_OK(couchstore_compact_db(db, path("at-rest")));
+    CLOSE(db);
+    char *online = describe_file(path("a.couch.2"));
+    char *at_rest = describe_file(path("at-rest"));
+    CHECK(online != NULL && at_rest != NULL);
+    db = OPEN(path("a.couch.2"), 0);
+    CHECK_STR(docs_by_seq(db), "a@1 c@3- b@4 new@5");
+    CHECK_STR(body_of(db, "b"), "changed");
+    CHECK_STR(local_of(db, "_local/new"), "1");
+    couchstore_header_info info;
+    CHECK_OK(couchstore_get_header(db, &info));
+    CHECK_EQ_INT(info.purge_seq, 5);
+    CHECK_EQ_INT(info.timestamp, 9);
+    CLOSE(db);
+    free(online);
+    free(at_rest);
+}
+
+TEST(in_the_place_of_the_source) {
+    Db *db = source_db();
+    struct host host = {.writer = db};
+    couchstore_online_compact_options options = options_for(&host);
+    int current = -1;
+    options.swap = COUCHSTORE_SWAP_REPLACE;
+    /* The target's name does not matter, and the figures are not asked for. */
+    CHECK_OK(couchstore_compact_db_online(path("a.couch.1"), NULL, &options, NULL));
+    CHECK_OK(couchstore_is_current(db, &current));
+    CHECK_EQ_INT(current, 0);
+    CHECK_STR(docs_by_seq(db), "a@1 c@3- b@4 new@5");
+    CLOSE(db);
+    db = OPEN(path("a.couch.1"), 0);
+    CHECK_OK(couchstore_is_current(db, &current));
+    CHECK_EQ_INT(current, 1);
+    CHECK_STR(docs_by_seq(db), "a@1 c@3- b@4 new@5");
+    CLOSE(db);
+    CHECK_EQ_INT(dir_entries(path(".")), 1);
+}
+
+TEST(no_hooks_at_all) {
+    Db *db = source_db();
+    couchstore_online_compact_options options = {.size = sizeof options};
+    CHECK_OK(compact(&options, NULL));
+    CHECK_OK(unlink(path("a.couch.2")));
+    /* A caller that knows nothing but the size. */
+    options.size = sizeof options.size;
+    CHECK_OK(compact(&options, NULL));
+    CLOSE(db);
+}
+
+/* An older caller's struct is smaller; what is behind it must not be looked at. */
+TEST(smaller_options) {
+    Db *db = source_db();
+    struct host host = {0};
+    const size_t size = offsetof(couchstore_online_compact_options, swap);
+    couchstore_online_compact_options all = options_for(&host);
+    /* On the heap, so that valgrind sees each byte beyond. */
+    void *options = malloc(size);
+    all.size = size;
+    memcpy(options, &all, size);
+    CHECK_OK(compact(options, NULL));
+    CHECK_EQ_INT(host.publishes, 1);
+    free(options);
+    CLOSE(db);
+}
+
+TEST(wrong_arguments) {
+    Db *db = source_db();
+    couchstore_online_compact_options options = {.size = sizeof options};
+    couchstore_online_compact_stats stats = {.rounds = 77};
+    int current = 77;
+    CHECK_CODE(couchstore_compact_db_online(NULL, path("x"), &options, &stats),
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(couchstore_compact_db_online(path("a.couch.1"), NULL, &options, &stats),
+               COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(compact(NULL, &stats), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    options.size = 0;
+    CHECK_CODE(compact(&options, &stats), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    options.size = sizeof options + 8;
+    CHECK_CODE(compact(&options, &stats), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    options.size = sizeof options;
+    CHECK_CODE(couchstore_compact_db_online(path("missing"), path("x"), &options, &stats),
+               COUCHSTORE_ERROR_NO_SUCH_FILE);
+    CHECK_CODE(couchstore_is_current(NULL, &current), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_CODE(couchstore_is_current(db, NULL), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    CHECK_OK(couchstore_close_file(db));
+    CHECK_CODE(couchstore_is_current(db, &current), COUCHSTORE_ERROR_FILE_CLOSED);
+    CHECK_OK(couchstore_free_db(db));
+    CHECK_EQ_INT(stats.rounds, 77);
+    CHECK_EQ_INT(current, 77);
+    CHECK_EQ_INT(dir_entries(path(".")), 1);
+}
+
+TEST(the_target_exists) {
+    Db *db = source_db();
+    struct host host = {0};
+    couchstore_online_compact_options options = options_for(&host);
+    file_write(path("a.couch.2"), "mine", 4);
+    errno = 0;
+    CHECK_CODE(compact(&options, NULL), COUCHSTORE_ERROR_OPEN_FILE);
+    CHECK_EQ_INT(errno, EEXIST);
+    CHECK_EQ_INT(file_size(path("a.couch.2")), 4);
+    CHECK_EQ_INT(host.locks, 0);
+    CLOSE(db);
+}
+
+/* Everything is as it was before, and the lock was given back. */
+static void check_undone(Db *db, const struct host *host, int descriptors) {
+    int current = -1;
+    CHECK_EQ_INT(host->locks, host->unlocks);
+    CHECK_EQ_INT(dir_entries(path(".")), 1);
+    CHECK_OK(couchstore_is_current(db, &current));
+    CHECK_EQ_INT(current, 1);
+    CHECK_EQ_INT(open_descriptors(), descriptors);
+    Db *again = OPEN(path("a.couch.1"), COUCHSTORE_OPEN_FLAG_RDONLY);
+    CHECK_STR(docs_by_seq(again), "a@1 b@2 c@3-");
+    CLOSE(again);
+}
+
+TEST(cancelled_by_progress) {
+    Db *db = source_db();
+    const int descriptors = open_descriptors();
+    for (int swap = COUCHSTORE_SWAP_NONE; swap <= COUCHSTORE_SWAP_REPLACE; ++swap) {
+        static const int results[][2] = {
+                {1, COUCHSTORE_ERROR_CANCEL}, {-55, -55}, {77, COUCHSTORE_ERROR_CANCEL}};
+        for (size_t i = 0; i < COUNT_OF(results); ++i) {
+            struct host host = {.progress_result = results[i][0]};
+            couchstore_online_compact_options options = options_for(&host);
+            options.swap = swap;
+            CHECK_CODE(compact(&options, NULL), results[i][1]);
+            CHECK_EQ_INT(host.publishes, 0);
+            check_undone(db, &host, descriptors);
+        }
+    }
+    CLOSE(db);
+}
+
+TEST(publishing_fails) {
+    Db *db = source_db();
+    const int descriptors = open_descriptors();
+    for (int swap = COUCHSTORE_SWAP_NONE; swap <= COUCHSTORE_SWAP_REPLACE; ++swap) {
+        struct host host = {.publish_result = -66};
+        couchstore_online_compact_options options = options_for(&host);
+        options.swap = swap;
+        CHECK_CODE(compact(&options, NULL), -66);
+        CHECK_EQ_INT(host.publishes, 1);
+        CHECK_EQ_INT(host.locks, 1);
+        check_undone(db, &host, descriptors);
+        /* The next one succeeds. */
+        host = (struct host){0};
+        CHECK_OK(compact(&options, NULL));
+        if (swap == COUCHSTORE_SWAP_NONE) {
+            CHECK_OK(unlink(path("a.couch.2")));
+        }
+    }
+    CLOSE(db);
+}
+
+/* A filter sees what is copied, pre_copy what came meanwhile. */
+static int drop_a(Db *target, DocInfo *info, sized_buf item, void *ctx) {
+    (void)target, (void)item;
+    if (info == NULL) {
+        ++*(int *)ctx;
+        return 0;
+    }
+    return info->id.buf[0] == 'a' ? COUCHSTORE_COMPACT_DROP_ITEM : COUCHSTORE_COMPACT_KEEP_ITEM;
+}
+
+TEST(a_filter) {
+    Db *db = source_db();
+    int ends = 0;
+    struct host host = {.writer = db};
+    couchstore_online_compact_options options = options_for(&host);
+    options.hook = drop_a;
+    options.hook_ctx = &ends;
+    options.flags = COUCHSTORE_COMPACT_FLAG_DROP_DELETES;
+    CHECK_OK(compact(&options, NULL));
+    CHECK_EQ_INT(ends, 1);
+    CLOSE(db);
+    db = OPEN(path("a.couch.2"), 0);
+    CHECK_STR(docs_by_seq(db), "c@3- b@4 new@5");
+    couchstore_header_info info;
+    CHECK_OK(couchstore_get_header(db, &info));
+    CHECK_EQ_INT(info.purge_seq, 6);
+    CLOSE(db);
+}
+
+/* Tries a second compaction while the first one runs. */
+static int second(void *ctx, uint64_t done, uint64_t total, uint64_t bytes) {
+    int *result = ctx;
+    couchstore_online_compact_options options = {.size = sizeof options};
+    (void)done, (void)total, (void)bytes;
+    result[0] = couchstore_compact_db_online(path("a.couch.1"), path("a.couch.3"), &options, NULL);
+    result[1] = errno;
+    return 0;
+}
+
+TEST(two_at_a_time) {
+    Db *db = source_db();
+    int result[2] = {0, 0};
+    couchstore_online_compact_options options = {
+            .size = sizeof options, .progress = second, .ctx = result};
+    CHECK_OK(compact(&options, NULL));
+    CHECK_CODE(result[0], COUCHSTORE_ERROR_OPEN_FILE);
+    CHECK_EQ_INT(result[1], EBUSY);
+    CHECK_EQ_INT(dir_entries(path(".")), 2);
+    CLOSE(db);
+}
+
+/* Each call of the caller's file operations fails once: nothing is left over, nothing leaks. */
+TEST(failing_file_operations) {
+    static const enum op_kind kinds[] = {OP_CONSTRUCTOR, OP_OPEN, OP_PREAD,
+                                         OP_PWRITE,      OP_EOF,  OP_SYNC};
+    Db *db = source_db();
+    const int descriptors = open_descriptors();
+    struct test_ops t;
+    int runs = 0;
+    ops_init(&t);
+    for (int swap = COUCHSTORE_SWAP_NONE; swap <= COUCHSTORE_SWAP_REPLACE; ++swap) {
+        for (size_t kind = 0; kind < COUNT_OF(kinds); ++kind) {
+            for (int at = 1;; ++at) {
+                struct host host = {0};
+                couchstore_online_compact_options options = options_for(&host);
+                options.ops = &t.ops;
+                options.swap = swap;
+                ops_reset(&t);
+                ops_fail(&t, kinds[kind], at, 1, -4321, EIO);
+                if (compact(&options, NULL) == COUCHSTORE_SUCCESS && t.failed == 0) {
+                    break; /* there are no more calls of this kind */
+                }
+                CHECK(t.failed > 0);
+                if (file_exists(path("a.couch.2"))) {
+                    CHECK_OK(unlink(path("a.couch.2"))); /* a failure that does not matter */
+                }
+                CHECK_EQ_INT(dir_entries(path(".")), 1);
+                CHECK_EQ_INT(host.locks, host.unlocks);
+                CHECK_EQ_INT(open_descriptors(), descriptors);
+                ++runs;
+            }
+            unlink(path("a.couch.2"));
+            Db *again = OPEN(path("a.couch.1"), COUCHSTORE_OPEN_FLAG_RDONLY);
+            CHECK_STR(docs_by_seq(again), "a@1 b@2 c@3-");
+            CLOSE(again);
+        }
+    }
+    printf("%d runs with a failure\n", runs);
+    ops_free(&t);
+    CLOSE(db);
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Compaction and replay with std::function hooks.
+
+#include "call.h"
+#include "entry.h"
+#include "file_ops.h"
+
+#include <stdexcept>
+#include <string>
+
+using namespace couchstore_shim;
+using namespace cb::couchstore;
+
+namespace {
+
+// The hooks of one compaction, as Rust calls them.
+struct Compaction {
+    CompactFilterCallback filter;
+    CompactRewriteDocInfoCallback rewrite;
+    PrecommitHook precommit;
+
+    static int callFilter(Db *target, DocInfo *info, sized_buf item, void *self) noexcept {
+        const auto &hooks = *static_cast<Compaction *>(self);
+        return caughtCallback([&] {
+            const int verdict = hooks.filter(*target, info, item);
+            // The first call for a document has no body, but the largest size.
+            const bool isFirst = !item.buf && item.size == 0xffffff;
+            if (info && !isFirst && verdict == COUCHSTORE_COMPACT_NEED_BODY) {
+                throw std::logic_error("compact: the filter asked for a body that it had");
+            }
+            return verdict;
+        });
+    }
+
+    // Any result but 0 says that the entry was changed.
+    static int callRewrite(DocInfo **info, const sized_buf *item, void *self) noexcept {
+        const auto &hooks = *static_cast<Compaction *>(self);
+        return caughtCallback([&] { return hooks.rewrite(*info, *item) != 0 ? 1 : 0; });
+    }
+
+    static couchstore_error_t callPrecommit(Db *source, Db *target, void *self) noexcept {
+        const auto &hooks = *static_cast<Compaction *>(self);
+        return static_cast<couchstore_error_t>(
+                caughtCallback([&] { return hooks.precommit(*source, *target); }));
+    }
+
+    couchstore_private_hooks toRust() {
+        return {filter ? callFilter : nullptr, rewrite ? callRewrite : nullptr,
+                precommit ? callPrecommit : nullptr, this};
+    }
+};
+
+couchstore_error_t run(Db *source,
+                       const char *target,
+                       couchstore_compact_flags flags,
+                       detail::KeyFunction getter,
+                       Compaction hooks,
+                       FileOpsInterface *ops,
+                       bool isCFunction) {
+    if (hooks.rewrite && !hooks.filter) {
+        throw std::invalid_argument("compact: rewriting entries needs a filter");
+    }
+    Keys keys(getter);
+    return guarded([&] {
+        return couchstore_private_cxx_compact(source, target, flags, keys.toRust(),
+                                              toRust(ops ? ops : couchstore_get_default_file_ops()),
+                                              hooks.toRust(), isCFunction);
+    });
+}
+
+// The hooks of one replay.
+struct Replay {
+    PreCopyHook preCopy;
+    PrecommitHook precommit;
+
+    static couchstore_error_t callPreCopy(Db *source,
+                                          Db *target,
+                                          const DocInfo *doc,
+                                          const DocInfo *local,
+                                          void *self) noexcept {
+        const auto &hooks = *static_cast<Replay *>(self);
+        return static_cast<couchstore_error_t>(
+                caughtCallback([&] { return hooks.preCopy(*source, *target, doc, local); }));
+    }
+
+    static couchstore_error_t callPrecommit(Db *source, Db *target, void *self) noexcept {
+        const auto &hooks = *static_cast<Replay *>(self);
+        return static_cast<couchstore_error_t>(
+                caughtCallback([&] { return hooks.precommit(*source, *target); }));
+    }
+};
+
+}  // namespace
+
+couchstore_error_t couchstore_compact_db_ex(Db *source,
+                                            const char *target_filename,
+                                            couchstore_compact_flags flags,
+                                            EncryptionKeyGetter targetEncrKeyCB,
+                                            couchstore_compact_hook hook,
+                                            couchstore_docinfo_hook dhook,
+                                            void *hook_ctx,
+                                            FileOpsInterface *ops,
+                                            PrecommitHook precommitHook) {
+    Compaction hooks;
+    if (hook) {
+        hooks.filter = [hook, hook_ctx](Db &target, DocInfo *info, sized_buf item) {
+            return hook(&target, info, item, hook_ctx);
+        };
+    }
+    if (dhook) {
+        hooks.rewrite = [dhook](DocInfo *&info, sized_buf item) { return dhook(&info, &item); };
+    }
+    hooks.precommit = std::move(precommitHook);
+    return run(source, target_filename, flags, std::move(detail::functionOf(targetEncrKeyCB)),
+               std::move(hooks), ops, true);
+}
+
+namespace cb::couchstore {
+
+// The forms of three generations, each under the name that it was exported by.
+
+couchstore_error_t compact(Db &source,
+                           const char *target_filename,
+                           couchstore_compact_flags flags,
+                           CompactFilterCallback filterCallback,
+                           CompactRewriteDocInfoCallback rewriteDocInfoCallback,
+                           FileOpsInterface *ops,
+                           PrecommitHook precommitHook) {
+    Compaction hooks{std::move(filterCallback), std::move(rewriteDocInfoCallback),
+                     std::move(precommitHook)};
+    return run(&source, target_filename, flags, {}, std::move(hooks), ops, false);
+}
+
+#ifdef COUCHSTORE_HAS_BINARY_NAMES
+LIBCOUCHSTORE_API
+couchstore_error_t compact(Db &source,
+                           const char *target_filename,
+                           couchstore_compact_flags flags,
+                           std::function<SharedEncryptionKey(std::string_view)> targetEncrKeyCB,
+                           CompactFilterCallback filterCallback,
+                           CompactRewriteDocInfoCallback rewriteDocInfoCallback,
+                           FileOpsInterface *ops,
+                           PrecommitHook precommitHook) {
+    Compaction hooks{std::move(filterCallback), std::move(rewriteDocInfoCallback),
+                     std::move(precommitHook)};
+    EncryptionKeyGetter getter(std::move(targetEncrKeyCB));
+    return run(&source, target_filename, flags, std::move(detail::functionOf(getter)),
+               std::move(hooks), ops, false);
+}
+
+LIBCOUCHSTORE_API
+couchstore_error_t compact(Db &source,
+                           const char *target_filename,
+                           couchstore_compact_flags flags,
+                           detail::KeyFunction targetEncrKeyCB,
+                           CompactFilterCallback filterCallback,
+                           CompactRewriteDocInfoCallback rewriteDocInfoCallback,
+                           FileOpsInterface *ops,
+                           PrecommitHook precommitHook)
+#else
+couchstore_error_t detail::compactWithKeys(Db &source,
+                                           const char *target_filename,
+                                           couchstore_compact_flags flags,
+                                           KeyFunction targetEncrKeyCB,
+                                           CompactFilterCallback filterCallback,
+                                           CompactRewriteDocInfoCallback rewriteDocInfoCallback,
+                                           FileOpsInterface *ops,
+                                           PrecommitHook precommitHook)
+#endif
+{
+    Compaction hooks{std::move(filterCallback), std::move(rewriteDocInfoCallback),
+                     std::move(precommitHook)};
+    return run(&source, target_filename, flags, std::move(targetEncrKeyCB), std::move(hooks), ops,
+               false);
+}
+
+couchstore_error_t replay(Db &source,
+                          Db &target,
+                          uint64_t sourceHeaderEndOffset,
+                          PreCopyHook preCopyHook,
+                          PrecommitHook precommitHook,
+                          size_t flushThreshold) {
+    const auto start = couchstore_get_header_position(&source);
+    Replay hooks{std::move(preCopyHook), std::move(precommitHook)};
+    const auto code = guarded([&] {
+        return couchstore_private_cxx_replay(&source, &target, sourceHeaderEndOffset,
+                                             hooks.preCopy ? Replay::callPreCopy : nullptr,
+                                             hooks.precommit ? Replay::callPrecommit : nullptr,
+                                             &hooks, flushThreshold);
+    });
+    if (code == COUCHSTORE_SUCCESS || code == COUCHSTORE_ERROR_FILE_CLOSED) {
+        return code;
+    }
+    // Errors of moving the source are returned. It stands where it stood: see whether it can be moved.
+    const auto moved = seek(source, static_cast<cs_off_t>(sourceHeaderEndOffset));
+    if (moved != COUCHSTORE_SUCCESS) {
+        return moved;
+    }
+    seek(source, static_cast<cs_off_t>(start));
+    throw std::runtime_error(std::string("replay: ") + couchstore_strerror(code));
+}
+
+}  // namespace cb::couchstore

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The default file operations for C++: couchstore_get_default_file_ops() and create_default_file_ops().
+//
+// Complete in itself: system calls only, nothing of the rest of the library, because hosts link it alone and wrap it
+// in operations of their own. (The library uses its own Rust code when it is given the default object itself.)
+
+#include <libcouchstore/couch_db.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+// Write validation compares this many bytes of each write.
+constexpr size_t validatedBytes = 8192;
+
+// A file; fd is -1 before open and after close.
+struct File {
+    int fd = -1;
+    uint64_t syncPeriod = 0;
+    uint64_t unsynced = 0;
+    bool validateWrites = false;
+};
+
+File *fileOf(couch_file_handle handle) {
+    return reinterpret_cast<File *>(handle);
+}
+
+// Repeats a system call that a signal has interrupted.
+template <typename SystemCall>
+auto uninterrupted(SystemCall &&call) {
+    decltype(call()) result;
+    do {
+        result = call();
+    } while (result < 0 && errno == EINTR);
+    return result;
+}
+
+template <typename Code>
+Code failed(couchstore_error_info_t *errinfo, Code code, int error = errno) {
+    if (errinfo) {
+        errinfo->error = error;
+    }
+    errno = error;
+    return code;
+}
+
+// Opens without changing the access time where that is allowed: only to the owner of a file.
+int openForReading(const char *path, int flags) {
+#ifdef O_NOATIME
+    const int fd = uninterrupted([&] { return ::open(path, flags | O_NOATIME, 0666); });
+    if (fd >= 0 || errno != EPERM) {
+        return fd;
+    }
+#endif
+    return uninterrupted([&] { return ::open(path, flags, 0666); });
+}
+
+// A descriptor that is none of the standard streams: what a program prints must not land in a database.
+int aboveStandardStreams(int fd) {
+    if (fd > STDERR_FILENO) {
+        return fd;
+    }
+    const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    const int error = errno;
+    ::close(fd);
+    errno = error;
+    return copy;
+}
+
+class PosixFileOps final : public FileOpsInterface {
+public:
+    couch_file_handle constructor(couchstore_error_info_t *) override {
+        return reinterpret_cast<couch_file_handle>(new File);
+    }
+
+    couchstore_error_t open(couchstore_error_info_t *errinfo,
+                            couch_file_handle *handle,
+                            const char *path,
+                            int oflag) override {
+        File &file = *fileOf(*handle);
+        if (file.fd >= 0) {
+            return failed(errinfo, COUCHSTORE_ERROR_INVALID_ARGUMENTS, EBUSY);
+        }
+        const int flags = oflag | O_CLOEXEC;
+        const bool readOnly = (oflag & O_ACCMODE) == O_RDONLY;
+        int fd = readOnly ? openForReading(path, flags)
+                          : uninterrupted([&] { return ::open(path, flags, 0666); });
+        if (fd >= 0) {
+            fd = aboveStandardStreams(fd);
+        }
+        if (fd < 0) {
+            return failed(errinfo, errno == ENOENT ? COUCHSTORE_ERROR_NO_SUCH_FILE
+                                                   : COUCHSTORE_ERROR_OPEN_FILE);
+        }
+        struct stat status {};
+        if (::fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+            ::close(fd);
+            return failed(errinfo, COUCHSTORE_ERROR_OPEN_FILE, EISDIR);
+        }
+        file = File{};
+        file.fd = fd;
+        return COUCHSTORE_SUCCESS;
+    }
+
+    couchstore_error_t close(couchstore_error_info_t *errinfo, couch_file_handle handle) override {
+        File *file = fileOf(handle);
+        if (!file || file->fd < 0) {
+            return COUCHSTORE_SUCCESS;
+        }
+        const int fd = std::exchange(file->fd, -1);
+        // After EINTR the descriptor is gone on Linux; trying again could close somebody else's.
+        if (::close(fd) != 0 && errno != EINTR) {
+            return failed(errinfo, COUCHSTORE_ERROR_FILE_CLOSE);
+        }
+        return COUCHSTORE_SUCCESS;
+    }
+
+    couchstore_error_t set_periodic_sync(couch_file_handle handle, uint64_t period_bytes) override {
+        fileOf(handle)->syncPeriod = period_bytes;
+        fileOf(handle)->unsynced = 0;
+        return COUCHSTORE_SUCCESS;
+    }
+
+    // There is nothing to trace here beyond what the operating system's own tools show.
+    couchstore_error_t set_tracing_enabled(couch_file_handle) override {
+        return COUCHSTORE_SUCCESS;
+    }
+
+    couchstore_error_t set_write_validation_enabled(couch_file_handle handle) override {
+        fileOf(handle)->validateWrites = true;
+        return COUCHSTORE_SUCCESS;
+    }
+
+    // These operations keep no buffer that could be protected.
+    couchstore_error_t set_mprotect_enabled(couch_file_handle) override {
+        return COUCHSTORE_SUCCESS;
+    }
+
+    ssize_t pread(couchstore_error_info_t *errinfo,
+                  couch_file_handle handle,
+                  void *buf,
+                  size_t nbytes,
+                  cs_off_t offset) override {
+        const int fd = fileOf(handle)->fd;
+        const ssize_t result = uninterrupted([&] { return ::pread(fd, buf, nbytes, offset); });
+        return result < 0 ? failed<ssize_t>(errinfo, COUCHSTORE_ERROR_READ) : result;
+    }
+
+    ssize_t pwrite(couchstore_error_info_t *errinfo,
+                   couch_file_handle handle,
+                   const void *buf,
+                   size_t nbytes,
+                   cs_off_t offset) override {
+        File &file = *fileOf(handle);
+        const ssize_t result =
+                uninterrupted([&] { return ::pwrite(file.fd, buf, nbytes, offset); });
+        if (result < 0) {
+            return failed<ssize_t>(errinfo, COUCHSTORE_ERROR_WRITE);
+        }
+        if (file.validateWrites) {
+            const auto code = validate(errinfo, file, buf, static_cast<size_t>(result), offset);
+            if (code != COUCHSTORE_SUCCESS) {
+                return code;
+            }
+        }
+        file.unsynced += static_cast<uint64_t>(result);
+        if (file.syncPeriod != 0 && file.unsynced >= file.syncPeriod) {
+            file.unsynced = 0;
+            const auto code = sync(errinfo, handle);
+            if (code != COUCHSTORE_SUCCESS) {
+                return code;
+            }
+        }
+        return result;
+    }
+
+    cs_off_t goto_eof(couchstore_error_info_t *errinfo, couch_file_handle handle) override {
+        const cs_off_t size = ::lseek(fileOf(handle)->fd, 0, SEEK_END);
+        return size < 0 ? failed<cs_off_t>(errinfo, COUCHSTORE_ERROR_READ) : size;
+    }
+
+    couchstore_error_t sync(couchstore_error_info_t *errinfo, couch_file_handle handle) override {
+        const int fd = fileOf(handle)->fd;
+        if (uninterrupted([&] { return ::fdatasync(fd); }) != 0) {
+            return failed(errinfo, COUCHSTORE_ERROR_WRITE);
+        }
+        return COUCHSTORE_SUCCESS;
+    }
+
+    couchstore_error_t advise(couchstore_error_info_t *errinfo,
+                              couch_file_handle handle,
+                              cs_off_t offset,
+                              cs_off_t len,
+                              couchstore_file_advice_t advice) override {
+        const int error = ::posix_fadvise(fileOf(handle)->fd, offset, len, advice);
+        return error == 0 ? COUCHSTORE_SUCCESS : failed(errinfo, COUCHSTORE_ERROR_WRITE, error);
+    }
+
+    void destructor(couch_file_handle handle) override {
+        delete fileOf(handle);
+    }
+
+private:
+    // Reads back what was written.
+    static couchstore_error_t validate(couchstore_error_info_t *errinfo,
+                                       const File &file,
+                                       const void *written,
+                                       size_t size,
+                                       cs_off_t offset) {
+        std::vector<char> found(std::min(size, validatedBytes));
+        size_t done = 0;
+        while (done < found.size()) {
+            const ssize_t result = uninterrupted([&] {
+                return ::pread(file.fd, found.data() + done, found.size() - done,
+                               offset + static_cast<cs_off_t>(done));
+            });
+            if (result < 0) {
+                return failed(errinfo, COUCHSTORE_ERROR_READ);
+            }
+            if (result == 0) {
+                break;
+            }
+            done += static_cast<size_t>(result);
+        }
+        const bool same =
+                done == found.size() && std::memcmp(found.data(), written, found.size()) == 0;
+        return same ? COUCHSTORE_SUCCESS : failed(errinfo, COUCHSTORE_ERROR_CHECKSUM_FAIL, 0);
+    }
+};
+
+}  // namespace
+
+LIBCOUCHSTORE_API FileOpsInterface *create_default_file_ops();
+
+FileOpsInterface *create_default_file_ops() {
+    return new PosixFileOps;
+}
+
+FileOpsInterface *couchstore_get_default_file_ops() {
+    // Never destroyed: other objects may close their files when the program ends.
+    static FileOpsInterface *const ops = create_default_file_ops();
+    return ops;
+}

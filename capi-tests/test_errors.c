@@ -274,6 +274,19 @@ TEST(closed_handle_that_is_reopened) {
     CHECK_OK(couchstore_close_db(db));
 }
 
+TEST(errno_of_a_failed_reopen) {
+    Db *db = CREATE(path("a.couch"));
+    couchstore_error_t code;
+    int error;
+    errno = 0;
+    code = couchstore_reopen_file(db, path("missing.couch"), 0);
+    error = errno;
+    CHECK_CODE(code, COUCHSTORE_ERROR_DB_NO_LONGER_VALID);
+    CHECK_EQ_INT(error, ENOENT);
+    CHECK_CODE(couchstore_commit(db), COUCHSTORE_ERROR_FILE_CLOSED);
+    CLOSE(db);
+}
+
 TEST(null_arguments) {
     Db *db = CREATE(path("a.couch"));
     Doc *docs[] = {&doc_a};

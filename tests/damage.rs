@@ -294,7 +294,8 @@ fn a_wide_root_over_one_leaf() {
     let memory = Memory::default();
     let size = forge.bytes.len();
     memory.put(NAME, forge.bytes);
-    let calls: [(&str, fn(&Memory, &Db) -> Result<()>); 6] = [
+    type Call = fn(&Memory, &Db) -> Result<()>;
+    let calls: [(&str, Call); 6] = [
         ("changes_since", |_, db| db.changes_since(0, TOLERANT, &mut |_| Ok(()))),
         ("all_docs", |_, db| db.all_docs(b"", TOLERANT, &mut |_| Ok(()))),
         ("walk_by_id", |_, db| db.walk_by_id(b"", TOLERANT, &mut |_, _| Ok(()))),

@@ -654,8 +654,9 @@ couchstore_error_t couchstore_replay(Db *source,
  * Compacts a file while others save to it.
  *
  * The source's newest state is copied without any lock, and so is most of what is committed
- * meanwhile. Only for the last bit options->lock is called, which keeps writers out; then the result
- * is given its name durably, options->publish is called, and options->unlock.
+ * meanwhile. For the last bit options->lock is called, which keeps writers out; then the result is
+ * given its name durably, options->publish is called, and options->unlock. A writer that is faster
+ * than the copying is kept out for a few short times before.
  *
  * Handles that have the source open keep it, also when the result takes its name; see
  * couchstore_is_current(). Only one such compaction of a source runs at a time.

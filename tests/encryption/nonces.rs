@@ -209,22 +209,3 @@ fn a_save_that_is_tried_again_goes_elsewhere() {
         assert_eq!(contents(&db).unwrap().len(), 8);
     }
 }
-
-/// Bytes that were handed to a failing write may be in the file: their positions are used up. It does not matter that
-/// the handle's own header is still in the write buffer.
-#[test]
-fn seeking_to_the_end_does_not_go_back_behind_a_failed_write() {
-    for effect in [Effect::Fail, Effect::HalfThenFail] {
-        let mut world = World::new(false);
-        let db = world.open().unwrap();
-        world.watched.set_fault(Some(Fault { kind: Kind::Write, index: 0, times: 1, effect }));
-        world.step(&db, Large).unwrap_err();
-        let end = db.info().unwrap().file_size;
-        db.seek(Direction::End).unwrap();
-        assert!(db.info().unwrap().file_size >= end, "{effect:?}");
-        world.watched.set_fault(None);
-        world.step(&db, Small).unwrap();
-        db.commit().unwrap();
-        assert_eq!(world.recorder.violations(), [0; 0]);
-    }
-}

@@ -107,10 +107,11 @@ impl Faulty {
         log.push(name);
         if self.fail_at == Some(log.len()) { Err(io::Error::from_raw_os_error(libc::EIO)) } else { action() }
     }
+}
 
-    fn lacking<T>(&self, lacks: bool, errno: i32, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        if lacks { Err(io::Error::from_raw_os_error(errno)) } else { action() }
-    }
+/// A call that this file system may lack.
+fn lacking<T>(lacks: bool, errno: i32, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if lacks { Err(io::Error::from_raw_os_error(errno)) } else { action() }
 }
 
 impl Naming for Faulty {
@@ -119,7 +120,7 @@ impl Naming for Faulty {
     }
     fn create_unnamed(&self, directory: &File) -> io::Result<File> {
         self.call("create_unnamed", || {
-            self.lacking(self.no_unnamed, libc::EOPNOTSUPP, || PosixNaming.create_unnamed(directory))
+            lacking(self.no_unnamed, libc::EOPNOTSUPP, || PosixNaming.create_unnamed(directory))
         })
     }
     fn create_named(&self, directory: &File, name: &CStr) -> io::Result<File> {
@@ -130,7 +131,7 @@ impl Naming for Faulty {
     }
     fn rename_exclusive(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
         self.call("rename_exclusive", || {
-            self.lacking(self.no_flags, libc::EINVAL, || PosixNaming.rename_exclusive(directory, from, to))
+            lacking(self.no_flags, libc::EINVAL, || PosixNaming.rename_exclusive(directory, from, to))
         })
     }
     fn rename(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
@@ -138,7 +139,7 @@ impl Naming for Faulty {
     }
     fn exchange(&self, directory: &File, one: &CStr, other: &CStr) -> io::Result<()> {
         self.call("exchange", || {
-            self.lacking(self.no_flags, libc::EINVAL, || PosixNaming.exchange(directory, one, other))
+            lacking(self.no_flags, libc::EINVAL, || PosixNaming.exchange(directory, one, other))
         })
     }
     fn link(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
@@ -175,19 +176,16 @@ fn fail_every_naming_call(seed: u64, swap: Swap, no_unnamed: bool, no_flags: boo
             result.unwrap();
             continue;
         }
-        match result {
-            Err(error) => {
-                assert_eq!(error.code(), ErrorCode::OPEN_FILE, "call {call}: {log:?}");
-                assert_eq!(error.os_error(), Some(libc::EIO), "call {call}: {log:?}");
-                run.check_nothing_happened();
-            }
+        if let Err(error) = result {
+            assert_eq!(error.code(), ErrorCode::OPEN_FILE, "call {call}: {log:?}");
+            assert_eq!(error.os_error(), Some(libc::EIO), "call {call}: {log:?}");
+            run.check_nothing_happened();
+        } else {
             // All that may fail unnoticed is removing a temporary name that is no longer needed.
-            Ok(_) => {
-                assert!(["identify", "unlink"].contains(&log[call - 1]), "call {call}: {log:?}");
-                let kept = if swap == Swap::Replace { 1 } else { 2 };
-                assert_eq!(files_in(run.world.folder.path()), kept + 1);
-                assert_eq!(run.world.temporaries().len(), 1);
-            }
+            assert!(["identify", "unlink"].contains(&log[call - 1]), "call {call}: {log:?}");
+            let kept = if swap == Swap::Replace { 1 } else { 2 };
+            assert_eq!(files_in(run.world.folder.path()), kept + 1);
+            assert_eq!(run.world.temporaries().len(), 1);
         }
     }
     log.len()

@@ -45,18 +45,17 @@ impl Host {
     }
 
     /// A line about the commits since the last call.
-    fn commits(&self, what: &str, time: Duration) -> Duration {
+    fn commits(&self, what: &str, time: Duration) {
         let mut latencies = std::mem::take(&mut *self.latencies.lock().unwrap());
         latencies.sort();
-        let at = |part: f64| latencies[((latencies.len() - 1) as f64 * part) as usize];
+        let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
         println!(
             "  {what}: {} commits in {time:.1?}; p50 {:.1?}, p99 {:.1?}, longest {:.1?}",
             latencies.len(),
-            at(0.5),
-            at(0.99),
-            at(1.0)
+            at(50),
+            at(99),
+            at(100)
         );
-        at(0.99)
     }
 }
 

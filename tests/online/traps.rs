@@ -5,8 +5,8 @@ use crate::common::rng::Rng;
 use crate::steps::Steps;
 use crate::world::{Habits, World};
 use couchstore::{
-    CompactHooks, Db, LocalUpdate, OnlineHooks, OnlineOptions, OnlineStats, ReplayHooks, Result, SaveOptions,
-    compact_online,
+    CompactHooks, Db, DocInfoRef, LocalUpdate, OnlineHooks, OnlineOptions, OnlineStats, ReplayHooks, Result,
+    SaveOptions, compact_online,
 };
 
 const KEEP: SaveOptions = SaveOptions { compress: false, keep_sequences: true };

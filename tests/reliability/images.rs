@@ -97,6 +97,8 @@ fn check_instant(workload: &mut Workload, instant: &Instant) -> u64 {
         let found = check_file(&image, recovery, states, instant.marked as usize);
         images += 1;
         if workload.random.percent(5) {
+            // Garbage that the first search did not come by may lie in the way of a later one.
+            let recovery = recovery || shape.size == Size::FirstGarbage;
             images += check_second_cut(image, recovery, &workload.history, found, &mut workload.random);
         }
     }

@@ -283,6 +283,9 @@ fn a_chain_of_a_few_levels_is_read() {
 
 /// A root with 50 000 entries that all point to one leaf, which is large once it is decompressed. Whoever steps over
 /// damage must not read it again and again.
+/// Something that is done with a damaged file.
+type Call = fn(&Memory, &Db) -> Result<()>;
+
 #[test]
 fn a_wide_root_over_one_leaf() {
     let mut forge = Forge::new();
@@ -294,7 +297,6 @@ fn a_wide_root_over_one_leaf() {
     let memory = Memory::default();
     let size = forge.bytes.len();
     memory.put(NAME, forge.bytes);
-    type Call = fn(&Memory, &Db) -> Result<()>;
     let calls: [(&str, Call); 6] = [
         ("changes_since", |_, db| db.changes_since(0, TOLERANT, &mut |_| Ok(()))),
         ("all_docs", |_, db| db.all_docs(b"", TOLERANT, &mut |_| Ok(()))),

@@ -281,11 +281,11 @@ fn a_chain_of_a_few_levels_is_read() {
     assert_eq!(db.changes_count(0, 5).unwrap(), 2);
 }
 
-/// A root with 50 000 entries that all point to one leaf, which is large once it is decompressed. Whoever steps over
-/// damage must not read it again and again.
 /// Something that is done with a damaged file.
 type Call = fn(&Memory, &Db) -> Result<()>;
 
+/// A root with 50 000 entries that all point to one leaf, which is large once it is decompressed. Whoever steps over
+/// damage must not read it again and again.
 #[test]
 fn a_wide_root_over_one_leaf() {
     let mut forge = Forge::new();

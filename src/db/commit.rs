@@ -22,7 +22,7 @@ impl Db {
     /// the system clock, in nanoseconds since the epoch.
     ///
     /// On failure the changes stay in the handle and nothing of them is visible. After a failed sync the handle
-    /// takes no more writes ([`Error::Latched`]) until the file is opened again: the operating system may have
+    /// takes no more writes ([`Error::Latched`](crate::Error::Latched)) until the file is opened again: the operating system may have
     /// dropped data that it could not write.
     pub fn commit(&self) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -3,12 +3,12 @@
 //! * [`FileOps`] and [`FileHandle`]: what the library needs of a file system; callers may bring their own
 //! * [`posix`]: the default
 //! * [`foreign`]: a C caller's `couch_file_ops`
-//! * [`object`]: a C++ caller's `FileOpsInterface`
+//! * `object`: a C++ caller's `FileOpsInterface`
 //! * [`naming`]: giving files names
-//! * [`buffered`]: read buffers and a write buffer that reads see through
-//! * [`file`]: a couchstore file: blocks, chunks, headers, the append position
-//! * [`shared`]: that file behind a cell, for trees and databases
-//! * [`temp`]: temporary files
+//! * `buffered`: read buffers and a write buffer that reads see through
+//! * `file`: a couchstore file: blocks, chunks, headers, the append position
+//! * `shared`: that file behind a cell, for trees and databases
+//! * `temp`: temporary files
 //! * `sim` (only for tests, feature `sim`): a disk in memory that fails on demand and loses power
 
 pub(crate) mod buffered;

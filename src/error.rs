@@ -285,7 +285,7 @@ impl Error {
 
     /// Whether a scan that tolerates corruption may step over this error: damage in the file, not a closed handle,
     /// lack of memory or the caller's own code.
-    pub(crate) fn is_damage(&self) -> bool {
+    pub fn is_damage(&self) -> bool {
         matches!(
             self,
             Error::Corrupt { .. }

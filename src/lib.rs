@@ -31,7 +31,7 @@
 //! ```
 //!
 //! The layers, each of which knows only those before it: `format` (bytes to values), `crypto`, `io` (files), `tree` (B+trees),
-//! `db` (a database), `compact`, and `capi` (the C functions).
+//! `db` (a database), `compact`, `inspect` (for tools), and `capi` (the C functions).
 
 #[doc(hidden)]
 pub mod capi;
@@ -40,6 +40,7 @@ mod crypto;
 mod db;
 mod error;
 mod format;
+pub mod inspect;
 mod internal_error;
 pub mod io;
 mod tree;

@@ -2,7 +2,7 @@
 
 use super::{Db, State};
 use crate::error::Result;
-use crate::format::header::{FormatVersion, NO_PREVIOUS, tree_size};
+use crate::format::header::{FormatVersion, tree_size};
 use crate::tree::reduce::DocCounts;
 use std::cell::Ref;
 
@@ -54,7 +54,7 @@ impl Db {
             space_used: counts.size + trees,
             file_size: self.file.end(),
             header_position: position.unwrap_or(0),
-            previous_header: header.previous.filter(|&previous| previous != NO_PREVIOUS),
+            previous_header: header.previous_header(),
         })
     }
 

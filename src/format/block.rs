@@ -8,7 +8,7 @@
 //! is a plain file offset that counts the type bytes; every size leaves them out.
 
 /// Size of a block in bytes.
-pub(crate) const BLOCK_SIZE: u64 = 4096;
+pub const BLOCK_SIZE: u64 = 4096;
 const CONTENT_SIZE: u64 = BLOCK_SIZE - 1;
 
 /// The first byte of a block.

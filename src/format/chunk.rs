@@ -39,16 +39,25 @@ const DATA_BIT: u32 = 0x8000_0000;
 
 /// Which checksum a file uses; fixed by the version of its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Checksum {
+pub enum Checksum {
     /// IEEE 802.3, version 11.
     Crc32,
     /// Castagnoli, versions 12 to 14.
     Crc32c,
 }
 
+impl std::fmt::Display for Checksum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Checksum::Crc32 => "CRC-32",
+            Checksum::Crc32c => "CRC-32C",
+        })
+    }
+}
+
 impl Checksum {
     /// The kind that files of this version have.
-    pub(crate) fn of(version: FormatVersion) -> Checksum {
+    pub fn of(version: FormatVersion) -> Checksum {
         if version == FormatVersion::V11 { Checksum::Crc32 } else { Checksum::Crc32c }
     }
 

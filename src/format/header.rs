@@ -47,13 +47,13 @@ impl FormatVersion {
 
 /// Points to a node: where it is, how much disk its subtree takes, and the reduce value over it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NodeRef {
+pub struct NodeRef {
     /// File offset of the node's chunk.
-    pub(crate) position: u64,
+    pub position: u64,
     /// Disk size of the node's chunk and all node chunks below it, without block-type bytes.
-    pub(crate) subtree_size: u64,
+    pub subtree_size: u64,
     /// Reduce value, in the layout of its tree.
-    pub(crate) reduce: Vec<u8>,
+    pub reduce: Vec<u8>,
 }
 
 impl NodeRef {
@@ -85,27 +85,27 @@ pub(crate) fn tree_size(root: Option<&NodeRef>) -> u64 {
 
 /// What a header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileHeader {
+pub struct FileHeader {
     /// Version of the file.
-    pub(crate) version: FormatVersion,
+    pub version: FormatVersion,
     /// Highest sequence number used.
-    pub(crate) update_seq: u64,
+    pub update_seq: u64,
     /// Set by the caller: tombstones up to here may have been purged.
-    pub(crate) purge_seq: u64,
+    pub purge_seq: u64,
     /// Unused by the library, carried along.
-    pub(crate) purge_ptr: u64,
+    pub purge_ptr: u64,
     /// The caller's number, by default nanoseconds since the epoch; 0 below version 13.
-    pub(crate) timestamp: u64,
-    /// Offset of the header before this one, [`NO_PREVIOUS`] in the first; `None` below version 14.
-    pub(crate) previous: Option<u64>,
+    pub timestamp: u64,
+    /// Offset of the header before this one as it is stored: all ones in the first; `None` below version 14.
+    pub previous: Option<u64>,
     /// Whether block 0 is a metadata header (encrypted files).
-    pub(crate) has_metadata: bool,
+    pub has_metadata: bool,
     /// Root of the tree by sequence number.
-    pub(crate) by_seq: Option<NodeRef>,
+    pub by_seq: Option<NodeRef>,
     /// Root of the tree by document id.
-    pub(crate) by_id: Option<NodeRef>,
+    pub by_id: Option<NodeRef>,
     /// Root of the tree of local documents.
-    pub(crate) local: Option<NodeRef>,
+    pub local: Option<NodeRef>,
 }
 
 /// Why a header body could not be read.
@@ -138,6 +138,11 @@ impl FileHeader {
             by_id: None,
             local: None,
         }
+    }
+
+    /// Offset of the header before this one, if the header tells.
+    pub fn previous_header(&self) -> Option<u64> {
+        self.previous.filter(|&previous| previous != NO_PREVIOUS)
     }
 
     /// Reads a header body that was found at `position`.

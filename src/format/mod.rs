@@ -21,6 +21,13 @@ pub(crate) mod ints;
 pub(crate) mod metadata;
 pub(crate) mod node;
 
-/// A rule of the format that some bytes break. The reader that knows file and offset turns it into an error.
+/// A rule of the format that some bytes break; shown, it reads as what was expected. The reader that knows file and
+/// offset turns it into an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed(pub(crate) &'static str);
+pub struct Malformed(pub(crate) &'static str);
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}

@@ -266,6 +266,14 @@ impl DbFile {
         Ok(Body { bytes: body, crc: Some(prefix.crc) })
     }
 
+    /// Bytes that a chunk takes whose body, as it is stored, has this length.
+    pub(crate) fn chunk_size(&self, body: u64) -> u64 {
+        body + match self.encryption {
+            None => PREFIX as u64,
+            Some(_) => (ENCRYPTED_PREFIX + TAG_LEN) as u64,
+        }
+    }
+
     fn checksum_failed(&self, position: u64, prefix: ChunkPrefix) -> Error {
         let ChunkPrefix { length, crc } = prefix;
         internal_error::report(format_args!(

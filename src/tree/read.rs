@@ -37,18 +37,28 @@ pub(crate) struct ChildInfo<'a> {
 
 /// Guards a traversal of a file that may be malicious: nodes must lie before their parents, depth is limited, and
 /// all nodes together cannot be larger than the file, since a traversal comes to each of them once.
-pub(super) struct Guarded<'a> {
+pub(crate) struct Guarded<'a> {
     file: &'a SharedFile,
     budget: u64,
 }
 
 impl<'a> Guarded<'a> {
-    pub(super) fn new(file: &'a SharedFile) -> Guarded<'a> {
+    pub(crate) fn new(file: &'a SharedFile) -> Guarded<'a> {
         Guarded { file, budget: file.end() }
     }
 
     /// Reads the node at `position`, to which one at `parent` (`u64::MAX`: a header) points.
     pub(super) fn read(&mut self, position: u64, parent: u64, depth: usize) -> Result<(NodeKind, Vec<u8>)> {
+        self.read_stored(position, parent, depth).map(|(kind, stored)| (kind, stored.bytes))
+    }
+
+    /// As [`Guarded::read`], with what it takes in the file.
+    pub(crate) fn read_stored(
+        &mut self,
+        position: u64,
+        parent: u64,
+        depth: usize,
+    ) -> Result<(NodeKind, StoredNode)> {
         let broken = |rule| Err(self.file.malformed(position, Malformed(rule)));
         if position >= parent {
             return broken("a child that lies before its parent");
@@ -59,10 +69,10 @@ impl<'a> Guarded<'a> {
         if self.budget == 0 {
             return broken("nodes that are not larger than the file in sum");
         }
-        let StoredNode { bytes, stored_size } = self.file.read_node(position)?;
-        self.budget = self.budget.saturating_sub(PREFIX as u64 + stored_size);
-        let kind = NodeKind::of(&bytes).map_err(|rule| self.file.malformed(position, rule))?;
-        Ok((kind, bytes))
+        let stored = self.file.read_node(position)?;
+        self.budget = self.budget.saturating_sub(PREFIX as u64 + stored.stored_size);
+        let kind = NodeKind::of(&stored.bytes).map_err(|rule| self.file.malformed(position, rule))?;
+        Ok((kind, stored))
     }
 }
 

@@ -13,25 +13,29 @@ use crate::format::node::{ChildPointer, Entries, NodeKind};
 
 /// Which of the three trees a node belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TreeKind {
+pub enum TreeKind {
+    /// Documents by id.
     ById,
+    /// Documents by sequence number.
     BySeq,
+    /// Local documents.
     Local,
 }
 
 /// Reduce value of the by-id tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct DocCounts {
+pub struct DocCounts {
     /// Documents that are not deleted.
-    pub(crate) live: u64,
+    pub live: u64,
     /// Deleted documents.
-    pub(crate) deleted: u64,
+    pub deleted: u64,
     /// Sum of the physical sizes of all of them.
-    pub(crate) size: u64,
+    pub size: u64,
 }
 
 impl DocCounts {
-    pub(crate) fn parse(reduce: &[u8]) -> Result<DocCounts, Malformed> {
+    /// Reads a reduce value.
+    pub fn parse(reduce: &[u8]) -> Result<DocCounts, Malformed> {
         let short = |_| Malformed("a by-id reduce value of 16 bytes");
         let mut fields = Fields(reduce);
         let live = fields.u40().map_err(short)?;
@@ -56,7 +60,7 @@ impl DocCounts {
 }
 
 /// Reads the reduce value of the by-sequence tree: the number of entries.
-pub(crate) fn parse_count(reduce: &[u8]) -> Result<u64, Malformed> {
+pub fn parse_count(reduce: &[u8]) -> Result<u64, Malformed> {
     Fields(reduce).u40().map_err(|_| Malformed("a by-sequence reduce value of 5 bytes"))
 }
 

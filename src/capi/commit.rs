@@ -3,6 +3,7 @@
 use super::guard::guard_db;
 use super::latency::Call;
 use super::types::{Db, couchstore_commit_retry_fn, couchstore_error_t};
+use crate::error::Result;
 use std::ffi::c_void;
 
 /// Makes everything that was saved on this handle durable, and visible to whoever opens the file; in
@@ -34,12 +35,24 @@ pub unsafe extern "C" fn couchstore_c_commit_ex(
     retry: couchstore_commit_retry_fn,
     ctx: *mut c_void,
 ) -> couchstore_error_t {
-    let body = |db: &Db| {
-        let Some(retry) = retry else { return db.commit_with(timestamp, None) };
-        // SAFETY: the pointer contract of `capi`.
-        let mut ask = |os_error| unsafe { retry(ctx, os_error) != 0 };
-        db.commit_with(timestamp, Some(&mut ask))
-    };
+    // SAFETY: the pointer contract of `capi`.
+    let body = |db: &Db| unsafe { commit_or_ask(db, timestamp, retry, ctx) };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::CommitEx, db, body) }
+}
+
+/// Commits, and asks the caller's function, if there is one, whether to sync again.
+///
+/// # Safety
+/// The pointer contract of `capi`, for the function and its ctx.
+pub(super) unsafe fn commit_or_ask(
+    db: &Db,
+    timestamp: u64,
+    retry: couchstore_commit_retry_fn,
+    ctx: *mut c_void,
+) -> Result<()> {
+    let Some(retry) = retry else { return db.commit_with(timestamp, None) };
+    // SAFETY: the contract above.
+    let mut ask = |os_error| unsafe { retry(ctx, os_error) != 0 };
+    db.commit_with(timestamp, Some(&mut ask))
 }

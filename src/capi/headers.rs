@@ -74,17 +74,19 @@ pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Db, offset: cs_off_t) -
 /// @return as couchstore_seek_offset()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_seek(db: *mut Db, direction: couchstore_direction) -> couchstore_error_t {
-    let body = |db: &Db| {
-        db.check_open()?;
-        db.seek(match direction {
-            0 => Direction::Forward,
-            1 => Direction::Backward,
-            2 => Direction::End,
-            _ => return Err(Error::InvalidArguments("a direction that does not exist")),
-        })
-    };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::Seek, db, body) }
+    unsafe { guard_db(Call::Seek, db, |db| seek(db, direction)) }
+}
+
+/// Moves as a caller's number says. A closed handle comes before a wrong number.
+pub(super) fn seek(db: &Db, direction: couchstore_direction) -> Result<()> {
+    db.check_open()?;
+    db.seek(match direction {
+        0 => Direction::Forward,
+        1 => Direction::Backward,
+        2 => Direction::End,
+        _ => return Err(Error::InvalidArguments("a direction that does not exist")),
+    })
 }
 
 /// Moves the handle to the first header, up to the one it stands on, in which the sequence number

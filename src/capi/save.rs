@@ -44,6 +44,35 @@ impl Batch {
         Ok(())
     }
 
+    /// Saves, and tells of each document the entry that it replaces (NULL if there was none), its own entry, and
+    /// its element of `requests` (NULL: there is no such array).
+    ///
+    /// # Safety
+    /// The pointer contract of `capi`, for the arrays and all that they point to.
+    pub(super) unsafe fn save_and_tell(
+        &self,
+        db: &Db,
+        requests: *const *mut c_void,
+        mut tell: impl FnMut(*const DocInfo, *const DocInfo, *mut c_void) -> Result<()>,
+    ) -> Result<()> {
+        db.check_open()?;
+        let requests = if requests.is_null() {
+            None
+        } else {
+            // SAFETY: the contract above.
+            Some(unsafe { ptr::slice(requests, self.count) }?)
+        };
+        let mut on_save = |old: Option<&DocInfoRef<'_>>, new: &DocInfoRef<'_>, index: usize| {
+            let old = old.map(borrowed_doc_info);
+            let new = borrowed_doc_info(new);
+            let old = old.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+            let request = requests.and_then(|all| all.get(index)).copied().unwrap_or(std::ptr::null_mut());
+            tell(old, &raw const new, request)
+        };
+        // SAFETY: the contract above.
+        unsafe { self.save(db, &mut on_save) }
+    }
+
     /// # Safety
     /// The pointer contract of `capi`, for the arrays and all that they point to.
     unsafe fn documents<'a>(&self) -> Result<Vec<Document<'a>>> {
@@ -131,30 +160,15 @@ pub unsafe extern "C" fn couchstore_save_documents_and_callback(
     save_cb_ctx: *mut c_void,
 ) -> couchstore_error_t {
     let batch = Batch { docs, infos, count: numDocs, options };
-    let body = |db: &Db| {
-        db.check_open()?;
-        let requests = if userReqs.is_null() {
-            None
-        } else {
-            // SAFETY: the pointer contract of `capi`.
-            Some(unsafe { ptr::slice(userReqs, numDocs) }?)
-        };
-        let mut on_save = |old: Option<&DocInfoRef<'_>>, new: &DocInfoRef<'_>, index: usize| {
-            let Some(save_cb) = save_cb else { return Ok(()) };
-            let old = old.map(borrowed_doc_info);
-            let new = borrowed_doc_info(new);
-            let old = old.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-            let request = match requests {
-                Some(requests) => requests.get(index).copied().unwrap_or(std::ptr::null_mut()),
-                None => std::ptr::null_mut(),
-            };
+    let tell = |old, new, request| {
+        if let Some(save_cb) = save_cb {
             // SAFETY: the pointer contract of `capi`; both entries live through the call.
-            unsafe { save_cb(old, &raw const new, save_cb_ctx, request) };
-            Ok(())
-        };
-        // SAFETY: the pointer contract of `capi`.
-        unsafe { batch.save(db, &mut on_save) }
+            unsafe { save_cb(old, new, save_cb_ctx, request) };
+        }
+        Ok(())
     };
+    // SAFETY: the pointer contract of `capi`.
+    let body = |db: &Db| unsafe { batch.save_and_tell(db, userReqs, tell) };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::SaveDocumentsAndCallback, db, body) }
 }

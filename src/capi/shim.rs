@@ -25,16 +25,14 @@ use super::types::{
 use crate::compact::copy::compact_with;
 use crate::compact::replay::replay;
 use crate::crypto::keys::{EncryptionKey, KeyStore, KeyStoreFailed};
-use crate::db::headers::Direction;
+use crate::db::commit::system_clock;
 use crate::error::{Error, Result};
-use crate::format::docinfo::DocInfoRef;
 use crate::internal_error::{Handler, last_internal_error, set_on_internal_error};
 use crate::io::FileOps;
 use crate::io::object::{ObjectOps, couchstore_private_file_ops};
 use crate::io::posix::PosixOps;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// File operations: a C++ object with its functions, or the library's own (`table` NULL).
 #[repr(C)]
@@ -144,14 +142,9 @@ pub unsafe extern "C" fn couchstore_private_cxx_commit(
     let call = if timestamp.is_null() { Call::Commit } else { Call::CommitEx };
     let body = |db: &Db| {
         // SAFETY: the pointer contract of `capi`.
-        let timestamp = unsafe { timestamp.as_ref() }.copied().unwrap_or_else(|| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
-        });
-        let Some(retry) = retry else { return db.commit_with(timestamp, None) };
+        let timestamp = unsafe { timestamp.as_ref() }.copied().unwrap_or_else(system_clock);
         // SAFETY: the pointer contract of `capi`.
-        let mut ask = |os_error| unsafe { retry(ctx, os_error) != 0 };
-        db.commit_with(timestamp, Some(&mut ask))
+        unsafe { super::commit::commit_or_ask(db, timestamp, retry, ctx) }
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(call, db, body) }
@@ -177,25 +170,10 @@ pub unsafe extern "C" fn couchstore_private_cxx_save(
     ctx: *mut c_void,
 ) -> couchstore_error_t {
     let batch = Batch { docs, infos, count, options };
-    let body = |db: &Db| {
-        db.check_open()?;
-        let requests = if requests.is_null() {
-            None
-        } else {
-            // SAFETY: the pointer contract of `capi`.
-            Some(unsafe { ptr::slice(requests, count) }?)
-        };
-        let mut tell = |old: Option<&DocInfoRef<'_>>, new: &DocInfoRef<'_>, index: usize| {
-            let old = old.map(alloc::borrowed_doc_info);
-            let new = alloc::borrowed_doc_info(new);
-            let old = old.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-            let request = requests.and_then(|all| all.get(index)).copied().unwrap_or(std::ptr::null_mut());
-            // SAFETY: the pointer contract of `capi`; both entries live through the call.
-            callback_result(unsafe { on_save(old, &raw const new, ctx, request) }).map(|_| ())
-        };
-        // SAFETY: the pointer contract of `capi`.
-        unsafe { batch.save(db, &mut tell) }
-    };
+    // SAFETY: the pointer contract of `capi`; both entries live through the call.
+    let tell = |old, new, request| callback_result(unsafe { on_save(old, new, ctx, request) }).map(|_| ());
+    // SAFETY: the pointer contract of `capi`.
+    let body = |db: &Db| unsafe { batch.save_and_tell(db, requests, tell) };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::SaveDocumentsAndCallback, db, body) }
 }
@@ -247,17 +225,8 @@ pub unsafe extern "C" fn couchstore_private_cxx_seek(
     db: *mut Db,
     direction: couchstore_direction,
 ) -> couchstore_error_t {
-    let body = |db: &Db| {
-        db.check_open()?;
-        db.seek(match direction {
-            0 => Direction::Forward,
-            1 => Direction::Backward,
-            2 => Direction::End,
-            _ => return Err(Error::InvalidArguments("a direction that does not exist")),
-        })
-    };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::CxxSeek, db, body) }
+    unsafe { guard_db(Call::CxxSeek, db, |db| super::headers::seek(db, direction)) }
 }
 
 #[unsafe(no_mangle)]
@@ -335,17 +304,8 @@ pub unsafe extern "C" fn couchstore_private_cxx_file_stats(db: *mut Db) -> *mut 
     // SAFETY: the pointer contract of `capi`.
     let db = unsafe { ptr::db(db) };
     guard_value(std::ptr::null_mut(), || {
-        let mut stats = std::ptr::null_mut();
-        let _ = db.map(|db| {
-            db.file().with(|file| {
-                let _ = file.io().configure(|handle| {
-                    stats = handle.stats_object();
-                    Ok(())
-                });
-                Ok(())
-            })
-        });
-        stats
+        let stats = |db: &Db| db.file().with(|file| Ok(file.io().stats_object()));
+        db.and_then(stats).unwrap_or(std::ptr::null_mut())
     })
 }
 

@@ -17,16 +17,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Asked when the second sync of a commit has failed, with `errno`: whether to write the byte and sync once more.
 pub type RetrySync<'a> = &'a mut dyn FnMut(i32) -> bool;
 
+/// The timestamp of a commit whose caller gives none: nanoseconds since the epoch.
+pub(crate) fn system_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Db {
     /// Makes all changes of this handle durable and visible to whoever opens the file. The header's timestamp is
     /// the system clock, in nanoseconds since the epoch.
     ///
     /// On failure the changes stay in the handle and nothing of them is visible. After a failed sync the handle
-    /// takes no more writes ([`Error::Latched`](crate::Error::Latched)) until the file is opened again: the operating system may have
-    /// dropped data that it could not write.
+    /// takes no more writes ([`Error::Latched`](crate::Error::Latched)) until the file is opened again: the
+    /// operating system may have dropped data that it could not write.
     pub fn commit(&self) -> Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.commit_with(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), None)
+        self.commit_with(system_clock(), None)
     }
 
     /// Commits with a timestamp of the caller's. `retry` is asked if the sync of the second phase fails; the result

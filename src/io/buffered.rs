@@ -434,6 +434,11 @@ impl Buffered {
         self.raw.identity()
     }
 
+    /// The statistics object of the file operations; NULL if they have none.
+    pub(crate) fn stats_object(&mut self) -> *mut std::ffi::c_void {
+        self.raw.stats_object()
+    }
+
     /// Says what the accesses that follow are for.
     pub(crate) fn tag(&mut self, tag: FileTag) {
         self.raw.tag(tag);

@@ -203,3 +203,27 @@ pub(crate) fn create_hidden(naming: &dyn Naming, directory: &File) -> io::Result
         Err(error) => Err(error),
     }
 }
+
+/// An open file without a name in `directory`, for what is needed only while it is open.
+pub(crate) fn unnamed_file(directory: &Path) -> io::Result<File> {
+    let directory = PosixNaming.open_directory(directory)?;
+    let NewFile { file, temporary } = create_hidden(&PosixNaming, &directory)?;
+    if let Some(name) = temporary {
+        PosixNaming.unlink(&directory, &name)?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn unnamed_files_leave_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = unnamed_file(dir.path()).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 0);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

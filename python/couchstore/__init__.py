@@ -1,0 +1,42 @@
+"""libcouchstore for Python: documents in an append-only file.
+
+with CouchStore("my.couch", "c") as store:
+    store["greeting"] = "hello"
+    store.commit()
+"""
+
+from .compaction import CompactHook, OnlineStats, Progress
+from .documents import Data, DocumentInfo, as_bytes, as_text
+from .errors import CouchStoreException, ErrorCode
+from .flags import CompactAction, CompactFlag, ContentType, OpenFlag, ReadOption, SaveOption, ScanOption
+from .keys import SAME_KEYS, EncryptionKey, KeyDerivation, KeyFunction, Keys
+from .local_docs import LocalDocs
+from .store import CouchStore, HeaderInfo, StoreInfo
+
+__all__ = [
+    "SAME_KEYS",
+    "CompactAction",
+    "CompactFlag",
+    "CompactHook",
+    "ContentType",
+    "CouchStore",
+    "CouchStoreException",
+    "Data",
+    "DocumentInfo",
+    "EncryptionKey",
+    "ErrorCode",
+    "HeaderInfo",
+    "KeyDerivation",
+    "KeyFunction",
+    "Keys",
+    "LocalDocs",
+    "OnlineStats",
+    "OpenFlag",
+    "Progress",
+    "ReadOption",
+    "SaveOption",
+    "ScanOption",
+    "StoreInfo",
+    "as_bytes",
+    "as_text",
+]

@@ -1,0 +1,65 @@
+"""Local documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from ctypes import POINTER, byref
+from typing import TYPE_CHECKING, Union
+
+from . import _native, _scan
+from ._native import lib
+from .documents import Data, as_bytes, as_text
+from .errors import CouchStoreException, ErrorCode, call
+
+if TYPE_CHECKING:
+    from .store import CouchStore
+
+
+class LocalDocs(MutableMapping[Union[str, bytes], bytes]):
+    """The local documents of a store, as a mapping of ids to bodies (bytes).
+
+    They have no sequence number and no history, and a compaction keeps them. Changes become durable with
+    ``CouchStore.commit()``. Iterating gives ids as str, in order of their bytes; see ``as_text()``.
+    """
+
+    def __init__(self, store: CouchStore) -> None:
+        self._store = store
+
+    def __getitem__(self, id: Data) -> bytes:
+        """The body. Raises KeyError if there is none."""
+        key = as_bytes(id)
+        found = POINTER(_native.LocalDoc)()
+        with self._store._handle as db:
+            try:
+                call(lib.couchstore_open_local_document, db, key, len(key), byref(found), what=self._store.filename)
+            except CouchStoreException as error:
+                if error.code == ErrorCode.DOC_NOT_FOUND:
+                    raise KeyError(id) from None
+                raise
+            try:
+                return found.contents.json.to_bytes()
+            finally:
+                lib.couchstore_free_local_document(found)
+
+    def __setitem__(self, id: Data, body: Data | None) -> None:
+        """Saves a local document; None removes it."""
+        self._save(id, None if body is None else as_bytes(body))
+
+    def __delitem__(self, id: Data) -> None:
+        """Removes a local document. That there is none is no error."""
+        self._save(id, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return (as_text(key) for key, _ in _scan.local_documents(self._store))
+
+    def __len__(self) -> int:
+        """Their number. Reads all of them."""
+        return sum(1 for _ in _scan.local_documents(self._store))
+
+    def _save(self, id: Data, body: bytes | None) -> None:
+        key = as_bytes(id)
+        doc = _native.LocalDoc(deleted=body is None)
+        doc.id.borrow(key)
+        doc.json.borrow(body or b"")
+        with self._store._handle as db:
+            call(lib.couchstore_save_local_document, db, byref(doc), what=self._store.filename)

@@ -1,0 +1,126 @@
+"""The library: how it is found, and that its structs are those of the headers."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import couchstore
+from couchstore import CouchStoreException, ErrorCode, _native
+
+PACKAGE = Path(couchstore.__file__).resolve().parent
+PROJECT = PACKAGE.parents[1]
+HEADERS = PROJECT / "include"
+
+STRUCTS = {
+    "sized_buf": _native.SizedBuf,
+    "Doc": _native.Doc,
+    "DocInfo": _native.DocInfo,
+    "LocalDoc": _native.LocalDoc,
+    "DbInfo": _native.DbInfo,
+    "couchstore_header_info": _native.HeaderInfo,
+    "couchstore_encryption_key": _native.EncryptionKey,
+    "couchstore_online_compact_options": _native.OnlineCompactOptions,
+    "couchstore_online_compact_stats": _native.OnlineCompactStats,
+}
+
+
+def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a Python script that can import the package, in an environment with these changes."""
+    changed = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), **environment}
+    # Not in the working directory, which Python would import from first.
+    return subprocess.run([sys.executable, "-c", script], env=changed, cwd="/", capture_output=True, text=True)
+
+
+def test_layouts_are_those_of_the_headers(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None or not HEADERS.exists():
+        pytest.skip("needs a C compiler and the headers")
+    lines = []
+    expected = []
+    for name, struct in STRUCTS.items():
+        lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
+        expected.append(f"{name} {ctypes.sizeof(struct)}")
+        for field in struct._fields_:
+            lines.append(f'printf("{name}.{field[0]} %zu\\n", offsetof({name}, {field[0]}));')
+            expected.append(f"{name}.{field[0]} {getattr(struct, field[0]).offset}")
+    source = tmp_path / "layouts.c"
+    source.write_text(
+        "#include <libcouchstore/couch_db.h>\n#include <stdio.h>\nint main(void) {\n" + "\n".join(lines) + "\n}\n"
+    )
+    # The inline functions of the header refer to the library; what is not called need not be there.
+    command = [compiler, "-O2", "-I", str(HEADERS), str(source), "-o", str(tmp_path / "layouts")]
+    subprocess.run(command, check=True)
+    output = subprocess.run([str(tmp_path / "layouts")], check=True, capture_output=True, text=True).stdout
+    assert output.splitlines() == expected
+
+
+def test_codes_are_those_of_the_header() -> None:
+    if not HEADERS.exists():
+        pytest.skip("needs the headers")
+    text = (HEADERS / "libcouchstore" / "error.h").read_text()
+    codes = {name: int(value) for name, value in re.findall(r"COUCHSTORE_ERROR_(\w+) = (-\d+)", text)}
+    del codes["SCAN_ABORTED"]  # an older name of SCAN_CANCELLED
+    assert codes == {code.name: code.value for code in ErrorCode}
+
+
+def test_texts_of_errors() -> None:
+    assert str(CouchStoreException(-5)) == "document not found (-5)"
+    assert str(CouchStoreException(-1, "name", 17)) == "name: error opening file (-1): File exists"
+    error = CouchStoreException(-12345)
+    assert error.code == -12345 and "unknown" in str(error)
+    assert CouchStoreException(-5).code is ErrorCode.DOC_NOT_FOUND
+
+
+def test_the_variable_names_the_library() -> None:
+    result = run("import couchstore", COUCHSTORE_LIBRARY="/nowhere/libcouchstore.so")
+    assert result.returncode != 0
+    assert "ImportError: libcouchstore was not found" in result.stderr
+    assert "COUCHSTORE_LIBRARY" in result.stderr and "/nowhere/libcouchstore.so" in result.stderr
+
+
+def test_another_library_is_refused() -> None:
+    result = run("import couchstore", COUCHSTORE_LIBRARY="libc.so.6")
+    assert result.returncode != 0
+    assert "ImportError: libc.so.6 has no function couchstore_" in result.stderr
+
+
+def test_beside_the_package_and_then_the_linker(tmp_path: Path) -> None:
+    copy = tmp_path / "couchstore"
+    shutil.copytree(PACKAGE, copy)
+    library = Path(_native.lib._name).resolve()
+    if not library.exists():
+        pytest.skip("the library was not loaded from a path")
+    script = "from couchstore import _native; print(_native.lib._name)"
+    environment = {"PYTHONPATH": str(tmp_path), "COUCHSTORE_LIBRARY": ""}
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libcouchstore.so").symlink_to(library)
+    result = run(script, LD_LIBRARY_PATH=str(tmp_path / "lib"), **environment)
+    assert (result.returncode, result.stdout.strip()) == (0, "libcouchstore.so")
+    (copy / "libcouchstore.so").symlink_to(library)
+    result = run(script, **environment)
+    assert (result.returncode, result.stdout.strip()) == (0, str(copy / "libcouchstore.so"))
+
+
+def test_a_long_range_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_native, "_MAX_INT", 3)
+    data = b"\0longer\0"
+    buffer = _native.SizedBuf()
+    buffer.borrow(data)
+    assert buffer.to_bytes() == data
+
+
+def test_the_version_is_that_of_the_library() -> None:
+    manifest = PROJECT / "Cargo.toml"
+    if not manifest.exists():
+        pytest.skip("needs the sources of the library")
+    pattern = re.compile(r'^version = "(.*)"$', re.MULTILINE)
+    found = [pattern.search(file.read_text()) for file in (manifest, PACKAGE.parent / "pyproject.toml")]
+    assert found[0] and found[1] and found[0][1] == found[1][1]

@@ -705,7 +705,7 @@ couchstore_error_t couchstore_is_current(Db *db,
  * @return NO_ENCRYPTION_KEY: the file is encrypted, and keys had no key of its id; DECRYPT: the key
  *         is not the right one (with a derived key that is noticed only by reading, which gives
  *         CHECKSUM_FAIL); ENCRYPT: keys failed for a new file; INVALID_ARGUMENTS: an id of 0 or more
- *         than 255 bytes, a key of other than 32 bytes, an unknown derivation, or
+ *         than 255 bytes, for a new file a key of other than 32 bytes, an unknown derivation, or
  *         COUCHSTORE_OPEN_WITH_LEGACY_CRC for an encrypted file; NOT_SUPPORTED: encrypted in a way
  *         that this version does not know; otherwise as couchstore_open_db_ex()
  */

@@ -8,10 +8,16 @@
 #
 # Environment: CMAKE_BUILD_DIR (default: build); PYTHON, the interpreter (default: python3).
 set -eu
+called_from=$PWD
 cd "$(dirname "$0")/.."
 
 build=${CMAKE_BUILD_DIR:-build}
-library=${1:-$build/libcouchstore.so}
+library=$build/libcouchstore.so
+case ${1:-} in
+    '') ;;
+    /*) library=$1 ;;
+    *) library=$called_from/$1 ;;
+esac
 python=${PYTHON:-python3}
 venv=$build/python-venv
 # Nothing is to be left beside the sources.
@@ -38,7 +44,13 @@ make_venv() {
             'pytest>=7,<10' 'mypy>=1.8,<3' 'setuptools>=61' wheel
 }
 
-if has_pytest "$venv/bin/python"; then
+# Whether the environment was made with the interpreter that is wanted now.
+is_same_python() {
+    what='import sys; print(sys.version_info, sys.base_prefix)'
+    [ "$("$1" -c "$what" 2>/dev/null)" = "$("$python" -c "$what")" ]
+}
+
+if is_same_python "$venv/bin/python" && has_pytest "$venv/bin/python"; then
     python=$venv/bin/python
 elif ! has_pytest "$python"; then
     if ! make_venv; then

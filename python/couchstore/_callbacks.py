@@ -34,4 +34,9 @@ class Callbacks:
             if self.error is None:
                 raise
         if self.error is not None:
-            raise self.error
+            # The traceback leads back here: it must not keep everything that it mentions alive.
+            error, self.error = self.error, None
+            try:
+                raise error
+            finally:
+                del error

@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from typing import Callable
 
 from ._native import lib
 from .errors import CouchStoreException, ErrorCode, call
 
 
-def _release(pointer: int, process: int) -> None:
-    # A forked child shares the file with its parent: closing there would write the parent's buffer.
-    if os.getpid() == process:
-        lib.couchstore_close_db(pointer)
-
-
 class Handle:
     """A ``Db *``. ``with handle as pointer`` is the only way to it: locked, open and not freed meanwhile.
 
-    Closes itself when it is collected, and at the end of the process.
+    Closes itself when it is collected. At the end of the process open ones are left to the system: threads, and
+    functions of ``atexit``, may still use them.
     """
+
+    # Also when the globals of this module are gone, at the end of the process.
+    _free = lib.couchstore_close_db
+    _current_process = staticmethod(os.getpid)
+    _pointer: int | None = None
 
     def __init__(self, pointer: int, owned: bool = True) -> None:
         """owned: False for a handle that a callback is given; it is to be closed when the callback ends."""
         self._lock = threading.RLock()
         self._calls = 0
         self._owned = owned
-        # Of files: positions in one are not those in the next.
+        self._process = os.getpid()
+        # Positions of one generation mean nothing in the next.
         self.generation = 0
-        self._adopt(pointer)
-
-    def _adopt(self, pointer: int) -> None:
-        self._pointer: int | None = pointer
-        self._finalizer = weakref.finalize(self, _release, pointer, os.getpid()) if self._owned else None
+        # Whether documents were saved that a commit has not made permanent.
+        self.has_changes = False
+        self._pointer = pointer
 
     def __enter__(self) -> int:
+        # Before locking: a thread that holds the lock does not exist in a forked child.
+        if self._is_inherited:
+            raise CouchStoreException(ErrorCode.FILE_CLOSED, "opened before this process was forked")
         self._lock.acquire()
         if self._pointer is None:
             self._lock.release()
@@ -48,42 +49,50 @@ class Handle:
         self._calls -= 1
         self._lock.release()
 
+    def __del__(self) -> None:
+        pointer, self._pointer = self._pointer, None
+        # A forked child shares the file with its parent: closing there would write the parent's buffer.
+        if pointer is not None and self._owned and not self._is_inherited:
+            self._free(pointer)
+
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed."""
-        return self._pointer is None
+        """Whether it was closed, or belongs to the process that this one was forked from."""
+        return self._pointer is None or self._is_inherited
 
     def close(self) -> None:
-        """Closes and frees the handle; does nothing the second time.
+        """Closes and frees the handle; does nothing the second time, and in a forked child.
 
         Raises RuntimeError in a callback of a call on this handle. If closing fails, the handle is closed all the same.
         """
+        if self._is_inherited:
+            return
         with self._lock:
             self._refuse_callbacks()
-            pointer = self._detach()
+            pointer, self._pointer = self._pointer, None
             if pointer is not None and self._owned:
                 call(lib.couchstore_close_db, pointer)
 
     def replace(self, open_another: Callable[[], int]) -> None:
         """Goes on with another handle, and closes the old one. If opening fails everything stays as it is."""
-        with self._lock:
-            with self:
-                pass  # what is closed stays closed
-            self._refuse_callbacks()
+        with self as old:
+            self._refuse_callbacks(own_calls=1)
             if not self._owned:
                 raise RuntimeError("a store that a callback is given cannot be opened again")
-            pointer = open_another()
-            old = self._detach()
-            self._adopt(pointer)
+            self._pointer = open_another()
             self.generation += 1
+            self.has_changes = False
             lib.couchstore_close_db(old)
 
-    def _refuse_callbacks(self) -> None:
-        if self._calls:
-            raise RuntimeError("a callback cannot close the store that it is called by")
+    def discard_changes(self) -> None:
+        """To be called, locked, before the library discards what was not committed: it uses the space again."""
+        if self.has_changes:
+            self.generation += 1
 
-    def _detach(self) -> int | None:
-        pointer, self._pointer = self._pointer, None
-        if self._finalizer is not None:
-            self._finalizer.detach()
-        return pointer
+    @property
+    def _is_inherited(self) -> bool:
+        return self._current_process() != self._process
+
+    def _refuse_callbacks(self, own_calls: int = 0) -> None:
+        if self._calls > own_calls:
+            raise RuntimeError("a callback cannot close the store that it is called by")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import operator
 import os
 from collections.abc import Iterator
 from ctypes import (
@@ -95,7 +96,8 @@ class DbInfo(Structure):
     """``DbInfo``."""
 
     _fields_ = [
-        ("filename", c_char_p),
+        # Belongs to the handle: not to be looked at when that may be closed.
+        ("filename", c_void_p),
         ("last_sequence", c_uint64),
         ("doc_count", c_uint64),
         ("deleted_count", c_uint64),
@@ -104,7 +106,6 @@ class DbInfo(Structure):
         ("header_position", c_int64),
         ("purge_seq", c_uint64),
     ]
-    filename: bytes
     last_sequence: int
     doc_count: int
     deleted_count: int
@@ -240,6 +241,14 @@ _RESULTS = {
 def address_of(data: bytes) -> int:
     """The address of the first byte, good as long as the object lives."""
     return ctypes.cast(c_char_p(data), c_void_p).value or 0
+
+
+def unsigned(name: str, value: int, bits: int = 64) -> int:
+    """The value, checked: ctypes would cut off what does not fit. Raises ValueError that mentions the name."""
+    number = operator.index(value)
+    if not 0 <= number < 1 << bits:
+        raise ValueError(f"{name} must be from 0 to {(1 << bits) - 1}, not {number}")
+    return number
 
 
 def fields(struct: Structure) -> dict[str, Any]:

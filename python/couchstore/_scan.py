@@ -79,14 +79,12 @@ def local_documents(store: CouchStore) -> Iterator[tuple[bytes, bytes]]:
 def _everything(store: CouchStore, function: Any, *arguments: Any) -> Iterator[DocumentInfo]:
     """All at once: a damaged entry may have no key to go on from. Errors come after what could be read."""
     batch = _Batch(store, None)
-    failure: CouchStoreException | None = None
     try:
         batch.run(function, *arguments)
-    except CouchStoreException as error:
-        failure = error
+    except CouchStoreException:
+        yield from batch.infos
+        raise
     yield from batch.infos
-    if failure is not None:
-        raise failure
 
 
 class _Batch:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import _native
 from ._callbacks import Callbacks
-from ._native import SizedBuf, lib
+from ._native import SizedBuf, lib, unsigned
 from .documents import DocumentInfo
 from .errors import ErrorCode
 from .flags import CompactAction, CompactFlag
@@ -69,9 +69,9 @@ class Limits:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1")
-            setattr(options, name, value or 0)
+            setattr(options, name, 0 if value is None else unsigned(name, value))
         rounds = self.max_unlocked_rounds
-        options.max_unlocked_rounds = 0 if rounds is None else rounds or -1
+        options.max_unlocked_rounds = 0 if rounds is None else unsigned("max_unlocked_rounds", rounds, 31) or -1
 
 
 def borrowed(pointer: int, name: bytes, function: Callable[[CouchStore], Any]) -> None:
@@ -125,7 +125,7 @@ def _both(source: bytes, target: bytes) -> str:
 
 def native_flags(drop_deletes: bool, flags: int) -> int:
     """The flags for the library."""
-    return flags | (CompactFlag.DROP_DELETES if drop_deletes else 0)
+    return unsigned("flags", flags) | (CompactFlag.DROP_DELETES if drop_deletes else 0)
 
 
 def compact(

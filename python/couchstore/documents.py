@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, overload
 
 from . import _native
+from ._native import unsigned
 from .flags import ContentType, ReadOption
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 _COMPRESSED = 128
 _TYPE_MASK = 3
+_NUMBER_BITS = 48
+"""Of sequence numbers in a file."""
 
 
 def as_bytes(data: Data) -> bytes:
@@ -115,7 +118,7 @@ class DocumentInfo:
 
     @content_type.setter
     def content_type(self, value: int) -> None:
-        self.content_meta = self.content_meta & ~_TYPE_MASK | value & _TYPE_MASK
+        self.content_meta = self.content_meta & ~_TYPE_MASK | ContentType(value)
 
     @property
     def compressed(self) -> bool:
@@ -129,7 +132,8 @@ class DocumentInfo:
     def get_contents(self, options: int = 0) -> bytes:
         """The body, as it is stored or with ReadOption.DECOMPRESS.
 
-        After this entry was saved, or the store opened again, it is the body that the document has now.
+        After this entry was saved, or the store was opened again or has discarded what was not committed, it is the
+        body that the document has now.
         Raises KeyError if there is none, ValueError if this entry was neither read from a store nor saved.
         """
         if self._store is None:
@@ -149,16 +153,16 @@ class DocumentInfo:
 
     def _fill(self, native: _native.DocInfo, keep: list[bytes]) -> None:
         """Fills in the struct, which points to bytes that are added to ``keep``."""
-        rev_meta = as_bytes(self.rev_meta)
-        keep += (self.key, rev_meta)
-        native.id.borrow(self.key)
+        key, rev_meta = as_bytes(self.key), as_bytes(self.rev_meta)
+        keep += (key, rev_meta)
+        native.id.borrow(key)
         native.rev_meta.borrow(rev_meta)
-        native.db_seq = self.sequence
-        native.rev_seq = self.rev_sequence
+        native.db_seq = unsigned("sequence", self.sequence, _NUMBER_BITS)
+        native.rev_seq = unsigned("rev_sequence", self.rev_sequence, _NUMBER_BITS)
         native.deleted = bool(self.deleted)
-        native.content_meta = self.content_meta
+        native.content_meta = unsigned("content_meta", self.content_meta, 8)
         native.bp = self._position or 0
-        native.physical_size = self.physical_size
+        native.physical_size = unsigned("physical_size", self.physical_size)
 
     @classmethod
     def _copy(cls, native: _native.DocInfo, store: CouchStore | None) -> DocumentInfo:

@@ -33,6 +33,12 @@ class EncryptionKey:
     key: bytes = field(repr=False)
     derivation: KeyDerivation = KeyDerivation.WRAPPED
 
+    def __post_init__(self) -> None:
+        for name, value in (("id", self.id), ("key", self.key)):
+            if not isinstance(value, bytes):
+                raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
+        KeyDerivation(self.derivation)
+
 
 KeyFunction = Callable[[bytes], Optional[EncryptionKey]]
 """Gives the key with an id; for the empty id the key for a new file. None: there is none."""
@@ -69,6 +75,8 @@ def native_callback(keys: Keys | None, callbacks: Callbacks) -> Any:
         key = find(chosen, ctypes.string_at(id_address, id_size) if id_address and id_size else b"")
         if key is None:
             return 0
+        if not isinstance(key, EncryptionKey):
+            raise TypeError(f"keys must return an EncryptionKey or None, not {type(key).__name__}")
         given[:] = [key]
         out.contents.id.borrow(key.id)
         out.contents.key.borrow(key.key)

@@ -56,6 +56,12 @@ class LocalDocs(MutableMapping[Union[str, bytes], bytes]):
         """Their number. Reads all of them."""
         return sum(1 for _ in _scan.local_documents(self._store))
 
+    def clear(self) -> None:
+        """Removes all of them."""
+        # Not list(self), which asks for the length first.
+        for id in list(iter(self)):
+            del self[id]
+
     def _save(self, id: Data, body: bytes | None) -> None:
         key = as_bytes(id)
         doc = _native.LocalDoc(deleted=body is None)

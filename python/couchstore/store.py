@@ -12,7 +12,7 @@ from typing import Any, Callable, Union
 from . import _native, _scan, compaction
 from ._callbacks import Callbacks
 from ._handle import Handle
-from ._native import lib
+from ._native import lib, unsigned
 from .compaction import CompactHook, Lock, OnlineStats, Progress
 from .documents import Data, DocumentInfo, as_bytes
 from .errors import CouchStoreException, ErrorCode, call
@@ -84,7 +84,7 @@ class CouchStore:
     """An open database file.
 
     Ids and bodies may be given as bytes or as str, which is encoded with UTF-8; bodies come back as bytes. Nothing is
-    durable, or visible to others, before ``commit()``; closing does not commit.
+    durable, or visible to others, before ``commit()``; closing does not commit. In a forked child a store is closed.
 
     Any number of stores may be open on one file, one of them writing. Each sees the state of the header that it
     stands on until it is moved (``refresh``, ``rewind``, ``seek``) or commits. Calls from several threads on one store
@@ -121,7 +121,7 @@ class CouchStore:
         if mode not in _MODES:
             raise ValueError(f"unknown mode {mode!r}: expected None, 'r', 'c' or 'x'")
         self._name = native_path(path)
-        self._flags: int = _MODES[mode] | flags
+        self._flags: int = _MODES[mode] | unsigned("flags", flags)
         self._keys = keys
         self._handle = Handle(self._open(self._flags))
 
@@ -207,7 +207,8 @@ class CouchStore:
         bodies = [None if value is None else as_bytes(value) for value in values]
         batch = _Batch(infos, bodies)
         with self._handle as db:
-            arguments = (db, batch.doc_pointers, batch.info_pointers, len(infos), options)
+            arguments = (db, batch.doc_pointers, batch.info_pointers, len(infos), unsigned("options", options))
+            self._handle.has_changes = True
             call(lib.couchstore_save_documents, *arguments, what=self.filename)
         sequences = [native.db_seq for native in batch.infos]
         for info, body, sequence in zip(infos, bodies, sequences):
@@ -228,12 +229,14 @@ class CouchStore:
             if timestamp is None:
                 call(lib.couchstore_c_commit, db, what=self.filename)
             else:
-                call(lib.couchstore_c_commit_ex, db, timestamp, None, None, what=self.filename)
+                time = unsigned("timestamp", timestamp)
+                call(lib.couchstore_c_commit_ex, db, time, None, None, what=self.filename)
+            self._handle.has_changes = False
 
     def set_purge_seq(self, sequence: int) -> None:
-        """Sets the purge sequence that the next commit stores."""
+        """Sets the purge sequence (48 bits) that the next commit stores."""
         with self._handle as db:
-            call(lib.couchstore_set_purge_seq, db, sequence, what=self.filename)
+            call(lib.couchstore_set_purge_seq, db, unsigned("sequence", sequence, 48), what=self.filename)
 
     # ---- Reading
 
@@ -254,7 +257,7 @@ class CouchStore:
 
     def get_info_by_sequence(self, sequence: int) -> DocumentInfo:
         """The entry of the document that was last changed with this number. Raises KeyError if there is none."""
-        return self._find(sequence, lib.couchstore_docinfo_by_sequence, sequence)
+        return self._find(sequence, lib.couchstore_docinfo_by_sequence, unsigned("sequence", sequence))
 
     def __getitem__(self, id: Data) -> bytes:
         """The body of a document, decompressed. Raises KeyError if there is none, or it is deleted."""
@@ -309,14 +312,14 @@ class CouchStore:
         options: ScanOption values. 0 shows deleted documents, too.
         """
         first = b"" if start is None else as_bytes(start)
-        return _scan.documents(self, first, None if end is None else as_bytes(end), options)
+        return _scan.documents(self, first, None if end is None else as_bytes(end), unsigned("options", options))
 
     def changes(self, since: int = 0, options: int = 0) -> Iterator[DocumentInfo]:
         """The documents with sequence numbers of at least since, in order of these, deleted ones too.
 
         options: ScanOption values. Ends at the number that is the highest one at the beginning.
         """
-        return _scan.changes(self, since, options)
+        return _scan.changes(self, unsigned("since", since), unsigned("options", options))
 
     def changes_since(self, since: int, options: int = 0) -> list[DocumentInfo]:
         """As changes(), in a list."""
@@ -326,7 +329,8 @@ class CouchStore:
         """Number of documents with sequence numbers from first to last, both included, deleted ones too."""
         count = c_uint64()
         with self._handle as db:
-            call(lib.couchstore_changes_count, db, first, last, byref(count), what=self.filename)
+            arguments = (db, unsigned("first", first), unsigned("last", last), byref(count))
+            call(lib.couchstore_changes_count, *arguments, what=self.filename)
         return count.value
 
     def for_each_change(self, since: int, function: Callable[[DocumentInfo], Any], options: int = 0) -> None:
@@ -372,7 +376,7 @@ class CouchStore:
     def rewind(self) -> None:
         """Goes to the header before this one. What was not committed is discarded.
 
-        Raises CouchStoreException if there is none; then the store stays where it was.
+        Raises CouchStoreException if there is none; then the store stays on its header.
         """
         self._seek(Direction.BACKWARD)
 
@@ -387,7 +391,8 @@ class CouchStore:
     def seek(self, position: int) -> None:
         """Goes to the header at this position in bytes. What was not committed is discarded. Fails as rewind()."""
         with self._handle as db:
-            call(lib.couchstore_seek_offset, db, position, what=self.filename)
+            self._handle.discard_changes()
+            call(lib.couchstore_seek_offset, db, unsigned("position", position, 63), what=self.filename)
 
     def is_current(self) -> bool:
         """Whether the name still leads to the file that is open: not after it was removed or replaced."""
@@ -489,6 +494,7 @@ class CouchStore:
 
     def _seek(self, direction: Direction) -> None:
         with self._handle as db:
+            self._handle.discard_changes()
             call(lib.couchstore_seek, db, direction, what=self.filename)
 
     def _find(self, key: Any, function: Any, *arguments: Any) -> DocumentInfo:
@@ -512,7 +518,7 @@ class CouchStore:
                 info = self.get_info(info.key)
             info._fill(native, keep)
             try:
-                arguments = (db, byref(native), byref(found), options)
+                arguments = (db, byref(native), byref(found), unsigned("options", options))
                 call(lib.couchstore_open_doc_with_docinfo, *arguments, what=self.filename)
             except CouchStoreException as error:
                 raise _as_key_error(error, info.id) from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +194,27 @@ def test_upgrading(path: Path, target: Path) -> None:
     with CouchStore(target.with_suffix(".2"), "r") as copy:
         assert copy.header().version == 14
         assert copy["a"] == b"1"
+
+
+def test_an_exception_keeps_nothing_alive(store: CouchStore, target: Path) -> None:
+    store["a"] = "1"
+
+    class Mark:
+        pass
+
+    def hook(info: DocumentInfo, body: bytes | None) -> None:
+        mark = Mark()
+        marks.append(weakref.ref(mark))
+        raise Stop("why")
+
+    marks: list[weakref.ref[Mark]] = []
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            store.compact(target, hook=hook)
+        except Stop:
+            pass
+        assert [mark() for mark in marks] == [None]
+    finally:
+        gc.enable()

@@ -132,3 +132,32 @@ def test_reopening(encrypted: CouchStore) -> None:
     assert encrypted.is_current()
     assert encrypted["secret id"] == SECRET
     encrypted.close()
+
+
+def test_keys_of_other_types_are_refused(path: Path) -> None:
+    wrong: list[dict[str, Any]] = [{"id": "text"}, {"key": bytearray(32)}, {"key": None}]
+    for change in wrong:
+        with pytest.raises(TypeError, match="(id|key) must be bytes, not "):
+            EncryptionKey(**{"id": b"id", "key": b"1" * 32, **change})
+    with pytest.raises(ValueError, match="KeyDerivation"):
+        EncryptionKey(b"id", b"1" * 32, 1 << 32)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="EncryptionKey or None, not str"):
+        CouchStore(path, "c", keys=lambda key_id: "text")  # type: ignore[arg-type]
+    assert not path.exists()
+
+
+def test_the_function_cannot_close_the_store_that_is_opened_again(path: Path) -> None:
+    stores: list[CouchStore] = []
+
+    def find(key_id: bytes) -> EncryptionKey:
+        for store in stores:
+            store.close()
+        return FIRST
+
+    with CouchStore(path, "c", keys=find) as store:
+        store["a"] = "1"
+        store.commit()
+        stores.append(store)
+        with pytest.raises(RuntimeError, match="cannot close the store"):
+            store.reopen()
+        assert store["a"] == b"1"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import signal
+import subprocess
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -203,6 +206,107 @@ def test_a_forked_child_does_not_write(path: Path) -> None:
     store.close()
     with CouchStore(path, "r") as store:
         assert store["a"] == b"1" * 1000
+
+
+def test_a_forked_child_has_closed_stores(path: Path) -> None:
+    store = CouchStore(path, "c")
+    store["a"] = "1" * 1000
+    size = path.stat().st_size
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store._handle:
+            busy.set()
+            go_on.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    busy.wait()
+    child = os.fork()
+    if child == 0:
+        # A deadlock would hang the tests.
+        signal.alarm(10)
+        refused = 0
+        for function in (store.commit, store.info, store.reopen):
+            try:
+                function()
+            except CouchStoreException as error:
+                refused += error.code == ErrorCode.FILE_CLOSED and "fork" in str(error)
+        closed = store.closed
+        store.close()
+        os._exit(0 if (refused, closed, path.stat().st_size) == (3, True, size) else 1)
+    go_on.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    assert not store.closed
+    store.close()
+
+
+def finish(script: str, path: Path) -> str:
+    """Output of a program that opens the file as ``store``, runs the script and ends."""
+    begin = f"import atexit, threading\nfrom couchstore import CouchStore\npath = {str(path)!r}\n"
+    package = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(package), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-X", "faulthandler", "-c", begin + script]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+def test_stores_can_be_used_in_functions_of_atexit(path: Path) -> None:
+    script = """
+def save():
+    store["a"] = "saved at the end"
+    store.commit()
+    print(store.closed)
+atexit.register(save)  # before the first store is opened, so it runs late
+store = CouchStore(path, "c")
+"""
+    assert finish(script, path) == "False\n"
+    with CouchStore(path, "r") as store:
+        assert store["a"] == b"saved at the end"
+
+
+def test_the_process_may_end_while_a_thread_uses_a_store(path: Path) -> None:
+    script = """
+inside, ending = threading.Event(), threading.Event()
+def end():
+    ending.set()
+    thread.join()
+atexit.register(end)
+store = CouchStore(path, "c")
+store.save_many([str(n) for n in range(5000)], ["body"] * 5000)
+def hook(info, body):
+    inside.set()
+    ending.wait()
+def work():
+    store.compact(path + ".target", hook=hook)
+    print(store.info().doc_count)
+thread = threading.Thread(target=work, daemon=True)
+thread.start()
+inside.wait()
+"""
+    assert finish(script, path) == "5000\n"
+
+
+def test_objects_in_a_cycle_can_use_their_store_when_collected(path: Path) -> None:
+    script = """
+import gc
+class Cache:
+    def __init__(self):
+        self.cycle = self
+        self.store = CouchStore(path, "c")
+    def __del__(self):
+        self.store["a"] = "saved by __del__"
+        self.store.commit()
+        self.store.close()
+        print(self.store.closed)
+Cache()
+gc.collect()
+"""
+    assert finish(script, path) == "True\n"
+    with CouchStore(path, "r") as store:
+        assert store["a"] == b"saved by __del__"
 
 
 def test_threads_wait_for_each_other(path: Path) -> None:

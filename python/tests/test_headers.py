@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -150,3 +152,31 @@ def test_reopening_what_is_gone(store: CouchStore, path: Path) -> None:
     assert caught.value.code == ErrorCode.NO_SUCH_FILE
     assert not path.exists()
     assert ids(store) == "abc"
+
+
+@pytest.mark.parametrize("move", [CouchStore.refresh, CouchStore.fast_forward])
+def test_entries_of_what_was_discarded(store: CouchStore, move: Callable[[CouchStore], None]) -> None:
+    """Their bodies were where later ones are."""
+    store["old"] = "OLD"
+    store.commit()
+    old = store.get_info("old")
+    store["discarded"] = "first"
+    store["changed"] = "first"
+    discarded, changed = store.get_info("discarded"), store.get_info("changed")
+    with contextlib.suppress(CouchStoreException):
+        move(store)
+    store["changed"] = "other"
+    store["more"] = "other"
+    with pytest.raises(KeyError):
+        discarded.get_contents()
+    assert changed.contents == b"other"
+    assert old.contents == b"OLD"
+
+
+def test_entries_of_another_header_keep_their_bodies(store: CouchStore) -> None:
+    for body in ("first", "second"):
+        store["a"] = body
+        store.commit()
+    second = store.get_info("a")
+    store.rewind()
+    assert (second.contents, store["a"]) == (b"second", b"first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,18 @@ def test_errors(store: CouchStore) -> None:
     assert caught.value.code == ErrorCode.INVALID_ARGUMENTS
     with pytest.raises(TypeError):
         store.local_docs["a"] = 5  # type: ignore[assignment]
+
+
+def test_clearing_many(store: CouchStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.local_docs.update({f"{n:04}": b"" for n in range(1001)})
+    scan, scans = _scan.local_documents, 0
+
+    def count(store: CouchStore) -> Iterator[tuple[bytes, bytes]]:
+        nonlocal scans
+        scans += 1
+        return scan(store)
+
+    monkeypatch.setattr(_scan, "local_documents", count)
+    store.local_docs.clear()
+    assert scans == 1
+    assert not store.local_docs

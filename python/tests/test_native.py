@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
 import couchstore
-from couchstore import CouchStoreException, ErrorCode, _native
+from couchstore import CouchStore, CouchStoreException, DocumentInfo, ErrorCode, _native
 
 PACKAGE = Path(couchstore.__file__).resolve().parent
 PROJECT = PACKAGE.parents[1]
@@ -124,3 +125,54 @@ def test_the_version_is_that_of_the_library() -> None:
     pattern = re.compile(r'^version = "(.*)"$', re.MULTILINE)
     found = [pattern.search(file.read_text()) for file in (manifest, PACKAGE.parent / "pyproject.toml")]
     assert found[0] and found[1] and found[0][1] == found[1][1]
+
+
+def test_figures_do_not_point_into_the_library(store: CouchStore) -> None:
+    # The name belongs to the handle, which another thread may have closed when it is looked at.
+    native = _native.DbInfo()
+    with store._handle as db:
+        assert _native.lib.couchstore_db_info(db, ctypes.byref(native)) == 0
+    assert isinstance(_native.fields(native)["filename"], int)
+
+
+def test_numbers_are_not_cut_off(store: CouchStore, tmp_path: Path) -> None:
+    store.save("a", "A")
+    calls: list[tuple[str, int, Callable[[int], object]]] = [
+        ("sequence", 64, store.get_info_by_sequence),
+        ("since", 64, store.changes),
+        ("first", 64, lambda number: store.changes_count(number, 1)),
+        ("last", 64, lambda number: store.changes_count(0, number)),
+        ("timestamp", 64, store.commit),
+        ("sequence", 48, store.set_purge_seq),
+        ("position", 63, store.seek),
+        ("rev_sequence", 48, lambda number: store.save(DocumentInfo("b", rev_sequence=number), "B")),
+        ("sequence", 48, lambda number: store.save(DocumentInfo("b", sequence=number), "B", store.SEQUENCE_AS_IS)),
+        ("options", 64, lambda number: store.save("b", "B", number)),
+        ("options", 64, lambda number: store.get("a", number)),
+        ("options", 64, lambda number: store.changes(0, number)),
+        ("options", 64, lambda number: store.all_docs(options=number)),
+        ("flags", 64, lambda number: CouchStore(tmp_path / "b", "c", flags=number)),
+        ("flags", 64, lambda number: store.compact(tmp_path / "b", flags=number)),
+        ("flags", 64, lambda number: store.compact_online(tmp_path / "b", flags=number)),
+        ("max_unlocked_rounds", 31, lambda number: store.compact_online(tmp_path / "b", max_unlocked_rounds=number)),
+        ("delta_bytes_for_lock", 64, lambda number: store.compact_online(tmp_path / "b", delta_bytes_for_lock=number)),
+        ("memory_budget", 64, lambda number: store.compact_online(tmp_path / "b", memory_budget=number)),
+    ]
+    for name, bits, function in calls:
+        for number in (-1, 1 << bits, (1 << 64) + 1):
+            with pytest.raises(ValueError, match=name):
+                function(number)
+        with pytest.raises(TypeError):
+            function(1.5)  # type: ignore[arg-type]
+    assert [info.id for info in store] == ["a"]
+    assert not (tmp_path / "b").exists()
+    assert store.info().purge_seq == 0 and store.header().header_position == 0
+
+
+def test_numbers_of_an_entry_are_not_cut_off(store: CouchStore) -> None:
+    info = DocumentInfo("a")
+    info.content_meta = 256
+    with pytest.raises(ValueError, match="content_meta must be from 0 to 255, not 256"):
+        store.save(info, "A")
+    with pytest.raises(ValueError, match="ContentType"):
+        DocumentInfo("a", content_type=4)

@@ -168,7 +168,8 @@ LIBCOUCHSTORE_API couchstore_error_t couchstore_fastforward_db_header(Db *db);
 LIBCOUCHSTORE_API couchstore_error_t couchstore_seek_offset(Db *db, cs_off_t offset);
 
 /**
- * Moves the handle from header to header. Uncommitted changes are discarded.
+ * Moves the handle from header to header. Uncommitted changes are discarded; but a move backward
+ * from the first header only fails, and changes nothing.
  *
  * Forward and backward stay within the size that the file had when it was opened, or at the last
  * move to the end; the handle's own commits count.

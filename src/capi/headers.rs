@@ -64,7 +64,8 @@ pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Db, offset: cs_off_t) -
     unsafe { guard_db(Call::Seek, db, |db| db.seek_offset(offset)) }
 }
 
-/// Moves the handle from header to header. Uncommitted changes are discarded.
+/// Moves the handle from header to header. Uncommitted changes are discarded; but a move backward
+/// from the first header only fails, and changes nothing.
 ///
 /// Forward and backward stay within the size that the file had when it was opened, or at the last
 /// move to the end; the handle's own commits count.

@@ -15,6 +15,7 @@
 
 use super::copy::{CompactHooks, CompactOptions, copy_into, target_options};
 use super::descent::leads_to;
+use super::pace::{Lock, Pace, SHORTEST_STRETCH};
 use super::replay::{ReplayHooks, replay};
 use crate::db::bootstrap::{Hidden, naming_failed};
 use crate::db::headers::Direction;
@@ -36,14 +37,8 @@ const MAX_RESTARTS: u32 = 3;
 /// Documents that a replay gathers before it saves them, in bytes.
 const FLUSH_THRESHOLD: usize = 16 << 20;
 
-/// The copy is synced after so many bytes, unless the options say otherwise: a single sync of all of it at the end
-/// would hold up every commit to the same disk meanwhile.
-const SYNC_EVERY: u64 = 4 << 20;
-
-/// How long writers are kept out at a stretch to slow them down.
-const BRAKE: Duration = Duration::from_millis(10);
 /// As [`FLUSH_THRESHOLD`], while writers are slowed down: saving what was gathered may happen under the lock.
-const BRAKING_FLUSH_THRESHOLD: usize = 1 << 20;
+const BRAKING_FLUSH_THRESHOLD: usize = 512 << 10;
 
 /// What happens to the names at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -145,14 +140,14 @@ pub fn compact_online(
         return Err(Error::InvalidArguments("rewriting without a filter"));
     }
     let exclusion = exclude_others(source.as_ref())?;
-    let locked_file = exclusion.as_ref().map(identity).transpose();
+    let locked_file = exclusion.as_ref().map(|held| identity(&held.0)).transpose();
     let locked_file = locked_file.map_err(|error| naming_failed(&source_name, &error))?;
     let mut stats = OnlineStats::default();
-    let mut locked = Lock { hooks, taken: None, released: None, longest: Duration::ZERO };
+    let mut locked = Lock::new(hooks);
     let job = Job { source_name: &source_name, final_name: &final_name, locked_file, options };
     job.run(&mut locked, &mut stats)?;
     locked.release();
-    stats.lock_time = locked.longest;
+    stats.lock_time = locked.longest();
     stats.total_time = started.elapsed();
     Ok(stats)
 }
@@ -165,13 +160,22 @@ fn path(name: &CStr) -> &Path {
     Path::new(OsStr::from_bytes(name.to_bytes()))
 }
 
-/// An advisory lock on the source, given back when the result is dropped, also by a process that dies. Files that
-/// only the caller's file operations know are not locked.
-fn exclude_others(source: &Path) -> Result<Option<File>> {
+/// An advisory lock on the source, given back when dropped, also by a process that dies.
+struct Exclusion(File);
+
+impl Drop for Exclusion {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that is being started has the descriptor for a moment, too.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Keeps other compactions from the source. Files that only the caller's file operations know are not locked.
+fn exclude_others(source: &Path) -> Result<Option<Exclusion>> {
     loop {
         let Ok(file) = File::open(source) else { return Ok(None) };
-        match file.try_lock() {
-            Ok(()) => {}
+        let exclusion = match file.try_lock() {
+            Ok(()) => Exclusion(file),
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::Io {
                     operation: Operation::Open,
@@ -183,11 +187,11 @@ fn exclude_others(source: &Path) -> Result<Option<File>> {
             }
             // A file system without such locks.
             Err(TryLockError::Error(_)) => return Ok(None),
-        }
+        };
         // Between opening and locking another compaction may have replaced the file: then its lock is worth nothing.
         let found = std::fs::metadata(source).map(|found| (found.dev(), found.ino()));
-        if found.ok() == identity(&file).ok() {
-            return Ok(Some(file));
+        if found.ok() == identity(&exclusion.0).ok() {
+            return Ok(Some(exclusion));
         }
     }
 }
@@ -195,48 +199,6 @@ fn exclude_others(source: &Path) -> Result<Option<File>> {
 /// The source's name leads to another file by now.
 fn stale() -> std::io::Error {
     std::io::Error::from_raw_os_error(libc::ESTALE)
-}
-
-/// The host's hooks, and its lock, which is given back whatever happens.
-struct Lock<'a> {
-    hooks: &'a mut dyn OnlineHooks,
-    taken: Option<Instant>,
-    released: Option<Instant>,
-    /// How long it was held at a stretch so far.
-    longest: Duration,
-}
-
-impl Lock<'_> {
-    fn take(&mut self) {
-        if self.taken.is_none() {
-            self.hooks.lock();
-            self.taken = Some(Instant::now());
-        }
-    }
-
-    fn release(&mut self) {
-        if let Some(taken) = self.taken.take() {
-            self.longest = self.longest.max(taken.elapsed());
-            self.hooks.unlock();
-            self.released = Some(Instant::now());
-        }
-    }
-
-    /// Takes the lock for [`BRAKE`] and gives it back for `pause`, in turn. To be called all the time.
-    fn alternate(&mut self, pause: Duration) {
-        match (self.taken, self.released) {
-            (Some(taken), _) if taken.elapsed() >= BRAKE => self.release(),
-            (None, Some(released)) if released.elapsed() < pause => {}
-            (Some(_), _) => {}
-            (None, _) => self.take(),
-        }
-    }
-}
-
-impl Drop for Lock<'_> {
-    fn drop(&mut self) {
-        self.release();
-    }
 }
 
 struct Job<'a> {
@@ -295,26 +257,18 @@ impl Job<'_> {
             return Err(naming_failed(self.source_name, &stale()));
         }
         let base = source.snapshot();
-        let mut options = target_options(&source, compact).naming(self.options.naming.clone());
-        let syncs_by_itself = compact.periodic_sync.is_none() && compact.file_ops.is_default();
-        if syncs_by_itself {
-            options = options.periodic_sync(Some(SYNC_EVERY));
-        }
-        let (hidden, file, state) = options.create_hidden(self.final_name)?;
+        let options = target_options(&source, compact).naming(self.options.naming.clone());
+        let (hidden, mut file, state) = options.create_hidden(self.final_name)?;
         if self.options.swap == Swap::Replace {
             // Without this others might read what they must not. A process may lack the right to give files away.
             let _ = hidden.take_after(path(self.source_name));
         }
+        // One sync of everything at the end would hold up every commit to the same disk meanwhile.
+        file.io().set_write_back(compact.periodic_sync.is_none() && compact.file_ops.is_default());
         let target = Db::from_parts(file, state, options, self.final_name);
+        target.set_unseen(true);
         let directory = path(self.final_name).parent();
         let damage = copy_into(&source, &target, directory, compact, lock.hooks)?;
-        if syncs_by_itself {
-            // Catching up is little at a time, and should be fast.
-            target.file().with(|file| {
-                let result = file.io().configure(|handle| handle.set_periodic_sync(u64::MAX));
-                result.map_err(|error| file.error(Operation::Configure, 0, error))
-            })?;
-        }
         damage.map_or(Ok(Copied { source, target, hidden, base }), Err)
     }
 
@@ -325,12 +279,13 @@ impl Job<'_> {
         lock: &mut Lock<'_>,
         stats: &mut OnlineStats,
     ) -> Result<Option<Copied>> {
-        let (mut rounds, mut outrun, mut last_delta) = (0, 0, u64::MAX);
-        let little = self.options.delta_bytes_for_lock;
+        let (little, most_rounds) = (self.options.delta_bytes_for_lock, self.options.max_unlocked_rounds);
+        let mut pace = Pace::new(little);
+        let mut rounds = 0;
         let newest = loop {
             let mut newest = copied.newest()?;
             let mut delta = copied.delta(&newest);
-            let may_go_on = lock.taken.is_none() && rounds < self.options.max_unlocked_rounds;
+            let may_go_on = !lock.is_taken() && rounds < most_rounds;
             if !may_go_on || delta <= little {
                 lock.take();
                 newest = copied.newest()?;
@@ -343,19 +298,15 @@ impl Job<'_> {
             }
             rounds += 1;
             stats.rounds += 1;
-            // Each round should leave far less to the next one. Writers that prevent that get less and less time,
-            // unless what is left can be done under the lock.
-            let is_outrun = delta > last_delta / 4 && delta > little.saturating_mul(4);
-            outrun += u32::from(is_outrun);
-            last_delta = delta;
-            let pause = is_outrun.then(|| BRAKE / (1 << (outrun - 1).min(4)));
-            let pause = pause.or(lock.taken.map(|_| BRAKE));
-            let round = copied.replay_up_to(&newest, lock, self.options, pause)?;
+            let stretch = pace.stretch(delta, most_rounds - rounds);
+            let stretch = stretch.or(lock.is_taken().then_some(SHORTEST_STRETCH));
+            let round = copied.replay_up_to(&newest, lock, self.options, stretch)?;
             lock.release();
             if let Round::Rewound = round {
                 return Ok(None);
             }
         };
+        copied.stop_write_back()?;
         match copied.replay_up_to(&newest, lock, self.options, None)? {
             Round::UpToDate => Ok(Some(copied)),
             Round::Rewound => {
@@ -373,6 +324,7 @@ impl Job<'_> {
         let info = target.info()?;
         stats.documents = info.doc_count + info.deleted_count;
         stats.bytes = info.file_size;
+        target.set_unseen(false);
         let named = match self.options.swap {
             Swap::None => hidden.publish_for_now(),
             // Somebody else has put another file there, which must not be replaced.
@@ -407,15 +359,23 @@ impl Copied {
         newest.position.unwrap_or(0).saturating_sub(self.base.position.unwrap_or(0))
     }
 
+    /// Under the lock, where little is left, a single sync is the fastest.
+    fn stop_write_back(&self) -> Result<()> {
+        self.target.file().with(|file| {
+            file.io().set_write_back(false);
+            Ok(())
+        })
+    }
+
     /// Brings the copy up to the source's newest header. Whether there is anything to do is decided by the header's
-    /// position: a header may change local documents alone, without any sequence number. With `pause` writers are
+    /// position: a header may change local documents alone, without any sequence number. With `stretch` writers are
     /// slowed down meanwhile: see [`Lock::alternate`].
     fn replay_up_to(
         &mut self,
         newest: &State,
         lock: &mut Lock<'_>,
         options: &OnlineOptions,
-        pause: Option<Duration>,
+        stretch: Option<Duration>,
     ) -> Result<Round> {
         if newest.position == self.base.position {
             return Ok(Round::UpToDate);
@@ -424,8 +384,8 @@ impl Copied {
             return Ok(Round::Rewound);
         }
         let end = newest.position.unwrap_or(0);
-        let mut hooks = Finishing { lock, pause, drop_deletes: options.compact.drop_deletes };
-        let threshold = if pause.is_some() { BRAKING_FLUSH_THRESHOLD } else { FLUSH_THRESHOLD };
+        let mut hooks = Finishing { lock, stretch, drop_deletes: options.compact.drop_deletes };
+        let threshold = if stretch.is_some() { BRAKING_FLUSH_THRESHOLD } else { FLUSH_THRESHOLD };
         replay(&self.source, &self.target, end, &mut hooks, threshold)?;
         self.base = newest.clone();
         Ok(Round::UpToDate)
@@ -435,14 +395,14 @@ impl Copied {
 /// The hooks of a replay, and what the copy's header takes from the source's besides.
 struct Finishing<'a, 'b> {
     lock: &'a mut Lock<'b>,
-    pause: Option<Duration>,
+    stretch: Option<Duration>,
     drop_deletes: bool,
 }
 
 impl ReplayHooks for Finishing<'_, '_> {
     fn before_document(&mut self, source: &Db, target: &Db, info: &DocInfoRef<'_>) -> Result<bool> {
-        if let Some(pause) = self.pause {
-            self.lock.alternate(pause);
+        if let Some(stretch) = self.stretch {
+            self.lock.alternate(stretch);
         }
         self.lock.hooks.before_document(source, target, info)
     }
@@ -452,7 +412,7 @@ impl ReplayHooks for Finishing<'_, '_> {
     }
 
     fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
-        if self.pause.is_some() {
+        if self.stretch.is_some() {
             // The commit waits for the disk, which needs no lock.
             self.lock.release();
         }

@@ -6,6 +6,9 @@
 //! 1. write the header with the block type of *data*, then sync: all chunks and the header are durable, but nobody
 //!    takes it for a header yet
 //! 2. overwrite that one byte with the block type of a *header*, then sync
+//!
+//! In a file that has not got its name yet the header is written as such at once, with one sync: nobody looks for it
+//! before all of it is durable.
 
 use super::{Db, State};
 use crate::error::Result;
@@ -50,21 +53,26 @@ impl Db {
         let State { mut header, position } = self.snapshot();
         header.timestamp = if header.version >= FormatVersion::V13 { timestamp } else { 0 };
         header.previous = (header.version >= FormatVersion::V14).then_some(position.unwrap_or(0));
+        let marker = if self.unseen.get() { BlockType::Header } else { BlockType::Data };
         let position = self.file.with(|file| {
             let end = file.end();
             // A reader refuses a purge pointer behind its header; compaction carries the source's along.
             header.purge_ptr = header.purge_ptr.min(end);
-            let appended = file.append_header(&header, BlockType::Data)?;
+            let appended = file.append_header(&header, marker)?;
             if let Err(error) = file.flush() {
                 // Other buffered bytes stay for another try; this header must not reach the file any more.
                 file.take_back(end);
                 return Err(error);
             }
             file.sync_flushed()?;
-            file.write_block_type(appended.position, BlockType::Header)?;
+            if marker == BlockType::Data {
+                file.write_block_type(appended.position, BlockType::Header)?;
+            }
             Ok(appended.position)
         })?;
-        self.sync_header(position, retry).inspect_err(|_| self.latch_after_failed_sync())?;
+        if marker == BlockType::Data {
+            self.sync_header(position, retry).inspect_err(|_| self.latch_after_failed_sync())?;
+        }
         self.update_state(|state| *state = State { header, position: Some(position) });
         Ok(())
     }

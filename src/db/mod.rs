@@ -83,6 +83,8 @@ pub struct Db {
     latch: Cell<Option<Latch>>,
     /// A save or commit is under way.
     writing: Cell<bool>,
+    /// The file has not got its name yet.
+    unseen: Cell<bool>,
     /// `errno` of the last failed call on a file that has been closed since.
     closed_os_error: Cell<i32>,
 }
@@ -112,6 +114,7 @@ impl Db {
             state: RefCell::new(state),
             latch: Cell::new(None),
             writing: Cell::new(false),
+            unseen: Cell::new(false),
             closed_os_error: Cell::new(0),
         }
     }
@@ -218,6 +221,12 @@ impl Db {
             return Err(Error::InvalidArguments("a write from a callback of a write on the same handle"));
         }
         Ok(Writing { db: self })
+    }
+
+    /// Says whether the file has not got its name yet: nobody opens it, now or after a crash, and commits need one
+    /// sync only.
+    pub(crate) fn set_unseen(&self, unseen: bool) {
+        self.unseen.set(unseen);
     }
 
     /// Looks at the result of a write: after a failed sync the handle takes no more.

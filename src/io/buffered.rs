@@ -9,138 +9,17 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) use super::read_buffer::BufferSizes;
+use super::read_buffer::ReadBuffer;
+use super::write_back::WriteBack;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::error::ErrorCode;
-use std::collections::HashMap;
+use std::time::Instant;
 
 /// The write buffer is flushed when it holds this many bytes.
 const WRITE_CAPACITY: usize = 128 * 1024;
 /// A write that keeps returning 0 is given up after this many in a row.
 const MAX_ZERO_WRITES: u32 = 100;
-
-/// Sizes of the read buffers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BufferSizes {
-    /// Bytes of one unit.
-    pub(crate) unit: usize,
-    /// How many units are kept.
-    pub(crate) count: usize,
-}
-
-impl Default for BufferSizes {
-    fn default() -> BufferSizes {
-        BufferSizes { unit: 4096, count: 16 }
-    }
-}
-
-/// Aligned pieces of the file. A slot may hold less than a unit where the file ended.
-struct ReadBuffer {
-    sizes: BufferSizes,
-    slots: Vec<Slot>,
-    by_offset: HashMap<u64, usize>,
-    /// Next slot to look at for eviction; slots used since the last look get a second chance.
-    hand: usize,
-    /// Where the last load ended: a miss there means that reads run on in order.
-    next_in_order: u64,
-    /// Units to load at the next miss in order.
-    window: usize,
-    scratch: Vec<u8>,
-}
-
-struct Slot {
-    offset: u64,
-    data: Vec<u8>,
-    used: bool,
-}
-
-impl ReadBuffer {
-    fn new(sizes: BufferSizes) -> ReadBuffer {
-        ReadBuffer {
-            sizes,
-            slots: Vec::new(),
-            by_offset: HashMap::new(),
-            hand: 0,
-            next_in_order: u64::MAX,
-            window: 1,
-            scratch: Vec::new(),
-        }
-    }
-
-    fn unit_start(&self, offset: u64) -> u64 {
-        offset - offset % self.sizes.unit as u64
-    }
-
-    /// What is buffered from `offset` to the end of its unit; empty if nothing is.
-    fn get(&mut self, offset: u64) -> &[u8] {
-        let Some(&index) = self.by_offset.get(&self.unit_start(offset)) else { return &[] };
-        let slot = &mut self.slots[index];
-        slot.used = true;
-        slot.data.get((offset - slot.offset) as usize..).unwrap_or_default()
-    }
-
-    /// How many units to load for a miss at `offset` when `upcoming` bytes from there are wanted.
-    fn units_to_load(&mut self, offset: u64, upcoming: usize) -> usize {
-        let start = self.unit_start(offset);
-        self.window = if start == self.next_in_order { self.window.saturating_mul(2) } else { 1 };
-        let wanted = ((offset - start) as usize).saturating_add(upcoming).div_ceil(self.sizes.unit);
-        let units = self.window.max(wanted).clamp(1, self.sizes.count);
-        self.window = self.window.min(self.sizes.count);
-        self.next_in_order = start + (units * self.sizes.unit) as u64;
-        units
-    }
-
-    fn insert(&mut self, offset: u64, data: &[u8]) {
-        let index = if let Some(&index) = self.by_offset.get(&offset) {
-            index
-        } else if self.slots.len() < self.sizes.count {
-            self.slots.push(Slot { offset, data: Vec::new(), used: false });
-            self.slots.len() - 1
-        } else {
-            self.evict()
-        };
-        let slot = &mut self.slots[index];
-        slot.offset = offset;
-        // Fresh: of one load that fills all slots, no unit evicts another.
-        slot.used = true;
-        slot.data.clear();
-        slot.data.extend_from_slice(data);
-        self.by_offset.insert(offset, index);
-    }
-
-    fn evict(&mut self) -> usize {
-        loop {
-            let index = self.hand;
-            self.hand = (self.hand + 1) % self.slots.len();
-            if std::mem::take(&mut self.slots[index].used) {
-                continue;
-            }
-            // An invalidated slot's offset may be held by another slot by now.
-            let offset = self.slots[index].offset;
-            if self.by_offset.get(&offset) == Some(&index) {
-                self.by_offset.remove(&offset);
-            }
-            return index;
-        }
-    }
-
-    /// Forgets every unit that overlaps the range.
-    fn invalidate(&mut self, start: u64, end: u64) {
-        let unit = self.sizes.unit as u64;
-        if (end - start) / unit > self.slots.len() as u64 {
-            self.by_offset.retain(|&offset, _| offset + unit <= start || offset >= end);
-            return;
-        }
-        let mut offset = self.unit_start(start);
-        while offset < end {
-            self.by_offset.remove(&offset);
-            offset += unit;
-        }
-    }
-
-    fn clear(&mut self) {
-        *self = ReadBuffer::new(self.sizes);
-    }
-}
 
 /// One contiguous run of bytes that still have to be written at `start`.
 #[derive(Default)]
@@ -169,6 +48,8 @@ pub(crate) struct Buffered {
     /// `None`: unbuffered.
     reads: Option<ReadBuffer>,
     writes: WriteBuffer,
+    /// `Some` while writing is interrupted by syncs.
+    write_back: Option<WriteBack>,
     high_water: u64,
     stats: FileStats,
     last_os_error: i32,
@@ -181,6 +62,7 @@ impl Buffered {
             raw,
             reads: sizes.map(ReadBuffer::new),
             writes: WriteBuffer::default(),
+            write_back: None,
             high_water: 0,
             stats: FileStats::default(),
             last_os_error: 0,
@@ -357,7 +239,7 @@ impl Buffered {
             self.stats.write_bytes += n as u64;
             done += n;
         }
-        (done, Ok(()))
+        (done, self.sync_if_due(done as u64))
     }
 
     /// Hands the write buffer to the handle. What could not be written stays for another try.
@@ -391,8 +273,22 @@ impl Buffered {
     /// Makes everything that was flushed durable.
     pub(crate) fn sync_flushed(&mut self) -> Result<(), IoError> {
         self.stats.sync_count += 1;
+        let start = Instant::now();
         let result = self.raw.sync().map_err(|error| IoError { sync_failed: true, ..error });
+        if let Some(write_back) = &mut self.write_back {
+            write_back.synced(start, Instant::now());
+        }
         Buffered::noted(&mut self.last_os_error, result)
+    }
+
+    /// From now on, or no longer, what is written is synced a little at a time: see [`WriteBack`].
+    pub(crate) fn set_write_back(&mut self, on: bool) {
+        self.write_back = on.then(WriteBack::default);
+    }
+
+    fn sync_if_due(&mut self, written: u64) -> Result<(), IoError> {
+        let Some(write_back) = &mut self.write_back else { return Ok(()) };
+        if write_back.is_due(written, Instant::now()) { self.sync_flushed() } else { Ok(()) }
     }
 
     /// Size of the file on disk.
@@ -458,6 +354,8 @@ mod tests {
         preads: Vec<usize>,
         pwrites: usize,
         fail_writes: bool,
+        fail_syncs: bool,
+        syncs: usize,
         shortest: bool,
     }
 
@@ -490,7 +388,9 @@ mod tests {
             Ok(self.0.lock().unwrap().bytes.len() as u64)
         }
         fn sync(&mut self) -> Result<(), IoError> {
-            Ok(())
+            let mut memory = self.0.lock().unwrap();
+            memory.syncs += 1;
+            if memory.fail_syncs { Err(IoError::new(ErrorCode::WRITE, libc::EIO)) } else { Ok(()) }
         }
         fn close(&mut self) -> Result<(), IoError> {
             Ok(())
@@ -550,6 +450,35 @@ mod tests {
     }
 
     #[test]
+    fn writing_back_syncs_now_and_then() {
+        let (mut io, memory) = buffered();
+        let piece = vec![1; WRITE_CAPACITY];
+        let write = |io: &mut Buffered, from: u64| {
+            for index in from..from + 64 {
+                io.write(index * piece.len() as u64, &piece).unwrap();
+            }
+            io.flush().unwrap();
+            std::mem::take(&mut memory.lock().unwrap().syncs)
+        };
+        assert_eq!(write(&mut io, 0), 0);
+        io.set_write_back(true);
+        // 8 MiB.
+        assert!((2..=16).contains(&write(&mut io, 64)));
+        io.set_write_back(false);
+        assert_eq!(write(&mut io, 128), 0);
+    }
+
+    #[test]
+    fn a_failed_sync_while_writing_is_told() {
+        let (mut io, memory) = buffered();
+        io.set_write_back(true);
+        memory.lock().unwrap().fail_syncs = true;
+        let piece = vec![1; 1 << 17];
+        let error = (0..64).find_map(|index| io.write(index << 17, &piece).err()).unwrap();
+        assert!(error.sync_failed);
+    }
+
+    #[test]
     fn taking_back_leaves_what_was_handed_over() {
         let (mut io, memory) = buffered();
         io.write(0, b"abc").unwrap();
@@ -597,8 +526,8 @@ mod tests {
             io.read(step * 7919 % (4 << 20), &mut buf, 100).unwrap();
         }
         let reads = io.reads.as_ref().unwrap();
-        assert!(reads.slots.len() <= 16 && reads.by_offset.len() <= 16);
+        assert!(reads.units() <= 16);
         io.free_buffers();
-        assert!(io.reads.as_ref().unwrap().slots.is_empty());
+        assert_eq!(io.reads.as_ref().unwrap().units(), 0);
     }
 }

@@ -5,7 +5,9 @@
 //! * [`foreign`]: a C caller's `couch_file_ops`
 //! * `object`: a C++ caller's `FileOpsInterface`
 //! * [`naming`]: giving files names
-//! * `buffered`: read buffers and a write buffer that reads see through
+//! * `buffered`: a write buffer that reads see through, and read buffers
+//! * `read_buffer`: what was read is kept for a while
+//! * `write_back`: when to sync what is written beside others' commits
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
 //! * `shared`: that file behind a cell, for trees and databases
 //! * `temp`: temporary files
@@ -18,10 +20,12 @@ pub mod foreign;
 pub mod naming;
 pub(crate) mod object;
 pub mod posix;
+mod read_buffer;
 pub(crate) mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub(crate) mod temp;
+mod write_back;
 
 use crate::error::ErrorCode;
 use std::ffi::{CStr, OsStr};

@@ -27,6 +27,8 @@ struct World {
     acknowledged: Arc<AtomicUsize>,
     locks: i32,
     writer: Option<Db>,
+    /// Whether the host saves to the new file as soon as it has its name.
+    saves_at_publish: bool,
 }
 
 fn change(db: &Db, model: &mut Model, from: u32) -> Result<()> {
@@ -54,7 +56,14 @@ impl World {
         let db = OpenOptions::new().create(true).file_ops(other.ops()).open(SOURCE).unwrap();
         change(&db, &mut Model::default(), 1).unwrap();
         change(&db, &mut after, 20).unwrap();
-        World { disk, models: [model, after], acknowledged: Arc::default(), locks: 0, writer: Some(writer) }
+        World {
+            disk,
+            models: [model, after],
+            acknowledged: Arc::default(),
+            locks: 0,
+            writer: Some(writer),
+            saves_at_publish: false,
+        }
     }
 
     fn compact(
@@ -92,6 +101,9 @@ impl OnlineHooks for World {
     }
     fn unlock(&mut self) {
         self.locks -= 1;
+    }
+    fn publish(&mut self, _: &Db, target: &Db) -> Result<()> {
+        if self.saves_at_publish { change(target, &mut self.models[1], 40) } else { Ok(()) }
     }
 }
 
@@ -287,4 +299,23 @@ fn a_power_cut_at_any_instant_leaves_a_whole_file_with_all_commits() {
         check_file(&world.disk.after_power_cut(false), name, &world.models, 1);
         println!("{swap:?}: {} power cuts", observed.cuts.lock().unwrap());
     }
+}
+
+/// How many syncs a compaction and the writer beside it ask for.
+fn syncs(saves_at_publish: bool) -> usize {
+    let mut world = World { saves_at_publish, ..World::new() };
+    let disk = world.disk.clone();
+    disk.set_fault(None);
+    world.compact(Swap::None, false, disk.ops(), disk.naming()).unwrap();
+    let syncs = disk.calls(CallKind::Sync);
+    check_file(&disk.after_power_cut(false), TARGET, &world.models, 1);
+    syncs
+}
+
+#[test]
+fn a_commit_takes_one_sync_as_long_as_nobody_can_see_the_file() {
+    // The empty file, the copy, the writer's commit, which takes two, and one round of catching up.
+    assert_eq!(syncs(false), 1 + 1 + 2 + 1);
+    // Once the file has its name, a commit has two phases again.
+    assert_eq!(syncs(true), 1 + 1 + 2 + 1 + 2);
 }

@@ -8,6 +8,7 @@ use couchstore::{
     CompactHooks, CompactOptions, Db, Error, ErrorCode, OnlineHooks, OnlineOptions, ReplayHooks, Result,
     Swap, compact, compact_online,
 };
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
@@ -163,6 +164,28 @@ fn a_second_compaction_is_refused_and_the_first_is_not_disturbed() {
     // Afterwards it is allowed again.
     assert_eq!(in_another_process(&source), "done");
     world.check_untouched();
+}
+
+/// As a child process that is being started has them for a moment.
+#[test]
+fn other_descriptors_of_the_source_keep_nobody_out() {
+    let world = world();
+    let source = world.source();
+    let mut inherited = Vec::new();
+    let mut inherit = While(|| {
+        for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+            let entry = entry.unwrap().path();
+            if std::fs::read_link(&entry).is_ok_and(|path| path == source) {
+                let number = entry.file_name().unwrap().to_str().unwrap().parse().unwrap();
+                // SAFETY: a descriptor of this file, which stays open while the compaction runs.
+                let file = unsafe { BorrowedFd::borrow_raw(number) };
+                inherited.push(file.try_clone_to_owned().unwrap());
+            }
+        }
+    });
+    compact_online(&source, world.target(), &OnlineOptions::default(), &mut inherit).unwrap();
+    assert!(inherited.len() >= 2, "the one that is locked, and the one that is read");
+    compact_online(&source, "", &replacing(), &mut nothing()).unwrap();
 }
 
 /// Compacts in a process of its own: this program with a test that only then does something.

@@ -45,7 +45,7 @@ mod internal_error;
 pub mod io;
 mod tree;
 
-pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_with};
+pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};
 pub use compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
 pub use compact::replay::{ReplayHooks, replay};
 pub use crypto::keys::{EncryptionKey, KeyDerivation, KeyStore, KeyStoreFailed};

@@ -15,7 +15,8 @@ use common::watched::{Effect, FAILURE, Fault, Kind, Watched};
 use couchstore::io::posix::PosixOps;
 use couchstore::{
     COMPRESSED, CompactHooks, CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, FormatVersion,
-    LocalUpdate, OpenOptions, Result, SaveOptions, ScanOptions, Verdict, compact, compact_with,
+    LocalUpdate, OpenOptions, Result, SaveOptions, ScanOptions, Verdict, compact, compact_unseen,
+    compact_with,
 };
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -105,6 +106,16 @@ fn deletions_are_dropped_if_asked_for() {
     let target = world.check_target(&world.model.compacted(true));
     let info = target.info().unwrap();
     assert_eq!((info.deleted_count, info.purge_seq), (0, 4));
+}
+
+#[test]
+fn the_highest_purge_sequence_does_not_become_the_lowest() {
+    const HIGHEST: u64 = (1 << 48) - 1;
+    let world = world();
+    world.source.set_purge_seq(HIGHEST);
+    let options = CompactOptions { drop_deletes: true, ..CompactOptions::default() };
+    compact(&world.source, world.target(), &options).unwrap();
+    assert_eq!(Db::open(world.target()).unwrap().info().unwrap().purge_seq, HIGHEST);
 }
 
 #[test]
@@ -401,6 +412,34 @@ fn a_panic_in_a_hook_leaves_nothing_behind() {
     assert!(unwound.is_err());
     world.check_nothing_left();
     compact(&world.source, world.target(), &CompactOptions::default()).unwrap();
+}
+
+#[test]
+fn an_unseen_target_has_its_name_only_at_the_end() {
+    let world = world();
+    let (target, options) = (world.target(), CompactOptions::default());
+    for fails in [true, false] {
+        let name = target.clone();
+        let precommit: OnTarget = Box::new(move |_| {
+            assert!(!name.exists());
+            if fails { cancel() } else { Ok(()) }
+        });
+        let mut hooks = Script { precommit: Some(precommit), ..Script::default() };
+        let result = compact_unseen(&world.source, &target, &options, &mut hooks);
+        assert_eq!(result.is_err(), fails);
+        if fails {
+            world.check_nothing_left();
+        }
+    }
+    world.check_target(&world.model);
+    let unseen = std::fs::read(&target).unwrap();
+    let error =
+        compact_unseen(&world.source, &target, &options, &mut Script::filter(|_, _| cancel())).unwrap_err();
+    assert_eq!((error.code(), error.os_error()), (ErrorCode::OPEN_FILE, Some(libc::EEXIST)));
+    assert_eq!(std::fs::read(&target).unwrap(), unseen, "an existing file is left alone");
+    std::fs::remove_file(&target).unwrap();
+    compact(&world.source, &target, &options).unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), unseen, "byte for byte what compact makes");
 }
 
 // ---- failing file operations on a real folder -------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 use super::sort::Sorter;
 use crate::crypto::keys::KeyStore;
 use crate::db::Db;
+use crate::db::bootstrap::naming_failed;
 use crate::db::open::OpenOptions;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
@@ -139,18 +140,57 @@ pub fn compact_with(
     options: &CompactOptions,
     hooks: &mut dyn CompactHooks,
 ) -> Result<()> {
+    let name = check(source, target.as_ref(), hooks)?;
+    // Whose names these are only the file operations know: what was there before is never removed.
+    let is_new = !options.file_ops.exists(&name);
+    let opened = target_options(source, options).open(target.as_ref())?;
+    let mut unfinished = Unfinished { ops: options.file_ops.clone(), name, armed: is_new };
+    let damage = copy_and_close(source, &opened, target.as_ref(), options, hooks)?;
+    unfinished.armed = false;
+    damage.map_or(Ok(()), Err)
+}
+
+/// Compacts with hooks into a file that gets its name only when it is complete and durable. A process that dies
+/// before that leaves nothing; where the file system has no files without names, and with file operations of the
+/// caller's, it leaves one with a temporary name. See [`compact`].
+pub fn compact_unseen(
+    source: &Db,
+    target: impl AsRef<Path>,
+    options: &CompactOptions,
+    hooks: &mut dyn CompactHooks,
+) -> Result<()> {
+    let name = check(source, target.as_ref(), hooks)?;
+    if target.as_ref().symlink_metadata().is_ok() {
+        return Err(naming_failed(&name, &std::io::Error::from_raw_os_error(libc::EEXIST)));
+    }
+    let opening = target_options(source, options);
+    let (mut hidden, file, state) = opening.create_hidden(&name)?;
+    let opened = Db::from_parts(file, state, opening, &name);
+    opened.set_unseen(true);
+    let damage = copy_and_close(source, &opened, target.as_ref(), options, hooks)?;
+    hidden.publish().map_err(|error| naming_failed(&name, &error))?;
+    damage.map_or(Ok(()), Err)
+}
+
+/// What must be so before anything is created. Returns the target's name.
+fn check(source: &Db, target: &Path, hooks: &dyn CompactHooks) -> Result<CString> {
     if hooks.rewrites() && !hooks.filters() {
         return Err(Error::InvalidArguments("rewriting without a filter"));
     }
     source.check_open()?;
-    let path = target.as_ref();
-    let name = CString::new(path.as_os_str().as_bytes());
-    let name = name.map_err(|_| Error::InvalidArguments("a name with a zero byte"))?;
-    // Whose names these are only the file operations know: what was there before is never removed.
-    let is_new = !options.file_ops.exists(&name);
-    let target = target_options(source, options).open(path)?;
-    let mut unfinished = Unfinished { ops: options.file_ops.clone(), name, armed: is_new };
-    let copied = copy_into(source, &target, path.parent(), options, hooks);
+    let name = CString::new(target.as_os_str().as_bytes());
+    name.map_err(|_| Error::InvalidArguments("a name with a zero byte"))
+}
+
+/// As [`copy_into`], and closes the target.
+fn copy_and_close(
+    source: &Db,
+    target: &Db,
+    path: &Path,
+    options: &CompactOptions,
+    hooks: &mut dyn CompactHooks,
+) -> Result<Option<Error>> {
+    let copied = copy_into(source, target, path.parent(), options, hooks);
     if copied.is_err() {
         // The file is going to be removed: what is still buffered need not reach it.
         let _ = target.file().with(|file| {
@@ -161,8 +201,7 @@ pub fn compact_with(
     let closed = target.close();
     let damage = copied?;
     closed?;
-    unfinished.armed = false;
-    damage.map_or(Ok(()), Err)
+    Ok(damage)
 }
 
 /// Copies everything that `source` sees into the empty file of `target` and commits it there, once. `directory` is
@@ -258,7 +297,7 @@ impl Copy<'_> {
         let header = self.pinned.clone();
         self.target.update_state(|state| {
             state.header.update_seq = header.update_seq;
-            state.header.purge_seq = header.purge_seq.wrapping_add(u64::from(self.options.drop_deletes));
+            state.header.purge_seq = header.purge_seq_of_copy(self.options.drop_deletes);
             state.header.purge_ptr = header.purge_ptr;
         });
         let being_built = self.target.begin_exclusive()?;

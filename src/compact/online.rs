@@ -419,7 +419,7 @@ impl ReplayHooks for Finishing<'_, '_> {
         let end = source.snapshot().header;
         target.update_state(|state| {
             state.header.update_seq = end.update_seq;
-            state.header.purge_seq = end.purge_seq.wrapping_add(u64::from(self.drop_deletes));
+            state.header.purge_seq = end.purge_seq_of_copy(self.drop_deletes);
         });
         ReplayHooks::precommit(self.lock.hooks, source, target)
     }

@@ -10,7 +10,7 @@
 //! ```
 
 use super::Malformed;
-use super::ints::{Fields, put_u48};
+use super::ints::{Fields, MAX_U48, put_u48};
 
 /// Stands in the previous-header field of the first header of a file.
 pub(crate) const NO_PREVIOUS: u64 = (1 << 47) - 1;
@@ -143,6 +143,12 @@ impl FileHeader {
     /// Offset of the header before this one, if the header tells.
     pub fn previous_header(&self) -> Option<u64> {
         self.previous.filter(|&previous| previous != NO_PREVIOUS)
+    }
+
+    /// The purge sequence of a copy: it tells by one more that tombstones were left out, up to the highest number
+    /// that a header can hold.
+    pub(crate) fn purge_seq_of_copy(&self, drops_deletes: bool) -> u64 {
+        if drops_deletes { self.purge_seq.saturating_add(1).min(MAX_U48) } else { self.purge_seq }
     }
 
     /// Reads a header body that was found at `position`.

@@ -4,8 +4,9 @@ use crate::db::Db;
 use crate::db::headers::{Kind, read_at};
 use crate::error::Result;
 use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_above};
+use crate::format::chunk::PREFIX;
 use crate::format::header::{FileHeader, NodeRef};
-use crate::io::file::MarkedBlock;
+use crate::io::file::{DbFile, MarkedBlock};
 use crate::tree::TreeKind;
 
 /// A block that claims to begin with a header.
@@ -108,6 +109,11 @@ impl FileHeader {
             TreeKind::Local => self.local.as_ref(),
         }
     }
+
+    /// Disk size of its chunk, without block-type bytes; [`extent`](super::extent) takes it.
+    pub fn stored_size(&self) -> u64 {
+        (PREFIX + self.encode().len()) as u64
+    }
 }
 
 impl Db {
@@ -116,8 +122,100 @@ impl Db {
         self.snapshot().header
     }
 
+    /// Where the file ends as far as the handle knows it: as at open, unless it has written. Unlike [`Db::info`] this
+    /// never fails: the header may hold anything.
+    pub fn file_end(&self) -> u64 {
+        self.file().end()
+    }
+
+    /// Disk size of the metadata header at offset 0, without block-type bytes; `None` if there is none.
+    pub fn metadata_size(&self) -> Result<Option<u64>> {
+        let metadata = self.file().with(DbFile::read_metadata)?;
+        Ok(metadata.map(|metadata| (PREFIX + metadata.encode().len()) as u64))
+    }
+
     /// Reads the header at this offset. The handle stays where it is.
     pub fn header_at(&self, position: u64) -> Result<FileHeader> {
         self.file().with(|file| read_at(file, position, Kind::Known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+    use crate::inspect::extent;
+    use crate::{Document, EncryptionKey, KeyDerivation, LocalUpdate, OpenOptions, SaveOptions};
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    fn path_in(dir: &tempfile::TempDir) -> PathBuf {
+        dir.path().join("a.couch")
+    }
+
+    fn key() -> Arc<EncryptionKey> {
+        Arc::new(EncryptionKey::new("the key", &[0x42; 32], KeyDerivation::KeyBased))
+    }
+
+    /// The length of the header-like chunk whose block begins at `position`, as it stands in the file.
+    fn length_in_file(bytes: &[u8], position: u64) -> u64 {
+        let at = position as usize + 1;
+        u64::from(u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()))
+    }
+
+    /// A file ends with its newest header, whose length field counts the checksum but not itself.
+    fn assert_ends_with_its_header(db: &Db, path: &std::path::Path) {
+        let bytes = std::fs::read(path).unwrap();
+        let (position, size) = (db.header_position(), db.header().stored_size());
+        assert_eq!(size, length_in_file(&bytes, position) + 4);
+        assert_eq!(extent(position, size), position..bytes.len() as u64);
+    }
+
+    #[test]
+    fn stored_sizes_are_those_in_the_file() {
+        for legacy in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = path_in(&dir);
+            let db = OpenOptions::new().create(true).legacy_crc(legacy).open(&path).unwrap();
+            assert_ends_with_its_header(&db, &path);
+            let empty = db.header().stored_size();
+            db.save(&[Document::new(b"id", b"body")], SaveOptions::default()).unwrap();
+            db.commit().unwrap();
+            assert_ends_with_its_header(&db, &path);
+            // Two roots with their reduce values.
+            assert_eq!(db.header().stored_size(), empty + (12 + 5) + (12 + 16));
+            db.save_local(&[LocalUpdate { id: b"_local/a", body: Some(b"1") }]).unwrap();
+            db.commit().unwrap();
+            assert_ends_with_its_header(&db, &path);
+            assert_eq!(db.header().stored_size(), empty + (12 + 5) + (12 + 16) + 12);
+        }
+    }
+
+    #[test]
+    fn only_encrypted_files_have_metadata() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = path_in(&dir);
+        assert_eq!(Db::create(dir.path().join("plain")).unwrap().metadata_size().unwrap(), None);
+        let db = OpenOptions::new().create(true).keys(Some(key())).open(&path).unwrap();
+        let size = db.metadata_size().unwrap().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(size, length_in_file(&bytes, 0) + 4);
+        let behind = extent(0, size).end as usize;
+        // The context ends with random bytes, then the block is empty.
+        assert!(bytes[behind - 8..behind].iter().any(|&byte| byte != 0));
+        assert!(bytes[behind..BLOCK_SIZE as usize].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn the_end_stays_that_of_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = path_in(&dir);
+        let writer = Db::create(&path).unwrap();
+        let reader = Db::open(&path).unwrap();
+        let end = std::fs::metadata(&path).unwrap().len();
+        assert_eq!((writer.file_end(), reader.file_end()), (end, end));
+        writer.save(&[Document::new(b"id", b"body")], SaveOptions::default()).unwrap();
+        writer.commit().unwrap();
+        assert_eq!((writer.file_end(), reader.file_end()), (std::fs::metadata(&path).unwrap().len(), end));
     }
 }

@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+mod bodies;
 mod headers;
 mod nodes;
 

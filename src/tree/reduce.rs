@@ -52,10 +52,11 @@ impl DocCounts {
         out
     }
 
+    /// Sums are stored in 40 and 48 bits; those of damaged files need not even fit into 64.
     fn add(&mut self, other: DocCounts) {
-        self.live += other.live;
-        self.deleted += other.deleted;
-        self.size += other.size;
+        self.live = self.live.wrapping_add(other.live);
+        self.deleted = self.deleted.wrapping_add(other.deleted);
+        self.size = self.size.wrapping_add(other.size);
     }
 }
 
@@ -87,9 +88,9 @@ impl TreeKind {
             (TreeKind::Local, _) => Ok(Vec::new()),
             (TreeKind::BySeq, NodeKind::Leaf) => Ok(encode_count(entries.count() as u64)),
             (TreeKind::BySeq, NodeKind::Interior) => {
-                let mut sum = 0;
+                let mut sum: u64 = 0;
                 for entry in entries {
-                    sum += parse_count(ChildPointer::parse(entry?.value)?.reduce)?;
+                    sum = sum.wrapping_add(parse_count(ChildPointer::parse(entry?.value)?.reduce)?);
                 }
                 Ok(encode_count(sum))
             }

@@ -1,0 +1,22 @@
+//! Bodies of documents, step by step.
+
+use crate::db::Db;
+use crate::error::Result;
+use crate::format::docinfo::DocInfoRef;
+
+impl Db {
+    /// Inflates a body that is stored compressed, as [`Db::stored_body`] has read it; errors give its position. An
+    /// empty one stays empty.
+    pub fn inflate_body(&self, info: &DocInfoRef<'_>, stored: &[u8]) -> Result<Vec<u8>> {
+        if stored.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.file().with(|file| file.inflate(info.body_position, stored))
+    }
+
+    /// Raises the highest sequence number used, which the next commit stores, to at least `seq`: for copies that
+    /// must not give the numbers of lost documents to others. It is stored modulo 2^48.
+    pub fn raise_update_seq(&self, seq: u64) {
+        self.update_state(|state| state.header.update_seq = state.header.update_seq.max(seq));
+    }
+}

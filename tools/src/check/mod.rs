@@ -1,0 +1,187 @@
+//! `couch_check`: reads everything in a file and says what is wrong.
+//!
+//! * [`walk`]: the nodes of the trees
+//! * [`bodies`]: the bodies
+//! * [`sums`], [`agree`]: whether both indexes hold the same
+//! * [`places`]: whether chunks overlap
+//! * [`headers`]: what headers say about each other
+//! * [`file`]: all of that for one file
+//! * [`problem`]: what is wrong
+
+mod agree;
+mod bodies;
+mod file;
+mod headers;
+mod places;
+mod problem;
+mod sums;
+mod walk;
+
+use crate::interrupt::Interrupt;
+use crate::keys::KeyArgs;
+use crate::output::Output;
+use crate::program::{Failure, for_each_file};
+use clap::Parser;
+use couchstore::inspect::Tree;
+use couchstore::{Error, ErrorCode};
+use file::Summary;
+use indicatif::ProgressBar;
+use places::Places;
+use problem::{Problem, Problems};
+use serde::Serialize;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const NAME: &str = "couch_check";
+
+const EXAMPLES: &str = "\
+Examples:
+  couch_check 0.couch.1                     all nodes and bodies of the newest header
+  couch_check --all-headers 0.couch.1       every header of the file
+  couch_check --json --threads 8 *.couch.*  one JSON object for each problem, and one for each file
+
+What is checked: checksums, the form of nodes and entries, that what is pointed to lies before what points to it, the \
+order of keys, highest keys, sizes and reduce values in pointers, that both indexes hold the same documents, bodies \
+and their sizes, that compressed bodies inflate, that nothing overlaps, sequence numbers, and pointers between headers. \
+Documents that share a sequence number are no problem: callers that choose the numbers may save such.
+
+Memory does not grow with the file. Exit code 1: there is a problem, or a file cannot be read.";
+
+/// Check database files: read everything and say what is wrong
+#[derive(Debug, Parser)]
+#[command(name = NAME, version, after_help = EXAMPLES)]
+pub struct Args {
+    /// Database files
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Check the trees of every header, not only those of the newest one
+    #[arg(short, long)]
+    all_headers: bool,
+
+    /// Threads that read bodies [default: one for each processor, at most 8]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+
+    /// Show so many problems of a file at most
+    #[arg(short, long, value_name = "N", default_value_t = 100)]
+    max_problems: usize,
+
+    /// Print JSON: an object for each problem, and one that sums up
+    #[arg(short, long)]
+    json: bool,
+
+    #[command(flatten)]
+    keys: KeyArgs,
+}
+
+impl Args {
+    fn threads(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, |number| number.get().min(8));
+        self.threads.map_or_else(processors, usize::from)
+    }
+}
+
+/// What all parts of a check use.
+struct Shared<'a> {
+    problems: &'a Problems,
+    bar: &'a ProgressBar,
+    places: &'a Places,
+    interrupt: &'a Interrupt,
+    stopped: AtomicBool,
+}
+
+impl Shared<'_> {
+    /// An error if the check is to end before it is done.
+    fn proceed(&self) -> couchstore::Result<()> {
+        if self.stopped.load(Ordering::Relaxed) || self.interrupt.check().is_err() {
+            return Err(Error::Callback(ErrorCode::CANCEL));
+        }
+        Ok(())
+    }
+
+    /// Ends the check.
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+fn tree_name(tree: Tree) -> &'static str {
+    match tree {
+        Tree::ById => "by-id",
+        Tree::BySeq => "by-seq",
+        Tree::Local => "local",
+    }
+}
+
+/// Runs the tool.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let keys = args.keys.load()?;
+    let interrupt = Interrupt::listen()?;
+    let mut output = Output::new();
+    let result = for_each_file(NAME, &args.files, |path| {
+        let problems = Problems::new(args.max_problems);
+        let summary = file::check(path, &args, &keys, &interrupt, &problems)?;
+        let (kept, count) = problems.finish();
+        for problem in &kept {
+            show_problem(&mut output, path, problem, args.json)?;
+        }
+        show_summary(&mut output, path, &summary, (count, kept.len() as u64), args.json)?;
+        output.flush()?;
+        if count == 0 { Ok(()) } else { Err(Failure::Reported) }
+    });
+    if let Err(Failure::ClosedPipe) = result {
+        return result;
+    }
+    output.finish()?;
+    result
+}
+
+#[derive(Serialize)]
+struct JsonProblem<'a> {
+    file: String,
+    position: u64,
+    tree: Option<&'a str>,
+    problem: &'a str,
+}
+
+#[derive(Serialize)]
+struct JsonSummary<'a> {
+    file: String,
+    problems: u64,
+    #[serde(flatten)]
+    summary: &'a Summary,
+}
+
+fn show_problem(out: &mut Output, path: &Path, problem: &Problem, json: bool) -> Result<(), Failure> {
+    if !json {
+        return Ok(writeln!(out, "{}: {problem}", path.display())?);
+    }
+    let Problem { position, tree, reason } = problem;
+    let file = path.display().to_string();
+    out.json(&JsonProblem { file, position: *position, tree: *tree, problem: reason })
+}
+
+/// The last line about a file. `count` and `shown` are the numbers of problems.
+fn show_summary(
+    out: &mut Output,
+    path: &Path,
+    summary: &Summary,
+    (count, shown): (u64, u64),
+    json: bool,
+) -> Result<(), Failure> {
+    let file = path.display().to_string();
+    if json {
+        return out.json(&JsonSummary { file, problems: count, summary });
+    }
+    if count > shown {
+        writeln!(out, "{file}: and {} more", count - shown)?;
+    }
+    let found = match count {
+        0 => "no problems".to_owned(),
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    Ok(writeln!(out, "{file}: {found}; {summary}")?)
+}

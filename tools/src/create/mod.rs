@@ -1,0 +1,159 @@
+//! `couch_create`: files like kv-engine's, with made-up documents.
+//!
+//! * [`content`]: what bodies hold
+//! * [`maker`]: keys, files, commits
+
+mod content;
+mod maker;
+
+use crate::interrupt::Interrupt;
+use crate::keys::KeyArgs;
+use crate::output::Output;
+use crate::program::Failure;
+use crate::progress;
+use clap::{Parser, value_parser};
+use content::{Content, DocType};
+use maker::{Maker, Plan};
+use std::io::Write as _;
+use std::path::PathBuf;
+
+const NAME: &str = "couch_create";
+
+/// A body may be nearly this long.
+const LONGEST_BODY: i64 = (1 << 28) - 1024;
+
+const EXAMPLES: &str = "\
+Examples:
+  couch_create -k 100000                               0.couch.1 with 100,000 documents, in the current folder
+  couch_create -o data -v 1024 -k 1000000              1024 files with 1,000,000 documents in all
+  couch_create -v 4 -k 1000 --keys-per-vbucket         4 files with 1000 documents each
+  couch_create -k 1000 -s 500 -r                       update documents 500 to 999, add 1000 to 1499
+  couch_create -t jsoncompress -d 2048 -i 0x8          compressed JSON of 2 kB, in collection 8
+  couch_create --seed 7 --timestamp 1700000000000000000 the same bytes every time
+
+The files are DIR/0.couch.1, DIR/1.couch.1 and so on. Keys are K0, K1 and so on; a key is in the file in which clients of
+a server with so many vbuckets look for it. Each file has a local document _local/vbstate. The documents depend on
+the seed and on nothing else, so files with the same options and --timestamp are the same, byte for byte, unless they
+are encrypted.
+
+Existing files are left alone, unless -r says to add to them. After an error or Ctrl-C new files are removed.";
+
+/// Make database files for tests
+#[derive(Debug, Parser)]
+#[command(name = NAME, version, after_help = EXAMPLES)]
+pub struct Args {
+    /// Number of documents
+    #[arg(short, long, value_name = "NUMBER", default_value_t = 10_000)]
+    keys: u64,
+
+    /// The number of documents is for each vbucket
+    #[arg(long)]
+    keys_per_vbucket: bool,
+
+    /// Number of vbuckets: one file each
+    #[arg(short, long, value_name = "NUMBER", default_value_t = 1, value_parser = value_parser!(u16).range(1..=32768))]
+    vbc: u16,
+
+    /// Documents in one commit
+    #[arg(short = 'f', long, value_name = "NUMBER", default_value_t = 512, value_parser = value_parser!(u32).range(1..))]
+    keys_per_flush: u32,
+
+    /// Length of bodies in bytes
+    #[arg(short, long, value_name = "BYTES", default_value_t = 256, value_parser = value_parser!(u32).range(0..LONGEST_BODY))]
+    doc_len: u32,
+
+    /// Type of documents
+    #[arg(short = 't', long, value_name = "TYPE", default_value = "json")]
+    doc_type: DocType,
+
+    /// Number of the first document
+    #[arg(short, long, value_name = "NUMBER", default_value_t = 0)]
+    start_key: u64,
+
+    /// Make bodies that are hard to compress
+    #[arg(short, long)]
+    low_compression: bool,
+
+    /// Ids do not begin with a collection
+    #[arg(short, long, conflicts_with = "namespace_id")]
+    no_namespace: bool,
+
+    /// Number of the collection that ids begin with, decimal or 0x and hexadecimal
+    #[arg(short = 'i', long, value_name = "NUMBER", default_value = "0", value_parser = parse_collection)]
+    namespace_id: u32,
+
+    /// Add to existing files
+    #[arg(short, long)]
+    reuse: bool,
+
+    /// Where randomness begins
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    seed: u64,
+
+    /// Timestamp of all commits, in nanoseconds since the epoch, instead of the clock
+    #[arg(long, value_name = "NANOSECONDS")]
+    timestamp: Option<u64>,
+
+    /// Folder for the files
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    output: PathBuf,
+
+    #[command(flatten)]
+    crypto: KeyArgs,
+}
+
+fn parse_collection(text: &str) -> Result<u32, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| "not a number of 32 bits".to_owned())
+}
+
+impl Args {
+    fn plan(&self) -> Plan {
+        Plan {
+            vbuckets: self.vbc,
+            keys: self.keys,
+            keys_per_vbucket: self.keys_per_vbucket,
+            start_key: self.start_key,
+            keys_per_flush: self.keys_per_flush as usize,
+        }
+    }
+
+    fn content(&self) -> Content {
+        Content {
+            doc_type: self.doc_type,
+            length: self.doc_len as usize,
+            low_compression: self.low_compression,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Runs the tool.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let plan = args.plan();
+    let total = plan.total().filter(|total| total.checked_add(args.start_key).is_some());
+    let total = total.ok_or_else(|| Failure::Usage("more documents than there are numbers".into()))?;
+    let keys = args.crypto.load()?;
+    let mut maker = Maker {
+        dir: &args.output,
+        plan,
+        content: args.content(),
+        collection: (!args.no_namespace).then_some(args.namespace_id),
+        timestamp: args.timestamp,
+        reuse: args.reuse,
+        keys: &keys,
+        interrupt: Interrupt::listen()?,
+        bar: progress::bar(total, "creating"),
+        created: Vec::new(),
+    };
+    maker.run()?;
+    maker.bar.finish_and_clear();
+    let mut output = Output::new();
+    let dir = args.output.display();
+    let files = if args.vbc == 1 { "1 file".to_owned() } else { format!("{} files", args.vbc) };
+    writeln!(output, "Saved {total} documents in {files} in {dir}")?;
+    output.finish()
+}

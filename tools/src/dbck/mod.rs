@@ -1,0 +1,143 @@
+//! `couch_dbck`: saves what can be read of a damaged file.
+//!
+//! * [`history`]: the headers of the file, and which of them are older states of it
+//! * [`rescue`]: the documents of a header
+//! * [`local`]: local documents; with [`ranges`], where some may be missing
+//! * [`shelter`]: where they are kept until the new file is complete
+//! * [`log`]: what the user is told
+
+mod history;
+mod local;
+mod log;
+mod ranges;
+mod rescue;
+mod shelter;
+
+use crate::interrupt::Interrupt;
+use crate::keys::{KeyArgs, Keys};
+use crate::output::Output;
+use crate::program::{Failure, open_for_recovery};
+use clap::Parser;
+use couchstore::Db;
+use couchstore::inspect::{DocCounts, FileHeader, Tree, parse_count};
+use history::{damaged_behind, older};
+use local::rescue_local;
+use log::{Log, Summary};
+use ranges::Ranges;
+use rescue::Rescue;
+use shelter::Shelter;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  couch_dbck 0.couch.1                   recover into 0.couch.1.recovered
+  couch_dbck -s -v 0.couch.1 new.couch   also search older headers, and tell all
+
+What is recovered: of the newest header that can be read, every document that one of the two indexes leads to and \
+whose body is sound, and the local documents. Bodies are copied as they are stored. With -s, documents that were lost \
+come back in their newest version that an older header leads to; deletions stay deletions. Update and purge sequence, \
+timestamp and encryption key are those of the file; its version too, but 12 and 13 become 14.
+
+Memory does not grow with the file; the target's directory needs room for two copies of the documents. An existing \
+target is never touched. Exit code 0: the target was written, however much was lost; 1: there is no target.";
+
+/// Recover what can be read of a damaged database file
+#[derive(Debug, Parser)]
+#[command(name = "couch_dbck", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// The damaged file; it is only read
+    #[arg(value_name = "SRC")]
+    source: PathBuf,
+
+    /// The file to be made, which must not exist [default: SRC.recovered]
+    #[arg(value_name = "DST")]
+    target: Option<PathBuf>,
+
+    /// Search older headers for what the newest one has lost
+    #[arg(short, long)]
+    stale: bool,
+
+    /// Tell of every damaged header, node and body, and of every document that comes back from an older header
+    #[arg(short, long)]
+    verbose: bool,
+
+    /// Print JSON: an object that sums up; with -v before it one for each thing told
+    #[arg(short, long)]
+    json: bool,
+
+    #[command(flatten)]
+    keys: KeyArgs,
+}
+
+impl Args {
+    fn target(&self) -> PathBuf {
+        self.target.clone().unwrap_or_else(|| {
+            let mut name = OsString::from(&self.source);
+            name.push(".recovered");
+            name.into()
+        })
+    }
+}
+
+/// Runs the tool.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let keys = args.keys.load()?;
+    let target = args.target();
+    // Not to find out after all the work.
+    if target.symlink_metadata().is_ok() {
+        return Err(Failure::Message(format!("{}: exists already", target.display())));
+    }
+    let source = open_for_recovery(&args.source, &keys)?;
+    let mut output = Output::new();
+    let mut log = Log::new(&mut output, args.verbose, args.json, Interrupt::listen()?);
+    log.begin(&args.source, &target)?;
+    let recovered = recover(&source, &keys, &target, args.stale, &mut log);
+    let summary = log.result(recovered)?;
+    log::show(&mut output, &args.source, &target, &summary, args.json)?;
+    output.finish()
+}
+
+/// Makes the target.
+fn recover(
+    source: &Db,
+    keys: &Keys,
+    target: &Path,
+    stale: bool,
+    log: &mut Log<'_>,
+) -> Result<Summary, Failure> {
+    let shelter = Shelter::new(source, keys, target)?;
+    let mut current = (source.header_position(), source.header());
+    let expected = documents_in(&current.1);
+    log.begin_bar(expected, "recovering");
+    let mut summary = Summary { header_position: current.0, in_header: expected, ..Summary::default() };
+    damaged_behind(source, current.0, log)?;
+    let mut rescue = Rescue::new(source, &shelter, stale);
+    let mut wanted = Ranges::everything();
+    loop {
+        summary.headers_read += 1;
+        let (position, header) = &current;
+        rescue.header(*position, header, log)?;
+        summary.local_documents += rescue_local(source, &shelter, header, &mut wanted, log)?;
+        if !stale {
+            break;
+        }
+        match older(source, &current, log)? {
+            Some(next) => current = next,
+            None => break,
+        }
+    }
+    summary.recovered = rescue.newest();
+    summary.from_older_headers = rescue.older();
+    summary.lost = expected.saturating_sub(summary.recovered + summary.from_older_headers);
+    summary.damaged = log.damaged();
+    shelter.finish(&source.header(), log)?;
+    Ok(summary)
+}
+
+/// Number of documents that a header claims to have, as far as its reduce values can be read.
+fn documents_in(header: &FileHeader) -> u64 {
+    let by_id = header.root(Tree::ById).and_then(|root| DocCounts::parse(&root.reduce).ok());
+    let by_seq = header.root(Tree::BySeq).and_then(|root| parse_count(&root.reduce).ok());
+    by_id.map_or(0, |counts| counts.live + counts.deleted).max(by_seq.unwrap_or(0))
+}

@@ -1,0 +1,134 @@
+//! Where documents are kept until the target is complete: a database in a hidden folder beside the target. Whatever
+//! happens, the folder goes away when this is dropped.
+
+use super::log::Log;
+use crate::keys::Keys;
+use crate::program::Failure;
+use couchstore::inspect::FileHeader;
+use couchstore::{
+    CompactHooks, CompactOptions, Db, DocInfo, Document, FormatVersion, KeyStore, OpenOptions, SaveOptions,
+    ScanOptions, compact_with,
+};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::{TempDir, TempPath};
+
+/// A document with its body as it is stored.
+pub(super) struct Kept {
+    pub(super) info: DocInfo,
+    pub(super) body: Option<Vec<u8>>,
+}
+
+/// The database, and what the target is to be like.
+pub(super) struct Shelter {
+    db: Db,
+    folder: TempDir,
+    target: PathBuf,
+    keys: Option<Arc<dyn KeyStore>>,
+}
+
+impl Shelter {
+    /// An empty one, of the version and with the key of `source`.
+    pub(super) fn new(source: &Db, keys: &Keys, target: &Path) -> Result<Shelter, Failure> {
+        let folder = tempfile::Builder::new().prefix(".couch_dbck-").tempdir_in(directory_of(target));
+        let folder = folder.map_err(|error| failure(target, &error))?;
+        let keys = source.encryption_key_id().and_then(|id| keys.store_of(&id));
+        let db = OpenOptions::new()
+            .create(true)
+            .exclusive(true)
+            .legacy_crc(source.header().version == FormatVersion::V11)
+            .keys(keys.clone())
+            .open(folder.path().join("shelter"))?;
+        Ok(Shelter { db, folder, target: target.to_owned(), keys })
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// For each of these documents, which are sorted by id, the sequence number under which its id is here already.
+    pub(super) fn known(&self, sorted: &[DocInfo]) -> couchstore::Result<Vec<Option<u64>>> {
+        let ids: Vec<_> = sorted.iter().map(|info| info.id.as_slice()).collect();
+        let mut known = vec![None; ids.len()];
+        self.db.docs_by_id(&ids, ScanOptions::default(), &mut |found| {
+            let first = ids.partition_point(|&id| id < found.id);
+            let same = ids.iter().zip(&mut known).skip(first).take_while(|(id, _)| **id == found.id);
+            same.for_each(|(_, known)| *known = Some(found.db_seq));
+            Ok(())
+        })?;
+        Ok(known)
+    }
+
+    /// The documents here that have one of these sequence numbers; no more than `most`.
+    pub(super) fn with_sequences(&self, seqs: &[u64], most: usize) -> couchstore::Result<Vec<DocInfo>> {
+        let mut found = Vec::new();
+        self.db.docs_by_seq(seqs, ScanOptions::default(), &mut |info| {
+            if found.len() < most {
+                found.push(info.to_owned());
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Saves documents with their own sequence numbers and their bodies as they are.
+    pub(super) fn save(&self, kept: &[Kept]) -> couchstore::Result<()> {
+        let documents: Vec<_> = kept.iter().map(Kept::document).collect();
+        self.db.save(&documents, SaveOptions { compress: false, keep_sequences: true }).map(drop)
+    }
+
+    /// Makes the target: complete and durable, or not at all.
+    pub(super) fn finish(self, header: &FileHeader, log: &mut Log<'_>) -> Result<(), Failure> {
+        // The numbers of lost documents are not given to others.
+        self.db.raise_update_seq(header.update_seq);
+        self.db.set_purge_seq(header.purge_seq);
+        self.db.commit_with(header.timestamp, None)?;
+        let finished = self.folder.path().join("finished");
+        let options = CompactOptions { keys: self.keys.clone(), ..CompactOptions::default() };
+        let info = self.db.info()?;
+        log.begin_bar(info.doc_count + info.deleted_count, "writing");
+        compact_with(&self.db, &finished, &options, &mut Hooks { log })?;
+        let named = TempPath::try_from_path(&finished).map_err(|error| failure(&finished, &error))?;
+        named.persist_noclobber(&self.target).map_err(|error| failure(&self.target, &error.error))?;
+        let directory = directory_of(&self.target);
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(|error| failure(directory, &error))
+    }
+}
+
+impl Kept {
+    fn document(&self) -> Document<'_> {
+        let Kept { info, body } = self;
+        Document {
+            id: &info.id,
+            body: body.as_deref(),
+            rev_meta: &info.rev_meta,
+            rev_seq: info.rev_seq,
+            db_seq: info.db_seq,
+            deleted: info.deleted,
+            content_meta: info.content_meta,
+        }
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn failure(path: &Path, error: &io::Error) -> Failure {
+    Failure::Message(format!("{}: {error}", path.display()))
+}
+
+/// Shows progress, and lets the user end it.
+struct Hooks<'a, 'l> {
+    log: &'a mut Log<'l>,
+}
+
+impl CompactHooks for Hooks<'_, '_> {
+    fn progress(&mut self, done: u64, _total: u64, _bytes: u64) -> couchstore::Result<()> {
+        self.log.advance_bar(done);
+        self.log.proceed()
+    }
+}

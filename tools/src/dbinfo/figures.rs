@@ -1,0 +1,107 @@
+//! The figures of one header.
+
+use super::trees::Trees;
+use crate::program::Failure;
+use couchstore::inspect::{Checksum, DocCounts, FileHeader, NodeRef, Tree};
+use couchstore::{Db, FormatVersion};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use std::path::Path;
+
+/// What `couch_dbinfo` tells of a header.
+#[derive(Debug, Serialize)]
+pub(super) struct Figures {
+    /// Name of the file as it was given.
+    pub(super) file: String,
+    /// Offset of the header.
+    pub(super) header_position: u64,
+    /// Version of the file format.
+    pub(super) version: u8,
+    pub(super) update_seq: u64,
+    pub(super) purge_seq: u64,
+    /// As stored, a string because programs that read JSON may lose digits of large numbers; none before version 13.
+    pub(super) timestamp: Option<String>,
+    /// The timestamp as nanoseconds since the epoch.
+    pub(super) time: Option<String>,
+    /// Kind of the checksums.
+    pub(super) crc: String,
+    /// Id of the key that the file is encrypted with.
+    pub(super) encryption_key_id: Option<String>,
+    pub(super) doc_count: u64,
+    pub(super) deleted_count: u64,
+    /// Bytes of bodies.
+    pub(super) data_size: u64,
+    /// Bytes of nodes, in all trees and in each.
+    pub(super) btree_size: u64,
+    pub(super) by_id_size: u64,
+    pub(super) by_seq_size: u64,
+    pub(super) local_size: u64,
+    /// Offset of the header before, if the header tells.
+    pub(super) previous_header: Option<u64>,
+    /// Size of the whole file, in bytes.
+    pub(super) file_size: u64,
+    /// Percent of the bytes before the header that it does not refer to.
+    pub(super) fragmentation: f64,
+    /// Only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trees: Option<Trees>,
+}
+
+impl Figures {
+    pub(super) fn of(
+        path: &Path,
+        db: &Db,
+        position: u64,
+        header: &FileHeader,
+        local_time: bool,
+    ) -> Result<Figures, Failure> {
+        let counts = match header.root(Tree::ById) {
+            Some(root) => DocCounts::parse(&root.reduce).map_err(|rule| {
+                Failure::Message(format!("{}: header at {position}: expected {rule}", path.display()))
+            })?,
+            None => DocCounts::default(),
+        };
+        let size = |tree| header.root(tree).map_or(0, |root: &NodeRef| root.subtree_size);
+        let (by_id_size, by_seq_size, local_size) = (size(Tree::ById), size(Tree::BySeq), size(Tree::Local));
+        let btree_size = by_id_size + by_seq_size + local_size;
+        let timestamp = (header.version >= FormatVersion::V13).then_some(header.timestamp);
+        Ok(Figures {
+            file: path.display().to_string(),
+            header_position: position,
+            version: header.version as u8,
+            update_seq: header.update_seq,
+            purge_seq: header.purge_seq,
+            timestamp: timestamp.map(|timestamp| timestamp.to_string()),
+            time: timestamp.and_then(|timestamp| time(timestamp, local_time)),
+            crc: Checksum::of(header.version).to_string(),
+            encryption_key_id: db.encryption_key_id().map(|id| String::from_utf8_lossy(&id).into_owned()),
+            doc_count: counts.live,
+            deleted_count: counts.deleted,
+            data_size: counts.size,
+            btree_size,
+            by_id_size,
+            by_seq_size,
+            local_size,
+            previous_header: header.previous_header(),
+            file_size: db.info()?.file_size,
+            fragmentation: fragmentation(counts.size + btree_size, position),
+            trees: None,
+        })
+    }
+}
+
+/// Percent of the bytes before the header that are not in use.
+fn fragmentation(used: u64, before: u64) -> f64 {
+    crate::text::share(before.saturating_sub(used), before)
+}
+
+/// A timestamp in the form of RFC 3339; `None` if it is no time of this calendar.
+fn time(timestamp: u64, local: bool) -> Option<String> {
+    let time = Timestamp::from_nanosecond(i128::from(timestamp)).ok()?;
+    if !local {
+        return Some(time.to_string());
+    }
+    let zoned = time.to_zoned(TimeZone::system());
+    Some(zoned.timestamp().display_with_offset(zoned.offset()).to_string())
+}

@@ -1,0 +1,26 @@
+//! The command-line tools. Each module beside [`program`] and its helpers is one tool; `src/bin` holds their `main`.
+//!
+//! They use the public Rust API of the library and nothing else.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::cast_precision_loss, reason = "figures for people are shown with few digits")]
+#![allow(clippy::needless_pass_by_value, reason = "every tool's run takes its arguments whole")]
+
+pub mod bench;
+pub mod check;
+pub mod compact;
+pub mod create;
+pub mod dbck;
+pub mod dbdump;
+pub mod dbinfo;
+pub mod map;
+
+pub mod carry;
+pub mod couchbase;
+pub mod found;
+pub mod interrupt;
+pub mod keys;
+pub mod output;
+pub mod program;
+pub mod progress;
+pub mod text;

@@ -1,0 +1,213 @@
+//! What all tools have in common.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::{text, tool};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const ALL: [&str; 8] = [
+    "couch_bench",
+    "couch_check",
+    "couch_compact",
+    "couch_create",
+    "couch_dbck",
+    "couch_dbdump",
+    "couch_dbinfo",
+    "couch_map",
+];
+
+/// The tools that read a file, and what comes behind its name.
+const READERS: [(&str, &[&str]); 6] = [
+    ("couch_check", &[]),
+    ("couch_compact", &["target"]),
+    ("couch_dbck", &["target"]),
+    ("couch_dbdump", &[]),
+    ("couch_dbinfo", &[]),
+    ("couch_map", &[]),
+];
+
+const KEY: &str = "a:key:QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
+const WRONG_SECRET: &str = "a:key:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
+
+#[test]
+fn help_has_examples() {
+    for name in ALL {
+        let assert = tool(name, Path::new(".")).arg("--help").assert().success().stderr("");
+        let help = text(&assert.get_output().stdout);
+        assert!(help.contains(&format!("Examples:\n  {name}")), "{help}");
+        assert!(help.contains("--with-key") && help.contains("--completions <SHELL>"), "{help}");
+        assert!(help.contains(&format!("Usage: {name}")), "{help}");
+    }
+}
+
+#[test]
+fn versions() {
+    for name in ALL {
+        let expected = format!("{name} {}\n", env!("CARGO_PKG_VERSION"));
+        tool(name, Path::new(".")).arg("--version").assert().success().stdout(expected).stderr("");
+    }
+}
+
+#[test]
+fn completions_for_every_shell() {
+    for name in ALL {
+        for (shell, sign) in [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "complete -c")] {
+            let assert =
+                tool(name, Path::new(".")).args(["--completions", shell]).assert().success().stderr("");
+            let script = text(&assert.get_output().stdout);
+            assert!(
+                script.contains(sign) && script.contains(name) && script.contains("with-key"),
+                "{name} {shell}"
+            );
+        }
+        tool(name, Path::new(".")).args(["--completions", "cobol"]).assert().code(2).stdout("");
+    }
+}
+
+#[test]
+fn unknown_options_are_usage_errors() {
+    for name in ALL {
+        let assert = tool(name, Path::new(".")).arg("--no-such-option").assert().code(2).stdout("");
+        assert!(text(&assert.get_output().stderr).contains("--no-such-option"), "{name}");
+    }
+}
+
+/// Runs a reader on a file that it cannot read: one line on stderr that names the file, nothing else, and no target.
+fn assert_refused(dir: &Path, name: &str, options: &[&str], file: &str, more: &[&str]) -> String {
+    let assert = tool(name, dir).args(options).arg(file).args(more).assert().code(1).stdout("");
+    let said = text(&assert.get_output().stderr);
+    assert_eq!(said.lines().count(), 1, "{name} {file}: {said}");
+    assert!(said.starts_with(&format!("{name}: ")) && said.contains(file), "{name} {file}: {said}");
+    assert!(!dir.join("target").exists(), "{name} {file}");
+    said
+}
+
+#[test]
+fn what_is_no_database_is_refused_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::create_dir(dir.join("folder")).unwrap();
+    std::fs::write(dir.join("empty"), "").unwrap();
+    std::fs::write(dir.join("one-byte"), "x").unwrap();
+    std::fs::write(dir.join("text"), "just text\n".repeat(1000)).unwrap();
+    std::fs::write(dir.join("unreadable"), "").unwrap();
+    std::fs::set_permissions(dir.join("unreadable"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    // Permissions mean nothing to root: for it the file is just empty.
+    let unreadable = std::fs::File::open(dir.join("unreadable")).is_err();
+    for (name, more) in READERS {
+        for file in ["missing", "folder", "empty", "one-byte", "text", "unreadable"] {
+            let said = assert_refused(dir, name, &[], file, more);
+            let reason = match file {
+                "missing" => "No such file",
+                "folder" => "directory",
+                "unreadable" if unreadable => "ermission denied",
+                _ => continue,
+            };
+            assert!(said.contains(reason), "{name}: {said}");
+        }
+    }
+}
+
+#[test]
+fn closed_pipes_end_quietly() {
+    let dir = tempfile::tempdir().unwrap();
+    tool("couch_create", dir.path()).args(["-k", "20000"]).assert().success();
+    let many = vec!["0.couch.1"; 2000];
+    for (name, arguments) in [
+        ("couch_dbdump", &["0.couch.1"][..]),
+        ("couch_dbdump", &["--json", "0.couch.1"]),
+        ("couch_dbdump", &["--tree", "id", "0.couch.1"]),
+        ("couch_dbdump", &["--map", "0.couch.1"]),
+        ("couch_dbinfo", &many),
+    ] {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin(name));
+        command.current_dir(dir.path()).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut first = String::new();
+        BufReader::with_capacity(64, child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(!first.is_empty());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "", "{name} {arguments:?}");
+        assert!(child.wait().unwrap().success(), "{name} {arguments:?}");
+    }
+}
+
+#[test]
+fn full_disks_are_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    tool("couch_create", dir.path()).args(["-k", "10"]).assert().success();
+    for name in ["couch_dbdump", "couch_dbinfo"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin(name));
+        let output = command.current_dir(dir.path()).arg("0.couch.1").stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert!(text(&output.stderr).starts_with(&format!("{name}: standard output: ")), "{name}");
+    }
+}
+
+#[test]
+fn keys_come_from_everywhere_and_are_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    tool("couch_create", dir).args(["-k", "100", "--with-key", KEY]).assert().success();
+    std::fs::write(dir.join("keys"), format!("# ours\nother:{}\n{KEY}\n", &KEY[6..])).unwrap();
+    for (name, more) in READERS {
+        let run = |with_key: &str, stdin: &str| {
+            let _ = std::fs::remove_file(dir.join("target"));
+            let mut command = tool(name, dir);
+            command.args(["--with-key", with_key, "0.couch.1"]).args(more).write_stdin(stdin);
+            command.assert().success().stderr("");
+        };
+        run(KEY, "");
+        run("@keys", "");
+        run("@-", KEY);
+        let _ = std::fs::remove_file(dir.join("target"));
+        assert_refused(dir, name, &[], "0.couch.1", more);
+        let other_id = KEY.replace("a:key", "b:key");
+        assert_refused(dir, name, &["--with-key", &other_id], "0.couch.1", more);
+    }
+}
+
+#[test]
+fn a_wrong_key_is_an_error_without_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    tool("couch_create", dir).args(["-k", "100", "--with-key", KEY]).assert().success();
+    for (name, more) in [("couch_check", &[][..]), ("couch_compact", &["target"]), ("couch_dbdump", &[])] {
+        let mut command = tool(name, dir);
+        let assert = command.args(["--with-key", WRONG_SECRET, "0.couch.1"]).args(more).assert().code(1);
+        let said = text(&assert.get_output().stderr);
+        assert!(!said.contains("QkJC"), "{name}: {said}");
+        assert!(!dir.join("target").exists());
+        if name != "couch_check" {
+            let expected = "0.couch.1: nothing can be decrypted: the key is wrong, or the file damaged";
+            assert_eq!(said, format!("{name}: {expected}\n"));
+        }
+    }
+}
+
+#[test]
+fn malformed_keys_are_refused_without_showing_them() {
+    for name in ALL {
+        for secret in ["QkJCQkJC*", "QkJCQkJC"] {
+            let given = format!("id:{secret}");
+            let mut command = tool(name, Path::new("."));
+            let file =
+                if matches!(name, "couch_create" | "couch_bench") { &[][..] } else { &["file", "target"] };
+            let file = if matches!(name, "couch_compact" | "couch_dbck") {
+                file
+            } else {
+                &file[..file.len().min(1)]
+            };
+            let assert = command.args(["--with-key", &given]).args(file).assert().code(2).stdout("");
+            let said = text(&assert.get_output().stderr);
+            assert!(said.contains("--with-key") && !said.contains("QkJC"), "{name}: {said}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `couch_bench`. What it measures is not looked at: only that every row is there and was verified.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::{json_lines, text, tool};
+use predicates::str::{contains, starts_with};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+const ROWS: [&str; 17] = [
+    "load",
+    "update",
+    "commit",
+    "get",
+    "multiget",
+    "scan-seq",
+    "scan-id",
+    "scan-seq-bodies",
+    "scan-id-bodies",
+    "open",
+    "compact-128",
+    "compact-256",
+    "compact-1k",
+    "compact-16k",
+    "load-encrypted",
+    "scan-encrypted",
+    "saves-compacting",
+];
+
+/// The rows of a run in an empty folder, which is empty again afterwards.
+fn rows(arguments: &[&str]) -> Vec<Value> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = tool("couch_bench", dir.path());
+    let assert = command.args(["--json", "--dir", "."]).args(arguments).assert().success().stderr("");
+    assert!(is_empty(dir.path()));
+    json_lines(&assert.get_output().stdout)
+}
+
+fn is_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).unwrap().next().is_none()
+}
+
+fn number(row: &Value, field: &str) -> u64 {
+    row[field].as_u64().unwrap_or_else(|| panic!("{field}: {row}"))
+}
+
+#[test]
+fn every_row_is_measured_and_verified() {
+    let rows = rows(&["--quick"]);
+    assert_eq!(rows.iter().map(|row| row["row"].as_str().unwrap()).collect::<Vec<_>>(), ROWS);
+    for row in &rows {
+        assert_eq!((&row["verified"], &row["sync"]), (&true.into(), &"real".into()));
+        assert!(
+            row["seconds"].as_f64().unwrap() > 0.0 && number(row, "ops") > 0 && number(row, "file_size") > 0,
+            "{row}"
+        );
+        assert!(row["peak_memory"].is_null() || number(row, "peak_memory") > 100_000);
+    }
+    let row = |name: &str| rows.iter().find(|row| row["row"] == name).unwrap();
+    assert_eq!((number(row("load"), "ops"), number(row("load"), "syncs")), (2000, 2));
+    assert_eq!(number(row("load"), "bytes_written"), number(row("load"), "file_size") + 1);
+    assert_eq!((number(row("commit"), "ops"), number(row("commit"), "syncs")), (200, 400));
+    assert_eq!((number(row("get"), "ops"), number(row("get"), "bytes_written")), (2000, 0));
+    assert!(row("scan-seq")["write_amplification"].is_null());
+    assert!(row("update")["write_amplification"].as_f64().unwrap() > 0.5);
+    assert_eq!(
+        (number(row("compact-16k"), "documents"), number(row("compact-16k"), "body_size")),
+        (125, 16384)
+    );
+    assert!(row("saves-compacting")["latency_us"]["p99_alone"].is_f64());
+}
+
+#[test]
+fn rows_numbers_and_sizes_can_be_chosen() {
+    let rows = rows(&[
+        "--docs",
+        "500,1k",
+        "--rows",
+        "scan-id,load",
+        "--body-size",
+        "50",
+        "--batch",
+        "100",
+        "--repeat",
+        "3",
+    ]);
+    let shown: Vec<_> =
+        rows.iter().map(|row| (row["row"].as_str().unwrap(), number(row, "documents"))).collect();
+    assert_eq!(shown, [("scan-id", 500), ("load", 500), ("scan-id", 1000), ("load", 1000)]);
+    assert_eq!(number(&rows[3], "syncs"), 20);
+    // 22 bytes of id, 18 of metadata.
+    assert_eq!((number(&rows[3], "user_bytes"), number(&rows[2], "user_bytes")), (90 * 1000, 40 * 1000));
+}
+
+#[test]
+fn one_document_is_enough() {
+    assert_eq!(rows(&["--docs", "1", "--sync", "none"]).len(), ROWS.len());
+}
+
+#[test]
+fn without_syncs_they_are_counted_all_the_same() {
+    let rows = rows(&["--quick", "--sync", "none", "--rows", "load"]);
+    assert_eq!((number(&rows[0], "syncs"), &rows[0]["sync"]), (2, &"none".into()));
+}
+
+#[test]
+fn encrypted_rows_take_the_users_key() {
+    let key = "key:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
+    assert_eq!(rows(&["--quick", "--rows", "load-encrypted,scan-encrypted", "--with-key", key]).len(), 2);
+}
+
+/// A document that is chosen twice for a batch is saved once, so the number of saves depends on the choice.
+#[test]
+fn the_same_seed_gives_the_same_work() {
+    let saves = |seed: &str| number(&rows(&["--quick", "--rows", "update", "--seed", seed])[0], "ops");
+    assert_eq!(saves("5"), saves("5"));
+    assert_ne!(saves("5"), saves("6"));
+}
+
+#[test]
+fn the_table_has_a_heading_and_a_line_for_each_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let assert =
+        tool("couch_bench", dir.path()).args(["--quick", "--dir", ".", "--rows", "load,commit"]).assert();
+    let table = text(&assert.success().stderr("").get_output().stdout);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines[0], "directory ., syncs real, bodies of 256 bytes, batches of 10000, seed 1");
+    assert!(lines[2].starts_with("row ") && lines[2].ends_with(" syncs"), "{table}");
+    assert!(lines[3].starts_with("load  ") && lines[4].starts_with("commit  "), "{table}");
+    assert!(lines[5].trim_start().starts_with("p50 ") && lines.len() == 6, "{table}");
+    let widths: Vec<usize> = lines[2..5].iter().map(|line| line.len()).collect();
+    assert!(widths.iter().all(|&width| width == widths[0]), "{table}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for wrong in [
+        vec!["--rows", "nothing"],
+        vec!["--docs", "0"],
+        vec!["--docs", "many"],
+        vec!["--batch", "0"],
+        vec!["--sync", "some"],
+        vec!["--quick", "--docs", "5"],
+        vec!["--with-key", "nonsense"],
+    ] {
+        tool("couch_bench", dir.path()).args(wrong).assert().code(2).stdout("");
+    }
+    let missing = tool("couch_bench", dir.path()).args(["--quick", "--dir", "missing"]).assert().code(1);
+    missing.stderr(starts_with("couch_bench: missing: "));
+    tool("couch_bench", dir.path()).arg("--help").assert().success().stdout(contains("--rows commit,load"));
+}
+
+#[test]
+fn ctrl_c_leaves_no_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("couch_bench"))
+        .args(["--docs", "10M", "--batch", "500", "--rows", "load", "--sync", "none", "--dir"])
+        .arg(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while is_empty(dir.path()) {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), text(&output.stderr)),
+        (Some(130), "couch_bench: interrupted\n".to_owned())
+    );
+    assert!(is_empty(dir.path()));
+}

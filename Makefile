@@ -27,17 +27,18 @@ demo: ## build and run the demo on a new database; FILE=path: on an existing one
 check: ## everything that must hold: format, lints, tests, documentation, C tests, package, ABI
 	@JOBS=$(JOBS) CMAKE_BUILD_DIR=$(BUILD) scripts/check.sh
 
-build: ## build the libraries and the example with CMake
+build: ## build the libraries, the tools and the example with CMake
 	@scripts/setup.sh demo
 	@$(call configure,-DCOUCHSTORE_BUILD_EXAMPLES=ON -DCOUCHSTORE_BUILD_TESTS=OFF)
 	@cmake --build "$(BUILD)" -j $(JOBS)
 
-test: ## run the Rust tests and the C tests
+test: ## run the Rust tests, the C tests and the Python tests
 	@scripts/setup.sh check
 	$(CARGO) test --workspace --locked --features header,sim --profile test-release
 	@$(call configure,-DCOUCHSTORE_BUILD_TESTS=ON)
 	@cmake --build "$(BUILD)" -j $(JOBS)
 	ctest --test-dir "$(BUILD)" -j $(JOBS) --output-on-failure
+	CMAKE_BUILD_DIR="$(BUILD)" scripts/python-tests.sh "$(BUILD)/libcouchstore.so"
 
 lint: ## check the format, and lint the Rust code
 	@scripts/setup.sh check

@@ -1,5 +1,5 @@
 # Installing: libraries and headers, the CMake package Couchstore, and the pkg-config files. Components:
-# "runtime" (the shared library) and "development" (all else).
+# "runtime" (the shared library), "tools" (tools.cmake) and "development" (all else).
 
 include(CMakePackageConfigHelpers)
 set(couchstore_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/Couchstore")

@@ -18,14 +18,14 @@ else()
   set(cargo_folder release)
 endif()
 
-set(cargo_options --locked --lib --crate-type staticlib --profile ${cargo_profile})
+set(cargo_common_options --locked --profile ${cargo_profile})
 if(COUCHSTORE_OFFLINE)
-  list(APPEND cargo_options --offline)
+  list(APPEND cargo_common_options --offline)
 endif()
 set(COUCHSTORE_CARGO_TARGET "$ENV{CARGO_BUILD_TARGET}" CACHE STRING
   "The platform that cargo builds for, if it is not the one it runs on")
 if(COUCHSTORE_CARGO_TARGET)
-  list(APPEND cargo_options --target ${COUCHSTORE_CARGO_TARGET})
+  list(APPEND cargo_common_options --target ${COUCHSTORE_CARGO_TARGET})
   string(PREPEND cargo_folder ${COUCHSTORE_CARGO_TARGET}/)
 endif()
 
@@ -35,7 +35,7 @@ set(COUCHSTORE_RUST_LIBRARY "${cargo_target_dir}/${cargo_folder}/libcouchstore.a
 
 add_custom_command(
   OUTPUT "${COUCHSTORE_RUST_LIBRARY}"
-  COMMAND "${COUCHSTORE_CARGO}" rustc ${cargo_options}
+  COMMAND "${COUCHSTORE_CARGO}" rustc ${cargo_common_options} --lib --crate-type staticlib
           --manifest-path "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.toml"
           --target-dir "${cargo_target_dir}"
   # Cargo leaves an archive that comes out the same alone; here it must look new.

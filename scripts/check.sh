@@ -51,4 +51,7 @@ quietly cmake --build "$build" -j "$jobs"
 heading "C, C++, package and ABI tests"
 ctest --test-dir "$build" -j "$jobs" --output-on-failure
 
+heading "Python package"
+CMAKE_BUILD_DIR=$build scripts/python-tests.sh "$build/libcouchstore.so"
+
 printf '\nmake check: all passed\n'

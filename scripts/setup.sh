@@ -2,8 +2,8 @@
 # Makes sure that the programs needed to build and check this project are there. Says nothing when they are.
 #
 #   scripts/setup.sh demo    for "make demo" and "make build": cargo, a C and C++ compiler, CMake, Ninja
-#   scripts/setup.sh check   for "make check": valgrind, pkg-config, clang-format, rustfmt, clippy, Python, GoogleTest
-#                           and nlohmann/json as well
+#   scripts/setup.sh check   for "make check": valgrind, pkg-config, clang-format, rustfmt, clippy, Python (with pytest, or
+#                           venv to install it), GoogleTest and nlohmann/json as well
 #
 # What is missing is installed with apt-get, as root or with a sudo that asks no password. Otherwise the script
 # says what to install, and fails.
@@ -46,6 +46,9 @@ if [ "$purpose" = check ]; then
     need diff diffutils
     need ldd libc-bin
     need python3 python3
+    # For the tests of the Python package: pytest, or what it takes to install it.
+    python3 -c 'import pytest' 2>/dev/null || python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        packages="$packages python3-venv"
     need_header gtest/gtest.h libgtest-dev
     need_header gmock/gmock.h libgmock-dev
     need_header nlohmann/json.hpp nlohmann-json3-dev

@@ -1,6 +1,8 @@
 # Builds a program against the package installed at ROOT, in the folder BUILD, and runs it. Either the CMake
 # project in SOURCE (COMPONENT, WANT), or with the flags that pkg-config gives (MODULE).
 #
+# For the component "tools": runs TOOLS, and looks for their completion scripts below COMPLETIONS, if that is given.
+#
 # With REFUSED: configuring must fail, with a message that matches this expression.
 
 file(REMOVE_RECURSE "${BUILD}")
@@ -29,7 +31,7 @@ else()
     "-DCMAKE_C_COMPILER=${C_COMPILER}" "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}"
     "-DCMAKE_PREFIX_PATH=${ROOT}" -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF --no-warn-unused-cli
     -DCMAKE_BUILD_TYPE=Release
-    "-DLANGUAGE=${LANGUAGE}" "-DCOMPONENT=${COMPONENT}" "-DWANT=${WANT}")
+    "-DLANGUAGE=${LANGUAGE}" "-DCOMPONENT=${COMPONENT}" "-DTOOLS=${TOOLS}" "-DWANT=${WANT}")
   if(REFUSED)
     execute_process(COMMAND ${configure} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
     if(result EQUAL 0)
@@ -41,6 +43,26 @@ else()
   endif()
   run("configuring" ${configure})
   run("building" "${CMAKE_COMMAND}" --build "${BUILD}")
+  if(COMPONENT STREQUAL "tools")
+    string(REPLACE "|" ";" tools "${TOOLS}")
+    foreach(tool IN LISTS tools)
+      string(FIND "${output}" "${tool} ${VERSION}" place)
+      if(place EQUAL -1)
+        message(FATAL_ERROR "${tool} did not tell its version ${VERSION}:\n${output}")
+      endif()
+      if(NOT COMPLETIONS)
+        continue()
+      endif()
+      foreach(script bash-completion/completions/${tool} zsh/site-functions/_${tool}
+                     fish/vendor_completions.d/${tool}.fish)
+        file(STRINGS "${ROOT}/${COMPLETIONS}/${script}" mentions REGEX "${tool}")
+        if(NOT mentions)
+          message(FATAL_ERROR "no completion script ${script}")
+        endif()
+      endforeach()
+    endforeach()
+    return()
+  endif()
 endif()
 
 run("the program" "${BUILD}/consumer" "${BUILD}/consumer.couch")

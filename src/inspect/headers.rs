@@ -134,6 +134,11 @@ impl Db {
         Ok(metadata.map(|metadata| (PREFIX + metadata.encode().len()) as u64))
     }
 
+    /// The type byte of the block at this offset, a multiple of [`BLOCK_SIZE`]; `None` behind the file's end.
+    pub fn block_type(&self, position: u64) -> Result<Option<u8>> {
+        self.file().with(|file| file.block_type(position))
+    }
+
     /// Reads the header at this offset. The handle stays where it is.
     pub fn header_at(&self, position: u64) -> Result<FileHeader> {
         self.file().with(|file| read_at(file, position, Kind::Known))

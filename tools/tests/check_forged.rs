@@ -432,6 +432,20 @@ fn chunks_that_overlap() {
 }
 
 #[test]
+fn blocks_that_look_like_others() {
+    let mut forge = Forge::new();
+    // Over two boundaries, the first of which it begins at.
+    let doc = forge.doc("a", 1, &[b'x'; 5000]);
+    forge.small(&[&doc]);
+    for (at, kind) in [(doc.position, 1), (doc.position, 255), (doc.position + 4096, 2)] {
+        forge.bytes[at as usize] = kind;
+        let problem = format!("offset {at}: block type {kind} within data, expected 0");
+        assert_eq!(problems_with(&forge, &[]), [problem]);
+        forge.bytes[at as usize] = 0;
+    }
+}
+
+#[test]
 fn documents_without_body() {
     let mut forge = Forge::new();
     let mut docs = [Entry::deletion("a", 1), Entry::deletion("b", 2), Entry::deletion("c", 3)];
@@ -525,4 +539,20 @@ fn problems_that_headers_share_are_told_once() {
     let found = problems_with(&forge, &["-a"]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].ends_with("physical size 14 for 5 bytes stored"), "{found:?}");
+}
+
+#[test]
+fn headers_that_differ_in_other_entries_are_all_compared() {
+    let mut forge = Forge::new();
+    let [a, b, c] = ["a", "b", "c"].map(|id| forge.doc(id, u64::from(id.as_bytes()[0]), b"body"));
+    let by_id = forge.leaf(Tree::ById, &[&a, &b, &c]);
+    let (without_b, without_c) = (forge.leaf(Tree::BySeq, &[&a, &c]), forge.leaf(Tree::BySeq, &[&a, &b]));
+    for by_seq in [&without_b, &without_c, &without_c, &without_b] {
+        forge.header(100, Some(by_seq), Some(&by_id), None);
+    }
+    let at = by_id.position;
+    let expected = [("b", 98), ("c", 99)].map(|(id, seq)| {
+        format!("offset {at}: by-id tree: document \"{id}\", sequence {seq}: not in the by-seq tree")
+    });
+    assert_eq!(problems_with(&forge, &["-a"]), expected);
 }

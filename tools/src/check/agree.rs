@@ -16,7 +16,7 @@ const TOLERANT: ScanOptions =
     ScanOptions { deletes_only: false, no_deletes: false, tolerate_corruption: true };
 
 /// Whether all of each tree could be read: only then an entry is known not to be there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Whole {
     pub(super) by_id: bool,
     pub(super) by_seq: bool,

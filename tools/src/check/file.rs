@@ -81,7 +81,7 @@ pub(super) fn check(
     interrupt.check()?;
     // What has stopped a thread has stopped the walk as well, and is the reason.
     worked?;
-    let overlaps_checked = places.finish(problems);
+    let overlaps_checked = places.finish(&db, interrupt, problems)?;
     Ok(Summary { overlaps_checked, ..checked? })
 }
 
@@ -154,7 +154,9 @@ impl FileCheck<'_> {
         let by_seq = self.tree(Tree::BySeq, position, header)?;
         let local = self.tree(Tree::Local, position, header)?;
         let whole = Whole { by_id: by_id.whole, by_seq: by_seq.whole };
-        if by_id.sum != by_seq.sum || !whole.by_id || !whole.by_seq {
+        if (by_id.sum != by_seq.sum || !whole.by_id || !whole.by_seq)
+            && self.memory.is_new_difference(by_id.sum, by_seq.sum, whole)
+        {
             agree::compare(self.db, header, whole, self.shared, &mut self.feed)?;
         }
         self.feed.end_newest();

@@ -1,6 +1,11 @@
-//! Where the chunks of the newest header lie: no two may share a byte.
+//! Where the chunks of the newest header lie: no two may share a byte, and no block that one runs into may look like
+//! another kind of block.
 
 use super::problem::{Problem, Problems};
+use crate::interrupt::Interrupt;
+use crate::program::Failure;
+use couchstore::Db;
+use couchstore::inspect::BLOCK_SIZE;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -36,10 +41,14 @@ impl Places {
     }
 
     /// Once all are there: whether all could be compared.
-    pub(super) fn finish(self, problems: &Problems) -> bool {
+    pub(super) fn finish(self, db: &Db, interrupt: &Interrupt, problems: &Problems) -> Result<bool, Failure> {
         let mut ranges = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         ranges.join(problems);
-        !ranges.given_up
+        for range in &ranges.ranges {
+            interrupt.check()?;
+            check_blocks(db, range, problems)?;
+        }
+        Ok(!ranges.given_up)
     }
 }
 
@@ -61,14 +70,28 @@ impl Ranges {
     }
 }
 
+/// Whoever reads a chunk steps over the type bytes of blocks in it. But the search for a header would find them.
+fn check_blocks(db: &Db, range: &Range<u64>, problems: &Problems) -> couchstore::Result<()> {
+    let first = range.start.next_multiple_of(BLOCK_SIZE);
+    for position in (first..range.end).step_by(BLOCK_SIZE as usize) {
+        match db.block_type(position)? {
+            Some(0) | None => {}
+            Some(other) => problems
+                .add(Problem::of_header(position, format!("block type {other} within data, expected 0"))),
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn problems_of(ranges: &[Range<u64>]) -> Vec<String> {
         let (problems, places) = (Problems::new(10), Places::default());
         places.add(ranges.iter().cloned(), &problems);
-        assert!(places.finish(&problems));
+        places.0.into_inner().unwrap().join(&problems);
         problems.finish().0.iter().map(ToString::to_string).collect()
     }
 
@@ -88,7 +111,7 @@ mod tests {
         let (problems, places) = (Problems::new(10), Places::default());
         places.add((0..MOST as u64).map(|number| 10 * number..10 * number + 5), &problems);
         places.add(Some(0..1), &problems);
-        assert!(!places.finish(&problems));
+        assert!(places.0.into_inner().unwrap().given_up);
         assert_eq!(problems.finish().1, 0);
     }
 }

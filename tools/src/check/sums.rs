@@ -4,6 +4,7 @@
 //! each, or memory for all. Here each entry is hashed with a secret key and the hashes are added up: if the sums of
 //! the two trees are equal, so are the trees, but for one case in 2^64. Sums of subtrees can be kept and used again.
 
+use super::agree::Whole;
 use couchstore::DocInfoRef;
 use couchstore::inspect::{ChildInfo, Tree};
 use std::collections::{HashMap, HashSet};
@@ -13,7 +14,7 @@ use std::hash::{BuildHasher, RandomState};
 const MOST: usize = 1 << 20;
 
 /// Number of entries and the sum of their hashes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Sum {
     pub(super) count: u64,
     hashes: u64,
@@ -23,6 +24,11 @@ impl Sum {
     /// A local document: there is nothing to compare it with.
     pub(super) fn local() -> Sum {
         Sum { count: 1, hashes: 0 }
+    }
+
+    /// Stands for what one of two trees has and the other has not.
+    pub(super) fn minus(self, other: Sum) -> Sum {
+        Sum { count: self.count.wrapping_sub(other.count), hashes: self.hashes.wrapping_sub(other.hashes) }
     }
 
     pub(super) fn add(&mut self, other: Sum) {
@@ -46,11 +52,19 @@ pub(super) struct Memory {
     remembers: bool,
     clean: HashMap<u64, Clean>,
     bodies: HashSet<u64>,
+    /// Differences between two indexes, and which of these could be read.
+    differences: HashSet<(Sum, Whole)>,
 }
 
 impl Memory {
     pub(super) fn new(remembers: bool) -> Memory {
-        Memory { hasher: RandomState::new(), remembers, clean: HashMap::new(), bodies: HashSet::new() }
+        Memory {
+            hasher: RandomState::new(),
+            remembers,
+            clean: HashMap::new(),
+            bodies: HashSet::new(),
+            differences: HashSet::new(),
+        }
     }
 
     /// The fingerprint of one document's entry; that of its entry in the other tree is the same.
@@ -77,6 +91,16 @@ impl Memory {
     pub(super) fn remember(&mut self, pointer: u64, clean: Clean) {
         if self.remembers && self.clean.len() < MOST {
             self.clean.insert(pointer, clean);
+        }
+    }
+
+    /// Whether two indexes are to be compared entry by entry: no headers were that differ in the same entries.
+    pub(super) fn is_new_difference(&mut self, by_id: Sum, by_seq: Sum, whole: Whole) -> bool {
+        let difference = (by_id.minus(by_seq), whole);
+        if self.differences.len() < MOST {
+            self.differences.insert(difference)
+        } else {
+            !self.differences.contains(&difference)
         }
     }
 

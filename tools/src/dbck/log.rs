@@ -71,9 +71,23 @@ impl<'a> Log<'a> {
     pub(super) fn begin(&mut self, source: &Path, target: &Path) -> Result<(), Failure> {
         if !self.json {
             let (source, target) = (source.display(), target.display());
-            writeln!(self.output, "Recovering from file {source} to file {target}")?;
+            let told = writeln!(self.output, "Recovering from file {source} to file {target}");
+            // At once: the work may take long, and is in vain if nothing can be told.
+            let told = told.and_then(|()| self.output.flush());
+            self.unless_closed(told.map_err(Failure::from))?;
         }
         Ok(())
+    }
+
+    /// The recovery goes on if nobody listens any more.
+    fn unless_closed(&mut self, told: Result<(), Failure>) -> Result<(), Failure> {
+        match told {
+            Err(Failure::ClosedPipe) => {
+                self.verbose = false;
+                Ok(())
+            }
+            told => told,
+        }
     }
 
     /// A new progress bar, up to `total`.
@@ -151,6 +165,7 @@ impl<'a> Log<'a> {
             };
             writeln!(self.output, "{what} at {position}{document}: {reason}").map_err(Failure::from)
         };
+        let told = self.unless_closed(told);
         self.carry.take(told)
     }
 }

@@ -36,11 +36,13 @@ Examples:
 
 What is recovered: of the newest header that can be read, every document that one of the two indexes leads to and \
 whose body is sound, and the local documents. Bodies are copied as they are stored. With -s, documents that were lost \
-come back in their newest version that an older header leads to; deletions stay deletions. Update and purge sequence, \
+come back in their newest version that an older header leads to; deletions stay deletions, if need be without the \
+body that they had. Update and purge sequence, \
 timestamp and encryption key are those of the file; its version too, but 12 and 13 become 14.
 
 Memory does not grow with the file; the target's directory needs room for two copies of the documents. An existing \
-target is never touched. Exit code 0: the target was written, however much was lost; 1: there is no target.";
+target is never touched. Exit code 0: the target was written, however much was lost, even if nobody reads the output \
+to its end; 1: there is no target, or it was written but standard output could not be.";
 
 /// Recover what can be read of a damaged database file
 #[derive(Debug, Parser)]
@@ -123,7 +125,12 @@ fn recover(
             break;
         }
         match older(source, &current, log)? {
-            Some(next) => current = next,
+            Some(next) => {
+                if current.1.previous_header() != Some(next.0) {
+                    rescue.doubt();
+                }
+                current = next;
+            }
             None => break,
         }
     }
@@ -131,8 +138,24 @@ fn recover(
     summary.from_older_headers = rescue.older();
     summary.lost = expected.saturating_sub(summary.recovered + summary.from_older_headers);
     summary.damaged = log.damaged();
+    check_key(source, &summary)?;
     shelter.finish(&source.header(), log)?;
     Ok(summary)
+}
+
+/// Files whose key is derived from the user's open with any key; then nothing in them can be read.
+fn check_key(source: &Db, summary: &Summary) -> Result<(), Failure> {
+    let Summary { recovered, from_older_headers, local_documents, damaged, .. } = summary;
+    let nodes = damaged.nodes + damaged.local_nodes;
+    if source.encryption_key_id().is_some()
+        && nodes > 0
+        && recovered + from_older_headers + local_documents == 0
+    {
+        return Err(Failure::Message(
+            "nothing can be decrypted: the key is wrong, or the trees are damaged; --stale searches older ones".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Number of documents that a header claims to have, as far as its reduce values can be read.

@@ -2,12 +2,13 @@
 //!
 //! Both indexes of a header are walked, around what is damaged: what one has lost the other may still have. A document
 //! whose id is in the shelter already is not taken again, unless the other index of the same header knows a newer
-//! version of it. So a version, or a deletion, never gives way to an older one.
+//! version of it. So a version, or a deletion, never gives way to an older one. A deletion is kept even if the body
+//! that it has is lost.
 
 use super::log::Log;
 use super::shelter::{Kept, Shelter};
 use couchstore::inspect::{ChildInfo, FileHeader, Item, Node, NodeVisitor, Tree, Visit, walk_nodes};
-use couchstore::{Db, DocInfo, DocInfoRef, Error, Result};
+use couchstore::{COMPRESSED, Db, DocInfo, DocInfoRef, Error, Result};
 use std::collections::HashSet;
 
 /// Entries looked up at once, by number and by the bytes of their strings.
@@ -23,7 +24,7 @@ const BY_SEQ_FIXED: usize = 18;
 
 /// What there is of a document's body.
 enum Body {
-    /// A deleted document without one.
+    /// A deleted document without one, or of which only the deletion can be saved.
     Absent,
     /// As it is stored.
     Stored(Vec<u8>),
@@ -41,6 +42,8 @@ pub(super) struct Rescue<'a> {
     bad_bodies: HashSet<u64>,
     header: u64,
     is_newest: bool,
+    /// Whether the header may belong to an abandoned history.
+    is_doubtful: bool,
     from_newest: u64,
     from_older: u64,
 }
@@ -55,6 +58,7 @@ impl<'a> Rescue<'a> {
             bad_bodies: HashSet::new(),
             header: 0,
             is_newest: true,
+            is_doubtful: false,
             from_newest: 0,
             from_older: 0,
         }
@@ -68,6 +72,11 @@ impl<'a> Rescue<'a> {
     /// Number of documents of older headers.
     pub(super) fn older(&self) -> u64 {
         self.from_older
+    }
+
+    /// From here on headers may belong to histories that were abandoned by a rewind.
+    pub(super) fn doubt(&mut self) {
+        self.is_doubtful = true;
     }
 
     /// Brings in what there is below a header. The newest one comes first.
@@ -97,9 +106,15 @@ impl<'a> Rescue<'a> {
         wanted.sort_by_key(|(info, _)| info.body_position);
         let mut kept = Vec::new();
         let mut bytes = 0;
-        for (info, known) in wanted {
+        for (mut info, known) in wanted {
+            log.proceed()?;
             let body = match self.body(&info.borrowed(), log)? {
-                Body::Absent => None,
+                Body::Absent => {
+                    if info.body_position != 0 {
+                        info.content_meta &= !COMPRESSED;
+                    }
+                    None
+                }
                 Body::Stored(body) => Some(body),
                 Body::Lost => continue,
             };
@@ -118,13 +133,16 @@ impl<'a> Rescue<'a> {
         if info.body_position == 0 && info.deleted {
             return Ok(Body::Absent);
         }
-        if self.bad_bodies.contains(&info.body_position) {
+        if BY_SEQ_FIXED + info.id.len() + info.rev_meta.len() > LONGEST_BODY {
+            log.body(info, "too large a rev_meta".to_owned())?;
             return Ok(Body::Lost);
+        }
+        let without = if info.deleted { Body::Absent } else { Body::Lost };
+        if self.bad_bodies.contains(&info.body_position) {
+            return Ok(without);
         }
         let reason = if info.body_position == 0 {
             "not deleted, but without body".to_owned()
-        } else if BY_SEQ_FIXED + info.id.len() + info.rev_meta.len() > LONGEST_BODY {
-            "too large a rev_meta".to_owned()
         } else {
             match self.source.stored_body(info) {
                 Ok(stored) if stored.len() <= LONGEST_BODY => return Ok(Body::Stored(stored)),
@@ -137,7 +155,7 @@ impl<'a> Rescue<'a> {
             self.bad_bodies.insert(info.body_position);
         }
         log.body(info, reason)?;
-        Ok(Body::Lost)
+        Ok(without)
     }
 
     /// Saves documents, each with whether its id is new.
@@ -159,7 +177,7 @@ impl<'a> Rescue<'a> {
     }
 
     /// Documents may share a sequence number, but then they have to be saved together: returns those in the shelter
-    /// that have a number of one of `kept`. Of an older header such a document is left out: its number is in use
+    /// that have a number of one of `kept`. Of a doubtful header such a document is left out: its number is in use
     /// again, so it belongs to a history that was abandoned by a rewind.
     fn others_with_their_numbers(&self, kept: &mut Vec<(Kept, bool)>) -> Result<Vec<Kept>> {
         let seqs: Vec<_> = kept.iter().map(|(kept, _)| kept.info.db_seq).collect();
@@ -169,7 +187,7 @@ impl<'a> Rescue<'a> {
         if others.is_empty() {
             return Ok(Vec::new());
         }
-        if !self.is_newest || others.len() == BATCH {
+        if self.is_doubtful || others.len() == BATCH {
             let taken: HashSet<_> = others.iter().map(|other| other.db_seq).collect();
             kept.retain(|(kept, _)| !taken.contains(&kept.info.db_seq));
             return Ok(Vec::new());

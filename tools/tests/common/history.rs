@@ -1,7 +1,7 @@
 //! What all headers of a sound file hold, and where in the file it stands: to tell what damage leaves readable.
 
 use couchstore::inspect::{FoundHeader, Headers, Item, Node, NodeVisitor, Tree, extent, walk_nodes};
-use couchstore::{Db, DocInfo};
+use couchstore::{COMPRESSED, Db, DocInfo};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -18,6 +18,11 @@ impl Version {
         let has_body = info.body_position != 0;
         let stored = has_body.then(|| db.stored_body(&info.borrowed()).unwrap());
         Version { info: DocInfo { body_position: 0, physical_size: 0, ..info.clone() }, stored }
+    }
+
+    fn without_body(&self) -> Version {
+        let content_meta = self.info.content_meta & !COMPRESSED;
+        Version { info: DocInfo { content_meta, ..self.info.clone() }, stored: None }
     }
 }
 
@@ -66,11 +71,19 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The documents that can still be read.
+    /// The documents that can still be read, and the deletions.
     pub(crate) fn sound_docs(&self, damaged: &[u64]) -> BTreeMap<Vec<u8>, Version> {
-        let is_open = |way: &Way| way.iter().all(|extent| is_sound(extent, damaged));
-        let sound = self.docs.iter().filter(|(_, (_, ways))| ways.iter().any(is_open));
-        sound.map(|(id, (version, _))| (id.clone(), version.clone())).collect()
+        let is_open = |way: &[Range<u64>]| way.iter().all(|extent| is_sound(extent, damaged));
+        let sound = self.docs.iter().filter_map(|(id, (version, ways))| {
+            if ways.iter().any(|way| is_open(way)) {
+                return Some((id.clone(), version.clone()));
+            }
+            // Of a deletion the body may be gone, which comes last.
+            let has_lost_body = version.info.deleted && version.stored.is_some();
+            let is_deleted = has_lost_body && ways.iter().any(|way| is_open(&way[..way.len() - 1]));
+            is_deleted.then(|| (id.clone(), version.without_body()))
+        });
+        sound.collect()
     }
 
     /// The local documents that can still be read.

@@ -373,7 +373,7 @@ fn an_interrupt_leaves_nothing() {
     while place.files().len() == 1 {
         std::thread::yield_now();
     }
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(kill.unwrap().success());
     // It may have been done already.
     match child.wait().unwrap().code() {

@@ -10,7 +10,7 @@ use common::place::Place;
 use common::rng::Rng;
 use common::tool;
 use couchstore::{Db, Document, LocalUpdate, SaveOptions};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A file with several commits of random changes.
@@ -40,8 +40,9 @@ fn random_file(rng: &mut Rng, db: &Db) {
     }
 }
 
-/// Some offsets, none of them of a block's type byte: those within chunks nobody reads.
-fn random_damage(rng: &mut Rng, size: u64) -> Vec<u64> {
+/// Some offsets, none of them of a block's type byte: those within chunks nobody reads. None comes twice: the damage
+/// would undo itself.
+fn random_damage(rng: &mut Rng, size: u64) -> BTreeSet<u64> {
     let count = [1, 3, 10, 40][rng.index(4)];
     (0..count).map(|_| rng.below(size)).filter(|offset| !offset.is_multiple_of(4096)).collect()
 }
@@ -52,7 +53,8 @@ fn damaged_files(seed: u64) {
     random_file(&mut rng, &db);
     db.close().unwrap();
     let history = History::of(&place.path("f"));
-    let offsets = random_damage(&mut rng, std::fs::metadata(place.path("f")).unwrap().len());
+    let size = std::fs::metadata(place.path("f")).unwrap().len();
+    let offsets: Vec<_> = random_damage(&mut rng, size).into_iter().collect();
     place.damage(&offsets);
     let readable: Vec<_> =
         history.headers.iter().filter(|header| is_sound(&header.extent, &offsets)).collect();

@@ -20,7 +20,7 @@ fn start(name: &str, dir: &Path, arguments: &[&str]) -> Child {
 }
 
 fn interrupt(child: &Child) {
-    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
@@ -29,11 +29,12 @@ fn files(dir: &Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Whether a process, which may have ended, has a handler for SIGINT.
+/// Whether a process, which may have ended, has a handler for SIGTERM, which is number 15. Not SIGINT: whoever runs
+/// the tests in the background may have it ignored.
 fn catches_interrupts(id: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (2 - 1) != 0)
+    mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (15 - 1) != 0)
 }
 
 /// Interrupts the child once it is under way. `false`: it had ended before that.

@@ -172,19 +172,8 @@ impl Batch {
     }
 
     fn put_into(&mut self, target: &Db) -> Result<()> {
-        let documents: Vec<Document<'_>> = self
-            .documents
-            .iter()
-            .map(|(info, body)| Document {
-                id: &info.id,
-                body: body.as_deref(),
-                rev_meta: &info.rev_meta,
-                rev_seq: info.rev_seq,
-                db_seq: info.db_seq,
-                deleted: info.deleted,
-                content_meta: info.content_meta,
-            })
-            .collect();
+        let documents: Vec<Document<'_>> =
+            self.documents.iter().map(|(info, body)| Document::of(info, body.as_deref())).collect();
         // Bodies are put as they are stored: compressed ones stay as they are.
         target.save(&documents, SaveOptions { compress: false, keep_sequences: true })?;
         drop(documents);

@@ -2,7 +2,7 @@
 
 use super::Db;
 use crate::error::{Error, Result};
-use crate::format::docinfo::{COMPRESSED, DocInfoRef};
+use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 use crate::format::header::NodeRef;
 use crate::format::ints::u48_bytes;
 use crate::tree::TreeKind;
@@ -38,6 +38,19 @@ impl<'a> Document<'a> {
     /// The deletion of a document.
     pub fn deletion(id: &'a [u8]) -> Document<'a> {
         Document { id, deleted: true, ..Document::default() }
+    }
+
+    /// The document of an entry of another file, with its body as it is to be saved.
+    pub fn of(info: &'a DocInfo, body: Option<&'a [u8]>) -> Document<'a> {
+        Document {
+            id: &info.id,
+            body,
+            rev_meta: &info.rev_meta,
+            rev_seq: info.rev_seq,
+            db_seq: info.db_seq,
+            deleted: info.deleted,
+            content_meta: info.content_meta,
+        }
     }
 
     fn info(&self, db_seq: u64) -> DocInfoRef<'a> {

@@ -3,9 +3,6 @@
 use crate::couchbase::rev_meta::RevMeta;
 use couchstore::{Db, DocInfoRef, Verdict};
 
-/// Sequence numbers have 48 bits.
-const MAX_SEQ: u64 = (1 << 48) - 1;
-
 /// A rule for tombstones. Documents that are not deleted are always kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Purge {
@@ -57,11 +54,7 @@ impl Purging {
     /// Readers must be able to tell that tombstones are missing.
     pub(super) fn raise_purge_seq(&self, target: &Db) {
         let current = target.header().purge_seq;
-        // One more than the highest number there is would be stored as 0.
-        let wanted = current.max(self.highest_seq).min(MAX_SEQ);
-        if wanted != current {
-            target.set_purge_seq(wanted);
-        }
+        target.set_purge_seq(current.max(self.highest_seq));
     }
 }
 

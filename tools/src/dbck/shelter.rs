@@ -100,16 +100,7 @@ impl Shelter {
 
 impl Kept {
     fn document(&self) -> Document<'_> {
-        let Kept { info, body } = self;
-        Document {
-            id: &info.id,
-            body: body.as_deref(),
-            rev_meta: &info.rev_meta,
-            rev_seq: info.rev_seq,
-            db_seq: info.db_seq,
-            deleted: info.deleted,
-            content_meta: info.content_meta,
-        }
+        Document::of(&self.info, self.body.as_deref())
     }
 }
 

@@ -1,22 +1,23 @@
 # The usual tasks. "make" alone lists them.
 #
-# Variables: JOBS (parallel jobs), BUILD (folder of the CMake build), FILE (for demo),
-# SECONDS (for torture).
+# Variables: JOBS (parallel jobs), BUILD (folder of the CMake build), FILE (for demo), QUICK (for check), SECONDS (for
+# torture).
 
 BUILD ?= build
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CARGO ?= $(shell command -v cargo 2>/dev/null || echo "$${CARGO_HOME:-$$HOME/.cargo}/bin/cargo")
 FILE ?=
+QUICK ?=
 SECONDS ?= 600
 
 # Configures with further options; shows what CMake says only if it fails.
 configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release $(1) 2>&1) || { echo "$$out"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check build test lint header torture tsan bench fmt clean
+.PHONY: help demo check check-all build test lint header torture tsan bench fmt clean
 
 help: ## list the tasks
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
 
 demo: ## build and run the demo on a new database; FILE=path: on an existing one (which is only read)
 	@scripts/setup.sh demo
@@ -24,8 +25,11 @@ demo: ## build and run the demo on a new database; FILE=path: on an existing one
 	@cmake --build "$(BUILD)" -j $(JOBS) --target couchstore_demo
 	@"$(BUILD)/examples/couchstore_demo" $(if $(FILE),"$(FILE)")
 
-check: ## everything that must hold: format, lints, tests, documentation, C tests, package, ABI
-	@JOBS=$(JOBS) CMAKE_BUILD_DIR=$(BUILD) scripts/check.sh
+check: ## everything that must hold: format, lints, tests, documentation, C tests, package, ABI; QUICK=1: a short form
+	@JOBS=$(JOBS) CMAKE_BUILD_DIR=$(BUILD) scripts/check.sh $(if $(QUICK),quick,full)
+
+check-all: ## the same and what takes longer, or needs root, the network or further programs
+	@JOBS=$(JOBS) CMAKE_BUILD_DIR=$(BUILD) scripts/check.sh all
 
 build: ## build the libraries, the tools and the example with CMake
 	@scripts/setup.sh demo

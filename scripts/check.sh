@@ -1,10 +1,26 @@
 #!/bin/sh
-# Everything that must hold before a change is good. Stops at the first failure.
+# Everything that must hold before a change is good. Each step says its number and the time so far. The first failure
+# ends it, and is repeated at the end with what to do.
 #
-# Environment: JOBS, the number of parallel jobs (default: one per processor); CMAKE_BUILD_DIR (default: build).
+#   scripts/check.sh [quick|full|all]
+#
+#   quick   for a developer's loop: formats, lints, the Rust tests but the long ones, the C tests without valgrind
+#   full    (default) what continuous integration runs
+#   all     what takes longer, too, or needs root, the network or further programs: see the list of steps below
+#
+# Environment: JOBS, the number of parallel jobs (default: one per processor); CMAKE_BUILD_DIR (default: build);
+# KEEP_GOING=1: a failed step does not end it, all of them are repeated at the end.
 set -eu
 cd "$(dirname "$0")/.."
 
+scope=${1:-full}
+case $scope in
+    quick | full | all) ;;
+    *)
+        echo "usage: $0 [quick|full|all]" >&2
+        exit 2
+        ;;
+esac
 if ! command -v cargo >/dev/null 2>&1; then
     PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 fi
@@ -13,45 +29,168 @@ build=${CMAKE_BUILD_DIR:-build}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-heading() {
-    printf '\n==== %s\n' "$1"
+# ---- The steps: name, what to do if it fails, and the function that does it ----
+
+case $scope in
+    quick) steps="programs format_rust format_c clippy rust_tests c_build c_tests" ;;
+    full) steps="programs format_rust format_c clippy rust_tests rust_docs c_build c_tests python_tests" ;;
+    all)
+        steps="programs format_rust format_c clippy rust_tests rust_docs c_build c_tests python_tests"
+        steps="$steps features build_matrix cargo_c tsan torture"
+        ;;
+esac
+
+describe() {
+    case $1 in
+        programs) title="needed programs" hint="install what is named above" ;;
+        format_rust) title="format of the Rust files" hint="make fmt" ;;
+        format_c) title="format of the C and C++ files" hint="make fmt" ;;
+        clippy) title="clippy" hint="mend what is named above; to see it again: make lint" ;;
+        rust_tests) title="Rust tests" hint="the failed ones alone: cargo test $cargo_tests NAME" ;;
+        rust_docs) title="Rust documentation" hint="mend the links and comments named above" ;;
+        c_build) title="C and C++ build" hint="to see it again: cmake --build $build" ;;
+        c_tests) title="C, C++, package and ABI tests"
+            hint="the failed ones alone: ctest --test-dir $build --rerun-failed --output-on-failure" ;;
+        python_tests) title="Python package" hint="these tests alone: scripts/python-tests.sh $build/libcouchstore.so" ;;
+        features) title="features of the crate" hint="the command that failed stands above" ;;
+        build_matrix) title="ways to build" hint="again: ctest --test-dir $build-matrix -L build --output-on-failure" ;;
+        cargo_c) title="cargo-c package" hint="these alone: scripts/cargo-c-test.sh" ;;
+        tsan) title="ThreadSanitizer" hint="again: make tsan" ;;
+        torture) title="power cuts, faults and kills for five minutes"
+            hint="the seed stands above; docs/reliability.md says how to repeat it" ;;
+    esac
 }
 
-# quietly COMMAND...: shows the output only if the command fails.
-quietly() {
-    if ! "$@" >"$log" 2>&1; then
-        cat "$log"
-        printf '\nfailed: %s\n' "$*" >&2
-        exit 1
+cargo_tests="--workspace --locked --features header,sim --profile test-release"
+# The long programs of the Rust tests, left out by "quick".
+long_tests="reliability online dbck_random check_forged"
+
+programs() {
+    scripts/setup.sh check
+}
+
+format_rust() {
+    cargo fmt --all --check
+}
+
+format_c() {
+    scripts/format.sh --check
+}
+
+clippy() {
+    cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+}
+
+rust_tests() {
+    if [ "$scope" = quick ]; then
+        # Options are words, and meant to be split.
+        # shellcheck disable=SC2046,SC2086
+        cargo test $cargo_tests --no-fail-fast --lib --bins $(quick_tests)
+    else
+        # shellcheck disable=SC2086
+        cargo test $cargo_tests --no-fail-fast
     fi
 }
 
-heading "programs"
-scripts/setup.sh check
+# The test programs but the long ones, as options of cargo's.
+quick_tests() {
+    for file in tests/*.rs tests/*/main.rs tools/tests/*.rs; do
+        case $file in
+            */main.rs) name=$(basename "$(dirname "$file")") ;;
+            *) name=$(basename "$file" .rs) ;;
+        esac
+        case " $long_tests " in
+            *" $name "*) ;;
+            *) echo "--test $name" ;;
+        esac
+    done
+}
 
-heading "format of the Rust files"
-cargo fmt --all --check
+rust_docs() {
+    RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --workspace --no-deps --locked
+}
 
-heading "format of the C and C++ files"
-scripts/format.sh --check
+c_build() {
+    valgrind=ON
+    [ "$scope" != quick ] || valgrind=OFF
+    cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE="${CMAKE_BUILD_TYPE:-Release}" -DCOUCHSTORE_BUILD_TESTS=ON \
+        -DCOUCHSTORE_VALGRIND=$valgrind >"$log" 2>&1 || { cat "$log"; return 1; }
+    cmake --build "$build" -j "$jobs"
+}
 
-heading "clippy"
-cargo clippy --quiet --workspace --all-targets --all-features --locked -- -D warnings
+c_tests() {
+    if [ "$scope" = quick ]; then
+        ctest --test-dir "$build" -j "$jobs" --output-on-failure -E '^(valgrind|package|cxx\.host|abi\.noop)'
+    else
+        ctest --test-dir "$build" -j "$jobs" --output-on-failure
+    fi
+}
 
-heading "Rust tests"
-cargo test --quiet --workspace --locked --features header,sim --profile test-release
+python_tests() {
+    CMAKE_BUILD_DIR=$build scripts/python-tests.sh "$build/libcouchstore.so"
+}
 
-heading "Rust documentation"
-quietly env RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --workspace --no-deps --locked
+features() {
+    for options in "--no-default-features" "--no-default-features --features sim" "--features cxx"; do
+        echo "cargo test $options"
+        # shellcheck disable=SC2086
+        cargo test --locked --profile test-release $options || return 1
+    done
+}
 
-heading "C and C++ build"
-quietly cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE="${CMAKE_BUILD_TYPE:-Release}" -DCOUCHSTORE_BUILD_TESTS=ON
-quietly cmake --build "$build" -j "$jobs"
+build_matrix() {
+    cmake -S . -B "$build-matrix" -G Ninja -DCOUCHSTORE_BUILD_TESTS=ON -DCOUCHSTORE_VALGRIND=OFF \
+        -DCOUCHSTORE_BUILD_MATRIX_TESTS=ON >"$log" 2>&1 || { cat "$log"; return 1; }
+    cmake --build "$build-matrix" -j "$jobs" && ctest --test-dir "$build-matrix" -L build --output-on-failure
+}
 
-heading "C, C++, package and ABI tests"
-ctest --test-dir "$build" -j "$jobs" --output-on-failure
+cargo_c() {
+    scripts/cargo-c-test.sh
+}
 
-heading "Python package"
-CMAKE_BUILD_DIR=$build scripts/python-tests.sh "$build/libcouchstore.so"
+tsan() {
+    CMAKE_BUILD_DIR=$build scripts/tsan.sh
+}
 
-printf '\nmake check: all passed\n'
+torture() {
+    make torture SECONDS=300
+}
+
+# ---- Running them ----
+
+begin=$(date +%s)
+elapsed() {
+    seconds=$(($(date +%s) - begin))
+    printf '%d:%02d' $((seconds / 60)) $((seconds % 60))
+}
+
+# What failed, to be repeated at the end.
+failures=
+number=0
+# shellcheck disable=SC2086
+count=$(printf '%s\n' $steps | wc -l)
+for step in $steps; do
+    number=$((number + 1))
+    describe "$step"
+    printf '\n==== [%d/%d] %s  (%s so far)\n' "$number" "$count" "$title" "$(elapsed)"
+    # In a subshell, and not in the condition of an "if": there "set -e" would be off.
+    set +e
+    (
+        set -e
+        "$step"
+    )
+    code=$?
+    set -e
+    if [ "$code" != 0 ]; then
+        failures="$failures
+  step $number, $title: ended with $code
+      what to do: $hint"
+        [ -n "${KEEP_GOING:-}" ] || break
+    fi
+done
+
+if [ -n "$failures" ]; then
+    printf '\n==== FAILED after %s%s\n' "$(elapsed)" "$failures" >&2
+    exit 1
+fi
+printf '\n==== all %d steps passed in %s\n' "$count" "$(elapsed)"

@@ -9,8 +9,15 @@
 # says what to install, and fails.
 set -eu
 
+cd "$(dirname "$0")/.."
+
 purpose=${1:-check}
 packages=
+
+# at_least REQUIRED FOUND: whether a version is new enough.
+at_least() {
+    [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
 
 # need PROGRAM PACKAGE...: the packages are wanted if the program is missing.
 need() {
@@ -31,6 +38,18 @@ if ! command -v cargo >/dev/null 2>&1 && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/c
 fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "cargo is missing. Install Rust from https://rustup.rs, then run this again." >&2
+    exit 1
+fi
+
+required=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
+found=$(rustc --version 2>/dev/null | sed -n 's/^rustc \([0-9.]*\).*/\1/p')
+if ! at_least "$required" "${found:-0}"; then
+    echo "Rust ${found:-(rustc is missing)} is too old: $required or newer is needed, and Debian's own may be older." >&2
+    if command -v rustup >/dev/null 2>&1; then
+        echo "Update it with: rustup update stable" >&2
+    else
+        echo "Install it from https://rustup.rs, with its bin folder (\$HOME/.cargo/bin) before others in PATH." >&2
+    fi
     exit 1
 fi
 
@@ -97,7 +116,7 @@ fi
 
 required=3.20
 found=$(cmake --version | sed -n 's/^cmake version \([0-9.]*\).*/\1/p')
-if [ "$(printf '%s\n%s\n' "$required" "$found" | sort -V | head -n 1)" != "$required" ]; then
+if ! at_least "$required" "$found"; then
     echo "CMake $found is too old: $required or newer is needed." >&2
     exit 1
 fi

@@ -296,12 +296,6 @@ impl Error {
     }
 }
 
-/// Reserves room for `additional` more elements, or says how much memory was missing.
-pub(crate) fn try_reserve<T>(vec: &mut Vec<T>, additional: usize) -> Result<()> {
-    vec.try_reserve_exact(additional)
-        .map_err(|_| Error::AllocFail { bytes: additional.saturating_mul(size_of::<T>()) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

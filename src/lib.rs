@@ -43,6 +43,7 @@ mod format;
 pub mod inspect;
 mod internal_error;
 pub mod io;
+mod memory;
 mod tree;
 
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};

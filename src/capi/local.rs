@@ -7,6 +7,7 @@ use super::ptr::{self, Out};
 use super::types::{Db, LocalDoc, couchstore_error_t, couchstore_local_docs_callback_fn, sized_buf};
 use crate::db::local::LocalUpdate;
 use crate::error::{Error, Result};
+use crate::memory;
 use std::ffi::c_void;
 
 /// Reads a local document.
@@ -27,15 +28,13 @@ pub unsafe extern "C" fn couchstore_open_local_document(
         db.check_open()?;
         // SAFETY: the pointer contract of `capi`.
         let (id, out) = unsafe { (ptr::bytes(id, idlen)?, Out::new(lDoc)?) };
-        let body = match db.local(id) {
+        match db.with_local(id, |body| alloc::local_doc(id, body)) {
             Err(Error::DocNotFound) => {
                 out.set(std::ptr::null_mut());
-                return Err(Error::DocNotFound);
+                Err(Error::DocNotFound)
             }
-            result => result?,
-        };
-        out.set(alloc::local_doc(id, &body)?);
-        Ok(())
+            result => result.map(|doc| out.set(doc)),
+        }
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::OpenLocalDocument, db, body) }
@@ -59,7 +58,7 @@ pub(super) unsafe fn save_all(db: &Db, docs: *const *mut LocalDoc, count: usize)
     // SAFETY: the contract above.
     let updates = unsafe {
         let docs = ptr::slice(docs, count)?;
-        docs.iter().map(|&doc| update(doc)).collect::<Result<Vec<_>>>()
+        memory::try_collect(docs.iter().map(|&doc| update(doc)))
     }?;
     db.save_local(&updates)
 }

@@ -9,6 +9,7 @@ use super::types::{Db, Doc, DocInfo, couchstore_error_t, couchstore_save_options
 use crate::db::save::{Document, OnSave, SaveOptions};
 use crate::error::Result;
 use crate::format::docinfo::DocInfoRef;
+use crate::memory;
 use std::ffi::c_void;
 
 /// The arguments of the functions below.
@@ -85,7 +86,7 @@ impl Batch {
             Some(unsafe { ptr::slice(self.docs, self.count) }?)
         };
         let mut documents = Vec::new();
-        crate::error::try_reserve(&mut documents, self.count)?;
+        memory::reserve_exact(&mut documents, self.count)?;
         for (index, &info) in infos.iter().enumerate() {
             let doc = docs.map_or(std::ptr::null(), |docs| docs[index]);
             // SAFETY: the contract above.

@@ -11,6 +11,7 @@ use super::types::{
 };
 use crate::db::scan::{OnDocument, OnItem, WalkItem};
 use crate::error::{Error, Result};
+use crate::memory;
 use std::ffi::{c_int, c_uint, c_void};
 
 /// Runs `scan` with a visitor that shows each document to the C callback.
@@ -145,8 +146,7 @@ pub unsafe extern "C" fn couchstore_docinfos_by_id(
     let body = |db: &Db| {
         db.check_open()?;
         // SAFETY: the pointer contract of `capi`, for the array and the buffers in it.
-        let ids =
-            unsafe { ptr::slice(ids, numDocs)?.iter().map(|id| ptr::buf(id)).collect::<Result<Vec<_>>>() }?;
+        let ids = unsafe { memory::try_collect(ptr::slice(ids, numDocs)?.iter().map(|id| ptr::buf(id))) }?;
         let [first, rest @ ..] = &ids[..] else { return no_keys(db.by_id_root().is_none()) };
         let scan = scan_options(options);
         with_callback(db, callback, ctx, |visit| {

@@ -6,7 +6,15 @@ use crate::format::Malformed;
 use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 use crate::format::header::NodeRef;
 use crate::format::ints::u48_bytes;
+use crate::memory;
 use crate::tree::read::lookup;
+
+/// A copy of an entry that owns its strings.
+pub(crate) fn owned(info: &DocInfoRef<'_>) -> Result<DocInfo> {
+    let DocInfoRef { db_seq, rev_seq, deleted, content_meta, body_position, physical_size, .. } = *info;
+    let (id, rev_meta) = (memory::copy(info.id)?, memory::copy(info.rev_meta)?);
+    Ok(DocInfo { id, db_seq, rev_seq, rev_meta, deleted, content_meta, body_position, physical_size })
+}
 
 impl Db {
     /// Shows the entry of the document with this id to `visit`, deleted ones too.
@@ -39,7 +47,7 @@ impl Db {
 
     /// The entry of the document with this id, with its own strings.
     pub fn doc_info(&self, id: &[u8]) -> Result<DocInfo> {
-        self.with_doc_info_by_id(id, |info| Ok(info.to_owned()))
+        self.with_doc_info_by_id(id, owned)
     }
 
     /// The error for an entry somewhere below this root.

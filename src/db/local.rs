@@ -3,6 +3,7 @@
 use super::Db;
 use crate::error::{Error, Result};
 use crate::format::ints::{MAX_KEY, MAX_VALUE};
+use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::modify::{Action, Edit, modify};
 use crate::tree::read::{Cursor, lookup};
@@ -16,6 +17,12 @@ pub struct LocalUpdate<'a> {
     pub body: Option<&'a [u8]>,
 }
 
+impl<'a> LocalUpdate<'a> {
+    fn action(&self) -> Action<'a> {
+        Action { key: self.id, edit: self.body.map_or(Edit::Remove, Edit::Insert) }
+    }
+}
+
 /// Shown one local document at a time: id and body. An error ends the scan, which returns it.
 pub type OnLocal<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 
@@ -23,7 +30,13 @@ impl Db {
     /// The body of a local document.
     pub fn local(&self, id: &[u8]) -> Result<Vec<u8>> {
         self.check_open()?;
-        lookup(&self.file, self.local_root().as_ref(), id)
+        lookup(&self.file, self.local_root().as_ref(), id)?.into_vec()
+    }
+
+    /// Shows the body of a local document to `visit`.
+    pub(crate) fn with_local<T>(&self, id: &[u8], visit: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        self.check_open()?;
+        visit(&lookup(&self.file, self.local_root().as_ref(), id)?)
     }
 
     /// Saves or removes local documents in one update of their tree. Removing what is not there is fine. If an id
@@ -40,14 +53,11 @@ impl Db {
         if updates.iter().any(too_long) {
             return Err(Error::InvalidArguments("an id over 4095 bytes or a body of 2^28 bytes or more"));
         }
-        let mut actions: Vec<Action<'_>> = updates
-            .iter()
-            .rev()
-            .map(|update| Action { key: update.id, edit: update.body.map_or(Edit::Remove, Edit::Insert) })
-            .collect();
-        // Stable: of equal ids the last update, which the reversal put first, stays.
-        actions.sort_by_key(|action| action.key);
-        actions.dedup_by_key(|action| action.key);
+        let mut order = memory::collect(0..updates.len())?;
+        // Of equal ids the later comes first, and is the one that stays.
+        order.sort_unstable_by(|&a, &b| updates[a].id.cmp(updates[b].id).then(b.cmp(&a)));
+        order.dedup_by_key(|index| updates[*index].id);
+        let actions = memory::collect(order.iter().map(|&index| updates[index].action()))?;
         let root = self.local_root();
         let nodes = self.options().nodes();
         let root = modify(&self.file, TreeKind::Local, nodes, root.as_ref(), &actions, &mut |_, _| Ok(()));

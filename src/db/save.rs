@@ -5,9 +5,9 @@ use crate::error::{Error, Result};
 use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 use crate::format::header::NodeRef;
 use crate::format::ints::u48_bytes;
+use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::modify::{Action, Edit, modify};
-use std::collections::HashSet;
 use std::ops::Range;
 
 /// A document to be saved.
@@ -105,10 +105,11 @@ impl Db {
         for document in documents {
             self.check_document(document, options)?;
         }
-        let mut batch = Batch::new(documents, options, self.snapshot().header.update_seq);
+        let mut batch = Batch::new(documents, options, self.snapshot().header.update_seq)?;
+        let sequences = memory::collect(batch.infos.iter().map(|info| info.db_seq))?;
         let result = self.save_batch(&mut batch, documents, options, on_save);
         self.note(result)?;
-        Ok(batch.infos.iter().map(|info| info.db_seq).collect())
+        Ok(sequences)
     }
 
     fn check_document(&self, document: &Document<'_>, options: SaveOptions) -> Result<()> {
@@ -136,7 +137,7 @@ impl Db {
         options: SaveOptions,
         on_save: OnSave<'_>,
     ) -> Result<()> {
-        for index in batch.in_given_order() {
+        for index in batch.in_given_order()? {
             let document = &documents[index];
             if let Some(body) = document.body {
                 let compress = options.compress && document.content_meta & COMPRESSED != 0;
@@ -164,11 +165,9 @@ impl Db {
     /// Rewrites the by-id tree. Also returns the entries that were replaced.
     fn save_by_id(&self, batch: &Batch<'_>, on_save: OnSave<'_>) -> Result<(Option<NodeRef>, Vec<Replaced>)> {
         let root = self.by_id_root();
-        let values = Values::encode(&batch.by_id, |index, out| batch.infos[index].encode_by_id(out));
-        let actions: Vec<Action<'_>> = values
-            .iter(&batch.by_id)
-            .map(|(index, value)| Action { key: batch.infos[index].id, edit: Edit::Insert(value) })
-            .collect();
+        let values = Values::encode(batch, DocInfoRef::encode_by_id)?;
+        let action = |(index, value): (usize, _)| Action { key: batch.infos[index].id, edit: Edit::Insert(value) };
+        let actions = memory::collect(values.iter(&batch.by_id).map(action))?;
         let mut replaced = Vec::new();
         let mut on_insert = |at: usize, old: Option<&[u8]>| {
             let Some(&index) = batch.by_id.get(at) else { return Ok(()) };
@@ -181,7 +180,7 @@ impl Db {
                 None => None,
             };
             if let Some(old) = &old {
-                replaced.push(Replaced { old_seq: old.db_seq, index });
+                memory::push(&mut replaced, Replaced { old_seq: old.db_seq, index })?;
             }
             on_save(old.as_ref(), new, index)
         };
@@ -192,25 +191,25 @@ impl Db {
 
     fn save_by_seq(&self, batch: &Batch<'_>, replaced: &[Replaced]) -> Result<Option<NodeRef>> {
         let root = self.by_seq_root();
-        let values = Values::encode(&batch.by_id, |index, out| batch.infos[index].encode_by_seq(out));
-        let mut edits: Vec<([u8; 6], Edit<'_>)> = Vec::with_capacity(batch.by_id.len() + replaced.len());
+        let values = Values::encode(batch, DocInfoRef::encode_by_seq)?;
+        let mut edits: Vec<([u8; 6], usize, Edit<'_>)> = Vec::new();
+        memory::reserve_exact(&mut edits, batch.by_id.len() + replaced.len())?;
         for &Replaced { old_seq, index } in replaced {
-            edits.push((u48_bytes(old_seq), Edit::RemoveDocument(batch.infos[index].id)));
+            edits.push((u48_bytes(old_seq), edits.len(), Edit::RemoveDocument(batch.infos[index].id)));
         }
         // A document that keeps its sequence number replaces its own entry, not those of others that share it.
-        let keeps_number: HashSet<usize> = replaced
-            .iter()
-            .filter(|old| u48_bytes(old.old_seq) == u48_bytes(batch.infos[old.index].db_seq))
-            .map(|old| old.index)
-            .collect();
-        for (index, value) in values.iter(&batch.by_id) {
-            let beside = keeps_number.contains(&index);
-            let edit = if beside { Edit::InsertBeside(value) } else { Edit::Insert(value) };
-            edits.push((u48_bytes(batch.infos[index].db_seq), edit));
+        let mut keeps_number = memory::filled(false, batch.infos.len())?;
+        for &Replaced { old_seq, index } in replaced {
+            keeps_number[index] = u48_bytes(old_seq) == u48_bytes(batch.infos[index].db_seq);
         }
-        // Stable: removals, which were put first, stay before inserts of the same key.
-        edits.sort_by_key(|(key, _)| *key);
-        let actions: Vec<Action<'_>> = edits.iter().map(|(key, edit)| Action { key, edit: *edit }).collect();
+        for (index, value) in values.iter(&batch.by_id) {
+            let beside = keeps_number[index];
+            let edit = if beside { Edit::InsertBeside(value) } else { Edit::Insert(value) };
+            edits.push((u48_bytes(batch.infos[index].db_seq), edits.len(), edit));
+        }
+        // Removals, which were put first, stay before inserts of the same key.
+        edits.sort_unstable_by_key(|&(key, order, _)| (key, order));
+        let actions = memory::collect(edits.iter().map(|(key, _, edit)| Action { key, edit: *edit }))?;
         let nodes = self.options().nodes();
         modify(&self.file, TreeKind::BySeq, nodes, root.as_ref(), &actions, &mut |_, _| Ok(()))
     }
@@ -232,32 +231,29 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(documents: &[Document<'a>], options: SaveOptions, update_seq: u64) -> Batch<'a> {
+    fn new(documents: &[Document<'a>], options: SaveOptions, update_seq: u64) -> Result<Batch<'a>> {
         let mut seq = update_seq;
-        let infos: Vec<_> = documents
-            .iter()
-            .map(|document| {
-                if options.keep_sequences {
-                    seq = seq.max(document.db_seq);
-                    document.info(document.db_seq)
-                } else {
-                    // Numbers are stored modulo 2^48, and callers may have used up all of 2^64.
-                    seq = seq.wrapping_add(1);
-                    document.info(seq)
-                }
-            })
-            .collect();
-        let mut by_id: Vec<usize> = (0..infos.len()).collect();
+        let infos = memory::collect(documents.iter().map(|document| {
+            if options.keep_sequences {
+                seq = seq.max(document.db_seq);
+                document.info(document.db_seq)
+            } else {
+                // Numbers are stored modulo 2^48, and callers may have used up all of 2^64.
+                seq = seq.wrapping_add(1);
+                document.info(seq)
+            }
+        }))?;
+        let mut by_id = memory::collect(0..infos.len())?;
         // Of equal ids the later comes first, and is the one that stays.
-        by_id.sort_by(|&a, &b| infos[a].id.cmp(infos[b].id).then(b.cmp(&a)));
+        by_id.sort_unstable_by(|&a, &b| infos[a].id.cmp(infos[b].id).then(b.cmp(&a)));
         by_id.dedup_by(|later, kept| infos[*later].id == infos[*kept].id);
-        Batch { infos, by_id, update_seq: seq }
+        Ok(Batch { infos, by_id, update_seq: seq })
     }
 
-    fn in_given_order(&self) -> Vec<usize> {
-        let mut order = self.by_id.clone();
+    fn in_given_order(&self) -> Result<Vec<usize>> {
+        let mut order = memory::copy(&self.by_id)?;
         order.sort_unstable();
-        order
+        Ok(order)
     }
 }
 
@@ -268,15 +264,19 @@ struct Values {
 }
 
 impl Values {
-    fn encode(order: &[usize], encode: impl Fn(usize, &mut Vec<u8>)) -> Values {
+    /// Encodes the entries of a batch in order of ids.
+    fn encode<'a>(batch: &Batch<'a>, encode: fn(&DocInfoRef<'a>, &mut Vec<u8>)) -> Result<Values> {
+        let entries = || batch.by_id.iter().map(|&index| &batch.infos[index]);
         let mut bytes = Vec::new();
-        let mut ranges = Vec::with_capacity(order.len());
-        for &index in order {
+        memory::reserve_exact(&mut bytes, entries().map(DocInfoRef::longest_value).sum())?;
+        let mut ranges = Vec::new();
+        memory::reserve_exact(&mut ranges, batch.by_id.len())?;
+        for entry in entries() {
             let start = bytes.len();
-            encode(index, &mut bytes);
+            encode(entry, &mut bytes);
             ranges.push(start..bytes.len());
         }
-        Values { bytes, ranges }
+        Ok(Values { bytes, ranges })
     }
 
     /// The values with their documents' indexes, in the order of encoding.

@@ -6,6 +6,7 @@ use crate::format::docinfo::DocInfoRef;
 use crate::format::header::NodeRef;
 use crate::format::ints::{MAX_U48, u48_bytes};
 use crate::format::node::Entry;
+use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::read::{Cursor, Event, count_range};
 
@@ -96,14 +97,14 @@ impl Db {
 
     /// Shows those of the documents with these ids that exist, in order of ids. `ids` may be in any order.
     pub fn docs_by_id(&self, ids: &[&[u8]], options: ScanOptions, visit: OnDocument<'_>) -> Result<()> {
-        let mut keys = ids.to_vec();
+        let mut keys = memory::copy(ids)?;
         self.lookup_all(TreeKind::ById, &mut keys, options, visit)
     }
 
     /// Shows those of the documents with these sequence numbers that exist, in order.
     pub fn docs_by_seq(&self, seqs: &[u64], options: ScanOptions, visit: OnDocument<'_>) -> Result<()> {
-        let keys: Vec<_> = seqs.iter().map(|&seq| u48_bytes(seq)).collect();
-        let mut keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+        let keys = memory::collect(seqs.iter().map(|&seq| u48_bytes(seq)))?;
+        let mut keys = memory::collect(keys.iter().map(|key| &key[..]))?;
         self.lookup_all(TreeKind::BySeq, &mut keys, options, visit)
     }
 

@@ -109,6 +109,11 @@ impl<'a> DocInfoRef<'a> {
         out.extend_from_slice(self.rev_meta);
     }
 
+    /// No value of the entry is longer than this.
+    pub(crate) fn longest_value(&self) -> usize {
+        BY_ID_FIXED + self.id.len() + self.rev_meta.len()
+    }
+
     /// Whether id and rev_meta fit into the fields of both trees.
     pub(crate) fn fits(&self) -> bool {
         let by_id = BY_ID_FIXED.saturating_add(self.rev_meta.len());

@@ -13,7 +13,8 @@ pub(crate) use super::read_buffer::BufferSizes;
 use super::read_buffer::ReadBuffer;
 use super::write_back::WriteBack;
 use super::{FileHandle, FileStats, FileTag, IoError};
-use crate::error::ErrorCode;
+use crate::error::{Error, ErrorCode};
+use crate::memory;
 use std::time::Instant;
 
 /// The write buffer is flushed when it holds this many bytes.
@@ -40,6 +41,11 @@ impl WriteBuffer {
         }
         self.data.get((offset - self.start) as usize..).unwrap_or_default()
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn no_memory(error: Error) -> IoError {
+    IoError::new(error.code(), libc::ENOMEM)
 }
 
 /// A file handle with buffers.
@@ -139,12 +145,15 @@ impl Buffered {
         let units = reads.units_to_load(offset, upcoming);
         let start = reads.unit_start(offset);
         let mut scratch = std::mem::take(&mut reads.scratch);
-        scratch.resize(units * unit, 0);
+        let length = units.saturating_mul(unit);
+        let more = length.saturating_sub(scratch.len());
+        memory::reserve_exact(&mut scratch, more).map_err(no_memory)?;
+        scratch.resize(length, 0);
         let needed = ((offset - start) as usize + needed).min(unit);
         let result = self.read_raw(start, &mut scratch, needed);
         if let (Ok(n), Some(reads)) = (&result, &mut self.reads) {
             for (index, piece) in scratch[..*n].chunks(unit).enumerate() {
-                reads.insert(start + (index * unit) as u64, piece);
+                reads.insert(start + (index * unit) as u64, piece).map_err(no_memory)?;
             }
             if units == 1 {
                 reads.scratch = scratch;
@@ -211,7 +220,7 @@ impl Buffered {
             }
             if self.writes.data.is_empty() {
                 self.writes.start = offset + (bytes.len() - rest.len()) as u64;
-                self.writes.data.reserve_exact(WRITE_CAPACITY);
+                memory::reserve_exact(&mut self.writes.data, WRITE_CAPACITY).map_err(no_memory)?;
             }
             let (now, later) = rest.split_at(rest.len().min(WRITE_CAPACITY - self.writes.data.len()));
             self.writes.data.extend_from_slice(now);

@@ -9,7 +9,7 @@ use super::buffered::{BufferSizes, Buffered};
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
 use crate::crypto::keys::NEWEST_METADATA;
-use crate::error::{Error, Operation, Result, try_reserve};
+use crate::error::{Error, Operation, Result};
 use crate::format::Malformed;
 use crate::format::block::{
     self, BLOCK_SIZE, BlockType, boundary_at_or_below, content_end, content_left, content_start, is_boundary,
@@ -20,6 +20,7 @@ use crate::format::chunk::{
 use crate::format::header::{FileHeader, FormatVersion, HeaderError};
 use crate::format::metadata::Metadata;
 use crate::internal_error;
+use crate::memory;
 use std::sync::Arc;
 
 /// Once the first block tried had no header, the search looks at this many bytes at once, and twice as many each
@@ -226,9 +227,7 @@ impl DbFile {
         if content_end(position, u64::from(length)) > self.end {
             return Err(self.truncated(position, u64::from(length)));
         }
-        let mut bytes = Vec::new();
-        try_reserve(&mut bytes, length as usize)?;
-        bytes.resize(length as usize, 0);
+        let mut bytes = memory::filled(0, length as usize)?;
         self.read_content(position, &mut bytes)?;
         Ok(bytes)
     }
@@ -287,9 +286,7 @@ impl DbFile {
         let limit = compressed.len().saturating_mul(MAX_SNAPPY_RATIO);
         let length = snap::raw::decompress_len(compressed).ok().filter(|&length| length <= limit);
         let Some(length) = length else { return Err(self.not_snappy(position, compressed)) };
-        let mut plain = Vec::new();
-        try_reserve(&mut plain, length)?;
-        plain.resize(length, 0);
+        let mut plain = memory::filled(0, length)?;
         match snap::raw::Decoder::new().decompress(compressed, &mut plain) {
             Ok(written) if written == length => Ok(plain),
             _ => Err(self.not_snappy(position, compressed)),
@@ -306,10 +303,7 @@ impl DbFile {
 
     /// Compresses `plain` with this file's encoder, whose tables are kept between calls.
     pub(crate) fn deflate(&mut self, plain: &[u8]) -> Result<Vec<u8>> {
-        let mut compressed = Vec::new();
-        let bound = snap::raw::max_compress_len(plain.len());
-        try_reserve(&mut compressed, bound)?;
-        compressed.resize(bound, 0);
+        let mut compressed = memory::filled(0, snap::raw::max_compress_len(plain.len()))?;
         let encoder = self.encoder.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
         // It fails only for inputs of 4 GiB and more.
         let written = encoder
@@ -356,7 +350,7 @@ impl DbFile {
         let Some(encryption) = &self.encryption else { return Ok(None) };
         let length = body.len() + TAG_LEN;
         let mut chunk = Vec::new();
-        try_reserve(&mut chunk, ENCRYPTED_PREFIX + length)?;
+        memory::reserve_exact(&mut chunk, ENCRYPTED_PREFIX + length)?;
         chunk.extend_from_slice(&(length as u32).to_be_bytes());
         chunk.extend_from_slice(body);
         let (_, sealed) = chunk.split_at_mut(ENCRYPTED_PREFIX);
@@ -419,7 +413,7 @@ impl DbFile {
     fn marked_block_in(&mut self, low: u64, high: u64, buf: &mut Vec<u8>) -> Result<Option<MarkedBlock>> {
         let length = (high - low + 1) as usize;
         buf.clear();
-        try_reserve(buf, length)?;
+        memory::reserve_exact(buf, length)?;
         buf.resize(length, 0);
         self.io.tag(FileTag::Empty);
         let read = self.io.read_unbuffered(low, buf);

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::error::Result;
+use crate::memory;
 use std::collections::HashMap;
 
 /// Sizes of the read buffers.
@@ -76,22 +78,26 @@ impl ReadBuffer {
         units
     }
 
-    pub(super) fn insert(&mut self, offset: u64, data: &[u8]) {
+    pub(super) fn insert(&mut self, offset: u64, data: &[u8]) -> Result<()> {
         let index = if let Some(&index) = self.by_offset.get(&offset) {
             index
         } else if self.slots.len() < self.sizes.count {
-            self.slots.push(Slot { offset, data: Vec::new(), used: false });
+            memory::push(&mut self.slots, Slot { offset, data: Vec::new(), used: false })?;
             self.slots.len() - 1
         } else {
             self.evict()
         };
+        // Should there be no memory below, the slot is known by no offset.
+        self.by_offset.remove(&offset);
         let slot = &mut self.slots[index];
         slot.offset = offset;
         // Fresh: of one load that fills all slots, no unit evicts another.
         slot.used = true;
         slot.data.clear();
+        memory::reserve_exact(&mut slot.data, data.len())?;
         slot.data.extend_from_slice(data);
         self.by_offset.insert(offset, index);
+        Ok(())
     }
 
     fn evict(&mut self) -> usize {

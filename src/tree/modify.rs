@@ -8,6 +8,7 @@ use crate::format::docinfo::seq_value_id;
 use crate::format::header::NodeRef;
 use crate::format::node::{ChildPointer, Entries, Entry, NodeKind};
 use crate::io::shared::SharedFile;
+use crate::memory;
 use std::ops::Range;
 
 /// What to do at a key.
@@ -54,7 +55,7 @@ pub(crate) fn modify(
         tree,
         sizes,
         actions,
-        handled: vec![false; actions.len()],
+        handled: memory::filled(false, actions.len())?,
         on_insert,
     };
     let replaced = match root {
@@ -153,7 +154,9 @@ impl<'a> Change<'a, '_> {
             }
         }
         writer.write_rest()?;
-        written.append(&mut writer.take_written());
+        let mut rest = writer.take_written();
+        memory::reserve(&mut written, rest.len())?;
+        written.append(&mut rest);
         Ok(Some(written))
     }
 

@@ -6,8 +6,11 @@ use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::chunk::PREFIX;
 use crate::format::header::NodeRef;
+use crate::format::ints::MAX_KEY;
 use crate::format::node::{ChildPointer, Entries, Entry, NodeKind, entry_at};
 use crate::io::shared::{SharedFile, StoredNode};
+use crate::memory;
+use std::ops::{Deref, Range};
 
 /// What a cursor came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,14 +137,14 @@ impl<'a> Cursor<'a> {
             root: root.cloned(),
             at_child: false,
             frames: Vec::new(),
-            from: from.to_vec(),
+            from: bound(from).to_vec(),
         }
     }
 
     /// Leaves out entries with smaller keys from here on. Only forward.
     pub(crate) fn skip_to(&mut self, key: &[u8]) {
         self.from.clear();
-        self.from.extend_from_slice(key);
+        self.from.extend_from_slice(bound(key));
     }
 
     /// Goes on to the next child or entry. A child that was not entered is stepped over.
@@ -248,13 +251,47 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The value stored under `key`.
-pub(crate) fn lookup(file: &SharedFile, root: Option<&NodeRef>, key: &[u8]) -> Result<Vec<u8>> {
-    let mut cursor = Cursor::new(file, root, key);
-    match cursor.next_entry()? {
-        Some((entry, _)) if entry.key == key => Ok(entry.value.to_vec()),
-        _ => Err(Error::DocNotFound),
+/// As much of a key as tells whether others are smaller: none in a tree is longer than [`MAX_KEY`].
+fn bound(key: &[u8]) -> &[u8] {
+    key.get(..=MAX_KEY).unwrap_or(key)
+}
+
+/// A value in the node where it was found, which may be large: it is not copied.
+pub(crate) struct Found {
+    node: Vec<u8>,
+    range: Range<usize>,
+}
+
+impl Deref for Found {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.node.get(self.range.clone()).unwrap_or_default()
     }
+}
+
+impl Found {
+    /// The value alone. One that makes up most of its node keeps the node's memory.
+    pub(crate) fn into_vec(mut self) -> Result<Vec<u8>> {
+        if self.len() < self.node.len() / 2 {
+            return memory::copy(&self);
+        }
+        self.node.truncate(self.range.end);
+        self.node.drain(..self.range.start);
+        Ok(self.node)
+    }
+}
+
+/// The value stored under `key`.
+pub(crate) fn lookup(file: &SharedFile, root: Option<&NodeRef>, key: &[u8]) -> Result<Found> {
+    let mut cursor = Cursor::new(file, root, key);
+    let length = match cursor.next_entry()? {
+        Some((entry, _)) if entry.key == key => entry.value.len(),
+        _ => return Err(Error::DocNotFound),
+    };
+    let Some(Frame { node, next, .. }) = cursor.frames.pop() else { return Err(nothing_here()) };
+    // An entry ends with its value.
+    Ok(Found { node, range: next - length..next })
 }
 
 /// Number of entries of the by-sequence tree with keys from `min` to `max`, both included: subtrees that lie inside
@@ -291,7 +328,7 @@ fn count_node(
                     if entry.key <= max && lowest.is_some_and(|lowest| lowest >= min) {
                         count += parse_count(pointer.reduce).map_err(broken)?;
                     } else {
-                        partial.push(pointer.position);
+                        memory::push(&mut partial, pointer.position)?;
                     }
                 }
                 lowest = Some(entry.key);

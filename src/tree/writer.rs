@@ -5,8 +5,9 @@ use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
 use crate::format::ints::{MAX_KEY, MAX_VALUE};
-use crate::format::node::{ChildPointer, Entries, NodeKind, encode_pointer, push_entry};
+use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, NodeKind, encode_pointer, push_entry};
 use crate::io::shared::SharedFile;
+use crate::memory;
 
 /// A written node and the highest key below it: what the parent's entry will say.
 #[derive(Clone, Debug)]
@@ -50,9 +51,9 @@ impl<'a> NodeWriter<'a> {
         if key.len() > MAX_KEY || value.len() > MAX_VALUE {
             return Err(Error::InvalidArguments("a key or value longer than a node can hold"));
         }
+        memory::reserve(&mut self.node, ENTRY_PREFIX + key.len() + value.len())?;
         push_entry(&mut self.node, key, value);
-        self.ends.push(self.node.len());
-        Ok(())
+        memory::push(&mut self.ends, self.node.len())
     }
 
     /// Adds the pointer to a child.
@@ -125,12 +126,13 @@ impl<'a> NodeWriter<'a> {
         let child = if start == 1 && end == self.node.len() {
             write_node(self.file, self.tree, &self.node)?
         } else {
-            let mut node = Vec::with_capacity(1 + entries.len());
+            let mut node = Vec::new();
+            memory::reserve_exact(&mut node, 1 + entries.len())?;
             node.push(self.kind as u8);
             node.extend_from_slice(entries);
             write_node(self.file, self.tree, &node)?
         };
-        self.written.push(child);
+        memory::push(&mut self.written, child)?;
         Ok(end)
     }
 

@@ -84,6 +84,47 @@ fn handles_hold_little() {
     assert!(held / HANDLES < 100 << 10, "{held}");
 }
 
+/// What is compressed well takes its plain size, once for each buffer on its way. Reading has one such buffer, and a
+/// second one only where the caller gets a copy.
+#[test]
+fn what_inflates_to_much_is_not_copied_about() {
+    const LARGE: usize = 100 * MIB;
+    let _alone = alone();
+    let dir = common::temp_dir();
+    let zeros = vec![0; LARGE];
+    let db = Db::create(dir.path().join("large.couch")).unwrap();
+    db.save_local(&[LocalUpdate { id: b"_local/large", body: Some(&zeros) }]).unwrap();
+    let meta = Document { rev_meta: &zeros, ..Document::new(b"meta", b"") };
+    db.save(&[meta], SaveOptions::default()).unwrap();
+    let body = Document { content_meta: couchstore::COMPRESSED, ..Document::new(b"body", &zeros) };
+    // In a file of its own: an entry is looked at in its node, which here holds the other's rev_meta.
+    let bodies = Db::create(dir.path().join("body.couch")).unwrap();
+    bodies.save(&[body], SaveOptions { compress: true, ..SaveOptions::default() }).unwrap();
+    drop(zeros);
+    let small = Document::new(b"small", b"");
+    let scan = ScanOptions::default();
+    // Each with the most buffers of the large size that it may take.
+    let steps: [(&str, usize, &dyn Fn() -> couchstore::Result<()>); 7] = [
+        ("get a body", 1, &|| bodies.get(b"body").map(drop)),
+        ("get a local document", 1, &|| db.local(b"_local/large").map(drop)),
+        ("scan local documents", 1, &|| db.scan_local(b"", &mut |_, _| Ok(()))),
+        ("scan by sequence", 1, &|| db.changes_since(0, scan, &mut |_| Ok(()))),
+        ("get an entry", 2, &|| db.doc_info(b"meta").map(drop)),
+        ("save beside it", 4, &|| db.save(&[small], SaveOptions::default()).map(drop)),
+        ("save a local document beside it", 4, &|| {
+            db.save_local(&[LocalUpdate { id: b"_local/a", body: Some(b"small") }])
+        }),
+    ];
+    for (name, buffers, step) in steps {
+        let (result, peak) = peak_of_process(step);
+        result.unwrap();
+        println!("{name}: peak {} MiB", peak / MIB);
+        assert!(peak >= LARGE, "{name}: the large value is in it");
+        // The compressed form is there as well, a twentieth of the size.
+        assert!(peak <= buffers * LARGE + LARGE / 4, "{name}: {peak}");
+    }
+}
+
 /// A million small documents.
 fn source(path: &Path) -> Db {
     let db = Db::create(path).unwrap();

@@ -72,7 +72,8 @@ mod tests {
     fn what_cannot_be_had_is_an_error() {
         let huge = isize::MAX as usize;
         let mut vec = vec![0_u64];
-        for result in [reserve(&mut vec, huge), reserve_exact(&mut vec, huge), filled(0_u64, huge).map(drop)] {
+        for result in [reserve(&mut vec, huge), reserve_exact(&mut vec, huge), filled(0_u64, huge).map(drop)]
+        {
             assert!(matches!(result, Err(Error::AllocFail { bytes }) if bytes == usize::MAX), "{result:?}");
         }
         assert_eq!(vec, [0]);

@@ -259,6 +259,18 @@ fn a_chain_of_a_thousand_levels() {
     expect(forge, below, ErrorCode::CORRUPT);
 }
 
+/// Each level of pointer nodes inflates to much more than it takes in the file, and a traversal holds them all.
+#[test]
+fn a_chain_of_large_levels() {
+    let mut forge = Forge::new();
+    let mut below = forge.node(1, &vec![(b"zzzzzz".to_vec(), forge::by_id_value(0, 0))]);
+    for _ in 0..12 {
+        let padding = [forge::pointer(below), vec![0; 8 << 20]].concat();
+        below = forge.node(0, &vec![(b"zzzzzz".to_vec(), padding)]);
+    }
+    expect(forge, below, ErrorCode::CORRUPT);
+}
+
 /// Chains of single children are legal: the original never makes a tree shallower.
 #[test]
 fn a_chain_of_a_few_levels_is_read() {

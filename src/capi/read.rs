@@ -95,7 +95,7 @@ pub unsafe extern "C" fn couchstore_open_document(
     let make = |db: &Db| {
         // SAFETY: the pointer contract of `capi`.
         let key = unsafe { ptr::bytes(id, idlen) }?;
-        let body = db.with_doc_info_by_id(key, |info| read(db, info, options))?;
+        let body = read(db, &db.bare_doc_info(key)?, options)?;
         alloc::doc(sized_buf { buf: id.cast_mut().cast(), size: idlen }, &body)
     };
     // SAFETY: the pointer contract of `capi`.

@@ -50,6 +50,12 @@ impl Db {
         self.with_doc_info_by_id(id, owned)
     }
 
+    /// The entry of the document with this id without its strings: the node that they are in, which may be large, is
+    /// let go before the body is read.
+    pub(crate) fn bare_doc_info(&self, id: &[u8]) -> Result<DocInfoRef<'static>> {
+        self.with_doc_info_by_id(id, |info| Ok(DocInfoRef { id: &[], rev_meta: &[], ..*info }))
+    }
+
     /// The error for an entry somewhere below this root.
     pub(super) fn malformed_below(&self, root: Option<&NodeRef>, rule: Malformed) -> Error {
         self.file.malformed(root.map_or(0, |root| root.position), rule)
@@ -75,6 +81,6 @@ impl Db {
 
     /// The body of the document with this id, inflated. A deleted document may still have a body.
     pub fn get(&self, id: &[u8]) -> Result<Vec<u8>> {
-        self.with_doc_info_by_id(id, |info| self.body(info))
+        self.body(&self.bare_doc_info(id)?)
     }
 }

@@ -166,7 +166,8 @@ impl Db {
     fn save_by_id(&self, batch: &Batch<'_>, on_save: OnSave<'_>) -> Result<(Option<NodeRef>, Vec<Replaced>)> {
         let root = self.by_id_root();
         let values = Values::encode(batch, DocInfoRef::encode_by_id)?;
-        let action = |(index, value): (usize, _)| Action { key: batch.infos[index].id, edit: Edit::Insert(value) };
+        let action =
+            |(index, value): (usize, _)| Action { key: batch.infos[index].id, edit: Edit::Insert(value) };
         let actions = memory::collect(values.iter(&batch.by_id).map(action))?;
         let mut replaced = Vec::new();
         let mut on_insert = |at: usize, old: Option<&[u8]>| {

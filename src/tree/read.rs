@@ -38,16 +38,22 @@ pub(crate) struct ChildInfo<'a> {
     pub(crate) reduce: &'a [u8],
 }
 
-/// Guards a traversal of a file that may be malicious: nodes must lie before their parents, depth is limited, and
-/// all nodes together cannot be larger than the file, since a traversal comes to each of them once.
+/// All pointer nodes from the root to a leaf, inflated: they are in memory at the same time.
+const LONGEST_WAY: usize = 32 << 20;
+
+/// Guards a traversal of a file that may be malicious: nodes must lie before their parents, depth is limited, the
+/// pointer nodes on the way to a leaf are no larger than [`LONGEST_WAY`], and all nodes together cannot be larger than
+/// the file, since a traversal comes to each of them once.
 pub(crate) struct Guarded<'a> {
     file: &'a SharedFile,
     budget: u64,
+    /// Lengths of the pointer nodes on the way to where the traversal is.
+    way: Vec<usize>,
 }
 
 impl<'a> Guarded<'a> {
     pub(crate) fn new(file: &'a SharedFile) -> Guarded<'a> {
-        Guarded { file, budget: file.end() }
+        Guarded { file, budget: file.end(), way: Vec::new() }
     }
 
     /// Reads the node at `position`, to which one at `parent` (`u64::MAX`: a header) points.
@@ -75,6 +81,13 @@ impl<'a> Guarded<'a> {
         let stored = self.file.read_node(position)?;
         self.budget = self.budget.saturating_sub(PREFIX as u64 + stored.stored_size);
         let kind = NodeKind::of(&stored.bytes).map_err(|rule| self.file.malformed(position, rule))?;
+        if kind == NodeKind::Interior {
+            self.way.truncate(depth);
+            self.way.push(stored.bytes.len());
+            if self.way.iter().sum::<usize>() > LONGEST_WAY {
+                return broken("pointer nodes of at most 32 MiB on the way to a leaf");
+            }
+        }
         Ok((kind, stored))
     }
 }

@@ -26,6 +26,9 @@ struct File {
     int fd = -1;
     uint64_t syncPeriod = 0;
     uint64_t unsynced = 0;
+    // errno of a periodic sync that has failed. Its caller has seen a failed write and may try it again; but the
+    // kernel may have dropped more than that one write. So nothing is written or synced any more.
+    int failedPeriodicSync = 0;
     bool validateWrites = false;
 };
 
@@ -160,6 +163,9 @@ public:
                    size_t nbytes,
                    cs_off_t offset) override {
         File &file = *fileOf(handle);
+        if (file.failedPeriodicSync != 0) {
+            return failed<ssize_t>(errinfo, COUCHSTORE_ERROR_WRITE, file.failedPeriodicSync);
+        }
         const ssize_t result =
                 uninterrupted([&] { return ::pwrite(file.fd, buf, nbytes, offset); });
         if (result < 0) {
@@ -176,6 +182,7 @@ public:
             file.unsynced = 0;
             const auto code = sync(errinfo, handle);
             if (code != COUCHSTORE_SUCCESS) {
+                file.failedPeriodicSync = errno;
                 return code;
             }
         }
@@ -188,8 +195,13 @@ public:
     }
 
     couchstore_error_t sync(couchstore_error_info_t *errinfo, couch_file_handle handle) override {
-        const int fd = fileOf(handle)->fd;
-        if (uninterrupted([&] { return ::fdatasync(fd); }) != 0) {
+        const File &file = *fileOf(handle);
+        if (file.failedPeriodicSync != 0) {
+            return failed(errinfo, COUCHSTORE_ERROR_WRITE, file.failedPeriodicSync);
+        }
+        // Once, also after a signal: a second call would succeed, though the kernel may have dropped what the first
+        // one did not write.
+        if (::fdatasync(file.fd) != 0) {
             return failed(errinfo, COUCHSTORE_ERROR_WRITE);
         }
         return COUCHSTORE_SUCCESS;

@@ -97,6 +97,75 @@ fn bodies_come_first_and_in_the_given_order() {
     assert_eq!(log.len(), 8);
 }
 
+/// Behind the newest header stands what was never committed. It may have failed to reach the disk, and its last block
+/// is not shared with it.
+#[test]
+fn behind_what_was_never_committed_appending_begins_in_a_block_of_its_own() {
+    let world = World::new();
+    let db = world.create(true);
+    save(&db, &["a"]);
+    db.close().unwrap();
+    for rewound in [false, true] {
+        let size = world.memory.bytes(NAME).len() as u64;
+        let db = world.options(true).open(NAME).unwrap();
+        if rewound {
+            db.seek_offset(0).unwrap();
+        }
+        assert_eq!((db.info().unwrap().last_sequence, db.info().unwrap().file_size), (0, size));
+        world.watched.take_log();
+        // A failure does not move the place.
+        world.watched.set_fault(Some(Fault { kind: Kind::Write, index: 0, times: 1, effect: Effect::Zero }));
+        save(&db, &["b"]);
+        let log = world.watched.take_log();
+        let boundary = if rewound { 2 * BLOCK } else { BLOCK };
+        let start = [Call::Write(1, boundary), Call::Write(1, boundary), Call::Write(8, boundary + 1)];
+        assert_eq!(log[..3], start, "one call for the boundary, repeated once");
+        assert_eq!(log.len(), 2 + 6);
+        save(&db, &["c"]);
+        assert_eq!(world.watched.count(Kind::Write), 6, "only before the first append");
+        db.close().unwrap();
+    }
+}
+
+#[test]
+fn a_first_append_that_fails_leaves_the_end_where_it_was() {
+    for unbuffered in [true, false] {
+        let world = World::new();
+        world.create(true).close().unwrap();
+        world.memory.file(NAME).unwrap().lock().unwrap().extend([0; 100]);
+        let db = world.options(unbuffered).open(NAME).unwrap();
+        // Too much for a write buffer.
+        let body = vec![7; 200_000];
+        let document = [Document::new(b"a", &body)];
+        world.watched.set_fault(Some(Fault { kind: Kind::Write, index: 0, times: 1, effect: Effect::Fail }));
+        db.save(&document, SaveOptions::default()).unwrap_err();
+        world.watched.take_log();
+        db.save(&document, SaveOptions::default()).unwrap();
+        assert_eq!(db.get(b"a").unwrap(), body);
+        db.commit().unwrap();
+        let first = world.watched.take_log().into_iter().find_map(|call| match call {
+            Call::Write(_, offset) => Some(offset),
+            _ => None,
+        });
+        assert!(first.unwrap() >= BLOCK, "{first:?}");
+        drop(db);
+        assert_eq!(world.options(true).open(NAME).unwrap().get(b"a").unwrap(), body);
+    }
+}
+
+#[test]
+fn a_commit_alone_needs_no_call_for_the_boundary() {
+    let world = World::new();
+    world.create(true).close().unwrap();
+    world.memory.file(NAME).unwrap().lock().unwrap().extend([0; 100]);
+    let db = world.options(true).open(NAME).unwrap();
+    world.watched.take_log();
+    db.commit().unwrap();
+    let calls =
+        [Call::Write(9, BLOCK), Call::Write(39, BLOCK + 9), Call::Sync, Call::Write(1, BLOCK), Call::Sync];
+    assert_eq!(world.watched.take_log(), calls);
+}
+
 #[test]
 fn a_block_boundary_splits_a_write() {
     let world = World::new();

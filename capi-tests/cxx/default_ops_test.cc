@@ -117,7 +117,27 @@ TEST_F(DefaultOps, PeriodicSyncFailsTheWrite) {
     EXPECT_EQ(COUCHSTORE_ERROR_WRITE, ops->pwrite(&info, handle, "x", 1, 0))
             << "it cannot be synced";
     EXPECT_EQ(EINVAL, info.error);
-    EXPECT_EQ(1, ops->pwrite(&info, handle, "x", 1, 0)) << "the count begins anew";
+    for (int i = 0; i < 2; ++i) {
+        info.error = errno = 0;
+        EXPECT_EQ(COUCHSTORE_ERROR_WRITE, ops->pwrite(&info, handle, "x", 1, 0))
+                << "what was written before may be lost";
+        EXPECT_EQ(EINVAL, info.error);
+        EXPECT_EQ(EINVAL, errno);
+        EXPECT_EQ(COUCHSTORE_ERROR_WRITE, ops->sync(&info, handle));
+        EXPECT_EQ(EINVAL, info.error);
+        ops->set_periodic_sync(handle, 0);
+    }
+    EXPECT_EQ(COUCHSTORE_SUCCESS, ops->close(&info, handle));
+    ASSERT_EQ(COUCHSTORE_SUCCESS, open(O_RDWR));
+    EXPECT_EQ(1, ops->pwrite(&info, handle, "x", 1, 0)) << "opened again";
+}
+
+TEST_F(DefaultOps, ASyncThatFailsIsTheCallersAffair) {
+    name = "/dev/null";
+    ASSERT_EQ(COUCHSTORE_SUCCESS, open(O_RDWR));
+    ops->set_periodic_sync(handle, 2);
+    EXPECT_EQ(COUCHSTORE_ERROR_WRITE, ops->sync(&info, handle));
+    EXPECT_EQ(1, ops->pwrite(&info, handle, "x", 1, 0));
 }
 
 TEST_F(DefaultOps, StandardStreamsAreLeftAlone) {

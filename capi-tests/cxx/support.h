@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -29,8 +30,8 @@ inline bool isSmall() {
 inline std::string freshName(const std::string &what = "db") {
     static int count = 0;
     const auto *test = ::testing::UnitTest::GetInstance()->current_test_info();
-    const std::string name =
-            test ? std::string(test->test_suite_name()) + "." + test->name() : "none";
+    std::string name = test ? std::string(test->test_suite_name()) + "." + test->name() : "none";
+    std::replace(name.begin(), name.end(), '/', '.');  // of tests with parameters
     return folder() + "/" + name + "." + what + std::to_string(++count) + ".couch";
 }
 

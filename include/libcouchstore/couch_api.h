@@ -304,9 +304,10 @@ couchstore_error_t couchstore_save_documents_and_callback(Db *db,
  *
  * The header gets the time of the system clock, in nanoseconds since 1970.
  *
- * @return WRITE, or the code of the file operations: nothing became visible. If it was a sync that
- *         failed, this handle takes no more writes (they return WRITE), because the operating
- *         system may have dropped what it could not write: open the file again.
+ * @return WRITE, or the code of the file operations: nothing became visible, unless it was the very
+ *         last sync that failed (see couchstore_commit_ex()). If it was a sync that failed, this
+ *         handle takes no more writes (they return WRITE), because the operating system may have
+ *         dropped what it could not write: open the file again.
  */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_c_commit(Db *db);
 
@@ -316,7 +317,9 @@ LIBCOUCHSTORE_API couchstore_error_t couchstore_c_commit(Db *db);
  * @param timestamp stored in the header; by custom nanoseconds since 1970
  * @param retry     asked when the last sync of the commit fails, the one that makes the header
  *                  count: non-zero has the header's mark written and synced again. NULL: never.
- *                  If the commit fails there, its outcome is known only when the file is opened again.
+ *                  If the commit fails there, its outcome is open: the file may show it when it is
+ *                  opened again, but only from memory, so that a power cut takes it back. It is
+ *                  known after the next commit that succeeds: that one includes what it found.
  * @param ctx       passed to retry
  * @return as couchstore_commit()
  */

@@ -151,7 +151,8 @@ typedef void (*save_callback_fn)(const DocInfo *oldInfo,
 /**
  * Called when the very last sync of a commit failed, the one that makes the header count. os_error
  * is the errno of the failure. Returns non-zero to have the header's mark written and synced once
- * more, 0 to let the commit fail.
+ * more, 0 to let the commit fail. Then its outcome is open until the next commit that succeeds on a
+ * new handle: a file that shows the commit when it is opened again may do so from memory only.
  */
 typedef int (*couchstore_commit_retry_fn)(void *ctx, int os_error);
 

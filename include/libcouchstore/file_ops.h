@@ -82,7 +82,11 @@ typedef struct couch_file_ops {
     /** Returns the size of the file, or a negative error code. */
     cs_off_t (*goto_eof)(couchstore_error_info_t *errinfo, couch_file_handle handle);
 
-    /** Returns when everything written is safe on the medium. */
+    /**
+     * Returns when everything written is safe on the medium. Must not be tried again after a
+     * failure, not even after EINTR: the kernel may have dropped what it did not write, and the
+     * next sync says nothing of it.
+     */
     couchstore_error_t (*sync)(couchstore_error_info_t *errinfo, couch_file_handle handle);
 
     /** A hint about len bytes at offset (0: up to the end). May do nothing. */
@@ -146,7 +150,12 @@ public:
     virtual couchstore_error_t close(couchstore_error_info_t *errinfo,
                                      couch_file_handle handle) = 0;
 
-    /** Asks for a sync after each period_bytes bytes written; 0: no more. */
+    /**
+     * Asks for a sync after each period_bytes bytes written; 0: no more. If such a sync fails, so
+     * does the pwrite it belongs to, and from then on every pwrite and sync of this handle must
+     * fail: the library cannot tell it from a write that may be tried again. The default
+     * operations see to that.
+     */
     virtual couchstore_error_t set_periodic_sync(couch_file_handle handle, uint64_t period_bytes) {
         (void)handle;
         (void)period_bytes;

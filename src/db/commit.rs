@@ -37,8 +37,10 @@ impl Db {
         self.commit_with(system_clock(), None)
     }
 
-    /// Commits with a timestamp of the caller's. `retry` is asked if the sync of the second phase fails; the result
-    /// of the commit is unknown then, until the file is opened again.
+    /// Commits with a timestamp of the caller's. `retry` is asked if the sync of the second phase fails.
+    ///
+    /// If it fails for good the outcome of the commit is open. The file may show it when it is opened again, but that
+    /// may be the page cache alone; what is shown then is durable after the next commit that succeeds.
     pub fn commit_with(&self, timestamp: u64, retry: Option<RetrySync<'_>>) -> Result<()> {
         let _writing = self.begin_write()?;
         let result = self.note(self.write_commit(timestamp, retry));
@@ -78,7 +80,7 @@ impl Db {
     }
 
     /// The second sync. A sync that failed may have dropped the page with the byte: it is written again before
-    /// another try. If that fails, whether the header counts is known only when the file is opened again.
+    /// another try. If that fails, nobody knows whether the disk has the header.
     fn sync_header(&self, position: u64, mut retry: Option<RetrySync<'_>>) -> Result<()> {
         let mut result = self.file.with(DbFile::sync_flushed);
         while let (Err(error), Some(retry)) = (&result, retry.as_mut()) {

@@ -6,6 +6,7 @@ use crate::format::Malformed;
 use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_below, is_boundary};
 use crate::format::header::{FileHeader, NO_PREVIOUS};
 use crate::io::file::{DbFile, MarkedBlock};
+use crate::io::tail::Tail;
 
 /// Whether the file's version, and with it the checksum, is known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,28 @@ fn find_before(file: &mut DbFile, position: u64, previous: Option<u64>) -> Resul
     }
 }
 
+/// Finds the newest header of the file as it is now, and discards what is not committed. `own` is the position of the
+/// handle's header.
+fn load_newest(file: &mut DbFile, own: Option<u64>) -> Result<(u64, FileHeader)> {
+    let size = file.size()?;
+    file.io().forget_reads();
+    // The first header of a file, or the byte that a file without header begins with, may still wait in the write
+    // buffer. All else there belongs to what this discards.
+    let own_is_pending = own.is_none_or(|position| position >= file.io().flushed_end());
+    let (readable, safe) = if own_is_pending {
+        let readable = size.max(file.io().pending_end());
+        (readable, readable.max(file.io().high_water()))
+    } else {
+        (size, size.max(file.io().take_back(0)))
+    };
+    file.set_tail(Tail::own(readable));
+    let (position, header) = find_last(file, Kind::Known, false)?;
+    // Positions that may have been encrypted and written must not be encrypted again.
+    let end = if file.encryption().is_some() { safe } else { readable };
+    file.set_tail(Tail::found(end, header.end_at(position)));
+    Ok((position, header))
+}
+
 impl Db {
     /// Moves the handle to the header at this offset and discards uncommitted changes.
     ///
@@ -159,34 +182,12 @@ impl Db {
     }
 
     fn seek_end(&self) -> Result<()> {
-        let old_end = self.file.end();
         let own = self.snapshot().position;
-        let result = self.load(|file| {
-            let size = file.size()?;
-            file.io().forget_reads();
-            // The first header of a file, or the byte that a file without header begins with, may still wait in the
-            // write buffer. All else there belongs to what this discards.
-            let own_is_pending = own.is_none_or(|position| position >= file.io().flushed_end());
-            let (readable, safe) = if own_is_pending {
-                let readable = size.max(file.io().pending_end());
-                (readable, readable.max(file.io().high_water()))
-            } else {
-                (size, size.max(file.io().take_back(0)))
-            };
-            file.set_end(readable);
-            let found = find_last(file, Kind::Known, false)?;
-            // Positions that may have been encrypted and written must not be encrypted again.
-            file.set_end(if file.encryption().is_some() { safe } else { readable });
-            Ok(found)
-        });
-        if result.is_err() {
+        self.load(|file| {
+            let old = file.tail();
             // The old header was found within the old size, and so it is again.
-            let _ = self.file.with(|file| {
-                file.set_end(old_end);
-                Ok(())
-            });
-        }
-        result
+            load_newest(file, own).inspect_err(|_| file.set_tail(old))
+        })
     }
 
     /// Puts the handle on the header that `find` finds, or back on the current one.

@@ -9,6 +9,7 @@ use crate::io::buffered::BufferSizes;
 use crate::io::file::{DbFile, Encryption};
 use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
+use crate::io::tail::Tail;
 use crate::io::{FileHandle, FileOps, IoError, OpenMode};
 use crate::tree::NodeSizes;
 use std::ffi::{CStr, CString};
@@ -239,7 +240,7 @@ impl OpenOptions {
     pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut Option<bool>) -> Result<State> {
         self.configure(file)?;
         let size = file.size()?;
-        file.set_end(size);
+        file.set_tail(Tail::own(size));
         *was_empty = Some(size == 0);
         if size == 0 { self.start_empty(file) } else { self.find_state(file) }
     }
@@ -264,6 +265,7 @@ impl OpenOptions {
 
     fn find_state(&self, file: &mut DbFile) -> Result<State> {
         let (position, header) = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
+        file.set_tail(Tail::found(file.end(), header.end_at(position)));
         if self.legacy_crc && header.version > FormatVersion::V11 {
             return Err(Error::InvalidArguments("legacy CRC for a file of version 12 or newer"));
         }

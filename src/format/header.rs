@@ -10,6 +10,8 @@
 //! ```
 
 use super::Malformed;
+use super::block::content_end;
+use super::chunk::PREFIX;
 use super::ints::{Fields, MAX_U48, put_u48};
 
 /// Stands in the previous-header field of the first header of a file.
@@ -143,6 +145,16 @@ impl FileHeader {
     /// Offset of the header before this one, if the header tells.
     pub fn previous_header(&self) -> Option<u64> {
         self.previous.filter(|&previous| previous != NO_PREVIOUS)
+    }
+
+    /// Disk size of its chunk, without block-type bytes; [`extent`](crate::inspect::extent) takes it.
+    pub fn stored_size(&self) -> u64 {
+        (PREFIX + self.encode().len()) as u64
+    }
+
+    /// Offset behind the header if its block begins at `position`.
+    pub(crate) fn end_at(&self, position: u64) -> u64 {
+        content_end(position, self.stored_size())
     }
 
     /// The purge sequence of a copy: it tells by one more that tombstones were left out, up to the highest number

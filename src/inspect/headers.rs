@@ -109,11 +109,6 @@ impl FileHeader {
             TreeKind::Local => self.local.as_ref(),
         }
     }
-
-    /// Disk size of its chunk, without block-type bytes; [`extent`](super::extent) takes it.
-    pub fn stored_size(&self) -> u64 {
-        (PREFIX + self.encode().len()) as u64
-    }
 }
 
 impl Db {

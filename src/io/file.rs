@@ -1,11 +1,13 @@
 //! A couchstore file: content that steps over block-type bytes, chunks with checksums, headers, the append position.
 //!
-//! Every read here is bounded by the append position, which after open is the file's size: what others append later
-//! is not seen until the owner asks for it, and no length from the file is trusted before the file can hold it.
+//! Every read here is bounded by the file's end as it was at open, or as the handle's own appends have moved it: what
+//! others append later is not seen until the owner asks for it, and no length from the file is trusted before the file
+//! can hold it.
 
 #![forbid(unsafe_code)]
 
 use super::buffered::{BufferSizes, Buffered};
+use super::tail::Tail;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
 use crate::crypto::keys::NEWEST_METADATA;
@@ -62,8 +64,7 @@ pub(crate) struct Encryption {
 pub(crate) struct DbFile {
     name: Arc<str>,
     io: Buffered,
-    /// Where the next chunk goes; nothing at or beyond it is read.
-    end: u64,
+    tail: Tail,
     checksum: Checksum,
     read_only: bool,
     encoder: Option<Box<snap::raw::Encoder>>,
@@ -79,7 +80,8 @@ impl DbFile {
         read_only: bool,
     ) -> DbFile {
         let io = Buffered::new(raw, sizes);
-        DbFile { name, io, end: 0, checksum: Checksum::Crc32c, read_only, encoder: None, encryption: None }
+        let tail = Tail::default();
+        DbFile { name, io, tail, checksum: Checksum::Crc32c, read_only, encoder: None, encryption: None }
     }
 
     /// Name of the file, for messages.
@@ -87,14 +89,19 @@ impl DbFile {
         &self.name
     }
 
-    /// Where the next chunk will be appended.
+    /// Where the file ends: nothing at or beyond it is read.
     pub(crate) fn end(&self) -> u64 {
-        self.end
+        self.tail.end()
     }
 
-    /// Moves the append position; the caller knows what is there.
-    pub(crate) fn set_end(&mut self, end: u64) {
-        self.end = end;
+    /// Where the file ends and is appended to.
+    pub(crate) fn tail(&self) -> Tail {
+        self.tail
+    }
+
+    /// Sets where the file ends; the caller knows what is there.
+    pub(crate) fn set_tail(&mut self, tail: Tail) {
+        self.tail = tail;
     }
 
     /// Fixes the checksum once the file's version is known.
@@ -224,7 +231,7 @@ impl DbFile {
         if length == 0 {
             return Ok(Vec::new());
         }
-        if content_end(position, u64::from(length)) > self.end {
+        if content_end(position, u64::from(length)) > self.end() {
             return Err(self.truncated(position, u64::from(length)));
         }
         let mut bytes = memory::filled(0, length as usize)?;
@@ -233,7 +240,7 @@ impl DbFile {
     }
 
     fn read_encrypted_chunk(&mut self, position: u64) -> Result<Body> {
-        if position >= self.end || content_end(position, ENCRYPTED_PREFIX as u64) > self.end {
+        if position >= self.end() || content_end(position, ENCRYPTED_PREFIX as u64) > self.end() {
             return Err(self.truncated(position, ENCRYPTED_PREFIX as u64));
         }
         let mut bytes = [0; ENCRYPTED_PREFIX];
@@ -252,7 +259,7 @@ impl DbFile {
 
     fn read_plain_chunk(&mut self, position: u64) -> Result<Body> {
         // Positions may come from a caller: one beyond the end must not enter the arithmetic.
-        if position >= self.end || content_end(position, PREFIX as u64) > self.end {
+        if position >= self.end() || content_end(position, PREFIX as u64) > self.end() {
             return Err(self.truncated(position, PREFIX as u64));
         }
         let mut bytes = [0; PREFIX];
@@ -318,7 +325,7 @@ impl DbFile {
     /// After a failure the next chunk goes behind everything that may have reached the disk.
     pub(crate) fn append_chunk(&mut self, body: &[u8], crc: Option<u32>, tag: FileTag) -> Result<Appended> {
         self.check_writable()?;
-        let position = self.end;
+        let position = self.tail.append_at();
         let sealed = self.seal(position, body)?;
         self.io.tag(tag);
         let written = if let Some(sealed) = &sealed {
@@ -331,12 +338,12 @@ impl DbFile {
         self.io.tag(FileTag::Unknown);
         match written {
             Ok(end) => {
-                self.end = end;
+                self.tail = self.tail.moved_to(end);
                 let size = sealed.map_or(PREFIX + body.len(), |sealed| sealed.len()) as u64;
                 Ok(Appended { position, size })
             }
             Err(error) => {
-                self.end = self.io.take_back(position);
+                self.take_back(self.end());
                 Err(self.error(Operation::Write, position, error))
             }
         }
@@ -467,7 +474,7 @@ impl DbFile {
     pub(crate) fn append_header(&mut self, header: &FileHeader, marker: BlockType) -> Result<Appended> {
         self.check_writable()?;
         let body = header.encode();
-        let old_end = self.end;
+        let old_end = self.end();
         let position = block::boundary_at_or_above(old_end);
         if body.len() > LONGEST_HEADER {
             return Err(self.malformed(position, Malformed("a header of 4 to 1024 bytes")));
@@ -484,7 +491,7 @@ impl DbFile {
         match written {
             Ok(()) => {
                 let size = (start.len() + body.len()) as u64;
-                self.end = position + size;
+                self.tail = self.tail.moved_to(position + size);
                 Ok(Appended { position, size })
             }
             Err(error) => {
@@ -496,17 +503,17 @@ impl DbFile {
 
     /// Keeps the write buffer in one piece: the gap up to the next block becomes zeros in it.
     fn fill_to(&mut self, position: u64) -> Result<(), IoError> {
-        let gap = (position - self.end) as usize;
+        let gap = (position - self.end()) as usize;
         if gap == 0 || !self.io.is_buffered() || self.io.flushed_end() == u64::MAX {
             return Ok(());
         }
-        self.io.write(self.end, &[0; BLOCK_SIZE as usize][..gap])
+        self.io.write(self.end(), &[0; BLOCK_SIZE as usize][..gap])
     }
 
     /// Takes everything from `position` on out of the write buffer and appends there or, if some of it may have
     /// reached the disk, behind that.
     pub(crate) fn take_back(&mut self, position: u64) {
-        self.end = self.io.take_back(position);
+        self.tail = self.tail.moved_to(self.io.take_back(position));
     }
 
     /// Writes the metadata header into block 0 of an empty file.
@@ -518,7 +525,7 @@ impl DbFile {
         let end = start.len() as u64;
         let written = self.io.write(0, &start).and_then(|()| self.io.write(end, &body));
         written.map_err(|error| self.error(Operation::Write, 0, error))?;
-        self.end = end + body.len() as u64;
+        self.tail = Tail::own(end + body.len() as u64);
         Ok(())
     }
 
@@ -558,19 +565,19 @@ impl DbFile {
     pub(crate) fn start_without_header(&mut self) -> Result<()> {
         let written = self.io.write(0, &[BlockType::Data as u8]);
         written.map_err(|error| self.error(Operation::Write, 0, error))?;
-        self.end = 1;
+        self.tail = Tail::own(1);
         Ok(())
     }
 
     /// Hands everything buffered to the file operations.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        let end = self.end;
+        let end = self.end();
         self.io.flush().map_err(|error| self.error(Operation::Write, end, error))
     }
 
     /// Makes everything flushed so far durable.
     pub(crate) fn sync_flushed(&mut self) -> Result<()> {
-        let end = self.end;
+        let end = self.end();
         self.io.sync_flushed().map_err(|error| self.error(Operation::Sync, end, error))
     }
 

@@ -10,6 +10,7 @@
 //! * `write_back`: when to sync what is written beside others' commits
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
 //! * `shared`: that file behind a cell, for trees and databases
+//! * `tail`: where a file ends and is appended to
 //! * `temp`: temporary files
 //! * `sim` (only for tests, feature `sim`): a disk in memory that fails on demand and loses power
 
@@ -24,6 +25,7 @@ mod read_buffer;
 pub(crate) mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub(crate) mod tail;
 pub(crate) mod temp;
 mod write_back;
 

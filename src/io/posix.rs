@@ -32,6 +32,9 @@ pub(crate) struct PosixFile {
     /// `None` once closed.
     file: Option<File>,
     periodic_sync: Option<PeriodicSync>,
+    /// `errno` of a periodic sync that has failed. Whoever called these operations has seen a failed write and may try
+    /// it again; but the kernel may have dropped more than that one write. So nothing is written or synced any more.
+    failed_periodic_sync: Option<i32>,
     validate_writes: bool,
 }
 
@@ -58,9 +61,26 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
+/// Makes a file's content durable. This is tried once: whatever the reason of a failure, a signal too, the kernel may
+/// have dropped what it did not write, and a second call would say that all is well.
+fn sync_once(file: &File) -> io::Result<()> {
+    // SAFETY: an open descriptor. (`File::sync_data` would try again after a signal.)
+    let result = unsafe { libc::fdatasync(file.as_raw_fd()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn sync_failed(os_error: i32) -> IoError {
+    IoError { sync_failed: true, ..IoError::new(ErrorCode::WRITE, os_error) }
+}
+
 impl From<File> for PosixFile {
     fn from(file: File) -> PosixFile {
-        PosixFile { file: Some(file), periodic_sync: None, validate_writes: false }
+        PosixFile {
+            file: Some(file),
+            periodic_sync: None,
+            failed_periodic_sync: None,
+            validate_writes: false,
+        }
     }
 }
 
@@ -132,7 +152,11 @@ impl PosixFile {
             return Ok(());
         }
         periodic.written = 0;
-        self.sync()
+        self.sync().inspect_err(|error| self.failed_periodic_sync = Some(error.os_error))
+    }
+
+    fn check_periodic_sync(&self) -> Result<(), IoError> {
+        self.failed_periodic_sync.map_or(Ok(()), |os_error| Err(sync_failed(os_error)))
     }
 }
 
@@ -144,6 +168,7 @@ impl FileHandle for PosixFile {
 
     fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
         let file = self.file(ErrorCode::WRITE)?;
+        self.check_periodic_sync()?;
         let written = uninterrupted(|| file.write_at(buf, offset)).map_err(failed(ErrorCode::WRITE))?;
         if self.validate_writes {
             self.validate(&buf[..written], offset)?;
@@ -159,8 +184,8 @@ impl FileHandle for PosixFile {
 
     fn sync(&mut self) -> Result<(), IoError> {
         let file = self.file(ErrorCode::WRITE)?;
-        uninterrupted(|| file.sync_data())
-            .map_err(|error| IoError { sync_failed: true, ..failed(ErrorCode::WRITE)(error) })
+        self.check_periodic_sync()?;
+        sync_once(file).map_err(|error| sync_failed(os_error(&error)))
     }
 
     fn close(&mut self) -> Result<(), IoError> {
@@ -243,5 +268,33 @@ mod tests {
         PosixFile::open(&path_in(&dir, "f"), mode).unwrap();
         let error = PosixFile::open(&path_in(&dir, "f"), mode).err().unwrap();
         assert_eq!(error, IoError::new(ErrorCode::OPEN_FILE, libc::EEXIST));
+    }
+
+    /// Writing to it works, syncing it does not.
+    fn never_synced() -> PosixFile {
+        PosixFile::from(OpenOptions::new().write(true).open("/dev/null").unwrap())
+    }
+
+    #[test]
+    fn nothing_is_written_after_a_failed_periodic_sync() {
+        let mut file = never_synced();
+        file.set_periodic_sync(2).unwrap();
+        assert_eq!(file.pwrite(b"a", 0), Ok(1));
+        let failed = sync_failed(libc::EINVAL);
+        assert_eq!(file.pwrite(b"b", 1), Err(failed));
+        for _ in 0..2 {
+            assert_eq!(file.pwrite(b"c", 2), Err(failed));
+            assert_eq!(file.sync(), Err(failed));
+            // Neither does asking for other syncs, or for none.
+            file.set_periodic_sync(0).unwrap();
+        }
+    }
+
+    #[test]
+    fn after_a_sync_of_the_callers_it_is_for_the_caller_to_decide() {
+        let mut file = never_synced();
+        file.set_periodic_sync(2).unwrap();
+        assert_eq!(file.sync(), Err(sync_failed(libc::EINVAL)));
+        assert_eq!(file.pwrite(b"a", 0), Ok(1));
     }
 }

@@ -203,5 +203,5 @@ pub(crate) fn failed_syncs(seed: u64, workloads: u64) -> u64 {
 #[test]
 fn nothing_is_lost_by_failed_syncs() {
     let runs = failed_syncs(seed(), WORKLOADS);
-    report(&format!("failed syncs, three kinds of file systems: {runs} runs, 0 violations"));
+    report(&format!("failed syncs, four kinds of file systems: {runs} runs, 0 violations"));
 }

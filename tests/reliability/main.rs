@@ -5,6 +5,7 @@
 //! * [`operations`], [`sweep`]: every call of every operation fails in every way
 //! * [`images`]: power cuts, also a second one after the work that followed the first
 //! * [`fsync`]: what file systems do to pages after a failed sync
+//! * [`unwritten`]: blocks that keep nothing after a failed sync
 //! * [`naming`]: failures of the calls that give files their names
 //! * [`races`]: many creators of one name
 //! * [`kill`]: a process that is killed while it commits
@@ -30,3 +31,4 @@ mod races;
 mod run;
 mod sweep;
 mod torture;
+mod unwritten;

@@ -32,7 +32,7 @@ fn effects(kind: CallKind) -> Vec<Effect> {
         }
         CallKind::Sync => {
             let lost = LostPages::ALL.map(|lost| [EIO, ENOSPC, EDQUOT].map(|e| Effect::SyncError(e, lost)));
-            lost.concat()
+            lost.into_iter().flatten().chain([Effect::Error(libc::EINTR)]).collect()
         }
         CallKind::Naming => {
             let done = [Effect::DoneThenError(EIO)];

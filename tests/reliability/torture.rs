@@ -1,7 +1,7 @@
 //! The long form: all of it again and again, with new seeds, for `COUCHSTORE_TORTURE_SECONDS`.
 
 use crate::run::report;
-use crate::{fsync, images, kill, naming, sweep};
+use crate::{fsync, images, kill, naming, sweep, unwritten};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,7 +27,9 @@ impl Done {
     fn step(&mut self, number: u64, seed: u64) {
         match number % 8 {
             1 => self.kills += kill::kills(seed, 42).0,
-            3 => self.syncs += fsync::failed_syncs(seed, 20),
+            3 => {
+                self.syncs += fsync::failed_syncs(seed, 20) + unwritten::unwritten_blocks(seed, 40);
+            }
             5 => {
                 let (runs, violations) = naming::sweep();
                 assert_eq!(violations, 0, "violations of naming");

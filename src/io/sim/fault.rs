@@ -40,7 +40,7 @@ impl CallKind {
     ];
 }
 
-/// What becomes of the dirty pages of a file whose sync failed. In all three they are clean afterwards: no later
+/// What becomes of the dirty pages of a file whose sync failed. In all cases they are clean afterwards: no later
 /// sync writes them, and it succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostPages {
@@ -50,11 +50,15 @@ pub enum LostPages {
     Dropped,
     /// The old content comes back, and the old size (btrfs).
     Reverted,
+    /// As [`LostPages::Kept`], and pages that the disk did not have before never get there: whatever is written into
+    /// them later, and synced, the disk has zeros there (ext4 with delayed allocation).
+    Unwritten,
 }
 
 impl LostPages {
     /// All of them.
-    pub const ALL: [LostPages; 3] = [LostPages::Kept, LostPages::Dropped, LostPages::Reverted];
+    pub const ALL: [LostPages; 4] =
+        [LostPages::Kept, LostPages::Dropped, LostPages::Reverted, LostPages::Unwritten];
 }
 
 /// What happens instead of a call.

@@ -21,6 +21,8 @@ pub(super) struct Inode {
     pub(super) durable: Vec<u8>,
     /// Pages that a sync would write, by number.
     dirty: BTreeSet<usize>,
+    /// Pages that no sync writes: see [`LostPages::Unwritten`].
+    unwritten: BTreeSet<usize>,
     /// For each offset the first byte that anybody tried to write there.
     tried: Vec<Option<u8>>,
     /// How many bytes somebody tried to change afterwards.
@@ -44,7 +46,7 @@ impl Inode {
     /// A file that is as it is on the disk.
     pub(super) fn durable(bytes: Vec<u8>) -> Inode {
         let tried = bytes.iter().copied().map(Some).collect();
-        Inode { live: bytes.clone(), durable: bytes, dirty: BTreeSet::new(), tried, rewritten: 0 }
+        Inode { live: bytes.clone(), durable: bytes, tried, ..Inode::default() }
     }
 
     /// How many bytes somebody tried to change after they had been written, or might have been. The type bytes of
@@ -80,11 +82,13 @@ impl Inode {
     pub(super) fn sync(&mut self) {
         self.durable.resize(self.live.len(), 0);
         for page in std::mem::take(&mut self.dirty) {
-            copy_page(&self.live, &mut self.durable, page);
+            if !self.unwritten.contains(&page) {
+                copy_page(&self.live, &mut self.durable, page);
+            }
         }
     }
 
-    /// A sync has failed: nothing becomes durable, and the dirty pages are clean from now on.
+    /// A sync, or the kernel's own try to write the dirty pages, has failed: nothing becomes durable, and the dirty pages are clean from now on.
     pub(super) fn lose(&mut self, lost: LostPages) {
         let dirty = std::mem::take(&mut self.dirty);
         match lost {
@@ -95,6 +99,10 @@ impl Inode {
                 }
             }
             LostPages::Reverted => self.live.clone_from(&self.durable),
+            LostPages::Unwritten => {
+                let on_disk = self.durable.len().div_ceil(PAGE);
+                self.unwritten.extend(dirty.into_iter().filter(|&page| page >= on_disk));
+            }
         }
     }
 

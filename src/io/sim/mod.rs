@@ -23,7 +23,7 @@ use super::naming::Naming;
 use super::{FileHandle, FileOps, IoError, OpenMode};
 use crate::error::ErrorCode;
 use crash::{Event, Log};
-use fault::{CallKind, Effect, Fault, Faults};
+use fault::{CallKind, Effect, Fault, Faults, LostPages};
 use file::{Inode, SimHandle};
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -175,6 +175,14 @@ impl SimDisk {
         let names = if keep_names { &state.names } else { &state.durable_names };
         let after = State { inodes, names: names.clone(), durable_names: names.clone(), ..State::default() };
         SimDisk { state: Arc::new(Mutex::new(after)) }
+    }
+
+    /// The kernel tries to write a file's dirty pages by itself, without anybody asking for it, and fails.
+    pub fn fail_write_back(&self, name: &str, lost: LostPages) {
+        let mut state = self.lock();
+        if let Some(&index) = state.names.get(name.as_bytes()) {
+            state.inodes[index].lose(lost);
+        }
     }
 
     /// Drops clean pages from the cache, as memory pressure does: what is read next comes from the disk.

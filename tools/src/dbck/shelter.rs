@@ -5,11 +5,11 @@ use super::log::Log;
 use crate::keys::Keys;
 use crate::program::Failure;
 use couchstore::inspect::FileHeader;
+use couchstore::io::naming::{Naming, PosixNaming};
 use couchstore::{
     CompactHooks, CompactOptions, Db, DocInfo, Document, FormatVersion, KeyStore, OpenOptions, SaveOptions,
     ScanOptions, compact_with,
 };
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,7 +93,9 @@ impl Shelter {
         let named = TempPath::try_from_path(&finished).map_err(|error| failure(&finished, &error))?;
         named.persist_noclobber(&self.target).map_err(|error| failure(&self.target, &error.error))?;
         let directory = directory_of(&self.target);
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        let synced = PosixNaming
+            .open_directory(directory)
+            .and_then(|directory| PosixNaming.sync_directory(&directory));
         synced.map_err(|error| failure(directory, &error))
     }
 }

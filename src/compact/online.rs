@@ -13,7 +13,7 @@
 //! compared ([`leads_to`]), and the copy is begun anew if need be. The comparison skips what both share, so it costs
 //! as much as the replay itself.
 
-use super::copy::{CompactHooks, CompactOptions, copy_into, target_options};
+use super::copy::{CompactHooks, CompactOptions, copy_into, directory_of, target_options};
 use super::descent::leads_to;
 use super::pace::{Lock, Pace, SHORTEST_STRETCH};
 use super::replay::{ReplayHooks, replay};
@@ -267,7 +267,7 @@ impl Job<'_> {
         file.io().set_write_back(compact.periodic_sync.is_none() && compact.file_ops.is_default());
         let target = Db::from_parts(file, state, options, self.final_name);
         target.set_unseen(true);
-        let directory = path(self.final_name).parent();
+        let directory = directory_of(path(self.final_name));
         let damage = copy_into(&source, &target, directory, compact, lock.hooks)?;
         damage.map_or(Ok(Copied { source, target, hidden, base }), Err)
     }

@@ -11,7 +11,8 @@ use common::forge::{self, Entries, Forge};
 use common::memory::Memory;
 use common::raw;
 use couchstore::{
-    CompactHooks, CompactOptions, Db, Document, ErrorCode, Result, SaveOptions, compact, compact_with,
+    CompactHooks, CompactOptions, Db, Document, ErrorCode, OnlineHooks, OnlineOptions, OpenOptions,
+    ReplayHooks, Result, SaveOptions, compact, compact_online, compact_with, replay,
 };
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -314,4 +315,61 @@ fn a_body_for_a_few_entries_is_copied_for_each() {
     let options = CompactOptions { file_ops: memory.ops(), ..CompactOptions::default() };
     compact(&source, "target", &options).unwrap();
     assert_eq!(memory.options().open("target").unwrap().get(b"0000003").unwrap(), [b'x'; 30_000]);
+}
+
+#[test]
+fn a_replay_does_not_copy_it_either() {
+    let (bytes, [empty, full]) = one_body_for_all(6000, 30_000, false);
+    let size = bytes.len() as u64;
+    let memory = Memory::default();
+    memory.put("source", bytes);
+    let source = memory.options().read_only(true).open("source").unwrap();
+    source.seek_offset(empty.cast_signed()).unwrap();
+    let options = CompactOptions { file_ops: memory.ops(), ..CompactOptions::default() };
+    compact(&source, "target", &options).unwrap();
+    let target = memory.options().open("target").unwrap();
+    for flush_threshold in [0, 1 << 20, 100 << 20] {
+        let error = replay(&source, &target, full, &mut (), flush_threshold).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::CORRUPT);
+        assert_eq!(source.header_position(), empty);
+        assert_eq!(target.info().unwrap().doc_count, 0);
+    }
+    let written = target.file_stats().unwrap().write_bytes;
+    assert!(written < 20 * size, "{written} bytes written for a file of {size}");
+}
+
+/// Appends the rest of the source once the first copy is made.
+struct Grows<'a> {
+    path: &'a Path,
+    rest: &'a [u8],
+}
+
+impl CompactHooks for Grows<'_> {
+    fn copied(&mut self, _: &Db) -> Result<()> {
+        let file = File::options().write(true).open(self.path).unwrap();
+        file.write_all_at(self.rest, length_of(&file)).unwrap();
+        Ok(())
+    }
+}
+
+impl ReplayHooks for Grows<'_> {}
+impl OnlineHooks for Grows<'_> {}
+
+#[test]
+fn nor_does_an_online_compaction() {
+    let (bytes, [_, full]) = one_body_for_all(6000, 30_000, true);
+    // Behind the first header, up to a block boundary.
+    let cut = 3 * 4096;
+    assert!(full as usize > cut);
+    for (first, delta) in [(cut, 0), (cut, 1 << 30), (bytes.len(), 0)] {
+        let folder = common::temp_dir();
+        let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+        std::fs::write(&source, &bytes[..first]).unwrap();
+        OpenOptions::new().read_only(true).open(&source).unwrap();
+        let options = OnlineOptions { delta_bytes_for_lock: delta, ..OnlineOptions::default() };
+        let mut hooks = Grows { path: &source, rest: &bytes[first..] };
+        let error = compact_online(&source, &target, &options, &mut hooks).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::CORRUPT, "{error}");
+        assert_eq!(common::files_in(folder.path()), 1);
+    }
 }

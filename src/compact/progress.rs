@@ -22,6 +22,11 @@ impl Progress {
         Progress { done: 0, total, entries: 0, bytes: 0 }
     }
 
+    /// There are more documents than was known.
+    pub(super) fn expect(&mut self, more: u64) {
+        self.total = self.total.saturating_add(more);
+    }
+
     /// A document is done.
     pub(super) fn one_done(&mut self) {
         self.done += 1;

@@ -1,13 +1,16 @@
 //! Compaction of a handle's state into a new file.
 
-use super::sort::Sorter;
+use super::bodies::BodyLimit;
+use super::progress::Progress;
+use super::sort::{SortPlace, Sorter};
 use crate::crypto::keys::KeyStore;
 use crate::db::Db;
 use crate::db::bootstrap::naming_failed;
 use crate::db::open::OpenOptions;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
-use crate::format::header::{FileHeader, FormatVersion};
+use crate::format::header::{FileHeader, FormatVersion, NodeRef};
+use crate::format::node::Entry;
 use crate::io::FileOps;
 use crate::io::file::Body;
 use crate::io::posix::PosixOps;
@@ -22,9 +25,6 @@ use std::sync::Arc;
 
 /// Memory for sorting, in bytes, unless the options say otherwise.
 const SORT_BUDGET: usize = 48 << 20;
-
-/// Progress is told after so many documents.
-const PROGRESS_STEP: u64 = 1000;
 
 /// What a filter says of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +63,8 @@ pub trait CompactHooks {
         Ok(None)
     }
 
-    /// Called now and then while documents are copied: how many are done, of how many, and how many bytes the target
-    /// has. An error ends the compaction.
+    /// Called now and then while documents are copied and trees are built: how many documents are done, of how many,
+    /// and how many bytes the target has. None are done only at the beginning. An error ends the compaction.
     fn progress(&mut self, done: u64, total: u64, bytes: u64) -> Result<()> {
         let _ = (done, total, bytes);
         Ok(())
@@ -190,7 +190,7 @@ fn copy_and_close(
     options: &CompactOptions,
     hooks: &mut dyn CompactHooks,
 ) -> Result<Option<Error>> {
-    let copied = copy_into(source, target, path.parent(), options, hooks);
+    let copied = copy_into(source, target, directory_of(path), options, hooks);
     if copied.is_err() {
         // The file is going to be removed: what is still buffered need not reach it.
         let _ = target.file().with(|file| {
@@ -209,14 +209,16 @@ fn copy_and_close(
 pub(crate) fn copy_into(
     source: &Db,
     target: &Db,
-    directory: Option<&Path>,
+    directory: &Path,
     options: &CompactOptions,
     hooks: &mut dyn CompactHooks,
 ) -> Result<Option<Error>> {
-    let directory = directory.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // What hooks save on the source meanwhile is not part of the copy.
     let pinned = source.snapshot().header;
-    Copy { source, target, pinned, directory, options, hooks, last_damage: None }.run()
+    let progress = Progress::new(documents_in(&pinned));
+    let bodies = BodyLimit::new(source.file());
+    let (value, last_damage) = (Vec::new(), None);
+    Copy { source, target, pinned, directory, options, hooks, bodies, progress, value, last_damage }.run()
 }
 
 /// Removes the target unless it was finished; also when a hook's panic unwinds.
@@ -259,6 +261,10 @@ struct Copy<'a> {
     directory: &'a Path,
     options: &'a CompactOptions,
     hooks: &'a mut dyn CompactHooks,
+    bodies: BodyLimit<'a>,
+    progress: Progress,
+    /// Memory for encoding entries.
+    value: Vec<u8>,
     last_damage: Option<Error>,
 }
 
@@ -268,7 +274,18 @@ struct Kept {
     rev_meta: Option<Vec<u8>>,
 }
 
-fn is_encrypted(db: &Db) -> Result<bool> {
+/// The directory that a name is in.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Number of documents that a header claims to have.
+pub(super) fn documents_in(header: &FileHeader) -> u64 {
+    header.by_seq.as_ref().map_or(0, |root| parse_count(&root.reduce).unwrap_or(0))
+}
+
+/// Whether the file of `db` is.
+pub(super) fn is_encrypted(db: &Db) -> Result<bool> {
     db.file().with(|file| Ok(file.encryption().is_some()))
 }
 
@@ -326,48 +343,69 @@ impl Copy<'_> {
         let (source, target) = (self.source, self.target);
         let nodes = target.options().nodes();
         let secret = is_encrypted(source)? || is_encrypted(target)?;
-        let mut sorter = Sorter::new(self.directory, self.options.memory_budget, secret);
+        let budget = self.options.memory_budget;
+        let mut sorter = Sorter::new(SortPlace { directory: self.directory, budget, secret });
         let mut by_seq = TreeBuilder::new(target.file(), TreeKind::BySeq, nodes);
         let root = self.pinned.by_seq.clone();
         let mut cursor = Cursor::new(source.file(), root.as_ref(), &[]);
-        let mut value = Vec::new();
-        let total = root.as_ref().map_or(0, |root| parse_count(&root.reduce).unwrap_or(0));
-        let mut done = 0;
+        self.progress.tell(target, self.hooks)?;
         loop {
-            if done % PROGRESS_STEP == 0 {
-                self.hooks.progress(done, total, target.file().end())?;
-            }
-            done += 1;
             let next = cursor.next_entry();
             let Some(next) = self.pass(next)? else { continue };
             let Some((entry, position)) = next else { break };
-            let info = DocInfoRef::parse_by_seq(entry.key, entry.value);
-            let info = info.map_err(|rule| source.file().malformed(position, rule));
-            let Some(mut info) = self.pass(info)? else { continue };
-            let Some(kept) = self.consider(&info)? else { continue };
-            if let Some(body) = &kept.body {
-                info.body_position = self.copy_body(body)?;
-            }
-            if let Some(rev_meta) = &kept.rev_meta {
-                info.rev_meta = rev_meta;
-            }
-            value.clear();
-            info.encode_by_seq(&mut value);
-            by_seq.add(entry.key, &value)?;
-            value.clear();
-            info.encode_by_id(&mut value);
-            sorter.add(info.id, &value)?;
+            let size = self.document(&entry, position, &mut by_seq, &mut sorter)?;
+            self.progress.one_done();
+            self.progress.step(size, target, self.hooks)?;
         }
         let by_seq = by_seq.finish()?;
-        self.hooks.progress(total, total, target.file().end())?;
-        let mut by_id = TreeBuilder::new(target.file(), TreeKind::ById, nodes);
-        sorter.finish(&mut |key, value| by_id.add(key, value))?;
-        let by_id = by_id.finish()?;
+        self.progress.all_done();
+        self.progress.tell(target, self.hooks)?;
+        let by_id = self.by_id_tree(sorter)?;
         target.update_state(|state| {
             state.header.by_seq = by_seq;
             state.header.by_id = by_id;
         });
         Ok(())
+    }
+
+    /// Copies one document. Returns the length of its body.
+    fn document(
+        &mut self,
+        entry: &Entry<'_>,
+        position: u64,
+        by_seq: &mut TreeBuilder<'_>,
+        sorter: &mut Sorter,
+    ) -> Result<usize> {
+        let malformed = |rule| self.source.file().malformed(position, rule);
+        let in_order = by_seq.accepts(entry.key).map_err(malformed);
+        let info =
+            in_order.and_then(|()| DocInfoRef::parse_by_seq(entry.key, entry.value).map_err(malformed));
+        let Some(mut info) = self.pass(info)? else { return Ok(0) };
+        let Some(kept) = self.consider(&info)? else { return Ok(0) };
+        if let Some(body) = &kept.body {
+            info.body_position = self.copy_body(body)?;
+        }
+        if let Some(rev_meta) = &kept.rev_meta {
+            info.rev_meta = rev_meta;
+        }
+        self.value.clear();
+        info.encode_by_seq(&mut self.value);
+        by_seq.add(entry.key, &self.value)?;
+        self.value.clear();
+        info.encode_by_id(&mut self.value);
+        sorter.add(info.id, &self.value)?;
+        Ok(kept.body.map_or(0, |body| body.bytes.len()))
+    }
+
+    fn by_id_tree(&mut self, mut sorter: Sorter) -> Result<Option<NodeRef>> {
+        let Copy { target, hooks, progress, .. } = self;
+        let mut by_id = TreeBuilder::new(target.file(), TreeKind::ById, target.options().nodes());
+        sorter.prepare(&mut || progress.tell_more(target, *hooks))?;
+        sorter.finish(&mut |key, value| {
+            progress.step(value.len(), target, *hooks)?;
+            by_id.add(key, value)
+        })?;
+        by_id.finish()
     }
 
     fn copy_body(&self, body: &Body) -> Result<u64> {
@@ -423,7 +461,9 @@ impl Copy<'_> {
             return Ok(SourceBody::Absent);
         }
         let body = self.source.file().read_body(info.body_position);
-        Ok(self.pass(body)?.map_or(SourceBody::Damaged, SourceBody::Stored))
+        let Some(body) = self.pass(body)? else { return Ok(SourceBody::Damaged) };
+        self.bodies.count(info.body_position, &body)?;
+        Ok(SourceBody::Stored(body))
     }
 
     fn local_documents(&mut self) -> Result<()> {
@@ -434,8 +474,13 @@ impl Copy<'_> {
         loop {
             let next = cursor.next_entry();
             let Some(next) = self.pass(next)? else { continue };
-            let Some((entry, _)) = next else { break };
-            builder.add(entry.key, entry.value)?;
+            let Some((entry, position)) = next else { break };
+            let in_order = builder.accepts(entry.key);
+            let in_order = in_order.map_err(|rule| self.source.file().malformed(position, rule));
+            if self.pass(in_order)?.is_some() {
+                builder.add(entry.key, entry.value)?;
+            }
+            self.progress.step(entry.value.len(), self.target, self.hooks)?;
         }
         let local = builder.finish()?;
         self.target.update_state(|state| state.header.local = local);

@@ -12,17 +12,26 @@
 //! and on from there. The others fail if the caller gives documents sequence numbers that are in use: that removes
 //! another document from the by-sequence tree, which alone decides what a copy gets, and leaves it in the other.
 
+use super::sort::{OnTick, SortPlace, Sorter};
 use crate::db::scan::seq_key;
 use crate::error::{Error, Result};
 use crate::format::docinfo::{DocInfoRef, seq_value_id};
-use crate::format::header::FileHeader;
+use crate::format::header::{FileHeader, NodeRef};
 use crate::io::shared::SharedFile;
 use crate::tree::diff::{Difference, diff};
 use crate::tree::read::{Cursor, count_range};
 use crate::tree::reduce::DocCounts;
 
+/// `tick` is called after so many differences.
+const TICK_STEP: u64 = 1000;
+
 /// Whether a replay leads from `old` to `new`, two headers of `file`. Costs as much as their differences.
-pub(crate) fn leads_to(file: &SharedFile, old: &FileHeader, new: &FileHeader) -> Result<bool> {
+pub(super) fn leads_to(
+    file: &SharedFile,
+    (old, new): (&FileHeader, &FileHeader),
+    place: SortPlace<'_>,
+    tick: OnTick<'_>,
+) -> Result<bool> {
     if new.update_seq < old.update_seq {
         return Ok(false);
     }
@@ -32,16 +41,24 @@ pub(crate) fn leads_to(file: &SharedFile, old: &FileHeader, new: &FileHeader) ->
     let before = entries(old, 0, u64::MAX)?;
     // Documents that lost their sequence number earlier are in the by-id tree only.
     let all_have_numbers = count_documents(file, old)? == before;
+    let mut replaced_entries = Entries::new(place);
     let (mut differ, mut replaced, mut all_newer) = (0, 0, true);
     let mut look = |difference: &Difference<'_>| {
         differ += 1;
+        if u64::is_multiple_of(differ, TICK_STEP) {
+            tick()?;
+        }
         all_newer = match difference.new {
             Some(value) => seq_of(file, difference.key, value)? > old.update_seq,
             None => false,
         };
         if let Some(value) = difference.old {
             let seq = seq_of(file, difference.key, value)?;
-            replaced += u64::from(all_have_numbers || has_entry(file, old, seq, difference.key)?);
+            if all_have_numbers {
+                replaced += 1;
+            } else {
+                replaced_entries.add(seq, difference.key)?;
+            }
         }
         // Enough is known: the error only ends the comparison.
         if all_newer { Ok(()) } else { Err(Error::DbNoLongerValid) }
@@ -51,12 +68,82 @@ pub(crate) fn leads_to(file: &SharedFile, old: &FileHeader, new: &FileHeader) ->
         return Ok(false);
     }
     result?;
+    replaced += replaced_entries.found_in(file, old.by_seq.as_ref(), tick)?;
     let above = if new.update_seq == old.update_seq {
         0
     } else {
         entries(new, old.update_seq.saturating_add(1), u64::MAX)?
     };
     Ok(above == differ && entries(new, 0, old.update_seq)? + replaced == before)
+}
+
+/// Sequence number and id of documents. They are looked up in one go, in the order of the by-sequence tree: one by one
+/// that could cost any number of passes through a tree, and as much again for each that shares its number.
+struct Entries<'a> {
+    sorter: Sorter,
+    place: SortPlace<'a>,
+}
+
+/// Where a key in the second sort comes from.
+const ASKED_FOR: &[u8] = b"?";
+const IN_TREE: &[u8] = b"!";
+
+impl<'a> Entries<'a> {
+    fn new(place: SortPlace<'a>) -> Entries<'a> {
+        // Two sorts, of which one is filled while the other is emptied.
+        let place = SortPlace { budget: place.budget / 2, ..place };
+        Entries { sorter: Sorter::new(place), place }
+    }
+
+    fn add(&mut self, seq: u64, id: &[u8]) -> Result<()> {
+        self.sorter.add(&[&seq_key(seq), id].concat(), &[])
+    }
+
+    /// How many of them the by-sequence tree at `root` has.
+    fn found_in(mut self, file: &SharedFile, root: Option<&NodeRef>, tick: OnTick<'_>) -> Result<u64> {
+        self.sorter.prepare(tick)?;
+        let mut both = Sorter::new(self.place);
+        let mut cursor = Cursor::new(file, root, &[]);
+        let mut last_seq = Vec::new();
+        self.sorter.finish(&mut |key, _| {
+            both.add(key, ASKED_FOR)?;
+            let (seq, _) = key.split_at(seq_key(0).len());
+            if last_seq == seq {
+                return Ok(());
+            }
+            last_seq = seq.to_vec();
+            cursor.skip_to(seq);
+            // Documents that share a number come in any order.
+            while let Some((entry, position)) = cursor.next_entry()? {
+                if entry.key != seq {
+                    cursor.put_back();
+                    break;
+                }
+                let id = seq_value_id(entry.value).map_err(|rule| file.malformed(position, rule))?;
+                both.add(&[seq, id].concat(), IN_TREE)?;
+            }
+            Ok(())
+        })?;
+        both.prepare(tick)?;
+        count_in_both(both)
+    }
+}
+
+/// Number of keys that were asked for and are in the tree.
+fn count_in_both(both: Sorter) -> Result<u64> {
+    let (mut count, mut last_key) = (0, Vec::new());
+    let (mut asked_for, mut in_tree) = (false, false);
+    both.finish(&mut |key, origin| {
+        if last_key != key {
+            count += u64::from(asked_for && in_tree);
+            (asked_for, in_tree) = (false, false);
+            last_key = key.to_vec();
+        }
+        asked_for |= origin == ASKED_FOR;
+        in_tree |= origin == IN_TREE;
+        Ok(())
+    })?;
+    Ok(count + u64::from(asked_for && in_tree))
 }
 
 fn seq_of(file: &SharedFile, id: &[u8], value: &[u8]) -> Result<u64> {
@@ -67,19 +154,4 @@ fn count_documents(file: &SharedFile, header: &FileHeader) -> Result<u64> {
     let Some(root) = &header.by_id else { return Ok(0) };
     let counts = DocCounts::parse(&root.reduce).map_err(|rule| file.malformed(root.position, rule))?;
     Ok(counts.live + counts.deleted)
-}
-
-/// Whether the by-sequence tree has this document under this number, which several may share.
-fn has_entry(file: &SharedFile, header: &FileHeader, seq: u64, id: &[u8]) -> Result<bool> {
-    let key = seq_key(seq);
-    let mut cursor = Cursor::new(file, header.by_seq.as_ref(), &key);
-    while let Some((entry, position)) = cursor.next_entry()? {
-        if entry.key != key {
-            break;
-        }
-        if seq_value_id(entry.value).map_err(|rule| file.malformed(position, rule))? == id {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -1,19 +1,27 @@
 //! Compaction: a new file with what one header refers to, and catching up with what was committed since.
 //!
 //! * [`copy`]: compaction of a handle's state into a new file
+//! * `bodies`: how much of bodies is read
 //! * [`sort`]: the by-id entries come in order of sequence and have to be sorted, in memory or on disk
-//! * `spill`: the sorted runs on disk
-//! * [`replay`]: brings an older copy up to a newer header
+//! * `gather`: entries in memory, `spill`: sorted runs of them on disk, `merge`: several runs as one
+//! * [`replay`]: brings an older copy up to a newer header, `locals`: its local documents
 //! * [`descent`]: whether a replay gets from one header to another
-//! * [`online`]: both together, beside a writer
+//! * [`online`]: both together, beside a writer; `catch_up`: what it replays
 //! * `pace`: whether that catches up with the writer, and slowing it down
+//! * `progress`: telling the host how far it is
 
 #![forbid(unsafe_code)]
 
+mod bodies;
+mod catch_up;
 pub(crate) mod copy;
 pub(crate) mod descent;
+mod gather;
+mod locals;
+mod merge;
 pub(crate) mod online;
 mod pace;
+mod progress;
 pub(crate) mod replay;
 pub(crate) mod sort;
 mod spill;

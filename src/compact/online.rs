@@ -8,21 +8,16 @@
 //! up, they are slowed down: the lock is then taken for short times before that, too. Until the last step nothing is
 //! visible: any failure leaves exactly the source.
 //!
-//! A writer may rewind the source and go on from an older header; then the copy holds changes that are no longer
-//! part of the history, and a replay by sequence number would miss others. So before each replay both headers are
-//! compared ([`leads_to`]), and the copy is begun anew if need be. The comparison skips what both share, so it costs
-//! as much as the replay itself.
+//! A writer may rewind the source and go on from an older header. Then the copy is begun anew.
 
-use super::copy::{CompactHooks, CompactOptions, copy_into, target_options};
-use super::descent::leads_to;
+use super::catch_up::{Copied, Round};
+use super::copy::{CompactHooks, CompactOptions, copy_into, directory_of, target_options};
 use super::pace::{Lock, Pace, SHORTEST_STRETCH};
-use super::replay::{ReplayHooks, replay};
-use crate::db::bootstrap::{Hidden, naming_failed};
-use crate::db::headers::Direction;
+use super::replay::ReplayHooks;
+use crate::db::Db;
+use crate::db::bootstrap::naming_failed;
 use crate::db::open::OpenOptions;
-use crate::db::{Db, State};
 use crate::error::{Error, ErrorCode, Operation, Result};
-use crate::format::docinfo::DocInfoRef;
 use crate::io::naming::{FileId, Naming, PosixNaming, identity};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, TryLockError};
@@ -34,11 +29,6 @@ use std::time::{Duration, Instant};
 
 /// Copies that are given up because the source was rewound; the next one is made under the lock.
 const MAX_RESTARTS: u32 = 3;
-/// Documents that a replay gathers before it saves them, in bytes.
-const FLUSH_THRESHOLD: usize = 16 << 20;
-
-/// As [`FLUSH_THRESHOLD`], while writers are slowed down: saving what was gathered may happen under the lock.
-const BRAKING_FLUSH_THRESHOLD: usize = 512 << 10;
 
 /// What happens to the names at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -55,6 +45,10 @@ pub enum Swap {
 pub struct OnlineOptions {
     /// How to copy.
     pub compact: CompactOptions,
+    /// How the source is opened, for reading: with the sizes of nodes, which are not in the file and become those of
+    /// the result, and of read buffers that it is opened with elsewhere. File operations and keys are those of
+    /// [`OnlineOptions::compact`].
+    pub source: OpenOptions,
     /// What happens to the names.
     pub swap: Swap,
     /// How often to catch up without the lock.
@@ -69,6 +63,7 @@ impl Default for OnlineOptions {
     fn default() -> OnlineOptions {
         OnlineOptions {
             compact: CompactOptions::default(),
+            source: OpenOptions::default(),
             swap: Swap::None,
             max_unlocked_rounds: 10,
             delta_bytes_for_lock: 1 << 20,
@@ -209,23 +204,6 @@ struct Job<'a> {
     options: &'a OnlineOptions,
 }
 
-/// A copy of the source's state at one of its headers.
-struct Copied {
-    source: Db,
-    target: Db,
-    hidden: Hidden,
-    /// The header of the source that the target is up to date with; the source handle stands there.
-    base: State,
-}
-
-/// How a round ended.
-enum Round {
-    /// The copy is as new as the source's newest header.
-    UpToDate,
-    /// The source was rewound: the copy is worthless.
-    Rewound,
-}
-
 impl Job<'_> {
     fn run(&self, lock: &mut Lock<'_>, stats: &mut OnlineStats) -> Result<()> {
         loop {
@@ -244,8 +222,7 @@ impl Job<'_> {
     /// Copies the newest state of the source.
     fn copy(&self, lock: &mut Lock<'_>) -> Result<Copied> {
         let compact = &self.options.compact;
-        let source = OpenOptions::new()
-            .read_only(true)
+        let source = (self.options.source.as_source())
             .recovery(compact.recovery)
             .file_ops(compact.file_ops.clone())
             .keys(compact.keys.clone())
@@ -256,7 +233,6 @@ impl Job<'_> {
         {
             return Err(naming_failed(self.source_name, &stale()));
         }
-        let base = source.snapshot();
         let options = target_options(&source, compact).naming(self.options.naming.clone());
         let (hidden, mut file, state) = options.create_hidden(self.final_name)?;
         if self.options.swap == Swap::Replace {
@@ -267,9 +243,13 @@ impl Job<'_> {
         file.io().set_write_back(compact.periodic_sync.is_none() && compact.file_ops.is_default());
         let target = Db::from_parts(file, state, options, self.final_name);
         target.set_unseen(true);
-        let directory = path(self.final_name).parent();
-        let damage = copy_into(&source, &target, directory, compact, lock.hooks)?;
-        damage.map_or(Ok(Copied { source, target, hidden, base }), Err)
+        let damage = copy_into(&source, &target, self.directory(), compact, lock.hooks)?;
+        damage.map_or(Ok(Copied::new(source, target, hidden)), Err)
+    }
+
+    /// Where temporary files go.
+    fn directory(&self) -> &Path {
+        directory_of(path(self.final_name))
     }
 
     /// Replays until the copy is up to date with a source that is locked. `None`: the source was rewound.
@@ -300,15 +280,18 @@ impl Job<'_> {
             stats.rounds += 1;
             let stretch = pace.stretch(delta, most_rounds - rounds);
             let stretch = stretch.or(lock.is_taken().then_some(SHORTEST_STRETCH));
-            let round = copied.replay_up_to(&newest, lock, self.options, stretch)?;
+            let round = copied.replay_up_to(&newest, lock, self.options, (self.directory(), stretch))?;
             lock.release();
             if let Round::Rewound = round {
                 return Ok(None);
             }
         };
         copied.stop_write_back()?;
-        match copied.replay_up_to(&newest, lock, self.options, None)? {
-            Round::UpToDate => Ok(Some(copied)),
+        match copied.replay_up_to(&newest, lock, self.options, (self.directory(), None))? {
+            Round::UpToDate => {
+                copied.finish_first(lock)?;
+                Ok(Some(copied))
+            }
             Round::Rewound => {
                 if stats.restarts + 1 < MAX_RESTARTS {
                     lock.release();
@@ -337,90 +320,5 @@ impl Job<'_> {
         // The result is durable and in use: that closing our own handle on it fails changes nothing.
         let _ = target.close();
         Ok(())
-    }
-}
-
-impl Copied {
-    /// The newest header of the source. Leaves the source handle at the header that the copy is up to date with.
-    fn newest(&self) -> Result<State> {
-        self.source.seek(Direction::End)?;
-        let newest = self.source.snapshot();
-        self.back_to_base()?;
-        Ok(newest)
-    }
-
-    fn back_to_base(&self) -> Result<()> {
-        let base = self.base.position.unwrap_or(0);
-        self.source.seek_offset(base as i64)
-    }
-
-    /// How much the source has grown since the header that the copy is up to date with.
-    fn delta(&self, newest: &State) -> u64 {
-        newest.position.unwrap_or(0).saturating_sub(self.base.position.unwrap_or(0))
-    }
-
-    /// Under the lock, where little is left, a single sync is the fastest.
-    fn stop_write_back(&self) -> Result<()> {
-        self.target.file().with(|file| {
-            file.io().set_write_back(false);
-            Ok(())
-        })
-    }
-
-    /// Brings the copy up to the source's newest header. Whether there is anything to do is decided by the header's
-    /// position: a header may change local documents alone, without any sequence number. With `stretch` writers are
-    /// slowed down meanwhile: see [`Lock::alternate`].
-    fn replay_up_to(
-        &mut self,
-        newest: &State,
-        lock: &mut Lock<'_>,
-        options: &OnlineOptions,
-        stretch: Option<Duration>,
-    ) -> Result<Round> {
-        if newest.position == self.base.position {
-            return Ok(Round::UpToDate);
-        }
-        if !leads_to(self.source.file(), &self.base.header, &newest.header)? {
-            return Ok(Round::Rewound);
-        }
-        let end = newest.position.unwrap_or(0);
-        let mut hooks = Finishing { lock, stretch, drop_deletes: options.compact.drop_deletes };
-        let threshold = if stretch.is_some() { BRAKING_FLUSH_THRESHOLD } else { FLUSH_THRESHOLD };
-        replay(&self.source, &self.target, end, &mut hooks, threshold)?;
-        self.base = newest.clone();
-        Ok(Round::UpToDate)
-    }
-}
-
-/// The hooks of a replay, and what the copy's header takes from the source's besides.
-struct Finishing<'a, 'b> {
-    lock: &'a mut Lock<'b>,
-    stretch: Option<Duration>,
-    drop_deletes: bool,
-}
-
-impl ReplayHooks for Finishing<'_, '_> {
-    fn before_document(&mut self, source: &Db, target: &Db, info: &DocInfoRef<'_>) -> Result<bool> {
-        if let Some(stretch) = self.stretch {
-            self.lock.alternate(stretch);
-        }
-        self.lock.hooks.before_document(source, target, info)
-    }
-
-    fn before_local(&mut self, source: &Db, target: &Db, id: &[u8], length: usize) -> Result<bool> {
-        self.lock.hooks.before_local(source, target, id, length)
-    }
-
-    fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
-        if self.stretch.is_some() {
-            // The commit waits for the disk, which needs no lock.
-            self.lock.release();
-        }
-        let end = source.snapshot().header;
-        target.update_state(|state| {
-            state.header.update_seq = end.update_seq;
-            state.header.purge_seq = end.purge_seq_of_copy(self.drop_deletes);
-        });
-        ReplayHooks::precommit(self.lock.hooks, source, target)
     }
 }

@@ -1,8 +1,9 @@
 //! Bringing a copy up to date: what was committed to a file after the header that the copy was made from.
 
+use super::bodies::BodyLimit;
+use super::locals::{Locals, replay_locals};
 use crate::db::Db;
-use crate::db::local::LocalUpdate;
-use crate::db::save::{Document, SaveOptions};
+use crate::db::save::Document;
 use crate::db::scan::ScanOptions;
 use crate::error::{Error, Result};
 use crate::format::docinfo::{DocInfo, DocInfoRef};
@@ -16,8 +17,8 @@ pub trait ReplayHooks {
         Ok(true)
     }
 
-    /// Called before a local document is put into the target, with its id and the length of its body, also if the
-    /// target already has it; `false` leaves it out.
+    /// Called before a local document is put into the target, with its id and the length of its body, by [`replay`]
+    /// also if the target already has it; `false` leaves it out.
     fn before_local(&mut self, source: &Db, target: &Db, id: &[u8], length: usize) -> Result<bool> {
         let _ = (source, target, id, length);
         Ok(true)
@@ -39,13 +40,34 @@ impl ReplayHooks for () {}
 /// `source` must know of that header: after others have appended, it is moved there and back by
 /// [`Direction::End`](crate::Direction::End) and [`Db::seek_offset`].
 ///
-/// Documents are put in batches of about `flush_threshold` bytes at most.
+/// Documents and local documents are put in batches that take about `flush_threshold` bytes of memory at most.
 pub fn replay(
     source: &Db,
     target: &Db,
     end_offset: u64,
     hooks: &mut dyn ReplayHooks,
     flush_threshold: usize,
+) -> Result<()> {
+    replay_with(source, target, end_offset, hooks, (flush_threshold, Locals::Compared))
+}
+
+/// As [`replay`], but of local documents only those are looked at that have changed in the source.
+pub(super) fn replay_changes(
+    source: &Db,
+    target: &Db,
+    end_offset: u64,
+    hooks: &mut dyn ReplayHooks,
+    flush_threshold: usize,
+) -> Result<()> {
+    replay_with(source, target, end_offset, hooks, (flush_threshold, Locals::Changed))
+}
+
+fn replay_with(
+    source: &Db,
+    target: &Db,
+    end_offset: u64,
+    hooks: &mut dyn ReplayHooks,
+    how: (usize, Locals),
 ) -> Result<()> {
     source.check_open()?;
     target.check_open()?;
@@ -54,7 +76,7 @@ pub fn replay(
     let base = source.snapshot();
     let before = target.snapshot();
     let _latch = target.latch_if_panicking();
-    let replayed = replay_from_base(source, target, end_offset, hooks, flush_threshold);
+    let replayed = replay_from_base(source, target, end_offset, hooks, how);
     if replayed.is_err() {
         // So that it can be tried again: what was put is forgotten, and the source stands where it stood.
         target.update_state(|state| *state = before);
@@ -70,114 +92,89 @@ fn replay_from_base(
     target: &Db,
     end_offset: i64,
     hooks: &mut dyn ReplayHooks,
-    flush_threshold: usize,
+    (flush_threshold, locals): (usize, Locals),
 ) -> Result<()> {
-    let first = source.snapshot().header.update_seq.saturating_add(1);
-    let mut base_locals = Vec::new();
-    source.scan_local(b"", &mut |id, _| {
-        base_locals.push(id.to_vec());
-        Ok(())
-    })?;
+    let base = source.snapshot().header;
     source.seek_offset(end_offset)?;
-    let mut replay = Replay { source, target, hooks, flush_threshold };
-    replay.locals(base_locals)?;
-    replay.documents(first)?;
+    replay_locals((source, target), base.local.as_ref(), locals, hooks, flush_threshold)?;
+    replay_documents((source, target), base.update_seq.saturating_add(1), hooks, flush_threshold)?;
     let end = source.snapshot().header;
     target.set_purge_seq(end.purge_seq);
-    replay.hooks.precommit(source, target)?;
+    hooks.precommit(source, target)?;
     target.commit_with(end.timestamp, None)
 }
 
-struct Replay<'a> {
-    source: &'a Db,
-    target: &'a Db,
-    hooks: &'a mut dyn ReplayHooks,
+fn replay_documents(
+    (source, target): (&Db, &Db),
+    first: u64,
+    hooks: &mut dyn ReplayHooks,
     flush_threshold: usize,
-}
-
-impl Replay<'_> {
-    /// Local documents: those that differ are put, those that are gone since the base are removed, those that only
-    /// the target has stay.
-    fn locals(&mut self, base: Vec<Vec<u8>>) -> Result<()> {
-        let mut gone = base.into_iter().peekable();
-        let mut changes: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
-        self.source.scan_local(b"", &mut |id, body| {
-            while let Some(removed) = gone.next_if(|old| old.as_slice() < id) {
-                changes.push((removed, None));
-            }
-            gone.next_if(|old| old.as_slice() == id);
-            if self.hooks.before_local(self.source, self.target, id, body.len())?
-                && !self.has_local(id, body)?
-            {
-                changes.push((id.to_vec(), Some(body.to_vec())));
-            }
-            Ok(())
-        })?;
-        changes.extend(gone.map(|removed| (removed, None)));
-        let updates: Vec<_> =
-            changes.iter().map(|(id, body)| LocalUpdate { id, body: body.as_deref() }).collect();
-        self.target.save_local(&updates)
-    }
-
-    fn has_local(&self, id: &[u8], body: &[u8]) -> Result<bool> {
-        match self.target.local(id) {
-            Ok(found) => Ok(found == body),
-            Err(Error::DocNotFound) => Ok(false),
-            Err(error) => Err(error),
+) -> Result<()> {
+    let mut batch = Batch { target, flush_threshold, documents: Vec::new(), bytes: 0, put_last: None };
+    let mut bodies = BodyLimit::new(source.file());
+    source.changes_since(first, ScanOptions::default(), &mut |info| {
+        // The hook sees what was put so far, so that is as much as the threshold says.
+        batch.make_room(Batch::size_of(info, info.physical_size as usize))?;
+        if !hooks.before_document(source, target, info)? {
+            return Ok(());
         }
-    }
-
-    fn documents(&mut self, first: u64) -> Result<()> {
-        let (source, target) = (self.source, self.target);
-        let mut batch = Batch::default();
-        source.changes_since(first, ScanOptions::default(), &mut |info| {
-            // Documents that share a sequence number belong into one batch: a later one would replace them.
-            let size = Batch::size_of(info);
-            if batch.bytes + size > self.flush_threshold && !batch.ends_with(info.db_seq) {
-                batch.put_into(target)?;
-            }
-            if !self.hooks.before_document(source, target, info)? {
-                return Ok(());
-            }
-            let body = match info.body_position {
-                0 => None,
-                _ => Some(source.stored_body(info)?),
-            };
-            batch.add(info.to_owned(), body, size);
-            Ok(())
-        })?;
-        batch.put_into(target)
-    }
+        let mut body = None;
+        if info.body_position != 0 {
+            let stored = source.file().read_body(info.body_position)?;
+            bodies.count(info.body_position, &stored)?;
+            body = Some(stored.bytes);
+        }
+        batch.add(info, body)
+    })?;
+    batch.put()
 }
 
-#[derive(Default)]
-struct Batch {
+/// Memory for a document in a batch and while it is saved, besides its strings.
+const COST_OF_DOCUMENT: usize = 768;
+/// So often its id and rev_meta are in memory then.
+const COPIES: usize = 4;
+
+/// Documents that wait to be put into the target.
+struct Batch<'a> {
+    target: &'a Db,
+    flush_threshold: usize,
     documents: Vec<(DocInfo, Option<Vec<u8>>)>,
     bytes: usize,
+    /// Sequence number of the last document that was put.
+    put_last: Option<u64>,
 }
 
-impl Batch {
-    /// Memory that a document takes in a batch.
-    fn size_of(info: &DocInfoRef<'_>) -> usize {
-        size_of::<DocInfo>() + info.id.len() + info.rev_meta.len() + info.physical_size as usize
+impl Batch<'_> {
+    /// Memory that a document takes.
+    fn size_of(info: &DocInfoRef<'_>, body: usize) -> usize {
+        COST_OF_DOCUMENT + COPIES * (info.id.len() + info.rev_meta.len()) + body
     }
 
-    fn add(&mut self, info: DocInfo, body: Option<Vec<u8>>, size: usize) {
-        self.bytes += size;
-        self.documents.push((info, body));
+    /// Puts what waits if there is no room for so many bytes more.
+    fn make_room(&mut self, bytes: usize) -> Result<()> {
+        if self.bytes + bytes > self.flush_threshold { self.put() } else { Ok(()) }
     }
 
-    fn ends_with(&self, seq: u64) -> bool {
-        self.documents.last().is_some_and(|(info, _)| info.db_seq == seq)
+    fn add(&mut self, info: &DocInfoRef<'_>, body: Option<Vec<u8>>) -> Result<()> {
+        // The entry need not tell the truth about the size.
+        let bytes = Batch::size_of(info, body.as_ref().map_or(0, Vec::len));
+        self.make_room(bytes)?;
+        self.bytes += bytes;
+        self.documents.push((info.to_owned(), body));
+        Ok(())
     }
 
-    fn put_into(&mut self, target: &Db) -> Result<()> {
+    fn put(&mut self) -> Result<()> {
+        let Some((last, _)) = self.documents.last() else { return Ok(()) };
+        let last = last.db_seq;
         let documents: Vec<Document<'_>> =
             self.documents.iter().map(|(info, body)| Document::of(info, body.as_deref())).collect();
         // Bodies are put as they are stored: compressed ones stay as they are.
-        target.save(&documents, SaveOptions { compress: false, keep_sequences: true })?;
+        self.target.save_beside(&documents, self.put_last)?;
         drop(documents);
-        *self = Batch::default();
+        self.documents.clear();
+        self.bytes = 0;
+        self.put_last = Some(last);
         Ok(())
     }
 }

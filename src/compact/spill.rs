@@ -1,48 +1,97 @@
 //! Sorted runs of entries in an unnamed file.
 //!
-//! A run is a stream of entries (key length, value length, key, value) that is cut into frames:
+//! A run is a stream of entries (key length, value length, key, value) that is cut into frames of a fixed size, the
+//! last one shorter:
 //!
 //! ```text
-//! u32 length | bytes        the bytes encrypted with a random key if the entries are secret
+//! bytes | u32 CRC-32C of salt, number of the frame, bytes
+//! bytes | 16-byte tag         the bytes encrypted with a random key, if the entries are secret
 //! ```
-//! The key lives in memory only, and as long as the file.
+//! Where the runs are and how long they are stays in memory, as key and salt do, which no other file has: whatever the
+//! disk gives back instead of a frame - changed bytes, another frame, one of an earlier file - is noticed.
 
-use crate::crypto::cipher::{Cipher, KEY_LEN};
+use super::merge::Run;
+use crate::crypto::cipher::{Cipher, KEY_LEN, TAG_LEN};
+use crate::error::{Error, ErrorCode, Operation, Result, try_reserve};
 use crate::io::naming::unnamed_file;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Plain bytes of a frame.
-const FRAME: usize = 64 * 1024;
+const FRAME: usize = 32 * 1024;
 /// Lengths of key and value before each entry.
-const ENTRY_PREFIX: usize = 8;
+const LENGTHS: usize = 8;
+const CRC_LEN: usize = 4;
 
-/// An entry: key and value.
-pub(super) type OwnedEntry = (Vec<u8>, Vec<u8>);
-
-/// The file and what is in it.
-pub(super) struct Spill {
-    file: File,
-    cipher: Option<Cipher>,
-    runs: Vec<Span>,
-    end: Cursor,
+/// How frames are protected.
+enum Seal {
+    /// This salt goes into the checksums.
+    Checksum([u8; 8]),
+    Cipher(Box<Cipher>),
 }
 
-/// A place in the file, and the number of the frame there.
-#[derive(Clone, Copy, Default)]
-struct Cursor {
-    offset: u64,
-    frame: u64,
+impl Seal {
+    fn new(secret: bool) -> Result<Seal, aws_lc_rs::error::Unspecified> {
+        let random = SystemRandom::new();
+        if secret {
+            let mut key = Zeroizing::new([0; KEY_LEN]);
+            random.fill(key.as_mut())?;
+            let cipher = Cipher::new(key.as_ref()).map_err(|_| aws_lc_rs::error::Unspecified)?;
+            return Ok(Seal::Cipher(Box::new(cipher)));
+        }
+        let mut salt = [0; 8];
+        random.fill(&mut salt)?;
+        Ok(Seal::Checksum(salt))
+    }
+
+    /// What a frame takes besides its bytes.
+    fn overhead(&self) -> usize {
+        match self {
+            Seal::Checksum(_) => CRC_LEN,
+            Seal::Cipher(_) => TAG_LEN,
+        }
+    }
+
+    fn checksum(salt: [u8; 8], number: u64, bytes: &[u8]) -> u32 {
+        let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+        digest.update(&salt);
+        digest.update(&number.to_be_bytes());
+        digest.update(bytes);
+        digest.finalize() as u32
+    }
+
+    /// Makes of the bytes of a frame what is written.
+    fn close(&self, number: u64, frame: &mut Vec<u8>) -> Result<(), Unsound> {
+        match self {
+            Seal::Checksum(salt) => {
+                let crc = Seal::checksum(*salt, number, frame);
+                frame.extend_from_slice(&crc.to_be_bytes());
+                Ok(())
+            }
+            Seal::Cipher(cipher) => cipher.seal(nonce(number), b"", frame).map_err(|_| Unsound(0)),
+        }
+    }
+
+    /// Makes of what was read the bytes of the frame again.
+    fn open(&self, number: u64, frame: &mut Vec<u8>) -> Result<(), Unsound> {
+        match self {
+            Seal::Checksum(salt) => {
+                let stored = frame.split_off(frame.len().saturating_sub(CRC_LEN));
+                let stored = stored.iter().fold(0, |crc, &byte| crc << 8 | u32::from(byte));
+                if stored == Seal::checksum(*salt, number, frame) { Ok(()) } else { Err(Unsound(stored)) }
+            }
+            Seal::Cipher(cipher) => cipher.open(nonce(number), b"", frame).map_err(|_| Unsound(0)),
+        }
+    }
 }
 
-struct Span {
-    start: Cursor,
-    end: u64,
-}
+/// A frame that is not what was written; the checksum it came with, if it has one.
+struct Unsound(u32);
 
 /// A nonce for each frame: the key encrypts nothing else.
 fn nonce(frame: u64) -> [u8; 12] {
@@ -51,134 +100,220 @@ fn nonce(frame: u64) -> [u8; 12] {
     nonce
 }
 
-fn failed<T>(_: T) -> io::Error {
-    io::ErrorKind::InvalidData.into()
+/// The file and what is in it.
+pub(super) struct Spill {
+    file: File,
+    /// For messages.
+    name: Arc<str>,
+    seal: Seal,
+    runs: Vec<Span>,
+    end: Place,
+}
+
+/// A place in the file, and the number of the frame there.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    offset: u64,
+    frame: u64,
+}
+
+/// A run: where it starts, its plain bytes, its longest entry.
+#[derive(Clone, Copy)]
+struct Span {
+    start: Place,
+    length: u64,
+    longest: usize,
 }
 
 impl Spill {
     /// An empty file in `directory`; `secret`: what is written is encrypted.
-    pub(super) fn new(directory: &Path, secret: bool) -> io::Result<Spill> {
-        let cipher = if secret {
-            let mut key = Zeroizing::new([0; KEY_LEN]);
-            SystemRandom::new().fill(key.as_mut()).map_err(failed)?;
-            Some(Cipher::new(key.as_ref()).map_err(failed)?)
-        } else {
-            None
-        };
-        Ok(Spill { file: unnamed_file(directory)?, cipher, runs: Vec::new(), end: Cursor::default() })
+    pub(super) fn new(directory: &Path, secret: bool) -> Result<Spill> {
+        let name: Arc<str> = format!("temporary file in {}", directory.display()).into();
+        let file = unnamed_file(directory).map_err(|error| failed(&name, Operation::Open, 0, &error))?;
+        let seal = Seal::new(secret).map_err(|_| Error::Encrypt { file: name.clone() })?;
+        Ok(Spill { file, name, seal, runs: Vec::new(), end: Place::default() })
     }
 
     /// Number of runs.
-    #[cfg(test)]
     pub(super) fn runs(&self) -> usize {
         self.runs.len()
     }
 
-    /// Writes a run.
-    pub(super) fn write_run<'e>(
-        &mut self,
-        entries: impl Iterator<Item = (&'e [u8], &'e [u8])>,
-    ) -> io::Result<()> {
-        let start = self.end;
-        let mut out = BufWriter::with_capacity(1 << 20, &self.file);
-        let mut frame = Vec::with_capacity(2 * FRAME);
-        for (key, value) in entries {
-            frame.extend_from_slice(&(key.len() as u32).to_be_bytes());
-            frame.extend_from_slice(&(value.len() as u32).to_be_bytes());
-            frame.extend_from_slice(key);
-            frame.extend_from_slice(value);
-            if frame.len() >= FRAME {
-                write_frame(&mut out, self.cipher.as_ref(), &mut frame, &mut self.end)?;
-            }
-        }
-        write_frame(&mut out, self.cipher.as_ref(), &mut frame, &mut self.end)?;
-        out.flush()?;
-        drop(out);
-        self.runs.push(Span { start, end: self.end.offset });
-        Ok(())
+    /// Bytes of memory for reading a run.
+    pub(super) fn cost_of_reading(&self, run: usize) -> usize {
+        // A frame, an entry, its key once more.
+        let longest = self.runs.get(run).map_or(0, |span| span.longest);
+        FRAME + self.seal.overhead() + 2 * longest + size_of::<SpilledRun<'_>>()
     }
 
-    /// Readers of all runs, in the order of writing.
-    pub(super) fn readers(&self) -> Vec<Run<'_>> {
-        let reader =
-            |span: &Span| Run { spill: self, at: span.start, end: span.end, buffer: Vec::new(), used: 0 };
-        self.runs.iter().map(reader).collect()
+    /// Begins a run.
+    pub(super) fn begin_run(&mut self) -> Result<RunWriter<'_>> {
+        let mut frame = Vec::new();
+        try_reserve(&mut frame, FRAME + self.seal.overhead())?;
+        let span = Span { start: self.end, length: 0, longest: 0 };
+        Ok(RunWriter { spill: self, frame, span })
+    }
+
+    /// Readers of these runs, in the order of writing.
+    pub(super) fn readers(&self, runs: std::ops::Range<usize>) -> Vec<SpilledRun<'_>> {
+        let spans = self.runs.get(runs).unwrap_or_default();
+        spans.iter().map(|span| SpilledRun::new(self, *span)).collect()
+    }
+
+    fn unsound(&self, offset: u64, length: usize, Unsound(crc): Unsound) -> Error {
+        Error::Checksum { file: self.name.clone(), position: offset, length: length as u32, crc }
     }
 }
 
-fn write_frame(
-    out: &mut impl Write,
-    cipher: Option<&Cipher>,
-    frame: &mut Vec<u8>,
-    end: &mut Cursor,
-) -> io::Result<()> {
-    if frame.is_empty() {
-        return Ok(());
+fn failed(name: &Arc<str>, operation: Operation, position: u64, error: &io::Error) -> Error {
+    let code = if operation == Operation::Read { ErrorCode::READ } else { ErrorCode::WRITE };
+    let os_error = error.raw_os_error().unwrap_or(0);
+    Error::Io { operation, file: name.clone(), position, code, os_error }
+}
+
+/// Writes a run from front to back.
+pub(super) struct RunWriter<'a> {
+    spill: &'a mut Spill,
+    frame: Vec<u8>,
+    span: Span,
+}
+
+impl RunWriter<'_> {
+    /// Adds an entry; keys do not descend.
+    pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.span.longest = self.span.longest.max(key.len() + value.len());
+        self.put(&(key.len() as u32).to_be_bytes())?;
+        self.put(&(value.len() as u32).to_be_bytes())?;
+        self.put(key)?;
+        self.put(value)
     }
-    if let Some(cipher) = cipher {
-        cipher.seal(nonce(end.frame), b"", frame).map_err(failed)?;
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.span.length += bytes.len() as u64;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(FRAME - self.frame.len()));
+            self.frame.extend_from_slice(now);
+            rest = later;
+            if self.frame.len() == FRAME {
+                self.write_frame()?;
+            }
+        }
+        Ok(())
     }
-    out.write_all(&(frame.len() as u32).to_be_bytes())?;
-    out.write_all(frame)?;
-    end.offset += 4 + frame.len() as u64;
-    end.frame += 1;
-    frame.clear();
-    Ok(())
+
+    fn write_frame(&mut self) -> Result<()> {
+        let Spill { file, name, seal, end, .. } = &mut *self.spill;
+        let sealed = seal.close(end.frame, &mut self.frame);
+        sealed.map_err(|_| Error::Encrypt { file: name.clone() })?;
+        let written = file.write_all(&self.frame);
+        written.map_err(|error| failed(name, Operation::Write, end.offset, &error))?;
+        end.offset += self.frame.len() as u64;
+        end.frame += 1;
+        self.frame.clear();
+        Ok(())
+    }
+
+    /// Ends the run.
+    pub(super) fn finish(mut self) -> Result<()> {
+        if !self.frame.is_empty() {
+            self.write_frame()?;
+        }
+        self.spill.runs.push(self.span);
+        Ok(())
+    }
 }
 
 /// Reads a run from front to back.
-pub(super) struct Run<'a> {
+pub(super) struct SpilledRun<'a> {
     spill: &'a Spill,
-    at: Cursor,
-    end: u64,
-    buffer: Vec<u8>,
+    /// The next frame, and how many plain bytes there are from it on.
+    at: Place,
+    left: u64,
+    frame: Vec<u8>,
     used: usize,
+    /// The entry at hand: its key, then its value.
+    entry: Vec<u8>,
+    key_length: usize,
 }
 
-impl Run<'_> {
-    fn read_frame(&mut self) -> io::Result<()> {
-        if self.at.offset >= self.end {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+impl SpilledRun<'_> {
+    fn new(spill: &Spill, span: Span) -> SpilledRun<'_> {
+        SpilledRun {
+            spill,
+            at: span.start,
+            left: span.length,
+            frame: Vec::new(),
+            used: 0,
+            entry: Vec::new(),
+            key_length: 0,
         }
-        let mut length = [0; 4];
-        self.spill.file.read_exact_at(&mut length, self.at.offset)?;
-        let length = u32::from_be_bytes(length);
-        let mut frame = vec![0; length as usize];
-        self.spill.file.read_exact_at(&mut frame, self.at.offset + 4)?;
-        if let Some(cipher) = &self.spill.cipher {
-            cipher.open(nonce(self.at.frame), b"", &mut frame).map_err(failed)?;
+    }
+
+    fn read_frame(&mut self) -> Result<()> {
+        let (spill, offset) = (self.spill, self.at.offset);
+        let plain = self.left.min(FRAME as u64) as usize;
+        let length = plain + spill.seal.overhead();
+        self.frame.clear();
+        try_reserve(&mut self.frame, length)?;
+        self.frame.resize(length, 0);
+        match spill.file.read_exact_at(&mut self.frame, offset) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(spill.unsound(offset, length, Unsound(0)));
+            }
+            read => read.map_err(|error| failed(&spill.name, Operation::Read, offset, &error))?,
         }
-        self.at.offset += 4 + u64::from(length);
-        self.at.frame += 1;
-        self.buffer.drain(..self.used);
+        let opened = spill.seal.open(self.at.frame, &mut self.frame);
+        opened.map_err(|unsound| spill.unsound(offset, length, unsound))?;
         self.used = 0;
-        self.buffer.append(&mut frame);
+        self.left -= plain as u64;
+        self.at.offset += length as u64;
+        self.at.frame += 1;
         Ok(())
     }
 
-    fn take(&mut self, length: usize) -> io::Result<&[u8]> {
-        while self.buffer.len() - self.used < length {
-            self.read_frame()?;
+    /// Adds the next `length` bytes of the run to `entry`.
+    fn take(&mut self, length: usize) -> Result<()> {
+        let mut missing = length;
+        while missing > 0 {
+            if self.used == self.frame.len() {
+                if self.left == 0 {
+                    return Err(Error::Internal("a run of entries that ends within one".into()));
+                }
+                self.read_frame()?;
+            }
+            let piece = self.frame.get(self.used..).unwrap_or_default();
+            let piece = piece.get(..missing).unwrap_or(piece);
+            self.entry.extend_from_slice(piece);
+            self.used += piece.len();
+            missing -= piece.len();
         }
-        self.used += length;
-        Ok(&self.buffer[self.used - length..self.used])
+        Ok(())
+    }
+}
+
+impl Run for SpilledRun<'_> {
+    fn advance(&mut self) -> Result<bool> {
+        self.entry.clear();
+        if self.used == self.frame.len() && self.left == 0 {
+            return Ok(false);
+        }
+        self.take(LENGTHS)?;
+        let lengths = self.entry.iter().fold(0, |lengths: u64, &byte| lengths << 8 | u64::from(byte));
+        let (key, value) = ((lengths >> 32) as usize, (lengths & u64::from(u32::MAX)) as usize);
+        self.entry.clear();
+        try_reserve(&mut self.entry, key + value)?;
+        self.take(key + value)?;
+        self.key_length = key;
+        Ok(true)
     }
 
-    fn length(&mut self) -> io::Result<usize> {
-        let bytes = self.take(ENTRY_PREFIX / 2)?;
-        Ok(bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)))
+    fn key(&self) -> &[u8] {
+        self.entry.get(..self.key_length).unwrap_or_default()
     }
 
-    /// The next entry, `None` at the end.
-    pub(super) fn next(&mut self) -> io::Result<Option<OwnedEntry>> {
-        if self.used == self.buffer.len() && self.at.offset >= self.end {
-            return Ok(None);
-        }
-        let key_length = self.length()?;
-        let value_length = self.length()?;
-        let key = self.take(key_length)?.to_vec();
-        let value = self.take(value_length)?.to_vec();
-        Ok(Some((key, value)))
+    fn value(&self) -> &[u8] {
+        self.entry.get(self.key_length..).unwrap_or_default()
     }
 }
 
@@ -186,27 +321,98 @@ impl Run<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::compact::merge::merge;
+
+    const KEY: &[u8] = b"a key that must not be seen on disk";
+    const VALUE: [u8; 1000] = [7; 1000];
+
+    /// Two runs of `entries` entries each.
+    fn spill(directory: &Path, secret: bool, entries: u32) -> Spill {
+        let mut spill = Spill::new(directory, secret).unwrap();
+        for _ in 0..2 {
+            let mut run = spill.begin_run().unwrap();
+            for number in 0..entries {
+                run.add(&[KEY, &number.to_be_bytes()].concat(), &VALUE).unwrap();
+            }
+            run.finish().unwrap();
+        }
+        spill
+    }
+
+    /// Entries that are read before an error, if there is one. Each must be one that was written.
+    fn read(spill: &Spill) -> Result<u32> {
+        let mut count = 0;
+        merge(&mut spill.readers(0..spill.runs()), &mut |key, value| {
+            let number: u32 = count / 2;
+            assert_eq!((key, value), (&[KEY, &number.to_be_bytes()].concat()[..], &VALUE[..]));
+            count += 1;
+            Ok(())
+        })
+        .map(|()| count)
+    }
+
+    fn bytes(spill: &Spill) -> Vec<u8> {
+        let mut bytes = vec![0; spill.end.offset as usize];
+        spill.file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    fn check_noticed(spill: &Spill) {
+        assert_eq!(read(spill).unwrap_err().code(), ErrorCode::CHECKSUM_FAIL);
+    }
 
     #[test]
     fn secret_runs_come_back_and_are_not_readable_on_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let key = b"a key that must not be seen on disk".to_vec();
         for secret in [false, true] {
-            let mut spill = Spill::new(dir.path(), secret).unwrap();
-            let value = vec![7; 100_000];
-            for _ in 0..2 {
-                let entries = (0..10).map(|_| (&key[..], &value[..]));
-                spill.write_run(entries).unwrap();
-            }
-            let mut bytes = vec![0; spill.end.offset as usize];
-            spill.file.read_exact_at(&mut bytes, 0).unwrap();
-            let seen = bytes.windows(key.len()).any(|window| window == key);
+            let spill = spill(dir.path(), secret, 100);
+            let seen = bytes(&spill).windows(KEY.len()).any(|window| window == KEY);
             assert_eq!(seen, !secret);
-            for mut run in spill.readers() {
-                for _ in 0..10 {
-                    assert_eq!(run.next().unwrap(), Some((key.clone(), value.clone())));
-                }
-                assert_eq!(run.next().unwrap(), None);
+            assert_eq!(read(&spill).unwrap(), 200);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_at_any_position_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        for secret in [false, true] {
+            let spill = spill(dir.path(), secret, 2);
+            for (position, byte) in bytes(&spill).into_iter().enumerate() {
+                let flipped = [byte ^ 1 << (position % 8)];
+                spill.file.write_all_at(&flipped, position as u64).unwrap();
+                check_noticed(&spill);
+                spill.file.write_all_at(&[byte], position as u64).unwrap();
+            }
+            assert_eq!(read(&spill).unwrap(), 4);
+        }
+    }
+
+    /// A file system that loses a write gives back what was there before, or zeros.
+    #[test]
+    fn another_frame_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        for secret in [false, true] {
+            let spill = spill(dir.path(), secret, 200);
+            let sound = bytes(&spill);
+            let frame = FRAME + spill.seal.overhead();
+            // The same entries at the same place, but of another file.
+            let stale = bytes(&self::spill(dir.path(), secret, 200));
+            assert_eq!(stale.len(), sound.len());
+            for (from, to) in [(0, 1), (1, 0), (2, 3)] {
+                let moved = &sound[from * frame..(from + 1) * frame];
+                spill.file.write_all_at(moved, (to * frame) as u64).unwrap();
+                check_noticed(&spill);
+                spill.file.write_all_at(&sound, 0).unwrap();
+            }
+            for replaced in [&stale[..frame], &vec![0; frame]] {
+                spill.file.write_all_at(replaced, 0).unwrap();
+                check_noticed(&spill);
+                spill.file.write_all_at(&sound, 0).unwrap();
+            }
+            assert_eq!(read(&spill).unwrap(), 400);
+            for length in [sound.len() - 1, frame + 7, frame, 1, 0] {
+                spill.file.set_len(length as u64).unwrap();
+                check_noticed(&spill);
             }
         }
     }

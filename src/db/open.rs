@@ -160,6 +160,13 @@ impl OpenOptions {
         self
     }
 
+    /// The same for a handle that only reads an existing file.
+    pub(crate) fn as_source(&self) -> OpenOptions {
+        let mode = OpenMode { read_only: true, unbuffered: self.mode.unbuffered, ..OpenMode::default() };
+        let (buffers, node_sizes) = (self.buffers, self.node_sizes);
+        OpenOptions { mode, buffers, node_sizes, ..OpenOptions::default() }
+    }
+
     /// Opens the file.
     ///
     /// A new file is created atomically, with the library's own file operations or [`OpenOptions::bootstrap`]:

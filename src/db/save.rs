@@ -97,6 +97,23 @@ impl Db {
         options: SaveOptions,
         on_save: OnSave<'_>,
     ) -> Result<Vec<u64>> {
+        self.save_shared(documents, options, None, on_save)
+    }
+
+    /// Saves documents of another file as they are, with their sequence numbers. Of those that have `shared`, others
+    /// were saved before and stay: a sequence number may have more documents than fit into one batch.
+    pub(crate) fn save_beside(&self, documents: &[Document<'_>], shared: Option<u64>) -> Result<()> {
+        let options = SaveOptions { compress: false, keep_sequences: true };
+        self.save_shared(documents, options, shared, &mut |_, _, _| Ok(())).map(drop)
+    }
+
+    fn save_shared(
+        &self,
+        documents: &[Document<'_>],
+        options: SaveOptions,
+        shared: Option<u64>,
+        on_save: OnSave<'_>,
+    ) -> Result<Vec<u64>> {
         self.check_open()?;
         if documents.is_empty() {
             return Ok(Vec::new());
@@ -106,6 +123,7 @@ impl Db {
             self.check_document(document, options)?;
         }
         let mut batch = Batch::new(documents, options, self.snapshot().header.update_seq)?;
+        batch.shared = shared;
         let sequences = memory::collect(batch.infos.iter().map(|info| info.db_seq))?;
         let result = self.save_batch(&mut batch, documents, options, on_save);
         self.note(result)?;
@@ -204,7 +222,7 @@ impl Db {
             keeps_number[index] = u48_bytes(old_seq) == u48_bytes(batch.infos[index].db_seq);
         }
         for (index, value) in values.iter(&batch.by_id) {
-            let beside = keeps_number[index];
+            let beside = keeps_number[index] || batch.shared == Some(batch.infos[index].db_seq);
             let edit = if beside { Edit::InsertBeside(value) } else { Edit::Insert(value) };
             edits.push((u48_bytes(batch.infos[index].db_seq), edits.len(), edit));
         }
@@ -229,6 +247,8 @@ struct Batch<'a> {
     /// Those that count, ordered by id: of several with the same id the last.
     by_id: Vec<usize>,
     update_seq: u64,
+    /// A sequence number whose other documents stay.
+    shared: Option<u64>,
 }
 
 impl<'a> Batch<'a> {
@@ -248,7 +268,7 @@ impl<'a> Batch<'a> {
         // Of equal ids the later comes first, and is the one that stays.
         by_id.sort_unstable_by(|&a, &b| infos[a].id.cmp(infos[b].id).then(b.cmp(&a)));
         by_id.dedup_by(|later, kept| infos[*later].id == infos[*kept].id);
-        Ok(Batch { infos, by_id, update_seq: seq })
+        Ok(Batch { infos, by_id, update_seq: seq, shared: None })
     }
 
     fn in_given_order(&self) -> Result<Vec<usize>> {

@@ -1,8 +1,12 @@
 //! Building a tree bottom-up from entries in key order, for compaction.
+//!
+//! A tree whose keys are in disorder loses documents: look-ups go past them. So the order is checked here, wherever
+//! the entries come from. The by-sequence tree may have several entries with one key; in the others the last stays.
 
 use super::writer::{Child, NodeWriter};
 use super::{NodeSizes, TreeKind};
 use crate::error::Result;
+use crate::format::Malformed;
 use crate::format::header::NodeRef;
 use crate::format::node::NodeKind;
 use crate::io::shared::SharedFile;
@@ -14,20 +18,49 @@ pub(crate) struct TreeBuilder<'a> {
     sizes: NodeSizes,
     /// The leaves' level first. Levels come into being when the one below has written its first node.
     levels: Vec<NodeWriter<'a>>,
+    /// The last key, if there is one yet.
+    last_key: Option<Vec<u8>>,
 }
 
 impl<'a> TreeBuilder<'a> {
     /// A builder that appends to `file`.
     pub(crate) fn new(file: &'a SharedFile, tree: TreeKind, sizes: NodeSizes) -> TreeBuilder<'a> {
         let leaves = NodeWriter::new(file, tree, NodeKind::Leaf, sizes);
-        TreeBuilder { file, tree, sizes, levels: vec![leaves] }
+        TreeBuilder { file, tree, sizes, levels: vec![leaves], last_key: None }
     }
 
-    /// Adds an entry.
+    /// Whether an entry with this key may come next: the last one's is not higher.
+    pub(crate) fn accepts(&self, key: &[u8]) -> Result<(), Malformed> {
+        match &self.last_key {
+            Some(last) if key < last.as_slice() => {
+                Err(Malformed("a key that is not below the one before it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds an entry. One with the same key as the last takes its place, but in the by-sequence tree.
     pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.accepts(key).map_err(|rule| self.file.malformed(self.file.end(), rule))?;
+        let replaces = self.tree != TreeKind::BySeq && self.last_key.as_deref() == Some(key);
+        if !replaces {
+            // Only now it is certain that the last entry stays.
+            self.hand_up_leaves()?;
+        }
         let Some(leaves) = self.levels.first_mut() else { return Ok(()) };
+        if replaces {
+            leaves.take_back_last();
+        }
         leaves.push(key, value)?;
         leaves.write_if_filled()?;
+        let last_key = self.last_key.get_or_insert_default();
+        last_key.clear();
+        last_key.extend_from_slice(key);
+        Ok(())
+    }
+
+    fn hand_up_leaves(&mut self) -> Result<()> {
+        let Some(leaves) = self.levels.first_mut() else { return Ok(()) };
         let written = leaves.take_written();
         self.add_children(1, &written)
     }

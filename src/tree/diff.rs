@@ -5,6 +5,7 @@
 
 use super::read::{Cursor, Event};
 use crate::error::Result;
+use crate::format::Malformed;
 use crate::format::header::NodeRef;
 use crate::format::node::Entry;
 use crate::io::shared::SharedFile;
@@ -42,19 +43,30 @@ pub(crate) fn diff(
 
 /// One of the two trees, at its next child or entry.
 struct Side<'a> {
+    file: &'a SharedFile,
     cursor: Cursor<'a>,
     at: Event,
+    last_key: Vec<u8>,
 }
 
 impl<'a> Side<'a> {
     fn new(file: &'a SharedFile, root: Option<&NodeRef>) -> Result<Side<'a>> {
         let mut cursor = Cursor::new(file, root, &[]);
         let at = cursor.advance()?;
-        Ok(Side { cursor, at })
+        Ok(Side { file, cursor, at, last_key: Vec::new() })
     }
 
     fn advance(&mut self) -> Result<()> {
         self.at = self.cursor.advance()?;
+        if self.at == Event::Entry {
+            let entry = self.cursor.entry()?;
+            if entry.key < self.last_key.as_slice() {
+                let rule = Malformed("a key that is not below the one before it");
+                return Err(self.file.malformed(self.cursor.position(), rule));
+            }
+            self.last_key.clear();
+            self.last_key.extend_from_slice(entry.key);
+        }
         Ok(())
     }
 

@@ -9,6 +9,9 @@ use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, NodeKind, encode_
 use crate::io::shared::SharedFile;
 use crate::memory;
 
+/// Memory of a node that was larger than this is given back before the next one is read.
+const LARGE: usize = 64 << 10;
+
 /// A written node and the highest key below it: what the parent's entry will say.
 #[derive(Clone, Debug)]
 pub(super) struct Child {
@@ -27,6 +30,8 @@ pub(super) struct NodeWriter<'a> {
     /// End of each entry in `node`.
     ends: Vec<usize>,
     written: Vec<Child>,
+    /// Of the last node that was written as it filled up: all but the last entry, and where they end.
+    before_last: (Vec<u8>, Vec<usize>),
 }
 
 impl<'a> NodeWriter<'a> {
@@ -43,6 +48,7 @@ impl<'a> NodeWriter<'a> {
             node: vec![kind as u8],
             ends: Vec::new(),
             written: Vec::new(),
+            before_last: (Vec::new(), Vec::new()),
         }
     }
 
@@ -104,9 +110,39 @@ impl<'a> NodeWriter<'a> {
     /// The rule for bulk building: a node is written as soon as it is over two thirds of the threshold.
     pub(super) fn write_if_filled(&mut self) -> Result<()> {
         if self.pending() >= self.fewest() && self.length() > self.two_thirds() {
+            if self.kind == NodeKind::Leaf {
+                self.keep_before_last();
+            }
             self.write_rest()?;
+            if self.node.capacity() > LARGE {
+                self.node = vec![self.kind as u8];
+            }
         }
         Ok(())
+    }
+
+    /// They are less than two thirds of the threshold, however large the last entry is.
+    fn keep_before_last(&mut self) {
+        let kept = self.pending().saturating_sub(1);
+        let ends = self.ends.get(..kept).unwrap_or_default();
+        let entries = self.node.get(..ends.last().copied().unwrap_or(1)).unwrap_or_default();
+        let (node, node_ends) = &mut self.before_last;
+        node.clear();
+        node.extend_from_slice(entries);
+        node_ends.clear();
+        node_ends.extend_from_slice(ends);
+    }
+
+    /// Takes the last entry back, also out of a node that [`NodeWriter::write_if_filled`] has just written: that
+    /// node is forgotten then.
+    pub(super) fn take_back_last(&mut self) {
+        if self.ends.pop().is_some() {
+            self.node.truncate(self.ends.last().copied().unwrap_or(1));
+        } else if self.written.pop().is_some() {
+            let (node, ends) = &self.before_last;
+            self.node.clone_from(node);
+            self.ends.clone_from(ends);
+        }
     }
 
     /// Writes all pending entries, if any, as one node.

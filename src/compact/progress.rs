@@ -1,0 +1,59 @@
+//! Telling the host how far a compaction is, at bounded intervals.
+
+use super::copy::CompactHooks;
+use crate::db::Db;
+use crate::error::Result;
+
+/// Told after so many documents or entries, or bytes of them.
+const STEP: u64 = 1000;
+const STEP_BYTES: u64 = 16 << 20;
+
+/// How many documents are done, of how many, and what was done since this was told.
+pub(super) struct Progress {
+    done: u64,
+    total: u64,
+    entries: u64,
+    bytes: u64,
+}
+
+impl Progress {
+    /// Nothing is done yet.
+    pub(super) fn new(total: u64) -> Progress {
+        Progress { done: 0, total, entries: 0, bytes: 0 }
+    }
+
+    /// There are more documents than was known.
+    pub(super) fn expect(&mut self, more: u64) {
+        self.total = self.total.saturating_add(more);
+    }
+
+    /// A document is done.
+    pub(super) fn one_done(&mut self) {
+        self.done += 1;
+    }
+
+    /// All documents are done.
+    pub(super) fn all_done(&mut self) {
+        self.done = self.total;
+    }
+
+    /// An entry was dealt with, and so many bytes.
+    pub(super) fn step(&mut self, bytes: usize, target: &Db, hooks: &mut dyn CompactHooks) -> Result<()> {
+        self.entries += 1;
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        if self.entries < STEP && self.bytes < STEP_BYTES {
+            return Ok(());
+        }
+        (self.entries, self.bytes) = (0, 0);
+        self.tell_more(target, hooks)
+    }
+
+    /// Tells, but not if nothing is done: to the host that is the beginning.
+    pub(super) fn tell_more(&self, target: &Db, hooks: &mut dyn CompactHooks) -> Result<()> {
+        if self.done > 0 { self.tell(target, hooks) } else { Ok(()) }
+    }
+
+    pub(super) fn tell(&self, target: &Db, hooks: &mut dyn CompactHooks) -> Result<()> {
+        hooks.progress(self.done, self.total, target.file().end())
+    }
+}

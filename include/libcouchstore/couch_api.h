@@ -592,13 +592,16 @@ LIBCOUCHSTORE_API void couchstore_free_local_document(LocalDoc *lDoc);
  * header.
  *
  * What other handles commit to the source meanwhile is not seen. The target of an encrypted source
- * is NOT encrypted.
+ * is NOT encrypted. It has the source's permissions, without those that the umask takes away (with a
+ * caller's operations, which couchstore_compact_db_ex() takes, those that the operations give it).
  *
  * @param source          stays open and unchanged
  * @param target_filename must not exist; is gone again after a failure
  * @return OPEN_FILE: the target exists; otherwise what reading, writing or opening gave
  */
-LIBCOUCHSTORE_API couchstore_error_t couchstore_compact_db(Db *source, const char *target_filename);
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_compact_db(Db *source,
+                                         const char *target_filename);
 
 /**
  * Compacts with hooks; in C by the name couchstore_compact_db_ex().
@@ -664,6 +667,10 @@ couchstore_error_t couchstore_replay(Db *source,
  *
  * Handles that have the source open keep it, also when the result takes its name; see
  * couchstore_is_current(). Only one such compaction of a source runs at a time.
+ *
+ * With COUCHSTORE_SWAP_REPLACE the result keeps owner, group, permissions and access control list of
+ * the source as far as the process may, and is open to nobody to whom the source is closed. With
+ * COUCHSTORE_SWAP_NONE it has permissions as after couchstore_compact_db().
  *
  * After any failure the names are as they were, nothing of the result is left, and the lock was given
  * back. Tombstones that are made while the compaction runs are kept, also with

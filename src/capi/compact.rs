@@ -28,7 +28,8 @@ pub(super) fn path(name: &CStr) -> &Path {
 /// header.
 ///
 /// What other handles commit to the source meanwhile is not seen. The target of an encrypted source
-/// is NOT encrypted.
+/// is NOT encrypted. It has the source's permissions, without those that the umask takes away (with a
+/// caller's operations, which couchstore_compact_db_ex() takes, those that the operations give it).
 ///
 /// @param source          stays open and unchanged
 /// @param target_filename must not exist; is gone again after a failure

@@ -27,6 +27,10 @@ use std::ffi::{c_char, c_int};
 /// Handles that have the source open keep it, also when the result takes its name; see
 /// couchstore_is_current(). Only one such compaction of a source runs at a time.
 ///
+/// With COUCHSTORE_SWAP_REPLACE the result keeps owner, group, permissions and access control list of
+/// the source as far as the process may, and is open to nobody to whom the source is closed. With
+/// COUCHSTORE_SWAP_NONE it has permissions as after couchstore_compact_db().
+///
 /// After any failure the names are as they were, nothing of the result is left, and the lock was given
 /// back. Tombstones that are made while the compaction runs are kept, also with
 /// COUCHSTORE_COMPACT_FLAG_DROP_DELETES.

@@ -14,11 +14,13 @@ use crate::format::node::Entry;
 use crate::io::FileOps;
 use crate::io::file::Body;
 use crate::io::posix::PosixOps;
+use crate::io::rights;
 use crate::tree::TreeKind;
 use crate::tree::build::TreeBuilder;
 use crate::tree::read::Cursor;
 use crate::tree::reduce::parse_count;
 use std::ffi::CString;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -190,7 +192,11 @@ fn copy_and_close(
     options: &CompactOptions,
     hooks: &mut dyn CompactHooks,
 ) -> Result<Option<Error>> {
+    let original = original(source, options)?;
+    take_mode(original.as_ref(), target)?;
     let copied = copy_into(source, target, directory_of(path), options, hooks);
+    // The source's permissions may have been changed meanwhile.
+    let copied = copied.and_then(|damage| take_mode(original.as_ref(), target).map(|()| damage));
     if copied.is_err() {
         // The file is going to be removed: what is still buffered need not reach it.
         let _ = target.file().with(|file| {
@@ -202,6 +208,17 @@ fn copy_and_close(
     let damage = copied?;
     closed?;
     Ok(damage)
+}
+
+/// The file whose permissions a copy gets; `None`: the copy is made by a caller's operations, which know better.
+pub(crate) fn original(source: &Db, options: &CompactOptions) -> Result<Option<File>> {
+    if options.file_ops.is_default() { source.os_file() } else { Ok(None) }
+}
+
+/// Gives a copy the permissions of its source.
+pub(crate) fn take_mode(original: Option<&File>, target: &Db) -> Result<()> {
+    let (Some(original), Some(copy)) = (original, target.os_file()?) else { return Ok(()) };
+    rights::take_mode(original, &copy).map_err(|error| naming_failed(&target.filename(), &error))
 }
 
 /// Copies everything that `source` sees into the empty file of `target` and commits it there, once. `directory` is

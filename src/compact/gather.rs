@@ -5,7 +5,8 @@
 //! in the processor's cache: it is a run.
 
 use super::merge::{OnSorted, Run, key_prefix, merge};
-use crate::error::{Result, try_reserve};
+use crate::error::Result;
+use crate::memory;
 
 /// Lengths of key and value before each entry.
 const LENGTHS: usize = 8;
@@ -95,13 +96,13 @@ impl Gathered {
         let needs = self.needs(key, value);
         if !self.has_room(key, value) {
             let mut piece = Vec::new();
-            try_reserve(&mut piece, self.size_of_piece(key, value))?;
+            memory::reserve_exact(&mut piece, self.size_of_piece(key, value))?;
             self.pieces.push(piece);
         }
         if !self.has_record() {
             self.sort_last_chunk();
             let mut chunk = Vec::new();
-            try_reserve(&mut chunk, self.records_in_chunk)?;
+            memory::reserve_exact(&mut chunk, self.records_in_chunk)?;
             self.chunks.push(chunk);
         }
         self.reserved += needs;

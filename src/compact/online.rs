@@ -11,16 +11,19 @@
 //! A writer may rewind the source and go on from an older header. Then the copy is begun anew.
 
 use super::catch_up::{Copied, Round};
-use super::copy::{CompactHooks, CompactOptions, copy_into, directory_of, target_options};
+use super::copy::{
+    CompactHooks, CompactOptions, copy_into, directory_of, original, take_mode, target_options,
+};
 use super::pace::{Lock, Pace, SHORTEST_STRETCH};
 use super::replay::ReplayHooks;
 use crate::db::Db;
-use crate::db::bootstrap::naming_failed;
+use crate::db::bootstrap::{Hidden, naming_failed};
 use crate::db::open::OpenOptions;
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::io::naming::{FileId, Naming, PosixNaming, identity};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -235,14 +238,11 @@ impl Job<'_> {
         }
         let options = target_options(&source, compact).naming(self.options.naming.clone());
         let (hidden, mut file, state) = options.create_hidden(self.final_name)?;
-        if self.options.swap == Swap::Replace {
-            // Without this others might read what they must not. A process may lack the right to give files away.
-            let _ = hidden.take_after(path(self.source_name));
-        }
         // One sync of everything at the end would hold up every commit to the same disk meanwhile.
         file.io().set_write_back(compact.periodic_sync.is_none() && compact.file_ops.is_default());
         let target = Db::from_parts(file, state, options, self.final_name);
         target.set_unseen(true);
+        self.take_rights(&source, &target, &hidden)?;
         let damage = copy_into(&source, &target, self.directory(), compact, lock.hooks)?;
         damage.map_or(Ok(Copied::new(source, target, hidden)), Err)
     }
@@ -250,6 +250,20 @@ impl Job<'_> {
     /// Where temporary files go.
     fn directory(&self) -> &Path {
         directory_of(path(self.final_name))
+    }
+
+    /// The result must be open to nobody to whom the source is not.
+    fn take_rights(&self, source: &Db, target: &Db, hidden: &Hidden) -> Result<()> {
+        if self.options.swap == Swap::None {
+            return take_mode(original(source, &self.options.compact)?.as_ref(), target);
+        }
+        let taken = match source.os_file()?.map_or_else(|| File::open(path(self.source_name)), Ok) {
+            Ok(original) => hidden.take_after(&original),
+            // Only the caller's file operations know it.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
+            Err(error) => Err(error),
+        };
+        taken.map_err(|error| naming_failed(self.final_name, &error))
     }
 
     /// Replays until the copy is up to date with a source that is locked. `None`: the source was rewound.
@@ -308,6 +322,8 @@ impl Job<'_> {
         stats.documents = info.doc_count + info.deleted_count;
         stats.bytes = info.file_size;
         target.set_unseen(false);
+        // The source's may have been changed meanwhile.
+        self.take_rights(&source, &target, &hidden)?;
         let named = match self.options.swap {
             Swap::None => hidden.publish_for_now(),
             // Somebody else has put another file there, which must not be replaced.

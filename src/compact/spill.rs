@@ -12,8 +12,9 @@
 
 use super::merge::Run;
 use crate::crypto::cipher::{Cipher, KEY_LEN, TAG_LEN};
-use crate::error::{Error, ErrorCode, Operation, Result, try_reserve};
+use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::io::naming::unnamed_file;
+use crate::memory;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::fs::File;
 use std::io::{self, Write};
@@ -149,7 +150,7 @@ impl Spill {
     /// Begins a run.
     pub(super) fn begin_run(&mut self) -> Result<RunWriter<'_>> {
         let mut frame = Vec::new();
-        try_reserve(&mut frame, FRAME + self.seal.overhead())?;
+        memory::reserve_exact(&mut frame, FRAME + self.seal.overhead())?;
         let span = Span { start: self.end, length: 0, longest: 0 };
         Ok(RunWriter { spill: self, frame, span })
     }
@@ -255,7 +256,7 @@ impl SpilledRun<'_> {
         let plain = self.left.min(FRAME as u64) as usize;
         let length = plain + spill.seal.overhead();
         self.frame.clear();
-        try_reserve(&mut self.frame, length)?;
+        memory::reserve_exact(&mut self.frame, length)?;
         self.frame.resize(length, 0);
         match spill.file.read_exact_at(&mut self.frame, offset) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -302,7 +303,7 @@ impl Run for SpilledRun<'_> {
         let lengths = self.entry.iter().fold(0, |lengths: u64, &byte| lengths << 8 | u64::from(byte));
         let (key, value) = ((lengths >> 32) as usize, (lengths & u64::from(u32::MAX)) as usize);
         self.entry.clear();
-        try_reserve(&mut self.entry, key + value)?;
+        memory::reserve_exact(&mut self.entry, key + value)?;
         self.take(key + value)?;
         self.key_length = key;
         Ok(true)

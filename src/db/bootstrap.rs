@@ -14,14 +14,15 @@ use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::io::file::DbFile;
 use crate::io::naming::{self, FileId, Naming};
 use crate::io::posix::PosixFile;
+use crate::io::rights;
 use crate::io::temp::temporary_name;
 use crate::io::{FileHandle, OpenMode};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,21 +92,21 @@ impl Hidden {
         let _ = self.naming.sync_directory(&self.directory);
     }
 
-    /// Gives the file the owner and the permissions of another one, as far as the process may.
-    pub(crate) fn take_after(&self, other: &Path) -> io::Result<()> {
-        let file = match &self.place {
-            Place::Unnamed(file) => file.try_clone()?,
+    /// Gives the file everything that tells who may use another one: see [`rights::take_over`]. A file that only the
+    /// caller's operations know stays as it is.
+    pub(crate) fn take_after(&self, other: &File) -> io::Result<()> {
+        match &self.place {
+            Place::Unnamed(file) => rights::take_over(other, file),
             Place::Temporary(name) => {
-                let directory = format!("/proc/self/fd/{}", self.directory.as_raw_fd());
-                File::open(Path::new(&directory).join(OsStr::from_bytes(name.to_bytes())))?
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+                match rustix::fs::openat(&self.directory, name.as_c_str(), flags, Mode::empty()) {
+                    Ok(file) => rights::take_over(other, &File::from(file)),
+                    Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
             }
-            Place::Published => return Ok(()),
-        };
-        let wanted = std::fs::metadata(other)?;
-        let owned = std::os::unix::fs::fchown(&file, Some(wanted.uid()), Some(wanted.gid()));
-        // After the owner: changing that takes some permissions away.
-        file.set_permissions(wanted.permissions())?;
-        owned
+            Place::Published => Ok(()),
+        }
     }
 
     /// Puts the file in the place of the one that has the name, durably. That one keeps a temporary name until the

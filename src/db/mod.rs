@@ -19,14 +19,15 @@ pub(crate) mod open;
 pub(crate) mod save;
 pub(crate) mod scan;
 
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::header::{FileHeader, NodeRef};
-use crate::io::FileStats;
 use crate::io::file::DbFile;
 use crate::io::shared::SharedFile;
+use crate::io::{FileStats, IoError};
 use open::OpenOptions;
 use std::cell::{Cell, Ref, RefCell};
 use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -187,6 +188,18 @@ impl Db {
         let Some(own) = self.file.with(|file| Ok(file.io().identity()))? else { return Ok(None) };
         let path = Path::new(OsStr::from_bytes(self.filename_ref().to_bytes())).to_owned();
         Ok(Some(std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == own)))
+    }
+
+    /// The operating system's file behind the handle, under a descriptor of its own; `None` for files of a caller's
+    /// operations.
+    pub(crate) fn os_file(&self) -> Result<Option<File>> {
+        self.file.with(|file| {
+            let cloned = file.io().os_file().map(File::try_clone).transpose();
+            cloned.map_err(|error| {
+                let error = IoError::new(ErrorCode::OPEN_FILE, error.raw_os_error().unwrap_or(0));
+                file.error(Operation::Open, 0, error)
+            })
+        })
     }
 
     /// The operating system's error number of the last failed call of this handle's file operations, 0 if none

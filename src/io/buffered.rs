@@ -339,6 +339,11 @@ impl Buffered {
         self.raw.identity()
     }
 
+    /// The operating system's file behind the handle, if any.
+    pub(crate) fn os_file(&self) -> Option<&std::fs::File> {
+        self.raw.os_file()
+    }
+
     /// The statistics object of the file operations; NULL if they have none.
     pub(crate) fn stats_object(&mut self) -> *mut std::ffi::c_void {
         self.raw.stats_object()

@@ -5,6 +5,7 @@
 //! * [`foreign`]: a C caller's `couch_file_ops`
 //! * `object`: a C++ caller's `FileOpsInterface`
 //! * [`naming`]: giving files names
+//! * [`rights`]: who may use a file that takes another one's place; `acl`: permissions, and what is left of them
 //! * `buffered`: a write buffer that reads see through, and read buffers
 //! * `read_buffer`: what was read is kept for a while
 //! * `write_back`: when to sync what is written beside others' commits
@@ -14,6 +15,7 @@
 //! * `temp`: temporary files
 //! * `sim` (only for tests, feature `sim`): a disk in memory that fails on demand and loses power
 
+mod acl;
 pub(crate) mod buffered;
 pub(crate) mod file;
 
@@ -22,6 +24,7 @@ pub mod naming;
 pub(crate) mod object;
 pub mod posix;
 mod read_buffer;
+pub mod rights;
 pub(crate) mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -31,6 +34,7 @@ mod write_back;
 
 use crate::error::ErrorCode;
 use std::ffi::{CStr, OsStr};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 
 /// Why a call of the file operations failed.
@@ -141,6 +145,10 @@ pub trait FileHandle: Send {
     }
     /// Which file of the operating system this is; `None` if it is none.
     fn identity(&self) -> Option<naming::FileId> {
+        None
+    }
+    /// The operating system's file behind this handle; `None` for files of a caller's operations.
+    fn os_file(&self) -> Option<&File> {
         None
     }
     /// Asks for memory that is held for speed alone to be released.

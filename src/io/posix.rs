@@ -206,6 +206,10 @@ impl FileHandle for PosixFile {
         self.file.as_ref().and_then(|file| naming::identity(file).ok())
     }
 
+    fn os_file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
     fn set_periodic_sync(&mut self, bytes: u64) -> Result<(), IoError> {
         self.periodic_sync = (bytes > 0).then_some(PeriodicSync { every: bytes, written: 0 });
         Ok(())

@@ -6,11 +6,15 @@ use crate::keys::Keys;
 use crate::program::Failure;
 use couchstore::inspect::FileHeader;
 use couchstore::io::naming::{Naming, PosixNaming};
+use couchstore::io::rights::take_mode;
 use couchstore::{
     CompactHooks, CompactOptions, Db, DocInfo, Document, FormatVersion, KeyStore, OpenOptions, SaveOptions,
     ScanOptions, compact_with,
 };
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::{TempDir, TempPath};
@@ -27,11 +31,16 @@ pub(super) struct Shelter {
     folder: TempDir,
     target: PathBuf,
     keys: Option<Arc<dyn KeyStore>>,
+    /// The damaged file: the target gets its permissions.
+    original: File,
 }
 
 impl Shelter {
     /// An empty one, of the version and with the key of `source`.
     pub(super) fn new(source: &Db, keys: &Keys, target: &Path) -> Result<Shelter, Failure> {
+        let name = source.filename();
+        let name = Path::new(OsStr::from_bytes(name.to_bytes()));
+        let original = File::open(name).map_err(|error| failure(name, &error))?;
         let folder = tempfile::Builder::new().prefix(".couch_dbck-").tempdir_in(directory_of(target));
         let folder = folder.map_err(|error| failure(target, &error))?;
         let keys = source.encryption_key_id().and_then(|id| keys.store_of(&id));
@@ -41,7 +50,7 @@ impl Shelter {
             .legacy_crc(source.header().version == FormatVersion::V11)
             .keys(keys.clone())
             .open(folder.path().join("shelter"))?;
-        Ok(Shelter { db, folder, target: target.to_owned(), keys })
+        Ok(Shelter { db, folder, target: target.to_owned(), keys, original })
     }
 
     pub(super) fn db(&self) -> &Db {
@@ -90,6 +99,8 @@ impl Shelter {
         let info = self.db.info()?;
         log.begin_bar(info.doc_count + info.deleted_count, "writing");
         compact_with(&self.db, &finished, &options, &mut Hooks { log })?;
+        take_mode(&self.original, &File::open(&finished).map_err(|error| failure(&finished, &error))?)
+            .map_err(|error| failure(&finished, &error))?;
         let named = TempPath::try_from_path(&finished).map_err(|error| failure(&finished, &error))?;
         named.persist_noclobber(&self.target).map_err(|error| failure(&self.target, &error.error))?;
         let directory = directory_of(&self.target);

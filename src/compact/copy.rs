@@ -3,13 +3,14 @@
 use super::sort::Sorter;
 use crate::crypto::keys::KeyStore;
 use crate::db::Db;
-use crate::db::bootstrap::naming_failed;
+use crate::db::hidden::{Purpose, naming_failed};
 use crate::db::open::OpenOptions;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
 use crate::format::header::{FileHeader, FormatVersion};
 use crate::io::FileOps;
 use crate::io::file::Body;
+use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
 use crate::tree::TreeKind;
 use crate::tree::build::TreeBuilder;
@@ -108,6 +109,8 @@ pub struct CompactOptions {
     pub keys: Option<Arc<dyn KeyStore>>,
     /// Bytes of memory for sorting; beyond that, unnamed files in the target's directory are used.
     pub memory_budget: usize,
+    /// System calls for names; for tests that let them fail.
+    pub naming: Arc<dyn Naming>,
 }
 
 impl Default for CompactOptions {
@@ -121,6 +124,7 @@ impl Default for CompactOptions {
             file_ops: Arc::new(PosixOps),
             keys: None,
             memory_budget: SORT_BUDGET,
+            naming: Arc::new(PosixNaming),
         }
     }
 }
@@ -129,6 +133,9 @@ impl Default for CompactOptions {
 ///
 /// An existing `target` is left alone and makes the compaction fail. After any failure there is no target. The
 /// source is only read; others may append to it meanwhile.
+///
+/// With the library's own file operations the target gets its name when it is complete and durable
+/// ([`compact_unseen`]). A caller's operations create it under its name, which a process that dies leaves behind.
 pub fn compact(source: &Db, target: impl AsRef<Path>, options: &CompactOptions) -> Result<()> {
     compact_with(source, target, options, &mut NoHooks)
 }
@@ -140,19 +147,18 @@ pub fn compact_with(
     options: &CompactOptions,
     hooks: &mut dyn CompactHooks,
 ) -> Result<()> {
-    let name = check(source, target.as_ref(), hooks)?;
-    // Whose names these are only the file operations know: what was there before is never removed.
-    let is_new = !options.file_ops.exists(&name);
-    let opened = target_options(source, options).open(target.as_ref())?;
-    let mut unfinished = Unfinished { ops: options.file_ops.clone(), name, armed: is_new };
-    let damage = copy_and_close(source, &opened, target.as_ref(), options, hooks)?;
-    unfinished.armed = false;
-    damage.map_or(Ok(()), Err)
+    let target = target.as_ref();
+    if options.file_ops.is_default() {
+        compact_unseen(source, target, options, hooks)
+    } else {
+        compact_in_place(source, target, options, hooks)
+    }
 }
 
-/// Compacts with hooks into a file that gets its name only when it is complete and durable. A process that dies
-/// before that leaves nothing; where the file system has no files without names, and with file operations of the
-/// caller's, it leaves one with a temporary name. See [`compact`].
+/// Compacts with hooks into a file that gets its name only when it is complete and durable; until then nobody finds
+/// it by that name. One that appears meanwhile is left alone and found at the end (`EEXIST`). A process that dies before
+/// that leaves nothing; where the file system has no files without names, and with file operations of the caller's,
+/// it leaves one with a temporary name, which the next compaction in the folder removes. See [`compact`].
 pub fn compact_unseen(
     source: &Db,
     target: impl AsRef<Path>,
@@ -160,15 +166,29 @@ pub fn compact_unseen(
     hooks: &mut dyn CompactHooks,
 ) -> Result<()> {
     let name = check(source, target.as_ref(), hooks)?;
-    if target.as_ref().symlink_metadata().is_ok() {
-        return Err(naming_failed(&name, &std::io::Error::from_raw_os_error(libc::EEXIST)));
-    }
     let opening = target_options(source, options);
-    let (mut hidden, file, state) = opening.create_hidden(&name)?;
+    let (mut hidden, file, state) = opening.create_hidden(&name, Purpose::Compaction)?;
     let opened = Db::from_parts(file, state, opening, &name);
     opened.set_unseen(true);
     let damage = copy_and_close(source, &opened, target.as_ref(), options, hooks)?;
-    hidden.publish().map_err(|error| naming_failed(&name, &error))?;
+    hidden.publish().map_err(|failure| naming_failed(&name, failure))?;
+    damage.map_or(Ok(()), Err)
+}
+
+/// Compacts with hooks into a file that is created under its name, as a caller's operations do it.
+fn compact_in_place(
+    source: &Db,
+    target: &Path,
+    options: &CompactOptions,
+    hooks: &mut dyn CompactHooks,
+) -> Result<()> {
+    let name = check(source, target, hooks)?;
+    // Whose names these are only the file operations know: what was there before is never removed.
+    let is_new = !options.file_ops.exists(&name);
+    let opened = target_options(source, options).open(target)?;
+    let mut unfinished = Unfinished { ops: options.file_ops.clone(), name, armed: is_new };
+    let damage = copy_and_close(source, &opened, target, options, hooks)?;
+    unfinished.armed = false;
     damage.map_or(Ok(()), Err)
 }
 
@@ -248,6 +268,7 @@ pub(crate) fn target_options(source: &Db, options: &CompactOptions) -> OpenOptio
         .node_sizes(nodes.interior, nodes.leaf)
         .file_ops(options.file_ops.clone())
         .keys(options.keys.clone())
+        .naming(options.naming.clone())
 }
 
 /// A compaction under way.

@@ -6,12 +6,14 @@
 //! * [`replay`]: brings an older copy up to a newer header
 //! * [`descent`]: whether a replay gets from one header to another
 //! * [`online`]: both together, beside a writer
+//! * `exclusion`: one at a time
 //! * `pace`: whether that catches up with the writer, and slowing it down
 
 #![forbid(unsafe_code)]
 
 pub(crate) mod copy;
 pub(crate) mod descent;
+mod exclusion;
 pub(crate) mod online;
 mod pace;
 pub(crate) mod replay;

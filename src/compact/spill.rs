@@ -8,7 +8,7 @@
 //! The key lives in memory only, and as long as the file.
 
 use crate::crypto::cipher::{Cipher, KEY_LEN};
-use crate::io::naming::unnamed_file;
+use crate::io::temp::unnamed_file;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -143,6 +143,18 @@ pub enum Error {
         /// `errno`, 0 if unknown.
         os_error: i32,
     },
+    /// A file could not be given its name, or not lose it again; the text says what is the case.
+    #[error("{file}: {state}: {code}, OS error {os_error}")]
+    Naming {
+        /// Name of the file as given by the caller.
+        file: Arc<str>,
+        /// What the names are like, or what is missing to change them.
+        state: &'static str,
+        /// Which code this is.
+        code: ErrorCode,
+        /// `errno`, 0 if unknown.
+        os_error: i32,
+    },
     /// Bytes of the file break a rule of the format.
     #[error("{file}: malformed data at offset {position}: {expected}")]
     Corrupt {
@@ -254,7 +266,7 @@ impl Error {
     /// The code that C callers get for this error.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Error::Io { code, .. } | Error::Callback(code) => *code,
+            Error::Io { code, .. } | Error::Naming { code, .. } | Error::Callback(code) => *code,
             Error::Corrupt { .. } => ErrorCode::CORRUPT,
             Error::Truncated { .. } => ErrorCode::READ,
             Error::Checksum { .. } => ErrorCode::CHECKSUM_FAIL,
@@ -277,7 +289,7 @@ impl Error {
     /// The operating system's error number behind this error, if there is one.
     pub fn os_error(&self) -> Option<i32> {
         match self {
-            Error::Io { os_error, .. } if *os_error != 0 => Some(*os_error),
+            Error::Io { os_error, .. } | Error::Naming { os_error, .. } if *os_error != 0 => Some(*os_error),
             Error::ReadOnly { .. } => Some(libc::EBADF),
             _ => None,
         }

@@ -11,8 +11,8 @@ use super::pace::Lock;
 use super::progress::Progress;
 use super::replay::{ReplayHooks, replay_changes};
 use super::sort::SortPlace;
-use crate::db::bootstrap::Hidden;
 use crate::db::headers::Direction;
+use crate::db::hidden::Hidden;
 use crate::db::scan::seq_key;
 use crate::db::{Db, State};
 use crate::error::Result;
@@ -33,7 +33,7 @@ pub(super) struct Copied {
     pub(super) target: Db,
     pub(super) hidden: Hidden,
     /// The header of the source that the target is up to date with; the source handle stands there.
-    base: State,
+    pub(super) base: State,
     /// Nothing was replayed yet.
     is_first: bool,
     progress: Progress,

@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::sort::{SortPlace, Sorter};
 use crate::crypto::keys::KeyStore;
 use crate::db::Db;
-use crate::db::bootstrap::naming_failed;
+use crate::db::hidden::{Purpose, naming_failed};
 use crate::db::open::OpenOptions;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
@@ -13,6 +13,7 @@ use crate::format::header::{FileHeader, FormatVersion, NodeRef};
 use crate::format::node::Entry;
 use crate::io::FileOps;
 use crate::io::file::Body;
+use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
 use crate::io::rights;
 use crate::tree::TreeKind;
@@ -110,6 +111,8 @@ pub struct CompactOptions {
     pub keys: Option<Arc<dyn KeyStore>>,
     /// Bytes of memory for sorting; beyond that, unnamed files in the target's directory are used.
     pub memory_budget: usize,
+    /// System calls for names; for tests that let them fail.
+    pub naming: Arc<dyn Naming>,
 }
 
 impl Default for CompactOptions {
@@ -123,6 +126,7 @@ impl Default for CompactOptions {
             file_ops: Arc::new(PosixOps),
             keys: None,
             memory_budget: SORT_BUDGET,
+            naming: Arc::new(PosixNaming),
         }
     }
 }
@@ -131,6 +135,9 @@ impl Default for CompactOptions {
 ///
 /// An existing `target` is left alone and makes the compaction fail. After any failure there is no target. The
 /// source is only read; others may append to it meanwhile.
+///
+/// With the library's own file operations the target gets its name when it is complete and durable
+/// ([`compact_unseen`]). A caller's operations create it under its name, which a process that dies leaves behind.
 pub fn compact(source: &Db, target: impl AsRef<Path>, options: &CompactOptions) -> Result<()> {
     compact_with(source, target, options, &mut NoHooks)
 }
@@ -142,19 +149,18 @@ pub fn compact_with(
     options: &CompactOptions,
     hooks: &mut dyn CompactHooks,
 ) -> Result<()> {
-    let name = check(source, target.as_ref(), hooks)?;
-    // Whose names these are only the file operations know: what was there before is never removed.
-    let is_new = !options.file_ops.exists(&name);
-    let opened = target_options(source, options).open(target.as_ref())?;
-    let mut unfinished = Unfinished { ops: options.file_ops.clone(), name, armed: is_new };
-    let damage = copy_and_close(source, &opened, target.as_ref(), options, hooks)?;
-    unfinished.armed = false;
-    damage.map_or(Ok(()), Err)
+    let target = target.as_ref();
+    if options.file_ops.is_default() {
+        compact_unseen(source, target, options, hooks)
+    } else {
+        compact_in_place(source, target, options, hooks)
+    }
 }
 
-/// Compacts with hooks into a file that gets its name only when it is complete and durable. A process that dies
-/// before that leaves nothing; where the file system has no files without names, and with file operations of the
-/// caller's, it leaves one with a temporary name. See [`compact`].
+/// Compacts with hooks into a file that gets its name only when it is complete and durable; until then nobody finds
+/// it by that name. One that appears meanwhile is left alone and found at the end (`EEXIST`). A process that dies before
+/// that leaves nothing; where the file system has no files without names, and with file operations of the caller's,
+/// it leaves one with a temporary name, which the next compaction in the folder removes. See [`compact`].
 pub fn compact_unseen(
     source: &Db,
     target: impl AsRef<Path>,
@@ -162,15 +168,29 @@ pub fn compact_unseen(
     hooks: &mut dyn CompactHooks,
 ) -> Result<()> {
     let name = check(source, target.as_ref(), hooks)?;
-    if target.as_ref().symlink_metadata().is_ok() {
-        return Err(naming_failed(&name, &std::io::Error::from_raw_os_error(libc::EEXIST)));
-    }
     let opening = target_options(source, options);
-    let (mut hidden, file, state) = opening.create_hidden(&name)?;
+    let (mut hidden, file, state) = opening.create_hidden(&name, Purpose::Compaction)?;
     let opened = Db::from_parts(file, state, opening, &name);
     opened.set_unseen(true);
     let damage = copy_and_close(source, &opened, target.as_ref(), options, hooks)?;
-    hidden.publish().map_err(|error| naming_failed(&name, &error))?;
+    hidden.publish().map_err(|failure| naming_failed(&name, failure))?;
+    damage.map_or(Ok(()), Err)
+}
+
+/// Compacts with hooks into a file that is created under its name, as a caller's operations do it.
+fn compact_in_place(
+    source: &Db,
+    target: &Path,
+    options: &CompactOptions,
+    hooks: &mut dyn CompactHooks,
+) -> Result<()> {
+    let name = check(source, target, hooks)?;
+    // Whose names these are only the file operations know: what was there before is never removed.
+    let is_new = !options.file_ops.exists(&name);
+    let opened = target_options(source, options).open(target)?;
+    let mut unfinished = Unfinished { ops: options.file_ops.clone(), name, armed: is_new };
+    let damage = copy_and_close(source, &opened, target, options, hooks)?;
+    unfinished.armed = false;
     damage.map_or(Ok(()), Err)
 }
 
@@ -218,7 +238,7 @@ pub(crate) fn original(source: &Db, options: &CompactOptions) -> Result<Option<F
 /// Gives a copy the permissions of its source.
 pub(crate) fn take_mode(original: Option<&File>, target: &Db) -> Result<()> {
     let (Some(original), Some(copy)) = (original, target.os_file()?) else { return Ok(()) };
-    rights::take_mode(original, &copy).map_err(|error| naming_failed(&target.filename(), &error))
+    rights::take_mode(original, &copy).map_err(|error| naming_failed(&target.filename(), error.into()))
 }
 
 /// Copies everything that `source` sees into the empty file of `target` and commits it there, once. `directory` is
@@ -267,6 +287,7 @@ pub(crate) fn target_options(source: &Db, options: &CompactOptions) -> OpenOptio
         .node_sizes(nodes.interior, nodes.leaf)
         .file_ops(options.file_ops.clone())
         .keys(options.keys.clone())
+        .naming(options.naming.clone())
 }
 
 /// A compaction under way.

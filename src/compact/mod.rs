@@ -7,6 +7,7 @@
 //! * [`replay`]: brings an older copy up to a newer header, `locals`: its local documents
 //! * [`descent`]: whether a replay gets from one header to another
 //! * [`online`]: both together, beside a writer; `catch_up`: what it replays
+//! * `exclusion`: one at a time
 //! * `pace`: whether that catches up with the writer, and slowing it down
 //! * `progress`: telling the host how far it is
 
@@ -16,6 +17,7 @@ mod bodies;
 mod catch_up;
 pub(crate) mod copy;
 pub(crate) mod descent;
+mod exclusion;
 mod gather;
 mod locals;
 mod merge;

@@ -14,20 +14,20 @@ use super::catch_up::{Copied, Round};
 use super::copy::{
     CompactHooks, CompactOptions, copy_into, directory_of, original, take_mode, target_options,
 };
+use super::exclusion::exclude_others;
 use super::pace::{Lock, Pace, SHORTEST_STRETCH};
 use super::replay::ReplayHooks;
-use crate::db::Db;
-use crate::db::bootstrap::{Hidden, naming_failed};
+use crate::db::headers::Direction;
+use crate::db::hidden::{Hidden, Purpose, check_free, naming_failed, stale};
 use crate::db::open::OpenOptions;
-use crate::error::{Error, ErrorCode, Operation, Result};
-use crate::io::naming::{FileId, Naming, PosixNaming, identity};
+use crate::db::{Db, State};
+use crate::error::{Error, Result};
+use crate::io::naming::FileId;
 use std::ffi::{CStr, CString, OsStr};
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Copies that are given up because the source was rewound; the next one is made under the lock.
@@ -58,8 +58,6 @@ pub struct OnlineOptions {
     pub max_unlocked_rounds: u32,
     /// As soon as the source has grown by no more than this since the last replay, in bytes, the lock is taken.
     pub delta_bytes_for_lock: u64,
-    /// System calls for names; for tests that let them fail.
-    pub naming: Arc<dyn Naming>,
 }
 
 impl Default for OnlineOptions {
@@ -70,7 +68,6 @@ impl Default for OnlineOptions {
             swap: Swap::None,
             max_unlocked_rounds: 10,
             delta_bytes_for_lock: 1 << 20,
-            naming: Arc::new(PosixNaming),
         }
     }
 }
@@ -131,15 +128,16 @@ pub fn compact_online(
         Swap::Replace => source.as_ref().canonicalize().unwrap_or_else(|_| source.as_ref().to_owned()),
     };
     let final_name = c_name(&target)?;
-    if options.swap == Swap::None && std::fs::symlink_metadata(&target).is_ok() {
-        return Err(naming_failed(&final_name, &std::io::Error::from_raw_os_error(libc::EEXIST)));
+    if options.swap == Swap::None {
+        let naming = options.compact.naming.clone();
+        check_free(naming, &final_name).map_err(|failure| naming_failed(&final_name, failure))?;
     }
     if hooks.rewrites() && !hooks.filters() {
         return Err(Error::InvalidArguments("rewriting without a filter"));
     }
-    let exclusion = exclude_others(source.as_ref())?;
-    let locked_file = exclusion.as_ref().map(|held| identity(&held.0)).transpose();
-    let locked_file = locked_file.map_err(|error| naming_failed(&source_name, &error))?;
+    let exclusion = exclude_others(source.as_ref(), options);
+    let exclusion = exclusion.map_err(|failure| naming_failed(&source_name, failure))?;
+    let locked_file = exclusion.as_ref().map(|held| held.id);
     let mut stats = OnlineStats::default();
     let mut locked = Lock::new(hooks);
     let job = Job { source_name: &source_name, final_name: &final_name, locked_file, options };
@@ -156,47 +154,6 @@ fn c_name(path: &Path) -> Result<CString> {
 
 fn path(name: &CStr) -> &Path {
     Path::new(OsStr::from_bytes(name.to_bytes()))
-}
-
-/// An advisory lock on the source, given back when dropped, also by a process that dies.
-struct Exclusion(File);
-
-impl Drop for Exclusion {
-    fn drop(&mut self) {
-        // Closing is not enough: a child process that is being started has the descriptor for a moment, too.
-        let _ = self.0.unlock();
-    }
-}
-
-/// Keeps other compactions from the source. Files that only the caller's file operations know are not locked.
-fn exclude_others(source: &Path) -> Result<Option<Exclusion>> {
-    loop {
-        let Ok(file) = File::open(source) else { return Ok(None) };
-        let exclusion = match file.try_lock() {
-            Ok(()) => Exclusion(file),
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Io {
-                    operation: Operation::Open,
-                    file: source.to_string_lossy().into(),
-                    position: 0,
-                    code: ErrorCode::OPEN_FILE,
-                    os_error: libc::EBUSY,
-                });
-            }
-            // A file system without such locks.
-            Err(TryLockError::Error(_)) => return Ok(None),
-        };
-        // Between opening and locking another compaction may have replaced the file: then its lock is worth nothing.
-        let found = std::fs::metadata(source).map(|found| (found.dev(), found.ino()));
-        if found.ok() == identity(&exclusion.0).ok() {
-            return Ok(Some(exclusion));
-        }
-    }
-}
-
-/// The source's name leads to another file by now.
-fn stale() -> std::io::Error {
-    std::io::Error::from_raw_os_error(libc::ESTALE)
 }
 
 struct Job<'a> {
@@ -234,10 +191,14 @@ impl Job<'_> {
         if let (Some(opened), Some(locked)) = (opened, self.locked_file)
             && opened != locked
         {
-            return Err(naming_failed(self.source_name, &stale()));
+            return Err(naming_failed(self.source_name, stale().into()));
         }
-        let options = target_options(&source, compact).naming(self.options.naming.clone());
-        let (hidden, mut file, state) = options.create_hidden(self.final_name)?;
+        let options = target_options(&source, compact);
+        let purpose = match self.options.swap {
+            Swap::None => Purpose::Compaction,
+            Swap::Replace => Purpose::Replacement,
+        };
+        let (hidden, mut file, state) = options.create_hidden(self.final_name, purpose)?;
         // One sync of everything at the end would hold up every commit to the same disk meanwhile.
         file.io().set_write_back(compact.periodic_sync.is_none() && compact.file_ops.is_default());
         let target = Db::from_parts(file, state, options, self.final_name);
@@ -263,7 +224,7 @@ impl Job<'_> {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
             Err(error) => Err(error),
         };
-        taken.map_err(|error| naming_failed(self.final_name, &error))
+        taken.map_err(|error| naming_failed(self.final_name, error.into()))
     }
 
     /// Replays until the copy is up to date with a source that is locked. `None`: the source was rewound.
@@ -315,26 +276,43 @@ impl Job<'_> {
         }
     }
 
-    /// Gives the result its name and lets the host switch over. Under the lock.
+    /// Gives the result its name and lets the host switch over, under the lock, and gives that back.
     fn finish(&self, copied: Copied, lock: &mut Lock<'_>, stats: &mut OnlineStats) -> Result<()> {
-        let Copied { source, target, mut hidden, .. } = copied;
+        let Copied { source, target, mut hidden, base, .. } = copied;
         let info = target.info()?;
         stats.documents = info.doc_count + info.deleted_count;
         stats.bytes = info.file_size;
         target.set_unseen(false);
         // The source's may have been changed meanwhile.
         self.take_rights(&source, &target, &hidden)?;
+        let failed = |failure| naming_failed(self.final_name, failure);
         let named = match self.options.swap {
             Swap::None => hidden.publish_for_now(),
-            // Somebody else has put another file there, which must not be replaced.
-            Swap::Replace if source.is_current()? == Some(false) => Err(stale()),
-            Swap::Replace => hidden.replace(),
+            Swap::Replace => {
+                let file = source.file().with(|file| Ok(file.io().identity()))?;
+                hidden.replace(file, base.position.unwrap_or(0))
+            }
         };
-        let named = named.map_err(|error| naming_failed(self.final_name, &error))?;
-        lock.hooks.publish(&source, &target)?;
-        named.settle();
+        let named = named.map_err(failed)?;
+        if let Err(error) = lock.hooks.publish(&source, &target) {
+            named.undo().map_err(failed)?;
+            return Err(error);
+        }
+        let displaced = named.keep();
+        lock.release();
+        // A writer that did not heed the lock or the switch may have gone on with the old file.
+        if let Some(displaced) = displaced
+            && is_newest(&source, &base)
+        {
+            hidden.remove_displaced(&displaced);
+        }
         // The result is durable and in use: that closing our own handle on it fails changes nothing.
         let _ = target.close();
         Ok(())
     }
+}
+
+/// Whether this still is the newest state of the file, as far as can be told.
+fn is_newest(db: &Db, state: &State) -> bool {
+    db.seek(Direction::End).is_ok() && db.snapshot().position == state.position
 }

@@ -13,7 +13,7 @@
 use super::merge::Run;
 use crate::crypto::cipher::{Cipher, KEY_LEN, TAG_LEN};
 use crate::error::{Error, ErrorCode, Operation, Result};
-use crate::io::naming::unnamed_file;
+use crate::io::temp::unnamed_file;
 use crate::memory;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::fs::File;

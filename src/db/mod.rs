@@ -2,6 +2,8 @@
 //!
 //! * [`open`]: opening and creating
 //! * [`bootstrap`]: atomic creation
+//! * [`hidden`]: files that get their name only when they are complete
+//! * [`leftovers`]: what dead processes have left in a folder
 //! * [`commit`]: making changes durable
 //! * [`save`], [`local`]: changing documents and local documents
 //! * [`get`], [`scan`]: reading
@@ -13,7 +15,9 @@ pub(crate) mod bootstrap;
 pub(crate) mod commit;
 pub(crate) mod get;
 pub(crate) mod headers;
+pub(crate) mod hidden;
 pub(crate) mod info;
+pub(crate) mod leftovers;
 pub(crate) mod local;
 pub(crate) mod open;
 pub(crate) mod save;
@@ -22,14 +26,15 @@ pub(crate) mod scan;
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::header::{FileHeader, NodeRef};
 use crate::io::file::DbFile;
+use crate::io::naming::leads_to;
 use crate::io::shared::SharedFile;
 use crate::io::{FileStats, IoError};
+use hidden::naming_failed;
 use open::OpenOptions;
 use std::cell::{Cell, Ref, RefCell};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -184,10 +189,13 @@ impl Db {
 
     /// Whether the name under which the file was opened still leads to this handle's file: it does not after a
     /// compaction has replaced it. `None`: the file operations do not tell which file a handle has.
+    ///
+    /// An error if the system does not say what the name leads to: that is no reason to give up the handle.
     pub fn is_current(&self) -> Result<Option<bool>> {
         let Some(own) = self.file.with(|file| Ok(file.io().identity()))? else { return Ok(None) };
-        let path = Path::new(OsStr::from_bytes(self.filename_ref().to_bytes())).to_owned();
-        Ok(Some(std::fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == own)))
+        let filename = self.filename();
+        let leads = leads_to(Path::new(OsStr::from_bytes(filename.to_bytes())), own);
+        leads.map(Some).map_err(|error| naming_failed(&filename, error.into()))
     }
 
     /// The operating system's file behind the handle, under a descriptor of its own; `None` for files of a caller's

@@ -199,7 +199,14 @@ impl OpenOptions {
         let handle = self.open_handle(filename, mode)?;
         let mut file = self.wrap(filename, handle);
         let mut was_empty = None;
-        match self.start(&mut file, &mut was_empty) {
+        let started = self.start(&mut file, &mut was_empty).and_then(|state| {
+            // What is acknowledged has to last. A caller's operations are not asked to sync before the first commit.
+            if was_empty == Some(true) && self.ops.is_default() && !self.no_commit_at_create {
+                file.sync_flushed()?;
+            }
+            Ok(state)
+        });
+        match started {
             Ok(state) => Ok((file, state)),
             Err(error) => {
                 // A file with content was made by somebody else, just before it was opened here.

@@ -4,7 +4,8 @@
 //! * [`posix`]: the default
 //! * [`foreign`]: a C caller's `couch_file_ops`
 //! * `object`: a C++ caller's `FileOpsInterface`
-//! * [`naming`]: giving files names
+//! * [`naming`]: the system calls that give files names
+//! * `folder`: what has become of names when such a call fails
 //! * [`rights`]: who may use a file that takes another one's place; `acl`: permissions, and what is left of them
 //! * `buffered`: a write buffer that reads see through, and read buffers
 //! * `read_buffer`: what was read is kept for a while
@@ -12,13 +13,14 @@
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
 //! * `shared`: that file behind a cell, for trees and databases
 //! * `tail`: where a file ends and is appended to
-//! * `temp`: temporary files
+//! * `temp`: temporary files, and those that dead processes have left
 //! * `sim` (only for tests, feature `sim`): a disk in memory that fails on demand and loses power
 
 mod acl;
 pub(crate) mod buffered;
 pub(crate) mod file;
 
+pub(crate) mod folder;
 pub mod foreign;
 pub mod naming;
 pub(crate) mod object;

@@ -1,13 +1,13 @@
 //! Giving files names: the system calls of atomic creation and of swapping files, behind a seam.
 //!
 //! All names are relative to one open directory, so that renaming a parent directory meanwhile changes nothing.
-//! Tests put their own implementation before the real one and let each call fail.
+//! Tests put their own implementation before the real one and let each call fail. What a failed call means is decided
+//! in [`super::folder`].
 
-use super::temp::refuses_unnamed;
 use std::ffi::{CStr, CString, OsStr};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -15,14 +15,21 @@ use std::path::Path;
 /// Identity of a file, whatever its names: device and inode.
 pub type FileId = (u64, u64);
 
-/// System calls on the names in a directory. One method, one call.
+/// Rights of a file that nobody but its owner may open.
+pub const PRIVATE: u32 = 0o600;
+/// Rights that a new file is made with where nothing speaks against it; the kernel takes some away.
+pub const USUAL: u32 = 0o666;
+
+/// System calls on the names in a directory. One method, one call; syncs are never tried again.
 pub trait Naming: Send + Sync {
-    /// Opens a directory.
+    /// Opens a directory. It need not be one that may be read.
     fn open_directory(&self, path: &Path) -> io::Result<File>;
-    /// Creates a file without a name (`O_TMPFILE`), open for reading and writing.
+    /// Creates a file without a name (`O_TMPFILE`) and with the usual rights, open for reading and writing.
     fn create_unnamed(&self, directory: &File) -> io::Result<File>;
     /// Creates a file that must not exist, open for reading and writing.
-    fn create_named(&self, directory: &File, name: &CStr) -> io::Result<File>;
+    fn create_named(&self, directory: &File, name: &CStr, mode: u32) -> io::Result<File>;
+    /// Opens an existing regular file, if possible for writing.
+    fn open_existing(&self, directory: &File, name: &CStr) -> io::Result<File>;
     /// Gives an unnamed file a name that must not exist.
     fn link_unnamed(&self, file: &File, directory: &File, name: &CStr) -> io::Result<()>;
     /// Renames a file to a name that must not exist (`RENAME_NOREPLACE`).
@@ -37,8 +44,14 @@ pub trait Naming: Send + Sync {
     fn unlink(&self, directory: &File, name: &CStr) -> io::Result<()>;
     /// Makes the names of a directory durable.
     fn sync_directory(&self, directory: &File) -> io::Result<()>;
+    /// Makes the whole file system durable that the file is on.
+    fn sync_file_system(&self, file: &File) -> io::Result<()>;
     /// Which file has this name.
     fn identify(&self, directory: &File, name: &CStr) -> io::Result<FileId>;
+    /// All names of a directory.
+    fn list(&self, directory: &File) -> io::Result<Vec<CString>>;
+    /// Locks a file against everybody else who asks for that (`flock`), without waiting: `EWOULDBLOCK`.
+    fn try_lock(&self, file: &File) -> io::Result<()>;
 }
 
 /// The real calls.
@@ -46,16 +59,17 @@ pub trait Naming: Send + Sync {
 pub struct PosixNaming;
 
 const NEW_FILE: libc::c_int = libc::O_RDWR | libc::O_CLOEXEC;
-const MODE: libc::c_uint = 0o666;
+/// A FIFO must not keep anybody waiting.
+const EXISTING_FILE: libc::c_int = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn open_at(directory: &File, name: &CStr, flags: libc::c_int) -> io::Result<File> {
+fn open_at(directory: &File, name: &CStr, flags: libc::c_int, mode: u32) -> io::Result<File> {
     loop {
         // SAFETY: an open directory and a terminated name; the mode is given because the flags may create.
-        let fd = unsafe { libc::openat(directory.as_raw_fd(), name.as_ptr(), flags, MODE) };
+        let fd = unsafe { libc::openat(directory.as_raw_fd(), name.as_ptr(), flags, mode) };
         if fd >= 0 {
             // SAFETY: a descriptor that was just opened, and that nobody else knows.
             let file = unsafe { File::from_raw_fd(fd) };
@@ -75,26 +89,53 @@ fn rename_at(directory: &File, from: &CStr, to: &CStr, flags: libc::c_uint) -> i
     check(unsafe { libc::renameat2(fd, from.as_ptr(), fd, to.as_ptr(), flags) })
 }
 
+fn link_at(
+    from: libc::c_int,
+    old: &CStr,
+    directory: &File,
+    new: &CStr,
+    flags: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: terminated names and open descriptors.
+    check(unsafe { libc::linkat(from, old.as_ptr(), directory.as_raw_fd(), new.as_ptr(), flags) })
+}
+
 impl Naming for PosixNaming {
     fn open_directory(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path)
+        let open = |flags| OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | flags).open(path);
+        match open(0) {
+            // Its names can be changed all the same.
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => open(libc::O_PATH),
+            result => result,
+        }
     }
 
     fn create_unnamed(&self, directory: &File) -> io::Result<File> {
         // Never with O_EXCL: that would forbid to give the file a name later.
-        open_at(directory, c".", NEW_FILE | libc::O_TMPFILE)
+        open_at(directory, c".", NEW_FILE | libc::O_TMPFILE, USUAL)
     }
 
-    fn create_named(&self, directory: &File, name: &CStr) -> io::Result<File> {
-        open_at(directory, name, NEW_FILE | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW)
+    fn create_named(&self, directory: &File, name: &CStr, mode: u32) -> io::Result<File> {
+        open_at(directory, name, NEW_FILE | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW, mode)
+    }
+
+    fn open_existing(&self, directory: &File, name: &CStr) -> io::Result<File> {
+        let file = open_at(directory, name, EXISTING_FILE | libc::O_RDWR, 0)
+            .or_else(|_| open_at(directory, name, EXISTING_FILE | libc::O_RDONLY, 0))?;
+        let is_regular = file.metadata()?.is_file();
+        if is_regular { Ok(file) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) }
     }
 
     fn link_unnamed(&self, file: &File, directory: &File, name: &CStr) -> io::Result<()> {
-        // By way of /proc: linking a descriptor directly takes a capability.
+        // By way of /proc, which may be missing, because linking a descriptor directly may take a capability.
         let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-        let (to, flags) = (directory.as_raw_fd(), libc::AT_SYMLINK_FOLLOW);
-        // SAFETY: terminated names and open descriptors.
-        check(unsafe { libc::linkat(libc::AT_FDCWD, path.as_ptr(), to, name.as_ptr(), flags) })
+        match link_at(libc::AT_FDCWD, &path, directory, name, libc::AT_SYMLINK_FOLLOW) {
+            Err(error) if !is_final(&error) => {
+                let direct = link_at(file.as_raw_fd(), c"", directory, name, libc::AT_EMPTY_PATH);
+                direct.map_err(|second| if is_final(&second) { second } else { error })
+            }
+            result => result,
+        }
     }
 
     fn rename_exclusive(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
@@ -110,9 +151,7 @@ impl Naming for PosixNaming {
     }
 
     fn link(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
-        let fd = directory.as_raw_fd();
-        // SAFETY: terminated names and an open descriptor.
-        check(unsafe { libc::linkat(fd, from.as_ptr(), fd, to.as_ptr(), 0) })
+        link_at(directory.as_raw_fd(), from, directory, to, 0)
     }
 
     fn unlink(&self, directory: &File, name: &CStr) -> io::Result<()> {
@@ -121,7 +160,13 @@ impl Naming for PosixNaming {
     }
 
     fn sync_directory(&self, directory: &File) -> io::Result<()> {
-        directory.sync_all()
+        // SAFETY: an open descriptor. Not File::sync_all, which tries again after EINTR.
+        check(unsafe { libc::fsync(directory.as_raw_fd()) })
+    }
+
+    fn sync_file_system(&self, file: &File) -> io::Result<()> {
+        // SAFETY: an open descriptor.
+        check(unsafe { libc::syncfs(file.as_raw_fd()) })
     }
 
     fn identify(&self, directory: &File, name: &CStr) -> io::Result<FileId> {
@@ -133,18 +178,75 @@ impl Naming for PosixNaming {
         let stat = unsafe { stat.assume_init() };
         Ok((stat.st_dev, stat.st_ino))
     }
+
+    fn list(&self, directory: &File) -> io::Result<Vec<CString>> {
+        // Opened anew: the position belongs to whoever has opened it, and reading may not be allowed.
+        let again = open_at(directory, c".", libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC, 0)?;
+        Listing::new(again)?.names()
+    }
+
+    fn try_lock(&self, file: &File) -> io::Result<()> {
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::from_raw_os_error(libc::EWOULDBLOCK),
+            TryLockError::Error(error) => error,
+        })
+    }
+}
+
+/// A directory that is being read.
+struct Listing(*mut libc::DIR);
+
+impl Listing {
+    fn new(directory: File) -> io::Result<Listing> {
+        let fd = directory.into_raw_fd();
+        // SAFETY: an open descriptor, whose ownership goes to the stream.
+        let stream = unsafe { libc::fdopendir(fd) };
+        if stream.is_null() {
+            let error = io::Error::last_os_error();
+            // SAFETY: the call has failed and so has not taken the descriptor.
+            drop(unsafe { File::from_raw_fd(fd) });
+            return Err(error);
+        }
+        Ok(Listing(stream))
+    }
+
+    fn names(&self) -> io::Result<Vec<CString>> {
+        let mut names = Vec::new();
+        loop {
+            // SAFETY: errno of this thread; only it tells the end from a failure.
+            unsafe { *libc::__errno_location() = 0 };
+            // SAFETY: an open stream, used by this thread alone.
+            let entry = unsafe { libc::readdir64(self.0) };
+            if entry.is_null() {
+                let error = io::Error::last_os_error();
+                return if error.raw_os_error() == Some(0) { Ok(names) } else { Err(error) };
+            }
+            // SAFETY: an entry has a terminated name, and stays until the next call.
+            names.push(unsafe { CStr::from_ptr((&raw const (*entry).d_name).cast()) }.to_owned());
+        }
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        // SAFETY: an open stream, closed here and only here.
+        unsafe { libc::closedir(self.0) };
+    }
 }
 
 /// The directory of `path` and the last part of its name.
 pub(crate) fn split(path: &CStr) -> io::Result<(&Path, CString)> {
-    let is_directory = || io::Error::from_raw_os_error(libc::EISDIR);
-    if path.to_bytes().ends_with(b"/") {
-        return Err(is_directory());
+    let bytes = path.to_bytes();
+    let (directory, name) = match bytes.iter().rposition(|&byte| byte == b'/') {
+        None => (&b"."[..], bytes),
+        Some(0) => (&b"/"[..], &bytes[1..]),
+        Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
+    };
+    if name.is_empty() {
+        let missing = bytes.is_empty();
+        return Err(io::Error::from_raw_os_error(if missing { libc::ENOENT } else { libc::EISDIR }));
     }
-    let path = Path::new(OsStr::from_bytes(path.to_bytes()));
-    let name = path.file_name().ok_or_else(is_directory)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    Ok((directory.unwrap_or(Path::new(".")), CString::new(name.as_bytes())?))
+    Ok((Path::new(OsStr::from_bytes(directory)), CString::new(name)?))
 }
 
 /// Identity of an open file.
@@ -153,65 +255,35 @@ pub(crate) fn identity(file: &File) -> io::Result<FileId> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Names the file `temporary`, which is `file`, as `name`, which must not exist.
-pub(crate) fn publish(
-    naming: &dyn Naming,
-    directory: &File,
-    temporary: &CStr,
-    name: &CStr,
-    file: FileId,
-) -> io::Result<()> {
-    match naming.rename_exclusive(directory, temporary, name) {
-        // The file system cannot rename without replacing. A plain rename could destroy another creator's file.
-        Err(error) if is_unsupported(&error) => {
-            naming.link(directory, temporary, name)?;
-            // The file has its name; a second one left over would be foreign in the directory.
-            naming.unlink(directory, temporary).inspect_err(|_| unlink_if_same(naming, directory, name, file))
-        }
-        result => result,
-    }
-}
-
-/// Whether this is how a file system or kernel says that it knows no flags of renaming.
-pub(crate) fn is_unsupported(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
-}
-
-/// Removes `name` if it still is this file: another creator's file is never touched.
-pub(crate) fn unlink_if_same(naming: &dyn Naming, directory: &File, name: &CStr, file: FileId) {
-    if naming.identify(directory, name).is_ok_and(|found| found == file) {
-        let _ = naming.unlink(directory, name);
-    }
-}
-
-/// A new file that has no name, or where the file system has no such files, a temporary one.
-pub(crate) struct NewFile {
-    pub(crate) file: File,
-    /// The temporary name, if there is one.
-    pub(crate) temporary: Option<CString>,
-}
-
-/// Creates a file that nobody sees yet.
-pub(crate) fn create_hidden(naming: &dyn Naming, directory: &File) -> io::Result<NewFile> {
-    match naming.create_unnamed(directory) {
-        Ok(file) => Ok(NewFile { file, temporary: None }),
-        Err(error) if refuses_unnamed(&error) => {
-            let name = CString::new(super::temp::temporary_name())?;
-            let file = naming.create_named(directory, &name)?;
-            Ok(NewFile { file, temporary: Some(name) })
-        }
+/// Whether a path leads to this file. An error: it cannot be told.
+pub(crate) fn leads_to(path: &Path, file: FileId) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == file),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// An open file without a name in `directory`, for what is needed only while it is open.
-pub(crate) fn unnamed_file(directory: &Path) -> io::Result<File> {
-    let directory = PosixNaming.open_directory(directory)?;
-    let NewFile { file, temporary } = create_hidden(&PosixNaming, &directory)?;
-    if let Some(name) = temporary {
-        PosixNaming.unlink(&directory, &name)?;
-    }
-    Ok(file)
+/// Whether a failed call is an answer that another way would give, too: the name is taken, or the disk is full or
+/// broken. Any other failure may be of the way that was tried.
+pub(crate) fn is_final(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    matches!(errno, Some(libc::EEXIST | libc::ENOSPC | libc::EDQUOT | libc::EIO | libc::EROFS))
+}
+
+/// Whether this is how a file system or kernel says that it does not have something.
+pub(crate) fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
+}
+
+/// Whether this is how a file system says that it has no locks.
+pub(crate) fn has_no_locks(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOLCK | libc::ENOSYS | libc::EOPNOTSUPP))
+}
+
+/// Whether somebody else has the lock.
+pub(crate) fn is_locked(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
 #[cfg(test)]
@@ -219,11 +291,49 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
+    fn parts(path: &CStr) -> (String, String) {
+        let (directory, name) = split(path).unwrap();
+        (directory.to_string_lossy().into(), name.to_string_lossy().into())
+    }
+
     #[test]
-    fn unnamed_files_leave_nothing() {
+    fn names_are_split_as_the_kernel_does() {
+        let both = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(parts(c"a"), both(".", "a"));
+        assert_eq!(parts(c"/a"), both("/", "a"));
+        assert_eq!(parts(c"a/b"), both("a", "b"));
+        // Not "a": there is no such file unless there is a directory of that name.
+        assert_eq!(parts(c"a/."), both("a", "."));
+        let errno = |path| split(path).unwrap_err().raw_os_error();
+        assert_eq!(
+            (errno(c""), errno(c"/"), errno(c"a/")),
+            (Some(libc::ENOENT), Some(libc::EISDIR), Some(libc::EISDIR))
+        );
+    }
+
+    #[test]
+    fn a_directory_is_listed_from_the_start_each_time() {
         let dir = tempfile::tempdir().unwrap();
-        let file = unnamed_file(dir.path()).unwrap();
-        assert_eq!(file.metadata().unwrap().len(), 0);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        std::fs::write(dir.path().join("a"), "").unwrap();
+        let directory = PosixNaming.open_directory(dir.path()).unwrap();
+        for _ in 0..2 {
+            let mut names = PosixNaming.list(&directory).unwrap();
+            names.sort();
+            assert_eq!(names, [c".".to_owned(), c"..".to_owned(), c"a".to_owned()]);
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_nobody_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = PosixNaming.open_directory(dir.path()).unwrap();
+        std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        let fifo = CString::new(dir.path().join("fifo").as_os_str().as_bytes()).unwrap();
+        // SAFETY: a terminated name.
+        assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+        for name in [c"link", c"folder", c"fifo", c"none"] {
+            assert!(PosixNaming.open_existing(&directory, name).is_err(), "{name:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! * [`rng`]: random numbers that can be replayed
 //! * [`model`]: what a database should hold, kept in ordinary maps
 //! * [`memory`]: file operations on files in memory
+//! * [`naming`]: naming calls that fail, or are missing
 //! * [`watched`]: file operations that log every call and fail on demand
 //! * [`raw`]: a second reader of the file format, which shares no code with the library
 //! * [`forge`]: writes files byte by byte, sensible and hostile ones
@@ -17,6 +18,7 @@ pub(crate) mod alloc;
 pub(crate) mod forge;
 pub(crate) mod memory;
 pub(crate) mod model;
+pub(crate) mod naming;
 pub(crate) mod raw;
 pub(crate) mod rng;
 pub(crate) mod watched;

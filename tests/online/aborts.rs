@@ -1,20 +1,19 @@
 //! Failures at every hook and at every naming call: they leave exactly the source, and the lock is given back.
 
 use crate::common::files_in;
+use crate::common::naming::{Failure, Fault, Faulty, Lacks, Then, names_in};
 use crate::common::rng::{Rng, seed};
 use crate::interleavings::{habits, options};
 use crate::setting;
 use crate::steps::{End, FAILURE, Steps, no_word_of_wanted_panics};
 use crate::world::World;
-use couchstore::io::naming::{FileId, Naming, PosixNaming};
-use couchstore::{ErrorCode, OnlineOptions, OnlineStats, Result, Swap, compact_online};
-use std::ffi::CStr;
-use std::fs::File;
-use std::io;
+use couchstore::io::naming::PosixNaming;
+use couchstore::{
+    CompactOptions, Db, Error, ErrorCode, OnlineOptions, OnlineStats, Result, Swap, compact, compact_online,
+};
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::Mutex;
 
 /// One compaction of a random history, the same for the same seed.
 struct Run {
@@ -45,7 +44,7 @@ impl Run {
     /// The source is as the writer left it, alone, and can be compacted.
     fn check_nothing_happened(&mut self) {
         self.world.check_alone();
-        self.options.naming = Arc::new(PosixNaming);
+        self.options.compact.naming = Arc::new(PosixNaming);
         self.percent = 0;
         self.compact(None).0.unwrap().unwrap();
     }
@@ -89,104 +88,102 @@ fn a_panic_of_any_hook_leaves_the_source_alone() {
     println!("{histories} histories from seed {first}, panicking at each of {runs} hooks");
 }
 
-/// Naming calls of a file system that lacks some, one of which fails.
-#[derive(Default)]
-struct Faulty {
-    /// Neither files without a name.
-    no_unnamed: bool,
-    /// Nor flags of renaming.
-    no_flags: bool,
-    fail_at: Option<usize>,
-    /// The calls so far.
-    log: Mutex<Vec<&'static str>>,
+/// What a compaction with faults has come to.
+struct Outcome {
+    run: Run,
+    swap: Swap,
+    result: Result<OnlineStats>,
+    log: Vec<&'static str>,
+    published: u32,
 }
 
-impl Faulty {
-    fn call<T>(&self, name: &'static str, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let mut log = self.log.lock().unwrap();
-        log.push(name);
-        if self.fail_at == Some(log.len()) { Err(io::Error::from_raw_os_error(libc::EIO)) } else { action() }
-    }
+/// Compacts the history of a seed on such a file system.
+fn compact_on(seed: u64, swap: Swap, lacks: Lacks, fault: Option<Fault>) -> Outcome {
+    let naming = Faulty::new(lacks, fault);
+    let mut run = Run::new(seed);
+    run.options.swap = swap;
+    run.options.compact.naming = naming.clone();
+    let (source, target) = (run.world.source(), run.world.target());
+    let mut steps = Steps { filters: run.filters, ..Steps::new(&mut run.world, run.percent) };
+    let result = compact_online(&source, &target, &run.options, &mut steps);
+    steps.check_released();
+    let published = steps.published;
+    Outcome { run, swap, result, log: naming.log(), published }
 }
 
-/// A call that this file system may lack.
-fn lacking<T>(lacks: bool, errno: i32, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    if lacks { Err(io::Error::from_raw_os_error(errno)) } else { action() }
-}
+impl Outcome {
+    fn check(mut self, fault: Fault) {
+        let case = format!("{:?} {fault:?}: {:?} {:?}", self.swap, self.result, self.log);
+        match &self.result {
+            Err(Error::Naming { code, .. }) => {
+                assert_eq!((*code, self.published), (ErrorCode::OPEN_FILE, 0), "{case}");
+                self.check_nothing_lost();
+            }
+            Err(error) => {
+                let found = (error.code(), error.os_error());
+                assert_eq!(found, (ErrorCode::OPEN_FILE, Some(fault.failure.errno())), "{case}");
+                if fault.then == Then::Nothing {
+                    self.run.check_nothing_happened();
+                } else {
+                    self.check_nothing_lost();
+                }
+            }
+            Ok(_) => {
+                assert_eq!(self.published, 1, "{case}");
+                self.check_leftovers(fault, &case);
+            }
+        }
+    }
 
-impl Naming for Faulty {
-    fn open_directory(&self, path: &Path) -> io::Result<File> {
-        self.call("open_directory", || PosixNaming.open_directory(path))
+    /// Whatever the name leads to holds all commits, and the source itself still has a name.
+    fn check_nothing_lost(&self) {
+        let world = &self.run.world;
+        world.check_untouched();
+        let named = Db::open(world.source()).unwrap();
+        let (kept, copied) = (world.committed(), &named.info().unwrap());
+        assert_eq!(copied.last_sequence, kept.update_seq);
+        let names = names_in(world.folder.path());
+        let ids = names.iter().map(|name| std::fs::metadata(world.folder.path().join(name)).unwrap().ino());
+        let source = std::fs::metadata(world.lasting_path()).unwrap().ino();
+        assert!(ids.into_iter().any(|id| id == source), "the source has lost its last name: {names:?}");
     }
-    fn create_unnamed(&self, directory: &File) -> io::Result<File> {
-        self.call("create_unnamed", || {
-            lacking(self.no_unnamed, libc::EOPNOTSUPP, || PosixNaming.create_unnamed(directory))
-        })
-    }
-    fn create_named(&self, directory: &File, name: &CStr) -> io::Result<File> {
-        self.call("create_named", || PosixNaming.create_named(directory, name))
-    }
-    fn link_unnamed(&self, file: &File, directory: &File, name: &CStr) -> io::Result<()> {
-        self.call("link_unnamed", || PosixNaming.link_unnamed(file, directory, name))
-    }
-    fn rename_exclusive(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
-        self.call("rename_exclusive", || {
-            lacking(self.no_flags, libc::EINVAL, || PosixNaming.rename_exclusive(directory, from, to))
-        })
-    }
-    fn rename(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
-        self.call("rename", || PosixNaming.rename(directory, from, to))
-    }
-    fn exchange(&self, directory: &File, one: &CStr, other: &CStr) -> io::Result<()> {
-        self.call("exchange", || {
-            lacking(self.no_flags, libc::EINVAL, || PosixNaming.exchange(directory, one, other))
-        })
-    }
-    fn link(&self, directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
-        self.call("link", || PosixNaming.link(directory, from, to))
-    }
-    fn unlink(&self, directory: &File, name: &CStr) -> io::Result<()> {
-        self.call("unlink", || PosixNaming.unlink(directory, name))
-    }
-    fn sync_directory(&self, directory: &File) -> io::Result<()> {
-        self.call("sync_directory", || PosixNaming.sync_directory(directory))
-    }
-    fn identify(&self, directory: &File, name: &CStr) -> io::Result<FileId> {
-        self.call("identify", || PosixNaming.identify(directory, name))
+
+    /// All that may fail unnoticed is removing the file that was replaced. The next compaction does it.
+    fn check_leftovers(&mut self, fault: Fault, case: &str) {
+        let kept = if self.swap == Swap::Replace { 1 } else { 2 };
+        let left = self.run.world.temporaries();
+        assert_eq!(files_in(self.run.world.folder.path()), kept + left.len(), "{case}");
+        let removing = self.swap == Swap::Replace && ["identify", "unlink"].contains(&self.log[fault.at]);
+        let lost_answer = matches!(fault.failure, Failure::Done(_)) && self.log[fault.at] == "unlink";
+        let expected = usize::from(removing && !lost_answer);
+        if fault.then == Then::Nothing {
+            assert!(
+                left.len() <= expected && left.iter().all(|name| name.ends_with(".old")),
+                "{left:?} {case}"
+            );
+        }
+        if fault.then == Then::NoIdentity {
+            assert!(left.len() <= 1, "{left:?} {case}");
+        }
+        let again = self.run.world.folder.path().join("again");
+        compact(&Db::open(self.run.world.source()).unwrap(), again, &CompactOptions::default()).unwrap();
+        assert!(self.run.world.temporaries().is_empty(), "{case}");
     }
 }
 
 /// Lets each naming call of one history fail.
-fn fail_every_naming_call(seed: u64, swap: Swap, no_unnamed: bool, no_flags: bool) -> usize {
-    let run_with = |fail_at| {
-        let naming = Arc::new(Faulty { no_unnamed, no_flags, fail_at, ..Faulty::default() });
-        let mut run = Run::new(seed);
-        run.options.swap = swap;
-        run.options.naming = naming.clone();
-        let (result, _) = run.compact(None);
-        let log = naming.log.lock().unwrap().clone();
-        (run, result.unwrap(), log)
-    };
-    let (_, result, log) = run_with(None);
+fn fail_every_naming_call(seed: u64, swap: Swap, lacks: Lacks, failure: Failure, then: Then) -> usize {
+    let Outcome { result, log, .. } = compact_on(seed, swap, lacks, None);
     result.unwrap();
-    for call in 1..=log.len() {
-        let (mut run, result, log) = run_with(Some(call));
-        if log.len() < call {
-            // See above.
-            result.unwrap();
+    for at in 0..log.len() {
+        let fault = Fault { at, failure, then };
+        let outcome = compact_on(seed, swap, lacks, Some(fault));
+        if outcome.log.len() <= at {
+            // Slowing down the writer depends on the clock: see above.
+            outcome.result.unwrap();
             continue;
         }
-        if let Err(error) = result {
-            assert_eq!(error.code(), ErrorCode::OPEN_FILE, "call {call}: {log:?}");
-            assert_eq!(error.os_error(), Some(libc::EIO), "call {call}: {log:?}");
-            run.check_nothing_happened();
-        } else {
-            // All that may fail unnoticed is removing a temporary name that is no longer needed.
-            assert!(["identify", "unlink"].contains(&log[call - 1]), "call {call}: {log:?}");
-            let kept = if swap == Swap::Replace { 1 } else { 2 };
-            assert_eq!(files_in(run.world.folder.path()), kept + 1);
-            assert_eq!(run.world.temporaries().len(), 1);
-        }
+        outcome.check(fault);
     }
     log.len()
 }
@@ -195,10 +192,12 @@ fn fail_every_naming_call(seed: u64, swap: Swap, no_unnamed: bool, no_flags: boo
 fn a_failure_of_any_naming_call_leaves_the_source_alone() {
     let first = seed();
     let mut calls = 0;
-    for number in 0..10 {
-        for (no_unnamed, no_flags) in [(false, false), (true, false), (false, true), (true, true)] {
-            for swap in [Swap::None, Swap::Replace] {
-                calls += fail_every_naming_call(first.wrapping_add(number), swap, no_unnamed, no_flags);
+    for (number, lacks) in (0..10).flat_map(|number| Lacks::ways().map(move |lacks| (number, lacks))) {
+        for swap in [Swap::None, Swap::Replace] {
+            let failure =
+                if number % 2 == 0 { Failure::NotDone(libc::EIO) } else { Failure::Done(libc::EIO) };
+            for then in [Then::Nothing, Then::NoIdentity] {
+                calls += fail_every_naming_call(first.wrapping_add(number), swap, lacks, failure, then);
             }
         }
     }
@@ -209,14 +208,14 @@ fn a_failure_of_any_naming_call_leaves_the_source_alone() {
 #[test]
 fn a_failing_switch_over_takes_the_name_back() {
     no_word_of_wanted_panics();
-    for (no_unnamed, no_flags) in [(false, false), (true, false), (false, true), (true, true)] {
+    for lacks in Lacks::ways() {
         for swap in [Swap::None, Swap::Replace] {
             for end in [End::Error, End::Panic] {
                 let new = || {
                     let mut run = Run::new(1);
                     run.percent = 0;
                     run.options.swap = swap;
-                    run.options.naming = Arc::new(Faulty { no_unnamed, no_flags, ..Faulty::default() });
+                    run.options.compact.naming = Faulty::new(lacks, None);
                     run
                 };
                 // The last hook of all.
@@ -225,6 +224,37 @@ fn a_failing_switch_over_takes_the_name_back() {
                 run.compact(Some((calls, end)));
                 run.check_nothing_happened();
             }
+        }
+    }
+}
+
+/// It fails, and so does taking the name back: the host must not go on as if nothing had happened.
+#[test]
+fn a_switch_over_that_cannot_be_undone_is_told() {
+    for (lacks, swap) in Lacks::ways().flat_map(|lacks| [(lacks, Swap::None), (lacks, Swap::Replace)]) {
+        let new = |fault| {
+            let mut run = Run::new(1);
+            run.percent = 0;
+            run.options.swap = swap;
+            let naming = Faulty::new(lacks, fault);
+            run.options.compact.naming = naming.clone();
+            (run, naming)
+        };
+        let (mut run, naming) = new(None);
+        let (_, calls) = run.compact(None);
+        // The durable name is the last thing before the switch-over.
+        let at = naming.log().iter().rposition(|&call| call == "sync directory").unwrap() + 1;
+        for failure in [Failure::NotDone(libc::EIO), Failure::Done(libc::EIO)] {
+            let (mut run, naming) = new(Some(Fault { at, failure, then: Then::Everything }));
+            let (result, _) = run.compact(Some((calls, End::Error)));
+            let error = result.unwrap().unwrap_err();
+            assert!(error.to_string().contains("the outcome is unknown"), "{error}");
+            assert_eq!((error.code(), error.os_error()), (ErrorCode::OPEN_FILE, Some(libc::EIO)));
+            let (world, tried) = (&run.world, naming.log());
+            let names = names_in(world.folder.path());
+            assert_eq!(names.len(), 2, "nothing is removed: {names:?}");
+            assert!(tried.len() <= at + 3, "nothing more is tried: {:?}", &tried[at..]);
+            world.check_untouched();
         }
     }
 }

@@ -5,8 +5,7 @@ use crate::common::{files_in, temp_dir};
 use crate::steps::Steps;
 use crate::world::{Habits, SOURCE, World};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, Error, ErrorCode, OnlineHooks, OnlineOptions, ReplayHooks, Result,
-    Swap, compact, compact_online,
+    CompactHooks, Db, Error, ErrorCode, OnlineHooks, OnlineOptions, ReplayHooks, Result, Swap, compact_online,
 };
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -24,7 +23,7 @@ fn replacing() -> OnlineOptions {
 }
 
 /// No hooks but one: something is done while the copy is made.
-struct While<F: FnMut()>(F);
+pub(crate) struct While<F: FnMut()>(pub(crate) F);
 
 impl<F: FnMut()> CompactHooks for While<F> {
     fn copied(&mut self, _: &Db) -> Result<()> {
@@ -35,7 +34,7 @@ impl<F: FnMut()> CompactHooks for While<F> {
 impl<F: FnMut()> ReplayHooks for While<F> {}
 impl<F: FnMut()> OnlineHooks for While<F> {}
 
-fn nothing() -> While<impl FnMut()> {
+pub(crate) fn nothing() -> While<impl FnMut()> {
     While(|| {})
 }
 
@@ -263,17 +262,6 @@ fn names_without_a_folder_and_with_a_zero_byte() {
     let result = compact_online(world.source(), "/", &OnlineOptions::default(), &mut nothing());
     assert_eq!(result.unwrap_err().code(), ErrorCode::OPEN_FILE);
     world.check_alone();
-}
-
-/// What a crash between swapping the names and removing the old one leaves does not disturb anybody.
-#[test]
-fn a_leftover_of_a_dead_process_does_not_disturb() {
-    let world = world();
-    std::fs::write(world.folder.path().join(".couchstore-1-0123456789abcdef.tmp"), "old").unwrap();
-    compact_online(world.source(), "", &replacing(), &mut nothing()).unwrap();
-    assert_eq!(world.temporaries().len(), 1);
-    let at_rest = world.folder.path().join("at rest");
-    compact(&Db::open(world.source()).unwrap(), at_rest, &CompactOptions::default()).unwrap();
 }
 
 #[test]

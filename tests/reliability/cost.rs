@@ -1,7 +1,7 @@
 //! How many syncs creating and opening take.
 
+use crate::common::naming::Faulty;
 use crate::common::temp_dir;
-use crate::naming::Faulty;
 use crate::oracle::{NAME, options};
 use couchstore::OpenOptions;
 use couchstore::io::sim::SimDisk;

@@ -4,9 +4,9 @@
 //! real system calls cut short at real instants. Creation is part of it: every few rounds begin without a file.
 
 use crate::common::model::Model;
+use crate::common::naming::names_in;
 use crate::common::temp_dir;
 use crate::history::{Transaction, small_nodes};
-use crate::naming::names_in;
 use crate::oracle::check_handle;
 use crate::run::{Replay, all_wanted, report, runs, seed};
 use couchstore::OpenOptions;

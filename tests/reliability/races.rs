@@ -1,7 +1,8 @@
 //! Many creators of one name at once: all end with the same good file, or with EXCL exactly one of them has made it.
 
+use crate::common::naming::names_in;
 use crate::common::temp_dir;
-use crate::naming::{check_new_database, names_in};
+use crate::naming::check_new_database;
 use crate::run::report;
 use couchstore::io::naming::FileId;
 use couchstore::{Db, ErrorCode, OpenOptions, Result};

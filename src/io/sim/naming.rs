@@ -3,13 +3,13 @@
 use super::fault::{CallKind, Effect};
 use super::{SimDisk, State};
 use crate::io::naming::{FileId, Naming};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 /// Naming calls on a [`SimDisk`]. Files are opened through its file operations, never by name here, so the calls that
-/// would return an open file are not supported.
+/// would return an open file are not supported; neither are locks, and without those nobody needs lists.
 pub(super) struct SimNaming {
     disk: SimDisk,
 }
@@ -56,7 +56,11 @@ impl Naming for SimNaming {
         error(libc::EOPNOTSUPP)
     }
 
-    fn create_named(&self, _: &File, _: &CStr) -> io::Result<File> {
+    fn create_named(&self, _: &File, _: &CStr, _: u32) -> io::Result<File> {
+        error(libc::EOPNOTSUPP)
+    }
+
+    fn open_existing(&self, _: &File, _: &CStr) -> io::Result<File> {
         error(libc::EOPNOTSUPP)
     }
 
@@ -108,6 +112,18 @@ impl Naming for SimNaming {
             state.durable_names = state.names.clone();
             Ok(())
         })
+    }
+
+    fn sync_file_system(&self, _: &File) -> io::Result<()> {
+        error(libc::EOPNOTSUPP)
+    }
+
+    fn list(&self, _: &File) -> io::Result<Vec<CString>> {
+        error(libc::EOPNOTSUPP)
+    }
+
+    fn try_lock(&self, _: &File) -> io::Result<()> {
+        error(libc::EOPNOTSUPP)
     }
 
     fn identify(&self, _: &File, name: &CStr) -> io::Result<FileId> {

@@ -9,11 +9,10 @@ use couchstore::{
     CompactHooks, CompactOptions, Db, DocInfo, Document, FormatVersion, KeyStore, OpenOptions, SaveOptions,
     ScanOptions, compact_with,
 };
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tempfile::{TempDir, TempPath};
+use tempfile::TempDir;
 
 /// A document with its body as it is stored.
 pub(super) struct Kept {
@@ -24,7 +23,8 @@ pub(super) struct Kept {
 /// The database, and what the target is to be like.
 pub(super) struct Shelter {
     db: Db,
-    folder: TempDir,
+    /// Removed when this is dropped.
+    _folder: TempDir,
     target: PathBuf,
     keys: Option<Arc<dyn KeyStore>>,
 }
@@ -41,7 +41,7 @@ impl Shelter {
             .legacy_crc(source.header().version == FormatVersion::V11)
             .keys(keys.clone())
             .open(folder.path().join("shelter"))?;
-        Ok(Shelter { db, folder, target: target.to_owned(), keys })
+        Ok(Shelter { db, _folder: folder, target: target.to_owned(), keys })
     }
 
     pub(super) fn db(&self) -> &Db {
@@ -85,16 +85,10 @@ impl Shelter {
         self.db.raise_update_seq(header.update_seq);
         self.db.set_purge_seq(header.purge_seq);
         self.db.commit_with(header.timestamp, None)?;
-        let finished = self.folder.path().join("finished");
         let options = CompactOptions { keys: self.keys.clone(), ..CompactOptions::default() };
         let info = self.db.info()?;
         log.begin_bar(info.doc_count + info.deleted_count, "writing");
-        compact_with(&self.db, &finished, &options, &mut Hooks { log })?;
-        let named = TempPath::try_from_path(&finished).map_err(|error| failure(&finished, &error))?;
-        named.persist_noclobber(&self.target).map_err(|error| failure(&self.target, &error.error))?;
-        let directory = directory_of(&self.target);
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(|error| failure(directory, &error))
+        Ok(compact_with(&self.db, &self.target, &options, &mut Hooks { log })?)
     }
 }
 

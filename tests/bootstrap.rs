@@ -5,9 +5,12 @@
 mod common;
 
 use common::memory::Memory;
+use common::watched::Watched;
+use couchstore::io::posix::PosixOps;
 use couchstore::{Db, Document, ErrorCode, OpenOptions, SaveOptions};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
 
 fn put(db: &Db) {
     db.save(&[Document::new(b"a", b"1")], SaveOptions::default()).unwrap();
@@ -81,4 +84,21 @@ fn a_file_without_header_is_not_created_atomically() {
     let options = options.file_ops(Memory::default().ops());
     assert_eq!(options.open(&path).unwrap_err().code(), ErrorCode::INVALID_ARGUMENTS);
     assert_eq!(common::files_in(dir.path()), 0);
+}
+
+/// What is acknowledged lasts: also the header of a file that was there, but empty. A caller's operations are not asked
+/// to sync before the first commit.
+#[test]
+fn an_existing_empty_file_gets_a_durable_header() {
+    let dir = common::temp_dir();
+    let path = dir.path().join("empty");
+    let own = Watched::new(Arc::new(PosixOps)).ops();
+    let all = OpenOptions::new();
+    for (options, syncs) in [(all.clone(), 1), (all.clone().create(true), 1), (all.file_ops(own), 0)] {
+        std::fs::write(&path, "").unwrap();
+        let db = options.open(&path).unwrap();
+        assert_eq!(db.file_stats().unwrap().sync_count, syncs);
+        drop(db);
+        assert_eq!(Db::open(&path).unwrap().file_stats().unwrap().sync_count, 0, "it is one now");
+    }
 }

@@ -187,6 +187,52 @@ fn an_existing_target_is_left_alone() {
     assert_eq!(std::fs::read(world.target()).unwrap(), b"precious");
 }
 
+/// Hooks that look at the folder once everything has been copied.
+fn look(action: impl FnMut() + 'static) -> Script {
+    let mut action = action;
+    let copied: OnTarget = Box::new(move |_| {
+        action();
+        Ok(())
+    });
+    Script { copied: Some(copied), ..Script::default() }
+}
+
+#[test]
+fn nobody_sees_the_target_before_it_is_complete() {
+    let world = world();
+    let dir = world.dir.path().to_owned();
+    let mut hooks = look(move || assert_eq!(common::naming::names_in(&dir), ["source"]));
+    compact_with(&world.source, world.target(), &CompactOptions::default(), &mut hooks).unwrap();
+    world.check_target(&world.model.compacted(false));
+    assert_eq!(common::files_in(world.dir.path()), 2);
+}
+
+#[test]
+fn a_name_that_appears_meanwhile_is_found_at_the_end() {
+    let world = world();
+    let target = world.target();
+    let mut hooks = look(move || std::fs::write(&target, b"precious").unwrap());
+    let result = compact_with(&world.source, world.target(), &CompactOptions::default(), &mut hooks);
+    let error = result.unwrap_err();
+    assert_eq!((error.code(), error.os_error()), (ErrorCode::OPEN_FILE, Some(libc::EEXIST)));
+    assert_eq!(std::fs::read(world.target()).unwrap(), b"precious");
+    std::fs::remove_file(world.target()).unwrap();
+    world.check_nothing_left();
+}
+
+/// Hosts count on it.
+#[test]
+fn a_callers_operations_make_the_target_under_its_name() {
+    let world = world();
+    let watched = Watched::new(Arc::new(PosixOps));
+    let options = CompactOptions { file_ops: watched.ops(), ..CompactOptions::default() };
+    let dir = world.dir.path().to_owned();
+    let mut hooks = look(move || assert_eq!(common::naming::names_in(&dir), ["source", "target"]));
+    compact_with(&world.source, world.target(), &options, &mut hooks).unwrap();
+    world.check_target(&world.model.compacted(false));
+    assert_eq!(watched.count(Kind::Open), 1);
+}
+
 #[test]
 fn a_closed_source_is_refused() {
     let world = world();

@@ -60,7 +60,7 @@ impl OpenOptions {
             let Err(failure) = hidden.publish() else { return Ok((file, state)) };
             // It is not going to be used: whether closing it succeeds does not matter.
             let _ = file.io().close();
-            if !(hidden.was_unnamed() && failure.allows_another_way()) {
+            if !(hidden.is_unnamed() && failure.allows_another_way()) {
                 return Err(naming_failed(filename, failure));
             }
             // Nothing but a header has been written, so beginning anew costs little.

@@ -49,7 +49,7 @@ pub(crate) struct Hidden {
     temporary: Option<CString>,
     /// A descriptor of our own, which holds the lock. Callers' operations may make files that only they can open.
     own: Option<File>,
-    /// It was made without a name.
+    /// It was made without a name, and has not had one since.
     unnamed: bool,
     /// It was made for its owner alone, and should not stay so.
     private: bool,
@@ -119,8 +119,8 @@ impl Hidden {
         }))
     }
 
-    /// Whether it was made without a name.
-    pub(crate) fn was_unnamed(&self) -> bool {
+    /// Whether it was made without a name, and never got one.
+    pub(crate) fn is_unnamed(&self) -> bool {
         self.unnamed
     }
 
@@ -138,6 +138,7 @@ impl Hidden {
         let name = self.name.clone();
         self.name_exclusively(&name)?;
         self.temporary = None;
+        self.unnamed = false;
         self.make_durable(None)
     }
 

@@ -4,6 +4,7 @@
 //! * [`steps`]: hooks that let the writer go on at each point where the compaction calls back, and end it at one of them
 //! * [`interleavings`]: random histories: the result is what the source held at its last header
 //! * [`aborts`]: failures at every hook and at every naming call leave the source and nothing else
+//! * [`exclusion`]: what the answers of locking mean
 //! * [`leftovers`]: processes that are killed at every naming call, and who removes what they leave
 //! * [`swap`]: names, exclusion, files that are deleted or replaced meanwhile
 //! * [`traps`]: histories that a replay by sequence number alone would get wrong
@@ -21,6 +22,7 @@ mod common;
 
 mod aborts;
 mod cost;
+mod exclusion;
 mod interleavings;
 mod leftovers;
 #[cfg(feature = "sim")]

@@ -7,7 +7,7 @@ use crate::common::model::Model;
 use crate::common::naming::{Failure, Fault, Faulty, Lacks, Then, is_temporary, names_in};
 use crate::common::temp_dir;
 use crate::run::{message, report};
-use couchstore::{Db, Error, ErrorCode, OpenOptions, Result};
+use couchstore::{CompactOptions, Db, Error, ErrorCode, OpenOptions, Result, compact};
 use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -22,10 +22,13 @@ fn descriptors_in(dir: &Path) -> usize {
     targets.filter(|target| target.starts_with(dir)).count()
 }
 
-/// Fails unless the file is an empty database that takes changes.
+fn check_whole(path: &Path) {
+    Model::default().check(&Db::open(path).expect("a complete database"));
+}
+
+/// Fails unless the file is an empty database as it is created.
 pub(crate) fn check_new_database(path: &Path) {
-    let db = Db::open(path).expect("a complete database");
-    Model::default().check(&db);
+    check_whole(path);
     assert_eq!(std::fs::read(path).unwrap()[0], 1, "block 0 begins with a header");
 }
 
@@ -35,6 +38,8 @@ enum Through {
     Default,
     /// The caller's, with [`OpenOptions::bootstrap`].
     Custom,
+    /// The default ones, for the target of a compaction.
+    Compaction,
 }
 
 /// The default operations, but not taken for them.
@@ -51,12 +56,19 @@ impl couchstore::io::FileOps for Foreign {
 }
 
 fn create(dir: &Path, through: Through, exclusive: bool, naming: Arc<Faulty>) -> Result<Db> {
+    let target = dir.join(NAME);
+    if let Through::Compaction = through {
+        let elsewhere = temp_dir();
+        let source = Db::create(elsewhere.path().join(NAME))?;
+        compact(&source, &target, &CompactOptions { naming, ..CompactOptions::default() })?;
+        return Db::open(target);
+    }
     let options = OpenOptions::new().create(true).exclusive(exclusive).naming(naming);
     let options = match through {
-        Through::Default => options,
+        Through::Default | Through::Compaction => options,
         Through::Custom => options.file_ops(Arc::new(Foreign)).bootstrap(true),
     };
-    options.open(dir.join(NAME))
+    options.open(target)
 }
 
 /// One run. Returns the calls.
@@ -70,7 +82,7 @@ fn run(through: Through, lacks: Lacks, fault: Option<Fault>) -> Vec<&'static str
         Ok(db) => {
             Model::default().check(db);
             assert_eq!(names, [NAME], "{log:?}");
-            check_new_database(&dir.path().join(NAME));
+            check_whole(&dir.path().join(NAME));
         }
         Err(error) => {
             let Some(fault) = fault else { panic!("no fault, but {error}") };
@@ -85,6 +97,9 @@ fn run(through: Through, lacks: Lacks, fault: Option<Fault>) -> Vec<&'static str
     drop(result);
     assert_eq!(descriptors_in(dir.path()), 0, "descriptors that were not closed");
     // Whatever has been left behind does not disturb the next one, which removes it if it looks for that.
+    if let (Through::Compaction, true) = (through, dir.path().join(NAME).exists()) {
+        std::fs::remove_file(dir.path().join(NAME)).unwrap();
+    }
     let naming = Faulty::new(lacks, None);
     let again = create(dir.path(), through, false, naming.clone()).expect("create again");
     Model::default().check(&again);
@@ -106,7 +121,7 @@ fn check_leftovers(dir: &Path, names: &[String], error: &Error, fault: Fault, lo
     for name in names {
         if name == NAME {
             assert!(unknown, "the name stays after {log:?}");
-            check_new_database(&dir.join(NAME));
+            check_whole(&dir.join(NAME));
         } else {
             assert!(is_temporary(name), "{name}");
             assert!(unknown || fault.then != Then::Nothing, "{names:?} stays after {log:?}");
@@ -125,7 +140,7 @@ pub(crate) fn sweep() -> (u64, u64) {
             Vec::new()
         })
     };
-    for through in [Through::Default, Through::Custom] {
+    for through in [Through::Default, Through::Custom, Through::Compaction] {
         for lacks in Lacks::all() {
             for at in 0..attempt(through, lacks, None).len() {
                 for errno in [libc::EIO, libc::ENOSPC, libc::EDQUOT, libc::EROFS, libc::EACCES] {
@@ -146,6 +161,44 @@ fn naming_faults() {
     let (runs, violations) = sweep();
     report(&format!("naming faults: {runs} runs, {violations} violations"));
     assert_eq!(violations, 0);
+}
+
+/// Nothing that could replace another file is done instead.
+#[test]
+fn where_nothing_exclusive_exists_it_is_said_what_is_missing() {
+    for through in [Through::Default, Through::Custom, Through::Compaction] {
+        for unnamed in [false, true] {
+            let dir = temp_dir();
+            let lacks = Lacks { unnamed, flags: true, links: true, ..Lacks::default() };
+            let error = create(dir.path(), through, false, Faulty::new(lacks, None)).unwrap_err();
+            assert_eq!((error.code(), error.os_error()), (ErrorCode::OPEN_FILE, Some(libc::EPERM)));
+            assert!(error.to_string().contains("neither RENAME_NOREPLACE nor hard links"), "{error}");
+            assert!(names_in(dir.path()).is_empty());
+        }
+    }
+}
+
+/// Where a folder cannot be synced, the file system is; but a disk that fails stays one.
+#[test]
+fn a_folder_that_cannot_be_synced() {
+    let run = |errno| {
+        let dir = temp_dir();
+        let calls = Faulty::counting();
+        drop(create(dir.path(), Through::Default, false, calls.clone()).unwrap());
+        let at = calls.log().iter().position(|&call| call == "sync directory").unwrap();
+        std::fs::remove_file(dir.path().join(NAME)).unwrap();
+        let fault = Fault { at, failure: Failure::NotDone(errno), then: Then::Nothing };
+        let naming = Faulty::new(Lacks::default(), Some(fault));
+        let result = create(dir.path(), Through::Default, false, naming.clone());
+        let asked = naming.log().contains(&"sync file system");
+        (result.map(drop).map_err(|error| error.os_error().unwrap()), asked, names_in(dir.path()).len())
+    };
+    for errno in [libc::EACCES, libc::EBADF, libc::EINVAL, libc::EOPNOTSUPP] {
+        assert_eq!(run(errno), (Ok(()), true, 1));
+    }
+    for errno in [libc::EIO, libc::ENOSPC, libc::EDQUOT, libc::EINTR] {
+        assert_eq!(run(errno), (Err(errno), false, 0));
+    }
 }
 
 /// Whatever is there already is left exactly as it is, whether it can be opened or not.

@@ -5,7 +5,6 @@ use super::log::Log;
 use crate::keys::Keys;
 use crate::program::Failure;
 use couchstore::inspect::FileHeader;
-use couchstore::io::naming::{Naming, PosixNaming};
 use couchstore::io::rights::take_mode;
 use couchstore::{
     CompactHooks, CompactOptions, Db, DocInfo, Document, FormatVersion, KeyStore, OpenOptions, SaveOptions,
@@ -17,7 +16,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tempfile::{TempDir, TempPath};
+use tempfile::TempDir;
 
 /// A document with its body as it is stored.
 pub(super) struct Kept {
@@ -28,11 +27,10 @@ pub(super) struct Kept {
 /// The database, and what the target is to be like.
 pub(super) struct Shelter {
     db: Db,
-    folder: TempDir,
+    /// Removed when this is dropped.
+    _folder: TempDir,
     target: PathBuf,
     keys: Option<Arc<dyn KeyStore>>,
-    /// The damaged file: the target gets its permissions.
-    original: File,
 }
 
 impl Shelter {
@@ -44,13 +42,17 @@ impl Shelter {
         let folder = tempfile::Builder::new().prefix(".couch_dbck-").tempdir_in(directory_of(target));
         let folder = folder.map_err(|error| failure(target, &error))?;
         let keys = source.encryption_key_id().and_then(|id| keys.store_of(&id));
+        let path = folder.path().join("shelter");
         let db = OpenOptions::new()
             .create(true)
             .exclusive(true)
             .legacy_crc(source.header().version == FormatVersion::V11)
             .keys(keys.clone())
-            .open(folder.path().join("shelter"))?;
-        Ok(Shelter { db, folder, target: target.to_owned(), keys, original })
+            .open(&path)?;
+        // The target gets the permissions of what it is compacted from, which are to be those of the damaged file.
+        let taken = File::open(&path).and_then(|shelter| take_mode(&original, &shelter));
+        taken.map_err(|error| failure(&path, &error))?;
+        Ok(Shelter { db, _folder: folder, target: target.to_owned(), keys })
     }
 
     pub(super) fn db(&self) -> &Db {
@@ -94,20 +96,10 @@ impl Shelter {
         self.db.raise_update_seq(header.update_seq);
         self.db.set_purge_seq(header.purge_seq);
         self.db.commit_with(header.timestamp, None)?;
-        let finished = self.folder.path().join("finished");
         let options = CompactOptions { keys: self.keys.clone(), ..CompactOptions::default() };
         let info = self.db.info()?;
         log.begin_bar(info.doc_count + info.deleted_count, "writing");
-        compact_with(&self.db, &finished, &options, &mut Hooks { log })?;
-        take_mode(&self.original, &File::open(&finished).map_err(|error| failure(&finished, &error))?)
-            .map_err(|error| failure(&finished, &error))?;
-        let named = TempPath::try_from_path(&finished).map_err(|error| failure(&finished, &error))?;
-        named.persist_noclobber(&self.target).map_err(|error| failure(&self.target, &error.error))?;
-        let directory = directory_of(&self.target);
-        let synced = PosixNaming
-            .open_directory(directory)
-            .and_then(|directory| PosixNaming.sync_directory(&directory));
-        synced.map_err(|error| failure(directory, &error))
+        Ok(compact_with(&self.db, &self.target, &options, &mut Hooks { log })?)
     }
 }
 

@@ -5,6 +5,7 @@
 //! * [`interleavings`]: random histories: the result is what the source held at its last header
 //! * [`aborts`]: failures at every hook and at every naming call leave the source and nothing else
 //! * [`swap`]: names, exclusion, files that are deleted or replaced meanwhile
+//! * [`catching_up`]: what is done about changes meanwhile, and what it costs under the lock
 //! * [`traps`]: histories that a replay by sequence number alone would get wrong
 //! * [`threads`]: a writer, readers and a compaction in threads of their own
 //! * [`schedules`]: the same as coroutines, in random schedules
@@ -19,6 +20,7 @@
 mod common;
 
 mod aborts;
+mod catching_up;
 mod cost;
 mod interleavings;
 #[cfg(feature = "sim")]

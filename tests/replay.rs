@@ -6,6 +6,7 @@ mod common;
 
 use common::memory::Memory;
 use common::model::{Doc, Model};
+use common::rng::Rng;
 use couchstore::{
     COMPRESSED, CompactOptions, Db, Direction, DocInfoRef, Error, ErrorCode, LocalUpdate, ReplayHooks,
     Result, SaveOptions, compact, replay,
@@ -149,6 +150,123 @@ fn equal_local_documents_are_not_written_again() {
     // The header alone, in a block of its own.
     assert!(world.target.info().unwrap().file_size < before + 2 * 4096);
     world.model.check(&world.reopened());
+}
+
+#[test]
+fn what_a_hook_changed_in_the_target_is_restored() {
+    for flush_threshold in [0, 1 << 20] {
+        let mut world = World::new();
+        world.go_on();
+        let changes = [("kept", Some("by a hook")), ("changed", None), ("added", Some("by a hook"))];
+        for (id, body) in changes {
+            let body = body.map(str::as_bytes);
+            world.target.save_local(&[LocalUpdate { id: id.as_bytes(), body }]).unwrap();
+        }
+        world.replay(&mut (), flush_threshold).unwrap();
+        world.model.check(&world.reopened());
+    }
+}
+
+/// Changes the document that it is asked about, and one that comes later.
+struct Meddling;
+
+impl ReplayHooks for Meddling {
+    fn before_local(&mut self, _: &Db, target: &Db, id: &[u8], _: usize) -> Result<bool> {
+        let later = [id, b" later"].concat();
+        for id in [id, &later, b"kept"] {
+            target.save_local(&[LocalUpdate { id, body: Some(b"by a hook") }])?;
+        }
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_hook_that_changes_the_document_at_hand_is_too_early() {
+    for flush_threshold in [0, 300, 1 << 20] {
+        let mut world = World::new();
+        world.go_on();
+        world.replay(&mut Meddling, flush_threshold).unwrap();
+        for id in ["added", "changed", "kept"] {
+            world.model.local.insert(format!("{id} later").into_bytes(), b"by a hook".to_vec());
+        }
+        world.model.check(&world.reopened());
+    }
+}
+
+/// Documents of a random selection of ids, each with one of two bodies.
+fn random_locals(rng: &mut Rng, percent: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let ids = (0..120).map(|number| format!("{number:03}").into_bytes());
+    let chosen: Vec<_> = ids.filter(|_| rng.percent(percent)).collect();
+    chosen.into_iter().map(|id| (id, vec![b'a' + rng.below(2) as u8; 30])).collect()
+}
+
+fn set_locals(db: &Db, wanted: &[(Vec<u8>, Vec<u8>)]) {
+    let mut removed = Vec::new();
+    db.scan_local(b"", &mut |id, _| {
+        removed.push(id.to_vec());
+        Ok(())
+    })
+    .unwrap();
+    let removals = removed.iter().map(|id| LocalUpdate { id, body: None });
+    let updates: Vec<_> =
+        removals.chain(wanted.iter().map(|(id, body)| LocalUpdate { id, body: Some(body) })).collect();
+    db.save_local(&updates).unwrap();
+}
+
+#[test]
+fn local_documents_of_any_three_states() {
+    let mut rng = Rng::new();
+    for _ in 0..60 {
+        let memory = Memory::default();
+        let [writer, target] = [SOURCE, TARGET]
+            .map(|name| memory.options().create(true).node_sizes(200, 200).open(name).unwrap());
+        let shares = [0, 10, 50, 95];
+        let [base, end, present] = [0; 3].map(|_| {
+            let percent = shares[rng.index(shares.len())];
+            random_locals(&mut rng, percent)
+        });
+        set_locals(&writer, &base);
+        writer.commit().unwrap();
+        let source = memory.options().read_only(true).open(SOURCE).unwrap();
+        set_locals(&writer, &end);
+        writer.commit().unwrap();
+        set_locals(&target, &present);
+        target.commit().unwrap();
+        let base_position = source.header_position();
+        source.seek(Direction::End).unwrap();
+        source.seek_offset(base_position.cast_signed()).unwrap();
+        let flush_threshold = [0, 1000, 1 << 20][rng.index(3)];
+        replay(&source, &target, writer.header_position(), &mut (), flush_threshold).unwrap();
+
+        let mut expected = Model::default();
+        expected.local.extend(present);
+        base.iter().for_each(|(id, _)| drop(expected.local.remove(id)));
+        expected.local.extend(end);
+        expected.check(&memory.options().read_only(true).open(TARGET).unwrap());
+    }
+}
+
+/// They need not fit into one batch, and each batch leaves those of the others alone.
+#[test]
+fn documents_that_share_a_sequence_number() {
+    for flush_threshold in [0, 5000, 100 << 20] {
+        let mut world = World::new();
+        let mut next = world.model.update_seq + 1;
+        for round in 0..3 {
+            let docs: Vec<_> = (0..40)
+                .map(|number| Doc {
+                    db_seq: next + number / 20,
+                    ..doc(&format!("old {number:02}"), "shared")
+                })
+                .collect();
+            world.model.save_both(&world.writer, &docs, SaveOptions { keep_sequences: true, ..COMPRESS });
+            world.writer.commit_with(round, None).unwrap();
+            next += 2;
+        }
+        world.replay(&mut (), flush_threshold).unwrap();
+        world.model.check(&world.target);
+        world.model.check(&world.reopened());
+    }
 }
 
 /// Hooks that write down what they were told, and skip what they are told to.

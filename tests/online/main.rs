@@ -7,6 +7,7 @@
 //! * [`exclusion`]: what the answers of locking mean
 //! * [`leftovers`]: processes that are killed at every naming call, and who removes what they leave
 //! * [`swap`]: names, exclusion, files that are deleted or replaced meanwhile
+//! * [`catching_up`]: what is done about changes meanwhile, and what it costs under the lock
 //! * [`traps`]: histories that a replay by sequence number alone would get wrong
 //! * [`threads`]: a writer, readers and a compaction in threads of their own
 //! * [`schedules`]: the same as coroutines, in random schedules
@@ -21,6 +22,7 @@
 mod common;
 
 mod aborts;
+mod catching_up;
 mod cost;
 mod exclusion;
 mod interleavings;

@@ -4,35 +4,27 @@
 
 file(GLOB tool_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/tools/src/bin/*.rs")
 set(couchstore_tools)
+set(tools_dir "${couchstore_rust_dir}/tools")
 set(tool_programs)
 foreach(source IN LISTS tool_sources)
   get_filename_component(tool "${source}" NAME_WE)
   list(APPEND couchstore_tools ${tool})
-  list(APPEND tool_programs "${cargo_target_dir}/${cargo_folder}/${tool}")
+  list(APPEND tool_programs "${tools_dir}/${tool}")
 endforeach()
 
-# All tools are made from one crate, so the files that one of them depends on are those of all, its own file aside.
-list(GET tool_programs 0 first_tool)
-add_custom_command(
-  OUTPUT ${tool_programs}
-  COMMAND "${COUCHSTORE_CARGO}" build ${cargo_common_options} --package couchstore-tools --bins
-          --manifest-path "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.toml"
-          --target-dir "${cargo_target_dir}"
-  COMMAND "${CMAKE_COMMAND}" -E touch ${tool_programs}
-  DEPENDS ${tool_sources}
-          "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.toml" "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.lock"
-          "${CMAKE_CURRENT_SOURCE_DIR}/tools/Cargo.toml"
-  DEPFILE "${first_tool}.d"
-  COMMENT "Building the tools (cargo profile ${cargo_profile})"
-  USES_TERMINAL
-  VERBATIM)
+couchstore_cargo_build(
+  FOLDER "${tools_dir}"
+  FILES ${couchstore_tools}
+  ARGUMENTS build ${cargo_common_options} --package couchstore-tools --bins
+  DEPENDS Cargo.toml Cargo.lock tools/Cargo.toml
+  COMMENT "Building the tools")
 
 # Completion scripts are printed by the tools themselves, which cannot run here if they are for another platform.
 set(tool_completions)
 set(tool_completions_dir)
 if(NOT COUCHSTORE_CARGO_TARGET)
   set(tool_completions_dir "${CMAKE_INSTALL_DATADIR}")
-  set(completions_dir "${CMAKE_CURRENT_BINARY_DIR}/completions")
+  set(completions_dir "${couchstore_rust_dir}/completions")
   foreach(tool IN LISTS couchstore_tools)
     list(APPEND bash_completions "${completions_dir}/bash/${tool}")
     list(APPEND zsh_completions "${completions_dir}/zsh/_${tool}")
@@ -42,7 +34,7 @@ if(NOT COUCHSTORE_CARGO_TARGET)
   list(JOIN couchstore_tools "|" tools_joined)
   add_custom_command(
     OUTPUT ${tool_completions}
-    COMMAND "${CMAKE_COMMAND}" "-DTOOLS=${tools_joined}" "-DPROGRAMS=${cargo_target_dir}/${cargo_folder}"
+    COMMAND "${CMAKE_COMMAND}" "-DTOOLS=${tools_joined}" "-DPROGRAMS=${tools_dir}"
             "-DFOLDER=${completions_dir}" -P "${CMAKE_CURRENT_SOURCE_DIR}/cmake/completions.cmake"
     DEPENDS ${tool_programs} "${CMAKE_CURRENT_SOURCE_DIR}/cmake/completions.cmake"
     COMMENT "Writing completion scripts"

@@ -1,7 +1,8 @@
 # Builds a program against the package installed at ROOT, in the folder BUILD, and runs it. Either the CMake
 # project in SOURCE (COMPONENT, WANT), or with the flags that pkg-config gives (MODULE).
 #
-# For the component "tools": runs TOOLS, and looks for their completion scripts below COMPLETIONS, if that is given.
+# For the component "tools": runs TOOLS, a program in BINDIR that may have MOST_BYTES and links to it, and looks for
+# their completion scripts below COMPLETIONS.
 #
 # With REFUSED: configuring must fail, with a message that matches this expression.
 
@@ -50,8 +51,11 @@ else()
       if(place EQUAL -1)
         message(FATAL_ERROR "${tool} did not tell its version ${VERSION}:\n${output}")
       endif()
-      if(NOT COMPLETIONS)
-        continue()
+      if(NOT tool STREQUAL "couch")
+        file(READ_SYMLINK "${ROOT}/${BINDIR}/${tool}" program)
+        if(NOT program STREQUAL "couch")
+          message(FATAL_ERROR "${tool} is a link to ${program}")
+        endif()
       endif()
       foreach(script bash-completion/completions/${tool} zsh/site-functions/_${tool}
                      fish/vendor_completions.d/${tool}.fish)
@@ -61,6 +65,10 @@ else()
         endif()
       endforeach()
     endforeach()
+    file(SIZE "${ROOT}/${BINDIR}/couch" bytes)
+    if(MOST_BYTES AND bytes GREATER MOST_BYTES)
+      message(FATAL_ERROR "the tools have ${bytes} bytes, more than ${MOST_BYTES}")
+    endif()
     return()
   endif()
 endif()

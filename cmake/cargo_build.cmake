@@ -49,7 +49,9 @@ endfunction()
 set(made_from)
 foreach(name IN LISTS files)
   find_made(path "${name}")
-  configure_file("${path}" "${FOLDER}/${name}" COPYONLY)
+  # Under another name first: a program that is there may be running.
+  configure_file("${path}" "${FOLDER}/${name}.part" COPYONLY)
+  file(RENAME "${FOLDER}/${name}.part" "${FOLDER}/${name}")
   # A file that comes out the same must look new, too: newer than what it is made from.
   file(TOUCH "${FOLDER}/${name}")
   # "PATH: SOURCE SOURCE...", with "\ " for blanks.

@@ -30,6 +30,8 @@ target_include_directories(couchstore_objects PRIVATE
 target_compile_definitions(couchstore_objects PRIVATE COUCHSTORE_OWN_CRYPTO_TYPES)
 target_link_libraries(couchstore_objects PRIVATE ${couchstore_host_libraries})
 target_compile_options(couchstore_objects PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
+# Lines for debuggers and profilers in every configuration, as Rust's part has them.
+target_compile_options(couchstore_objects PRIVATE $<$<NOT:$<CONFIG:Debug,RelWithDebInfo>>:-g1>)
 set_target_properties(couchstore_objects PROPERTIES
   POSITION_INDEPENDENT_CODE ON
   C_VISIBILITY_PRESET hidden

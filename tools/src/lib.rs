@@ -1,4 +1,4 @@
-//! The command-line tools. Each module beside [`program`] and its helpers is one tool; `src/bin` holds their `main`.
+//! The command-line tools: one program with a name for each, see [`dispatch`].
 //!
 //! They use the public Rust API of the library and nothing else.
 
@@ -16,9 +16,12 @@ pub mod dbdump;
 pub mod dbinfo;
 pub mod map;
 
+pub mod dispatch;
+
 pub mod carry;
 pub mod couchbase;
 pub mod found;
+pub mod help;
 pub mod interrupt;
 pub mod keys;
 pub mod output;

@@ -158,7 +158,7 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 fn ctrl_c_leaves_no_files() {
     let dir = tempfile::tempdir().unwrap();
-    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("couch_bench"))
+    let child = std::process::Command::new(common::program("couch_bench"))
         .args(["--docs", "10M", "--batch", "500", "--rows", "load", "--sync", "none", "--dir"])
         .arg(dir.path())
         .stdout(Stdio::piped())

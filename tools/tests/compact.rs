@@ -151,7 +151,7 @@ fn online_without_target_replaces_the_file() {
 fn online_follows_a_writer() {
     let dir = tempfile::tempdir().unwrap();
     tool("couch_create", dir.path()).args(["-k", "50000", "-n"]).assert().success();
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("couch_compact"));
+    let mut command = Command::new(common::program("couch_compact"));
     command.current_dir(dir.path()).args(["--online", "0.couch.1", "b.couch"]).stdout(Stdio::null());
     let mut child = command.spawn().unwrap();
     let db = Db::open(dir.path().join("0.couch.1")).unwrap();

@@ -367,7 +367,7 @@ fn an_interrupt_leaves_nothing() {
     let docs: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), id.as_bytes())).collect();
     db.save(&docs, SaveOptions::default()).unwrap();
     db.commit().unwrap();
-    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("couch_dbck"));
+    let mut command = std::process::Command::new(common::program("couch_dbck"));
     command.current_dir(place.dir.path()).arg("f").stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     while place.files().len() == 1 {

@@ -83,7 +83,7 @@ fn much_to_tell() -> Place {
 }
 
 fn start(place: &Place, stdout: Stdio) -> Child {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("couch_dbck"));
+    let mut command = Command::new(common::program("couch_dbck"));
     command.current_dir(place.dir.path()).args(["-v", "f"]).stdout(stdout).stderr(Stdio::piped());
     command.spawn().unwrap()
 }

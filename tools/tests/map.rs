@@ -524,7 +524,7 @@ fn files_that_cannot_be_shown() {
 #[test]
 fn a_closed_pipe_ends_quietly() {
     let dir = fragmented();
-    let program = assert_cmd::cargo::cargo_bin("couch_map");
+    let program = common::program("couch_map");
     let mut child = std::process::Command::new(program)
         .arg(dir.path().join("a.couch"))
         .args(["-o", "-"])

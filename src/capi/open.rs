@@ -40,9 +40,10 @@ pub extern "C" fn couchstore_encode_periodic_sync_flags(bytes: u64) -> couchstor
 /// @return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, or exists and
 ///         COUCHSTORE_OPEN_FLAG_EXCL was given; NO_HEADER: it is no database; CORRUPT,
 ///         CHECKSUM_FAIL, READ: its newest header is damaged (see COUCHSTORE_OPEN_RECOVERY_MODE);
-///         HEADER_VERSION: it is of an unknown version; NO_ENCRYPTION_KEY: it is encrypted;
-///         INVALID_ARGUMENTS: flags that exclude each other, or COUCHSTORE_OPEN_WITH_LEGACY_CRC for
-///         a file of version 12 or newer
+///         HEADER_VERSION: it is of an unknown version; NO_ENCRYPTION_KEY: it is encrypted
+///         (NOT_SUPPORTED if this library was built without encryption); INVALID_ARGUMENTS: flags
+///         that exclude each other, or COUCHSTORE_OPEN_WITH_LEGACY_CRC for a file of version 12 or
+///         newer
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_db(
     filename: *const c_char,

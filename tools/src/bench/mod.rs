@@ -174,7 +174,7 @@ fn parse_number(text: &str) -> Result<u64, String> {
 /// Runs the tool.
 pub fn run(args: Args) -> Result<(), Failure> {
     args.check()?;
-    let rows = if args.rows.is_empty() { Row::value_variants() } else { &args.rows };
+    let rows = if args.rows.is_empty() { &Row::all() } else { &args.rows };
     let directory = args.dir.clone().unwrap_or_else(std::env::temp_dir);
     let mut settings = args.settings()?;
     let interrupt = Interrupt::listen()?;

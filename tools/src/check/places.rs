@@ -6,8 +6,8 @@ use crate::interrupt::Interrupt;
 use crate::program::Failure;
 use couchstore::Db;
 use couchstore::inspect::BLOCK_SIZE;
+use parking_lot::Mutex;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 /// Most ranges in memory; 64 MB. Chunks that touch are joined, so only very large files with many holes have more.
 const MOST: usize = 4 << 20;
@@ -26,7 +26,7 @@ struct Ranges {
 impl Places {
     /// Adds the places of some chunks.
     pub(super) fn add(&self, places: impl IntoIterator<Item = Range<u64>>, problems: &Problems) {
-        let mut ranges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ranges = self.0.lock();
         if ranges.given_up {
             return;
         }
@@ -42,7 +42,7 @@ impl Places {
 
     /// Once all are there: whether all could be compared.
     pub(super) fn finish(self, db: &Db, interrupt: &Interrupt, problems: &Problems) -> Result<bool, Failure> {
-        let mut ranges = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut ranges = self.0.into_inner();
         ranges.join(problems);
         for range in &ranges.ranges {
             interrupt.check()?;

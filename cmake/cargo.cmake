@@ -20,9 +20,9 @@ file(WRITE "${question}/Cargo.toml"
   "[package]\nname = \"question\"\nversion = \"0.0.0\"\nedition = \"2018\"\n[lib]\npath = \"lib.rs\"\n[workspace]\n")
 file(WRITE "${question}/lib.rs" "")
 
-# ask_cargo(variable argument...): what cargo answers, then what it complains about.
-function(ask_cargo variable)
-  execute_process(COMMAND "${COUCHSTORE_CARGO}" ${ARGN}
+# ask(variable program argument...): what the program answers, then what it complains about.
+function(ask variable program)
+  execute_process(COMMAND "${program}" ${ARGN}
     WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}"
     OUTPUT_VARIABLE output ERROR_VARIABLE complaints RESULT_VARIABLE result)
   if(NOT result MATCHES "^[0-9]+$")
@@ -31,46 +31,53 @@ function(ask_cargo variable)
   set(${variable} "${output}${complaints}" PARENT_SCOPE)
 endfunction()
 
-# require_rust(program output): the version of the program that the output tells must be new enough.
-function(require_rust program output)
-  if(NOT output MATCHES "${program} ([0-9]+\\.[0-9]+\\.[0-9]+)")
-    message(FATAL_ERROR "couchstore: ${COUCHSTORE_CARGO} does not tell the version of its ${program}:\n${output}")
+# require_rust(program answer): the version of the program that the answer tells must be new enough.
+function(require_rust program answer)
+  if(NOT answer MATCHES "${program} ([0-9]+\\.[0-9]+\\.[0-9]+)")
+    message(FATAL_ERROR "couchstore: ${COUCHSTORE_CARGO} does not tell the version of its ${program}:\n${answer}")
   endif()
   set(version "${CMAKE_MATCH_1}")
   if(version VERSION_GREATER_EQUAL rust_required)
     return()
   endif()
-  set(found "${COUCHSTORE_CARGO}")
   set(others "")
   foreach(folder "$ENV{CARGO_HOME}/bin" "$ENV{HOME}/.cargo/bin")
-    if(EXISTS "${folder}/cargo" AND NOT "${folder}/cargo" STREQUAL found)
-      set(others " There is another cargo at ${folder}/cargo.")
+    if(EXISTS "${folder}/cargo" AND NOT "${folder}/cargo" STREQUAL COUCHSTORE_CARGO)
+      set(others " There is another cargo: ${folder}/cargo.")
     endif()
   endforeach()
-  # What is installed now is looked for the next time.
+  set(found "${COUCHSTORE_CARGO}")
+  # What is installed next is looked for next time.
   unset(COUCHSTORE_CARGO CACHE)
-  message(FATAL_ERROR "couchstore: Rust ${rust_required} or newer is needed, but ${found} uses ${program} ${version}. "
+  message(FATAL_ERROR "couchstore: Rust ${rust_required} or newer is needed, but ${found} has ${program} ${version}. "
     "Run \"rustup update\", or install a newer Rust from https://rustup.rs, "
     "or name another cargo with -DCOUCHSTORE_CARGO=/path/to/cargo.${others}")
 endfunction()
 
-ask_cargo(answer --version)
+ask(answer "${COUCHSTORE_CARGO}" --version)
 require_rust(cargo "${answer}")
-ask_cargo(answer rustc --quiet --offline --manifest-path "${question}/Cargo.toml" --target-dir "${question}/target"
-  -- --version)
+ask(answer "${COUCHSTORE_CARGO}" rustc --quiet --offline --manifest-path "${question}/Cargo.toml"
+  --target-dir "${question}/target" -- --version)
+if(NOT answer MATCHES "rustc [0-9]")
+  # Not an answer. Most likely it is the one that a shell would start.
+  ask(answer_of_rustc rustc --version)
+  string(APPEND answer "\n${answer_of_rustc}")
+endif()
 require_rust(rustc "${answer}")
 
 # Cargo's files lie below the build folder, unless cargo is told otherwise.
+set(cargo_dir_purpose "Where cargo builds (default: where its configuration says, else below the build folder)")
+set(COUCHSTORE_CARGO_DIR "" CACHE PATH "${cargo_dir_purpose}")
 if(NOT COUCHSTORE_CARGO_DIR)
-  ask_cargo(answer metadata --quiet --offline --no-deps --format-version 1 --manifest-path "${question}/Cargo.toml")
+  ask(answer "${COUCHSTORE_CARGO}" metadata --quiet --offline --no-deps --format-version 1
+    --manifest-path "${question}/Cargo.toml")
   string(REGEX MATCH "^[^\n]*" answer "${answer}")
-  string(JSON COUCHSTORE_CARGO_DIR ERROR_VARIABLE error GET "${answer}" target_directory)
-  if(error OR COUCHSTORE_CARGO_DIR MATCHES "/cargo-question/target$")
-    set(COUCHSTORE_CARGO_DIR "${CMAKE_CURRENT_BINARY_DIR}/cargo")
+  string(JSON told ERROR_VARIABLE error GET "${answer}" target_directory)
+  if(error OR told MATCHES "/cargo-question/target$")
+    set(told "${CMAKE_CURRENT_BINARY_DIR}/cargo")
   endif()
+  set(COUCHSTORE_CARGO_DIR "${told}" CACHE PATH "${cargo_dir_purpose}" FORCE)
 endif()
-set(COUCHSTORE_CARGO_DIR "${COUCHSTORE_CARGO_DIR}" CACHE PATH
-  "Where cargo builds (default: where its configuration says, else below the build folder)" FORCE)
 
 if(couchstore_multi_config)
   set(cargo_profile $<IF:$<CONFIG:Debug>,dev,$<IF:$<CONFIG:RelWithDebInfo>,relwithdebinfo,release>>)

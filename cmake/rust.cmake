@@ -5,12 +5,12 @@
 
 include(cmake/cargo.cmake)
 
-# For the functions that the C++ part defines anew (below), and for splitting off debug information (install.cmake).
-find_program(COUCHSTORE_OBJCOPY NAMES "${CMAKE_OBJCOPY}" objcopy llvm-objcopy)
-
 set(cargo_common_options --locked --profile ${cargo_profile})
 if(COUCHSTORE_OFFLINE)
   list(APPEND cargo_common_options --offline)
+endif()
+if(NOT COUCHSTORE_ENCRYPTION)
+  list(APPEND cargo_common_options --no-default-features)
 endif()
 set(COUCHSTORE_CARGO_TARGET "$ENV{CARGO_BUILD_TARGET}" CACHE STRING
   "The platform that cargo builds for, if it is not the one it runs on")
@@ -18,32 +18,19 @@ if(COUCHSTORE_CARGO_TARGET)
   list(APPEND cargo_common_options --target ${COUCHSTORE_CARGO_TARGET})
 endif()
 
+# Some public functions are defined anew by the C++ part, around those of the Rust library, which get other names then.
+set(cargo_library_features)
+if(COUCHSTORE_CXX_API)
+  set(cargo_library_features --features cxx-names)
+endif()
+
 set(COUCHSTORE_RUST_LIBRARY "${couchstore_rust_dir}/libcouchstore.a")
 couchstore_cargo_build(
   FOLDER "${couchstore_rust_dir}"
   FILES libcouchstore.a
-  ARGUMENTS rustc ${cargo_common_options} --lib --crate-type staticlib
+  ARGUMENTS rustc ${cargo_common_options} --lib --crate-type staticlib ${cargo_library_features}
   DEPENDS Cargo.toml Cargo.lock
   COMMENT "Building the Rust library")
-
-# Some public functions are defined anew by the C++ part, around those of the Rust library. Those get other names, in a
-# copy of the library.
-if(COUCHSTORE_CXX_API)
-  if(NOT COUCHSTORE_OBJCOPY)
-    message(FATAL_ERROR "couchstore: objcopy is missing. Install it (Debian: binutils), "
-      "or configure with -DCOUCHSTORE_CXX_API=OFF: then the libraries have the C functions only.")
-  endif()
-  set(renamed_library "${couchstore_rust_dir}/libcouchstore_renamed.a")
-  set(renamed_functions "${CMAKE_CURRENT_SOURCE_DIR}/cxx/redefined.txt")
-  add_custom_command(
-    OUTPUT "${renamed_library}"
-    COMMAND "${COUCHSTORE_OBJCOPY}" "--redefine-syms=${renamed_functions}"
-            "${COUCHSTORE_RUST_LIBRARY}" "${renamed_library}"
-    DEPENDS "${COUCHSTORE_RUST_LIBRARY}" "${renamed_functions}"
-    COMMENT "Renaming the functions of the Rust library that the C++ part defines anew"
-    VERBATIM)
-  set(COUCHSTORE_RUST_LIBRARY "${renamed_library}")
-endif()
 
 # What Rust's standard library needs from the system ("rustc --print native-static-libs"), but for libgcc_s: compilers
 # link what unwinds by themselves, and the right one of libgcc_s and libgcc_eh.

@@ -194,7 +194,7 @@ mod tests {
 
     fn sorted(budget: usize, entries: &[OwnedEntry]) -> (Entries, usize) {
         let dir = tempfile::tempdir().unwrap();
-        let mut sorter = Sorter::new(dir.path(), budget, budget % 2 == 1);
+        let mut sorter = Sorter::new(dir.path(), budget, budget % 2 == 1 && crate::ENCRYPTION);
         for (key, value) in entries {
             sorter.add(key, value).unwrap();
         }

@@ -7,14 +7,12 @@
 //! ```
 //! The key lives in memory only, and as long as the file.
 
-use crate::crypto::cipher::{Cipher, KEY_LEN};
+use crate::crypto::cipher::{Cipher, NONCE_LEN};
 use crate::io::naming::unnamed_file;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use zeroize::Zeroizing;
 
 /// Plain bytes of a frame.
 const FRAME: usize = 64 * 1024;
@@ -45,9 +43,9 @@ struct Span {
 }
 
 /// A nonce for each frame: the key encrypts nothing else.
-fn nonce(frame: u64) -> [u8; 12] {
-    let mut nonce = [0; 12];
-    nonce[4..].copy_from_slice(&frame.to_be_bytes());
+fn nonce(frame: u64) -> [u8; NONCE_LEN] {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[NONCE_LEN - 8..].copy_from_slice(&frame.to_be_bytes());
     nonce
 }
 
@@ -58,13 +56,7 @@ fn failed<T>(_: T) -> io::Error {
 impl Spill {
     /// An empty file in `directory`; `secret`: what is written is encrypted.
     pub(super) fn new(directory: &Path, secret: bool) -> io::Result<Spill> {
-        let cipher = if secret {
-            let mut key = Zeroizing::new([0; KEY_LEN]);
-            SystemRandom::new().fill(key.as_mut()).map_err(failed)?;
-            Some(Cipher::new(key.as_ref()).map_err(failed)?)
-        } else {
-            None
-        };
+        let cipher = if secret { Some(Cipher::with_random_key().map_err(failed)?) } else { None };
         Ok(Spill { file: unnamed_file(directory)?, cipher, runs: Vec::new(), end: Cursor::default() })
     }
 
@@ -192,7 +184,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let key = b"a key that must not be seen on disk".to_vec();
         for secret in [false, true] {
-            let mut spill = Spill::new(dir.path(), secret).unwrap();
+            let spill = Spill::new(dir.path(), secret);
+            if secret && !crate::ENCRYPTION {
+                assert!(spill.is_err(), "a secret must not be written in plain text");
+                continue;
+            }
+            let mut spill = spill.unwrap();
             let value = vec![7; 100_000];
             for _ in 0..2 {
                 let entries = (0..10).map(|_| (&key[..], &value[..]));

@@ -201,6 +201,7 @@ fn full_disks_are_told_of() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn keys_come_from_everywhere_and_are_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -223,7 +224,47 @@ fn keys_come_from_everywhere_and_are_never_shown() {
     }
 }
 
+/// The library's own tests keep two encrypted files. A build without encryption refuses them, and keys for new files.
 #[test]
+fn without_encryption_all_tools_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let key = "kept:S0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0s=";
+    let left_out = "this build of the library has no encryption\n";
+    for file in ["encrypted-wrapped.couch", "encrypted-derived.couch"] {
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data").join(file);
+        std::fs::copy(kept, dir.join(file)).unwrap();
+        for (name, more) in READERS {
+            if couchstore::ENCRYPTION {
+                tool(name, dir).args(["--with-key", key, file]).args(more).assert().success().stderr("");
+                let _ = std::fs::remove_file(dir.join("target"));
+            } else {
+                for options in [&[][..], &["--with-key", key]] {
+                    let said = assert_refused(dir, name, options, file, more);
+                    assert!(said.ends_with(left_out), "{said}");
+                }
+            }
+        }
+    }
+    let new = tempfile::tempdir().unwrap();
+    let writers = [
+        ("couch_create", &["-k", "1"][..]),
+        ("couch_bench", &["--quick", "--dir", ".", "--rows", "load-encrypted"]),
+    ];
+    for (name, more) in writers {
+        let assert = tool(name, new.path()).args(["--with-key", key]).args(more).assert();
+        if couchstore::ENCRYPTION {
+            assert.success();
+        } else {
+            let said = text(&assert.code(1).get_output().stderr);
+            assert!(said.ends_with(left_out) && said.lines().count() == 1, "{name}: {said}");
+            assert_eq!(std::fs::read_dir(new.path()).unwrap().count(), 0, "{name}");
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn a_wrong_key_is_an_error_without_the_key() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

@@ -183,6 +183,7 @@ fn little_memory_and_frequent_syncs_change_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn encryption_follows_the_first_key() {
     let dir = sample_dir();
     let key = |id: &str| format!("{id}:QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=");
@@ -280,6 +281,7 @@ fn purging_is_recorded_also_if_the_index_counts_no_documents() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn version_11_is_not_encrypted() {
     let dir = tempfile::tempdir().unwrap();
     fill(&OpenOptions::new().create(true).legacy_crc(true).open(dir.path().join("old")).unwrap());

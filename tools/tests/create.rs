@@ -153,6 +153,7 @@ fn existing_files_are_left_alone_unless_reused() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn encrypted_files() {
     let dir = tempfile::tempdir().unwrap();
     create(dir.path(), &["-k", "10", "--with-key", "k:QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="]);

@@ -54,6 +54,7 @@ fn a_number_that_is_in_use_again_is_no_obstacle() {
 // ---- keys ---------------------------------------------------------------------------------------------------------
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn a_wrong_key_makes_no_target() {
     let place = Place { dir: tempfile::tempdir().unwrap() };
     let options = OpenOptions::new().create(true).keys(Some(Arc::new(OneKey)));

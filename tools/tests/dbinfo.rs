@@ -245,6 +245,7 @@ impl KeyStore for OneKey {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn encrypted_files_need_their_key() {
     let dir = tempfile::tempdir().unwrap();
     let key = OneKey(EncryptionKey::new("my:key", &[0x42; 32], KeyDerivation::KeyBased));

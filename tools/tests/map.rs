@@ -300,6 +300,7 @@ fn an_older_header_has_later_data_behind_it() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn encrypted_files_need_their_key() {
     let key = EncryptionKey::new("key", &[0x42; 32], KeyDerivation::KeyBased);
     let dir = sample(&OpenOptions::new().keys(Some(Arc::new(key))), 500, 2);

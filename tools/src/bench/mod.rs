@@ -181,7 +181,7 @@ impl Tool for Args {
 
     fn run(self) -> Result<(), Failure> {
         self.check()?;
-        let rows = if self.rows.is_empty() { Row::value_variants() } else { &self.rows };
+        let rows = if self.rows.is_empty() { &Row::all() } else { &self.rows };
         let directory = self.dir.clone().unwrap_or_else(std::env::temp_dir);
         let mut settings = self.settings()?;
         let interrupt = Interrupt::listen()?;

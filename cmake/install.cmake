@@ -1,5 +1,5 @@
 # Installing: libraries and headers, the CMake package Couchstore, and the pkg-config files. Components:
-# "runtime" (the shared library), "tools" (tools.cmake) and "development" (all else).
+# "runtime" (the shared library), "debug" (its debug information), "tools" (tools.cmake) and "development" (all else).
 
 include(CMakePackageConfigHelpers)
 set(couchstore_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/Couchstore")
@@ -25,6 +25,8 @@ foreach(kind shared static)
     DESTINATION "${couchstore_package_dir}"
     COMPONENT development)
 endforeach()
+
+include(cmake/debug_information.cmake)
 
 configure_package_config_file(cmake/CouchstoreConfig.cmake.in CouchstoreConfig.cmake
   INSTALL_DESTINATION "${couchstore_package_dir}")

@@ -11,10 +11,14 @@ foreach(library IN LISTS COUCHSTORE_HOST_LIBRARIES)
   list(APPEND couchstore_host_libraries $<BUILD_INTERFACE:${library}>)
 endforeach()
 
-# A file that changes whenever the Rust library does, so that both libraries are made anew then.
-set(couchstore_anchor "${CMAKE_CURRENT_BINARY_DIR}/couchstore_anchor.c")
-file(CONFIGURE OUTPUT "${couchstore_anchor}" CONTENT "typedef int couchstore_anchor;\n")
-set_source_files_properties("${couchstore_anchor}" PROPERTIES OBJECT_DEPENDS "${COUCHSTORE_RUST_LIBRARY}")
+# A source that is written anew whenever the Rust library is, so that both libraries are made anew then.
+set(couchstore_anchor "${couchstore_rust_dir}/anchor.c")
+add_custom_command(
+  OUTPUT "${couchstore_anchor}"
+  COMMAND "${CMAKE_COMMAND}" -E copy "${CMAKE_CURRENT_SOURCE_DIR}/cmake/anchor.c" "${couchstore_anchor}"
+  COMMAND "${CMAKE_COMMAND}" -E touch "${couchstore_anchor}"
+  DEPENDS "${COUCHSTORE_RUST_LIBRARY}" "${CMAKE_CURRENT_SOURCE_DIR}/cmake/anchor.c"
+  VERBATIM)
 
 add_library(couchstore_objects OBJECT "${couchstore_anchor}")
 if(COUCHSTORE_CXX_API)
@@ -26,35 +30,35 @@ target_include_directories(couchstore_objects PRIVATE
 target_compile_definitions(couchstore_objects PRIVATE COUCHSTORE_OWN_CRYPTO_TYPES)
 target_link_libraries(couchstore_objects PRIVATE ${couchstore_host_libraries})
 target_compile_options(couchstore_objects PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
+# Lines for debuggers and profilers in every configuration, as Rust's part has them.
+target_compile_options(couchstore_objects PRIVATE $<$<NOT:$<CONFIG:Debug,RelWithDebInfo>>:-g1>)
 set_target_properties(couchstore_objects PROPERTIES
   POSITION_INDEPENDENT_CODE ON
   C_VISIBILITY_PRESET hidden
   CXX_VISIBILITY_PRESET hidden
   CXX_STANDARD 17
   CXX_STANDARD_REQUIRED ON)
-add_dependencies(couchstore_objects couchstore_rust)
 
 # Shared. The SONAME has no version: programs built against the original library look for libcouchstore.so.
 set(couchstore_exports "${CMAKE_CURRENT_SOURCE_DIR}/cmake/exports.map")
 add_library(couchstore SHARED $<TARGET_OBJECTS:couchstore_objects>)
 add_library(Couchstore::couchstore ALIAS couchstore)
-add_dependencies(couchstore couchstore_rust)
 target_include_directories(couchstore INTERFACE ${couchstore_include_dirs})
 target_link_options(couchstore PRIVATE
   "LINKER:--version-script=${couchstore_exports}"
   LINKER:--no-undefined
   LINKER:--gc-sections
+  LINKER:--build-id
   "LINKER:--whole-archive,${COUCHSTORE_RUST_LIBRARY},--no-whole-archive")
 target_link_libraries(couchstore PRIVATE
   ${couchstore_host_libraries} ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)
 set_target_properties(couchstore PROPERTIES
-  LINK_DEPENDS "${COUCHSTORE_RUST_LIBRARY};${couchstore_exports}"
+  LINK_DEPENDS "${couchstore_exports}"
   EXPORT_NAME couchstore)
 
 # Static. The members of the Rust library are added to the archive; what they need is linked by its users.
 add_library(couchstore_static STATIC $<TARGET_OBJECTS:couchstore_objects>)
 add_library(Couchstore::couchstore_static ALIAS couchstore_static)
-add_dependencies(couchstore_static couchstore_rust)
 target_include_directories(couchstore_static INTERFACE ${couchstore_include_dirs})
 target_link_libraries(couchstore_static INTERFACE
   ${couchstore_host_libraries} ${COUCHSTORE_NATIVE_LIBRARIES} Threads::Threads)

@@ -1,62 +1,44 @@
 # Builds the command-line tools with cargo and installs them, with completions for shells, as the component "tools".
 #
-# They are programs written in Rust: they hold the library and need neither libcouchstore.so nor headers.
+# They are one program written in Rust, "couch", and a link to it for each tool, whose name says what it does. It holds
+# the library and needs neither libcouchstore.so nor headers.
 
-file(GLOB tool_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/tools/src/bin/*.rs")
-set(couchstore_tools)
-set(tool_programs)
-foreach(source IN LISTS tool_sources)
-  get_filename_component(tool "${source}" NAME_WE)
-  list(APPEND couchstore_tools ${tool})
-  list(APPEND tool_programs "${cargo_target_dir}/${cargo_folder}/${tool}")
-endforeach()
+set(couchstore_tools couch_bench couch_check couch_compact couch_create couch_dbck couch_dbdump couch_dbinfo couch_map)
 
-# All tools are made from one crate, so the files that one of them depends on are those of all, its own file aside.
-list(GET tool_programs 0 first_tool)
+set(tools_dir "${couchstore_rust_dir}/tools")
+set(tool_program "${tools_dir}/couch")
+couchstore_cargo_build(
+  FOLDER "${tools_dir}"
+  FILES couch
+  ARGUMENTS build ${cargo_common_options} --package couchstore-tools --bin couch
+  DEPENDS Cargo.toml Cargo.lock tools/Cargo.toml
+  COMMENT "Building the tools")
+
+list(TRANSFORM couchstore_tools PREPEND "${tools_dir}/" OUTPUT_VARIABLE tool_links)
+list(TRANSFORM tool_links PREPEND "COMMAND;${CMAKE_COMMAND};-E;create_symlink;couch;" OUTPUT_VARIABLE make_links)
+add_custom_command(OUTPUT ${tool_links} ${make_links} DEPENDS "${tool_program}" VERBATIM)
+
+# Completion scripts are printed by the program itself. If it is for another platform it cannot run here, and there are
+# none.
+set(tool_completions_dir "${CMAKE_INSTALL_DATADIR}")
+set(completions_dir "${couchstore_rust_dir}/completions")
+list(JOIN couchstore_tools "|" tools_joined)
+set(completions_made "${completions_dir}/made")
 add_custom_command(
-  OUTPUT ${tool_programs}
-  COMMAND "${COUCHSTORE_CARGO}" build ${cargo_common_options} --package couchstore-tools --bins
-          --manifest-path "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.toml"
-          --target-dir "${cargo_target_dir}"
-  COMMAND "${CMAKE_COMMAND}" -E touch ${tool_programs}
-  DEPENDS ${tool_sources}
-          "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.toml" "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.lock"
-          "${CMAKE_CURRENT_SOURCE_DIR}/tools/Cargo.toml"
-  DEPFILE "${first_tool}.d"
-  COMMENT "Building the tools (cargo profile ${cargo_profile})"
-  USES_TERMINAL
+  OUTPUT "${completions_made}"
+  COMMAND "${CMAKE_COMMAND}" "-DPROGRAM=${tool_program}" "-DTOOLS=${tools_joined}" "-DFOLDER=${completions_dir}"
+          -P "${CMAKE_CURRENT_SOURCE_DIR}/cmake/completions.cmake"
+  DEPENDS "${tool_program}" ${tool_links} "${CMAKE_CURRENT_SOURCE_DIR}/cmake/completions.cmake"
+  COMMENT "Writing completion scripts"
   VERBATIM)
+foreach(place bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+  install(DIRECTORY "${completions_dir}/${place}/" DESTINATION "${tool_completions_dir}/${place}" COMPONENT tools)
+endforeach()
+add_custom_target(couchstore_tools ALL DEPENDS "${tool_program}" ${tool_links} "${completions_made}")
 
-# Completion scripts are printed by the tools themselves, which cannot run here if they are for another platform.
-set(tool_completions)
-set(tool_completions_dir)
-if(NOT COUCHSTORE_CARGO_TARGET)
-  set(tool_completions_dir "${CMAKE_INSTALL_DATADIR}")
-  set(completions_dir "${CMAKE_CURRENT_BINARY_DIR}/completions")
-  foreach(tool IN LISTS couchstore_tools)
-    list(APPEND bash_completions "${completions_dir}/bash/${tool}")
-    list(APPEND zsh_completions "${completions_dir}/zsh/_${tool}")
-    list(APPEND fish_completions "${completions_dir}/fish/${tool}.fish")
-  endforeach()
-  set(tool_completions ${bash_completions} ${zsh_completions} ${fish_completions})
-  list(JOIN couchstore_tools "|" tools_joined)
-  add_custom_command(
-    OUTPUT ${tool_completions}
-    COMMAND "${CMAKE_COMMAND}" "-DTOOLS=${tools_joined}" "-DPROGRAMS=${cargo_target_dir}/${cargo_folder}"
-            "-DFOLDER=${completions_dir}" -P "${CMAKE_CURRENT_SOURCE_DIR}/cmake/completions.cmake"
-    DEPENDS ${tool_programs} "${CMAKE_CURRENT_SOURCE_DIR}/cmake/completions.cmake"
-    COMMENT "Writing completion scripts"
-    VERBATIM)
-  install(FILES ${bash_completions} COMPONENT tools
-    DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions")
-  install(FILES ${zsh_completions} COMPONENT tools
-    DESTINATION "${CMAKE_INSTALL_DATADIR}/zsh/site-functions")
-  install(FILES ${fish_completions} COMPONENT tools
-    DESTINATION "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d")
-endif()
-add_custom_target(couchstore_tools ALL DEPENDS ${tool_programs} ${tool_completions})
-
-install(PROGRAMS ${tool_programs} DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT tools)
+install(PROGRAMS "${tool_program}" DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT tools)
+# Links stay links.
+install(FILES ${tool_links} DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT tools)
 configure_file(cmake/Couchstore-tools.cmake.in Couchstore-tools.cmake @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/Couchstore-tools.cmake"
   DESTINATION "${couchstore_package_dir}"

@@ -6,7 +6,8 @@
 # Uses the python3 that is found, if it has pytest. Otherwise an environment of its own is made in the folder of the
 # build, with pytest and mypy from PyPI, and used again the next time.
 #
-# Environment: CMAKE_BUILD_DIR (default: build); PYTHON, the interpreter (default: python3).
+# Environment: CMAKE_BUILD_DIR (default: build); PYTHON, the interpreter (default: python3);
+# COUCHSTORE_WITHOUT_ENCRYPTION, set if the library was built without encryption.
 set -eu
 called_from=$PWD
 cd "$(dirname "$0")/.."

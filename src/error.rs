@@ -70,7 +70,7 @@ codes! {
     DB_NO_LONGER_VALID = -16, c"this db handle could have its file reopened and must be closed";
     /// Closing the file failed.
     FILE_CLOSE = -17, c"error closing file";
-    /// The file operations do not offer this.
+    /// The file operations, or this build of the library, do not offer this.
     NOT_SUPPORTED = -18, c"not supported";
     /// A scan callback wants to go on later.
     SCAN_YIELD = -19, c"scan yield";
@@ -230,6 +230,12 @@ pub enum Error {
         /// Name of the file.
         file: Arc<str>,
     },
+    /// The file is encrypted, or should be, and this build of the library was made without its feature `encryption`.
+    #[error("{file}: encrypted files are not supported: this build of the library has no encryption")]
+    EncryptionLeftOut {
+        /// Name of the file.
+        file: Arc<str>,
+    },
     /// Encrypting failed, or the caller's key store did.
     #[error("{file}: encryption failed")]
     Encrypt {
@@ -277,7 +283,7 @@ impl Error {
             Error::InvalidArguments(_) => ErrorCode::INVALID_ARGUMENTS,
             Error::FileClosed => ErrorCode::FILE_CLOSED,
             Error::DbNoLongerValid => ErrorCode::DB_NO_LONGER_VALID,
-            Error::NotSupported(_) => ErrorCode::NOT_SUPPORTED,
+            Error::NotSupported(_) | Error::EncryptionLeftOut { .. } => ErrorCode::NOT_SUPPORTED,
             Error::NoEncryptionKey { .. } => ErrorCode::NO_ENCRYPTION_KEY,
             Error::Encrypt { .. } => ErrorCode::ENCRYPT,
             Error::Decrypt { .. } => ErrorCode::DECRYPT,

@@ -33,6 +33,8 @@
 //! The layers, each of which knows only those before it: `format` (bytes to values), `crypto`, `io` (files), `tree` (B+trees),
 //! `db` (a database), `compact`, `inspect` (for tools), and `capi` (the C functions).
 
+#![deny(clippy::disallowed_types)]
+
 #[doc(hidden)]
 pub mod capi;
 mod compact;
@@ -49,6 +51,7 @@ mod tree;
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};
 pub use compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
 pub use compact::replay::{ReplayHooks, replay};
+pub use crypto::AVAILABLE as ENCRYPTION;
 pub use crypto::keys::{EncryptionKey, KeyDerivation, KeyStore, KeyStoreFailed};
 pub use db::Db;
 pub use db::commit::RetrySync;

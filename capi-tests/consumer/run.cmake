@@ -1,7 +1,9 @@
-# Builds a program against the package installed at ROOT, in the folder BUILD, and runs it. Either the CMake
-# project in SOURCE (COMPONENT, WANT), or with the flags that pkg-config gives (MODULE).
+# Builds PROGRAM (default: consumer) in LANGUAGE against the package installed at ROOT, in the folder BUILD, and runs it.
+# Either with the CMake project in SOURCE (COMPONENT, WANT), or with the flags that pkg-config gives (MODULE). LINK: a
+# flag for the compiler that links, -static say.
 #
-# For the component "tools": runs TOOLS, and looks for their completion scripts below COMPLETIONS, if that is given.
+# For the component "tools": runs TOOLS, a program in BINDIR that may have MOST_BYTES and links to it, and looks for
+# their completion scripts below COMPLETIONS.
 #
 # With REFUSED: configuring must fail, with a message that matches this expression.
 
@@ -16,12 +18,30 @@ function(run what)
   set(output "${output}" PARENT_SCOPE)
 endfunction()
 
+if(NOT PROGRAM)
+  set(PROGRAM consumer)
+endif()
+# Some of the programs are about panics, which say where they are from.
+set(ENV{RUST_BACKTRACE} 0)
+
 if(MODULE)
+  if(LANGUAGE STREQUAL "CXX")
+    set(compile "${CXX_COMPILER}" -std=c++17 "${SOURCE}/${PROGRAM}.cc")
+  else()
+    set(compile "${C_COMPILER}" -std=c11 "${SOURCE}/${PROGRAM}.c")
+  endif()
+  # (A search path in a program without shared libraries makes some C libraries crash.)
+  set(static)
+  set(search_path "-Wl,-rpath,${ROOT}/${LIBDIR}")
+  if(LINK MATCHES "^-static(-pie)?$")
+    set(static --static)
+    set(search_path)
+  endif()
   set(ENV{PKG_CONFIG_PATH} "${ROOT}/${LIBDIR}/pkgconfig")
-  run("pkg-config" "${PKG_CONFIG}" --print-errors "${MODULE} = ${VERSION}" --cflags --libs)
+  run("pkg-config" "${PKG_CONFIG}" --print-errors ${static} "${MODULE} = ${VERSION}" --cflags --libs)
   separate_arguments(flags UNIX_COMMAND "${output}")
-  run("compiling" "${C_COMPILER}" -std=c11 -Wall -Wextra -Wpedantic -Werror -o "${BUILD}/consumer"
-    "${SOURCE}/consumer.c" ${flags} "-Wl,-rpath,${ROOT}/${LIBDIR}")
+  run("compiling" ${compile} -Wall -Wextra -Wpedantic -Werror ${LINK} -o "${BUILD}/${PROGRAM}" ${flags}
+    ${search_path})
 else()
   if(NOT WANT)
     set(WANT "${VERSION}")
@@ -30,7 +50,7 @@ else()
     "-DCMAKE_MAKE_PROGRAM=${MAKE_PROGRAM}"
     "-DCMAKE_C_COMPILER=${C_COMPILER}" "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}"
     "-DCMAKE_PREFIX_PATH=${ROOT}" -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF --no-warn-unused-cli
-    -DCMAKE_BUILD_TYPE=Release
+    -DCMAKE_BUILD_TYPE=Release "-DCMAKE_EXE_LINKER_FLAGS=${LINK}" "-DPROGRAM=${PROGRAM}"
     "-DLANGUAGE=${LANGUAGE}" "-DCOMPONENT=${COMPONENT}" "-DTOOLS=${TOOLS}" "-DWANT=${WANT}")
   if(REFUSED)
     execute_process(COMMAND ${configure} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
@@ -50,8 +70,11 @@ else()
       if(place EQUAL -1)
         message(FATAL_ERROR "${tool} did not tell its version ${VERSION}:\n${output}")
       endif()
-      if(NOT COMPLETIONS)
-        continue()
+      if(NOT tool STREQUAL "couch")
+        file(READ_SYMLINK "${ROOT}/${BINDIR}/${tool}" program)
+        if(NOT program STREQUAL "couch")
+          message(FATAL_ERROR "${tool} is a link to ${program}")
+        endif()
       endif()
       foreach(script bash-completion/completions/${tool} zsh/site-functions/_${tool}
                      fish/vendor_completions.d/${tool}.fish)
@@ -61,18 +84,26 @@ else()
         endif()
       endforeach()
     endforeach()
+    file(SIZE "${ROOT}/${BINDIR}/couch" bytes)
+    if(MOST_BYTES AND bytes GREATER MOST_BYTES)
+      message(FATAL_ERROR "the tools have ${bytes} bytes, more than ${MOST_BYTES}")
+    endif()
     return()
   endif()
 endif()
 
-run("the program" "${BUILD}/consumer" "${BUILD}/consumer.couch")
+run("the program" "${BUILD}/${PROGRAM}" "${BUILD}/${PROGRAM}.couch")
 
-# The program must hold what it was built for: the shared library, or its own copy.
-execute_process(COMMAND ldd "${BUILD}/consumer" OUTPUT_VARIABLE libraries)
+# The program must hold what it was built for: the shared library, or its own copy, or its own copy of everything.
+run("readelf" "${READELF}" -d -l "${BUILD}/${PROGRAM}")
+set(needed "${output}")
+execute_process(COMMAND ldd "${BUILD}/${PROGRAM}" OUTPUT_VARIABLE libraries ERROR_VARIABLE libraries)
 if(MODULE STREQUAL "couchstore" OR COMPONENT STREQUAL "shared")
   if(NOT libraries MATCHES "libcouchstore\\.so => ${ROOT}/")
     message(FATAL_ERROR "the program does not use the shared library of the package:\n${libraries}")
   endif()
 elseif(libraries MATCHES "libcouchstore")
   message(FATAL_ERROR "the program uses the shared library:\n${libraries}")
+elseif(LINK MATCHES "^-static(-pie)?$" AND needed MATCHES "NEEDED|INTERP")
+  message(FATAL_ERROR "the program is not static:\n${needed}")
 endif()

@@ -41,9 +41,10 @@ LIBCOUCHSTORE_API couchstore_open_flags couchstore_encode_periodic_sync_flags(ui
  * @return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, or exists and
  *         COUCHSTORE_OPEN_FLAG_EXCL was given; NO_HEADER: it is no database; CORRUPT,
  *         CHECKSUM_FAIL, READ: its newest header is damaged (see COUCHSTORE_OPEN_RECOVERY_MODE);
- *         HEADER_VERSION: it is of an unknown version; NO_ENCRYPTION_KEY: it is encrypted;
- *         INVALID_ARGUMENTS: flags that exclude each other, or COUCHSTORE_OPEN_WITH_LEGACY_CRC for
- *         a file of version 12 or newer
+ *         HEADER_VERSION: it is of an unknown version; NO_ENCRYPTION_KEY: it is encrypted
+ *         (NOT_SUPPORTED if this library was built without encryption); INVALID_ARGUMENTS: flags
+ *         that exclude each other, or COUCHSTORE_OPEN_WITH_LEGACY_CRC for a file of version 12 or
+ *         newer
  */
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_open_db(const char *filename,
@@ -718,7 +719,9 @@ couchstore_error_t couchstore_is_current(Db *db,
  *         CHECKSUM_FAIL); ENCRYPT: keys failed for a new file; INVALID_ARGUMENTS: an id of 0 or more
  *         than 255 bytes, for a new file a key of other than 32 bytes, an unknown derivation, or
  *         COUCHSTORE_OPEN_WITH_LEGACY_CRC for an encrypted file; NOT_SUPPORTED: encrypted in a way
- *         that this version does not know; otherwise as couchstore_open_db_ex()
+ *         that this version does not know, or this library was built without encryption (of
+ *         which the handler of couchstore_set_on_internal_error() is told); otherwise as
+ *         couchstore_open_db_ex()
  */
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_open_db_with_key(const char *filename,

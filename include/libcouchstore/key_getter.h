@@ -80,16 +80,16 @@ public:
               std::enable_if_t<!std::is_base_of_v<EncryptionKeyGetter, std::decay_t<Function>> &&
                                        detail::returnsKey<std::decay_t<Function>>,
                                int> = 0>
-    EncryptionKeyGetter(Function &&function)
-        : detail::KeyFunction(std::forward<Function>(function)) {
+    EncryptionKeyGetter(Function &&getter)
+        : detail::KeyFunction(std::forward<Function>(getter)) {
     }
 
     template <typename Function,
               std::enable_if_t<!std::is_base_of_v<EncryptionKeyGetter, std::decay_t<Function>> &&
                                        detail::returnsOldKey<std::decay_t<Function>>,
                                short> = 0>
-    EncryptionKeyGetter(Function &&function) {
-        std::function<SharedEncryptionKey(std::string_view)> old(std::forward<Function>(function));
+    EncryptionKeyGetter(Function &&getter) {
+        std::function<SharedEncryptionKey(std::string_view)> old(std::forward<Function>(getter));
         if (old) {
             assign([old = std::move(old)](std::string_view id) -> detail::SharedKey {
                 return detail::convertKey<cb::crypto::DataEncryptionKey>(old(id));
@@ -98,8 +98,8 @@ public:
     }
 
 private:
-    void assign(detail::KeyFunction function) {
-        static_cast<detail::KeyFunction &>(*this) = std::move(function);
+    void assign(detail::KeyFunction getter) {
+        static_cast<detail::KeyFunction &>(*this) = std::move(getter);
     }
 };
 

@@ -1,4 +1,7 @@
-"""The package is tested from its sources; COUCHSTORE_LIBRARY says which library."""
+"""The package is tested from its sources; COUCHSTORE_LIBRARY says which library.
+
+COUCHSTORE_WITHOUT_ENCRYPTION, if it is set, says that the library was built without encryption.
+"""
 
 from __future__ import annotations
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from couchstore import CouchStore, CouchStoreException, EncryptionKey, ErrorCode, KeyDerivation
+
+pytestmark = pytest.mark.skipif(
+    "COUCHSTORE_WITHOUT_ENCRYPTION" in os.environ, reason="the library was built without encryption"
+)
 
 FIRST = EncryptionKey(b"first", b"1" * 32)
 SECOND = EncryptionKey(b"second", b"2" * 32, KeyDerivation.DERIVED)

@@ -79,7 +79,9 @@ pub(super) fn given_key(id: &[u8], secret: &[u8], derivation: c_int) -> Encrypti
 ///         CHECKSUM_FAIL); ENCRYPT: keys failed for a new file; INVALID_ARGUMENTS: an id of 0 or more
 ///         than 255 bytes, for a new file a key of other than 32 bytes, an unknown derivation, or
 ///         COUCHSTORE_OPEN_WITH_LEGACY_CRC for an encrypted file; NOT_SUPPORTED: encrypted in a way
-///         that this version does not know; otherwise as couchstore_open_db_ex()
+///         that this version does not know, or this library was built without encryption (of
+///         which the handler of couchstore_set_on_internal_error() is told); otherwise as
+///         couchstore_open_db_ex()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_db_with_key(
     filename: *const c_char,

@@ -40,9 +40,11 @@ pub extern "C" fn couchstore_encode_periodic_sync_flags(bytes: u64) -> couchstor
 /// @return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, or exists and
 ///         COUCHSTORE_OPEN_FLAG_EXCL was given; NO_HEADER: it is no database; CORRUPT,
 ///         CHECKSUM_FAIL, READ: its newest header is damaged (see COUCHSTORE_OPEN_RECOVERY_MODE);
-///         HEADER_VERSION: it is of an unknown version; NO_ENCRYPTION_KEY: it is encrypted;
-///         INVALID_ARGUMENTS: flags that exclude each other, or COUCHSTORE_OPEN_WITH_LEGACY_CRC for
-///         a file of version 12 or newer
+///         HEADER_VERSION: it is of an unknown version; NO_ENCRYPTION_KEY: it is encrypted
+///         (NOT_SUPPORTED if this library was built without encryption); INVALID_ARGUMENTS: flags
+///         that exclude each other, or COUCHSTORE_OPEN_WITH_LEGACY_CRC for a file of version 12 or
+///         newer
+#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_open_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_db(
     filename: *const c_char,
@@ -119,6 +121,7 @@ pub unsafe extern "C" fn couchstore_bootstrap_db(
 ///
 /// @return SUCCESS also for a handle that is closed already. The file is closed even if an error is
 ///         returned.
+#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_close_file"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_close_file(db: *mut Db) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -129,6 +132,7 @@ pub unsafe extern "C" fn couchstore_close_file(db: *mut Db) -> couchstore_error_
 ///
 /// @param db closed with couchstore_close_file() before; NULL is fine
 /// @return INVALID_ARGUMENTS: the file is not closed; then the handle stays valid
+#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_free_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_free_db(db: *mut Db) -> couchstore_error_t {
     if db.is_null() {
@@ -149,6 +153,7 @@ pub unsafe extern "C" fn couchstore_free_db(db: *mut Db) -> couchstore_error_t {
 /// Closes the file and frees the handle, whatever the result.
 ///
 /// @return what couchstore_close_file() gives
+#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_close_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_close_db(db: *mut Db) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`; a closed handle may be freed.
@@ -161,6 +166,7 @@ pub unsafe extern "C" fn couchstore_close_db(db: *mut Db) -> couchstore_error_t 
 
 /// Closes the file and keeps the handle, for couchstore_reopen_file(). The same as
 /// couchstore_close_file().
+#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_drop_file"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_drop_file(db: *mut Db) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -174,6 +180,7 @@ pub unsafe extern "C" fn couchstore_drop_file(db: *mut Db) -> couchstore_error_t
 /// @param filename the file's name now
 /// @param flags    as for couchstore_open_db()
 /// @return DB_NO_LONGER_VALID: it could not be opened or is another file; then the handle is closed
+#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_reopen_file"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_reopen_file(
     db: *mut Db,

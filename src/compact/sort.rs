@@ -180,7 +180,7 @@ mod tests {
         let (in_memory, runs) = sorted(usize::MAX, false, &entries);
         assert_eq!(runs, 0);
         assert!(in_memory == model);
-        for secret in [false, true] {
+        for secret in [false, crate::ENCRYPTION] {
             let (merged, runs) = sorted(1 << 20, secret, &entries);
             assert!(runs > 1 && merged == model, "{runs} runs");
             // Many runs, which are merged two and two, over and over.

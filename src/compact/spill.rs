@@ -11,17 +11,17 @@
 //! disk gives back instead of a frame - changed bytes, another frame, one of an earlier file - is noticed.
 
 use super::merge::Run;
-use crate::crypto::cipher::{Cipher, KEY_LEN, TAG_LEN};
+use crate::crypto::cipher::{Cipher, Failed, NONCE_LEN, TAG_LEN};
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::io::temp::unnamed_file;
 use crate::memory;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// Plain bytes of a frame.
 const FRAME: usize = 32 * 1024;
@@ -37,17 +37,12 @@ enum Seal {
 }
 
 impl Seal {
-    fn new(secret: bool) -> Result<Seal, aws_lc_rs::error::Unspecified> {
-        let random = SystemRandom::new();
+    fn new(secret: bool) -> Result<Seal, Failed> {
         if secret {
-            let mut key = Zeroizing::new([0; KEY_LEN]);
-            random.fill(key.as_mut())?;
-            let cipher = Cipher::new(key.as_ref()).map_err(|_| aws_lc_rs::error::Unspecified)?;
-            return Ok(Seal::Cipher(Box::new(cipher)));
+            return Ok(Seal::Cipher(Box::new(Cipher::with_random_key()?)));
         }
-        let mut salt = [0; 8];
-        random.fill(&mut salt)?;
-        Ok(Seal::Checksum(salt))
+        // Against accidents, not against people: it need not be secret.
+        Ok(Seal::Checksum(RandomState::new().build_hasher().finish().to_be_bytes()))
     }
 
     /// What a frame takes besides its bytes.
@@ -95,9 +90,9 @@ impl Seal {
 struct Unsound(u32);
 
 /// A nonce for each frame: the key encrypts nothing else.
-fn nonce(frame: u64) -> [u8; 12] {
-    let mut nonce = [0; 12];
-    nonce[4..].copy_from_slice(&frame.to_be_bytes());
+fn nonce(frame: u64) -> [u8; NONCE_LEN] {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[NONCE_LEN - 8..].copy_from_slice(&frame.to_be_bytes());
     nonce
 }
 
@@ -322,6 +317,15 @@ impl Run for SpilledRun<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn without_encryption_secrets_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Spill::new(dir.path(), true).is_ok(), crate::ENCRYPTION);
+    }
+
+    /// Whether the entries are secret.
+    const KINDS: &[bool] = if crate::ENCRYPTION { &[false, true] } else { &[false] };
     use crate::compact::merge::merge;
 
     const KEY: &[u8] = b"a key that must not be seen on disk";
@@ -365,7 +369,7 @@ mod tests {
     #[test]
     fn secret_runs_come_back_and_are_not_readable_on_disk() {
         let dir = tempfile::tempdir().unwrap();
-        for secret in [false, true] {
+        for &secret in KINDS {
             let spill = spill(dir.path(), secret, 100);
             let seen = bytes(&spill).windows(KEY.len()).any(|window| window == KEY);
             assert_eq!(seen, !secret);
@@ -376,7 +380,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_at_any_position_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        for secret in [false, true] {
+        for &secret in KINDS {
             let spill = spill(dir.path(), secret, 2);
             for (position, byte) in bytes(&spill).into_iter().enumerate() {
                 let flipped = [byte ^ 1 << (position % 8)];
@@ -392,7 +396,7 @@ mod tests {
     #[test]
     fn another_frame_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        for secret in [false, true] {
+        for &secret in KINDS {
             let spill = spill(dir.path(), secret, 200);
             let sound = bytes(&spill);
             let frame = FRAME + spill.seal.overhead();

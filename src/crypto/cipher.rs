@@ -4,26 +4,35 @@
 //! one key. The file layer sees to that: after a failed append it goes on behind everything that may have reached
 //! the disk, and after opening it appends behind the end of the file.
 
+use super::primitives::{AesGcm, random};
 use crate::format::block::content_start;
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use zeroize::Zeroizing;
 
 /// Bytes of a key.
 pub(crate) const KEY_LEN: usize = 32;
 /// Bytes of the tag behind the ciphertext.
 pub(crate) const TAG_LEN: usize = 16;
+/// Bytes of a nonce.
+pub(crate) const NONCE_LEN: usize = 12;
 
 /// Encrypting or decrypting failed; there is nothing more to be said without helping an attacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failed;
 
 /// The cipher of a file. The library that implements it wipes the key when it is dropped.
-pub(crate) struct Cipher(LessSafeKey);
+pub(crate) struct Cipher(AesGcm);
 
 impl Cipher {
     /// The cipher with this key.
     pub(crate) fn new(key: &[u8]) -> Result<Cipher, Failed> {
-        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| Failed)?;
-        Ok(Cipher(LessSafeKey::new(key)))
+        AesGcm::new(key).map(Cipher)
+    }
+
+    /// A cipher with a key that nobody will ever know.
+    pub(crate) fn with_random_key() -> Result<Cipher, Failed> {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        random(key.as_mut())?;
+        Cipher::new(key.as_ref())
     }
 
     /// The nonce of a chunk: where its content starts.
@@ -36,28 +45,24 @@ impl Cipher {
 
     /// Encrypts the chunk at `position` in place; returns the tag.
     pub(crate) fn seal_chunk(&self, position: u64, body: &mut [u8]) -> Result<[u8; TAG_LEN], Failed> {
-        let nonce = Nonce::assume_unique_for_key(Cipher::nonce_of(position));
-        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::empty(), body).map_err(|_| Failed)?;
-        tag.as_ref().try_into().map_err(|_| Failed)
+        self.0.seal(Cipher::nonce_of(position), b"", body)
     }
 
     /// Decrypts the chunk at `position` in place and checks and removes the tag.
     pub(crate) fn open_chunk(&self, position: u64, body: &mut Vec<u8>) -> Result<(), Failed> {
-        self.open(Cipher::nonce_of(position), b"", body)
+        self.0.open(Cipher::nonce_of(position), b"", body)
     }
 
-    /// Encrypts with a nonce that the caller answers for.
+    /// Encrypts with a nonce that the caller answers for, and appends the tag.
     pub(crate) fn seal(&self, nonce: [u8; NONCE_LEN], aad: &[u8], body: &mut Vec<u8>) -> Result<(), Failed> {
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        self.0.seal_in_place_append_tag(nonce, Aad::from(aad), body).map_err(|_| Failed)
+        let tag = self.0.seal(nonce, aad, body)?;
+        body.extend_from_slice(&tag);
+        Ok(())
     }
 
     /// Decrypts what [`Cipher::seal`] made.
     pub(crate) fn open(&self, nonce: [u8; NONCE_LEN], aad: &[u8], body: &mut Vec<u8>) -> Result<(), Failed> {
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        let length = self.0.open_in_place(nonce, Aad::from(aad), body).map_err(|_| Failed)?.len();
-        body.truncate(length);
-        Ok(())
+        self.0.open(nonce, aad, body)
     }
 }
 
@@ -73,6 +78,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "encryption")]
     fn every_changed_bit_and_position_is_noticed() {
         let cipher = Cipher::new(&[9; KEY_LEN]).unwrap();
         let mut sealed = b"some document".to_vec();

@@ -6,11 +6,9 @@
 //! * version 1, *derived*: the file's key is derived from the caller's and random bytes (KBKDF in counter mode with
 //!   HMAC-SHA-256, NIST SP 800-108), which are stored
 
-use super::cipher::{Cipher, Failed, KEY_LEN, TAG_LEN};
+use super::cipher::{Cipher, Failed, KEY_LEN, NONCE_LEN, TAG_LEN};
+use super::primitives::{hmac_sha256, random};
 use crate::format::metadata::Metadata;
-use aws_lc_rs::aead::NONCE_LEN;
-use aws_lc_rs::hmac;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
 const WRAPPED: u8 = 0;
@@ -89,10 +87,6 @@ impl From<Failed> for KeyError {
     }
 }
 
-fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
-    SystemRandom::new().fill(bytes).map_err(|_| KeyError::Failed)
-}
-
 /// A key for a new file, and the metadata header from which it can be found again.
 pub(crate) fn new_file_key(key: &EncryptionKey) -> Result<(Cipher, Metadata), KeyError> {
     if !(1..=255).contains(&key.id.len()) || key.secret.len() != KEY_LEN {
@@ -150,21 +144,16 @@ fn unwrap(key: &EncryptionKey, context: &[u8]) -> Result<Zeroizing<Vec<u8>>, Key
 fn derived(key: &EncryptionKey, context: &[u8]) -> Result<Cipher, KeyError> {
     let mut full = b"couchstore/".to_vec();
     full.extend_from_slice(context);
-    Ok(Cipher::new(kbkdf(&key.secret, b"FileKey", &full).as_ref())?)
+    let mut file_key = Zeroizing::new([0; KEY_LEN]);
+    kbkdf(&key.secret, b"FileKey", &full, &mut file_key)?;
+    Ok(Cipher::new(file_key.as_ref())?)
 }
 
 /// 32 bytes by KBKDF in counter mode: one block of HMAC over
 /// `counter 1 | label | 00 | context | output length in bits`.
-fn kbkdf(key: &[u8], label: &[u8], context: &[u8]) -> Zeroizing<[u8; KEY_LEN]> {
+fn kbkdf(key: &[u8], label: &[u8], context: &[u8], out: &mut [u8; KEY_LEN]) -> Result<(), Failed> {
     const BITS: u32 = KEY_LEN as u32 * 8;
-    let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
-    for part in [&1_u32.to_be_bytes()[..], label, &[0], context, &BITS.to_be_bytes()] {
-        mac.update(part);
-    }
-    let tag = mac.sign();
-    let mut out = Zeroizing::new([0; KEY_LEN]);
-    out.copy_from_slice(tag.as_ref());
-    out
+    hmac_sha256(key, &[&1_u32.to_be_bytes(), label, &[0], context, &BITS.to_be_bytes()], out)
 }
 
 #[cfg(test)]
@@ -173,13 +162,16 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "encryption")]
     fn known_answer_of_the_key_derivation() {
-        let out = kbkdf(&[0x42; 32], b"label", b"context-123");
+        let mut out = [0; KEY_LEN];
+        kbkdf(&[0x42; 32], b"label", b"context-123", &mut out).unwrap();
         assert_eq!(out[..4], [0x11, 0xb6, 0x3e, 0x04]);
         assert_eq!(out[28..], [0x76, 0x95, 0xf8, 0x3d]);
     }
 
     #[test]
+    #[cfg(feature = "encryption")]
     fn file_keys_are_found_again_only_with_the_right_key() {
         for derivation in [KeyDerivation::None, KeyDerivation::KeyBased] {
             let key = EncryptionKey::new("id", &[1; 32], derivation);

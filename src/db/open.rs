@@ -1,10 +1,12 @@
 //! Opening and creating files.
 
 use super::{Db, State, headers};
+use crate::crypto;
 use crate::crypto::keys::{KeyError, KeyStore, file_cipher, new_file_key};
 use crate::error::{Error, Operation, Result};
 use crate::format::block::BlockType;
 use crate::format::header::{FileHeader, FormatVersion};
+use crate::internal_error;
 use crate::io::buffered::BufferSizes;
 use crate::io::file::{DbFile, Encryption};
 use crate::io::naming::{Naming, PosixNaming};
@@ -297,6 +299,7 @@ impl OpenOptions {
         if metadata.key_id.is_empty() {
             return Ok(());
         }
+        check_encryption(file)?;
         let found = match &self.keys {
             Some(keys) => keys.key(&metadata.key_id).unwrap_or(None),
             None => None,
@@ -316,6 +319,7 @@ impl OpenOptions {
         if self.legacy_crc {
             return Err(Error::InvalidArguments("legacy CRC for an encrypted file"));
         }
+        check_encryption(file)?;
         let (cipher, metadata) = new_file_key(&key).map_err(|error| match error {
             KeyError::Unusable => Error::InvalidArguments("a key that cannot be used for a file"),
             KeyError::Failed => failed(),
@@ -362,6 +366,16 @@ impl OpenOptions {
     pub(crate) fn nodes(&self) -> NodeSizes {
         self.node_sizes
     }
+}
+
+/// Fails in builds without encryption. The code has other reasons, too: C callers hear of this one as of an internal
+/// error.
+fn check_encryption(file: &DbFile) -> Result<()> {
+    if crypto::AVAILABLE {
+        return Ok(());
+    }
+    internal_error::report(format_args!("this build of the library has no encryption: {}", file.name()));
+    Err(Error::EncryptionLeftOut { file: file.name().clone() })
 }
 
 impl std::fmt::Debug for OpenOptions {

@@ -145,16 +145,11 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
     use crate::inspect::extent;
-    use crate::{Document, EncryptionKey, KeyDerivation, LocalUpdate, OpenOptions, SaveOptions};
+    use crate::{Document, LocalUpdate, OpenOptions, SaveOptions};
     use std::path::PathBuf;
-    use std::sync::Arc;
 
     fn path_in(dir: &tempfile::TempDir) -> PathBuf {
         dir.path().join("a.couch")
-    }
-
-    fn key() -> Arc<EncryptionKey> {
-        Arc::new(EncryptionKey::new("the key", &[0x42; 32], KeyDerivation::KeyBased))
     }
 
     /// The length of the header-like chunk whose block begins at `position`, as it stands in the file.
@@ -192,11 +187,14 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "encryption")]
     fn only_encrypted_files_have_metadata() {
         let dir = tempfile::tempdir().unwrap();
         let path = path_in(&dir);
         assert_eq!(Db::create(dir.path().join("plain")).unwrap().metadata_size().unwrap(), None);
-        let db = OpenOptions::new().create(true).keys(Some(key())).open(&path).unwrap();
+        let key = crate::EncryptionKey::new("the key", &[0x42; 32], crate::KeyDerivation::KeyBased);
+        let options = OpenOptions::new().create(true).keys(Some(std::sync::Arc::new(key)));
+        let db = options.open(&path).unwrap();
         let size = db.metadata_size().unwrap().unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(size, length_in_file(&bytes, 0) + 4);

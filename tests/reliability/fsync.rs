@@ -10,7 +10,7 @@ use crate::run::{Replay, report, runs, seed};
 use couchstore::io::sim::fault::{CallKind, Effect, Fault, LostPages, Repeat};
 use couchstore::io::sim::random::Random;
 use couchstore::io::sim::{INJECTED, SimDisk};
-use couchstore::{Db, Direction, Error, OpenOptions};
+use couchstore::{Db, Direction, ENCRYPTION, Error, OpenOptions};
 
 const WORKLOADS: u64 = 20;
 
@@ -49,7 +49,7 @@ struct Scene {
 impl Scene {
     fn new(random: &mut Random, case: Case) -> Scene {
         let disk = SimDisk::new();
-        let encrypted = random.percent(30);
+        let encrypted = random.percent(30) && ENCRYPTION;
         let mut history = History::random(random, Model::default(), 3, encrypted);
         let db = new_file(&disk, encrypted).open(NAME).unwrap();
         for transaction in &history.transactions {

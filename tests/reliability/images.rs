@@ -11,7 +11,7 @@ use crate::run::{Replay, all_wanted, on_two_threads, report, runs, seed};
 use couchstore::io::sim::SimDisk;
 use couchstore::io::sim::crash::{Instant, Log, Shape, Size};
 use couchstore::io::sim::random::Random;
-use couchstore::{CompactOptions, OpenOptions, compact};
+use couchstore::{CompactOptions, ENCRYPTION, OpenOptions, compact};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -34,7 +34,7 @@ impl Workload {
         let mut random = Random::for_run(seed, run);
         let unbuffered = run.is_multiple_of(3);
         let disk = SimDisk::new();
-        let encrypted = random.percent(20);
+        let encrypted = random.percent(20) && ENCRYPTION;
         let legacy = !encrypted && random.percent(15);
         drop(new_file(&disk, encrypted).legacy_crc(legacy).open(NAME).unwrap());
         disk.put(NAME, disk.bytes(NAME).unwrap());
@@ -138,8 +138,9 @@ fn check_compaction(seed: u64, run: u64) -> u64 {
     let _replay = Replay { name: "power cut during compaction".into(), seed, run };
     let mut random = Random::for_run(seed, run);
     let disk = SimDisk::new();
-    let history = History::random(&mut random, Model::default(), 4, run % 4 == 1);
-    drop(new_file(&disk, run % 4 == 1).open(NAME).unwrap());
+    let encrypted = run % 4 == 1 && ENCRYPTION;
+    let history = History::random(&mut random, Model::default(), 4, encrypted);
+    drop(new_file(&disk, encrypted).open(NAME).unwrap());
     write(&disk, &history, &options(&disk));
     let source = options(&disk).open(NAME).unwrap();
     disk.record(TARGET);
@@ -147,7 +148,7 @@ fn check_compaction(seed: u64, run: u64) -> u64 {
         file_ops: disk.ops(),
         unbuffered: run.is_multiple_of(2),
         periodic_sync: run.is_multiple_of(3).then_some(2000),
-        keys: keys(run % 4 == 1),
+        keys: keys(encrypted),
         ..CompactOptions::default()
     };
     compact(&source, TARGET, &compact_options).unwrap();

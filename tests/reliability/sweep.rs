@@ -9,7 +9,7 @@ use crate::oracle::{NAME, check_file, check_handle};
 use crate::run::{all_wanted, message, on_two_threads, report, seed, wanted};
 use couchstore::io::sim::INJECTED;
 use couchstore::io::sim::fault::{CallKind, Effect, Fault, LostPages, Repeat};
-use couchstore::{Db, Direction, Document, Error, ErrorCode, LocalUpdate, Result, SaveOptions};
+use couchstore::{Db, Direction, Document, ENCRYPTION, Error, ErrorCode, LocalUpdate, Result, SaveOptions};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
@@ -340,7 +340,9 @@ pub(crate) fn sweep(seed: u64) -> u64 {
     let mut worlds = Vec::new();
     for unbuffered in [false, true] {
         for (encrypted, legacy) in [(false, false), (true, false), (false, true)] {
-            worlds.push(World::new(seed, unbuffered, encrypted, legacy));
+            if !encrypted || ENCRYPTION {
+                worlds.push(World::new(seed, unbuffered, encrypted, legacy));
+            }
         }
     }
     let sweeps: Vec<_> = worlds

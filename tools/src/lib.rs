@@ -1,8 +1,9 @@
-//! The command-line tools. Each module beside [`program`] and its helpers is one tool; `src/bin` holds their `main`.
+//! The command-line tools: one program with a name for each, see [`dispatch`].
 //!
 //! They use the public Rust API of the library and nothing else.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::disallowed_types)]
 #![allow(rustdoc::private_intra_doc_links, reason = "who reads this reads the source")]
 #![allow(clippy::cast_precision_loss, reason = "figures for people are shown with few digits")]
 #![allow(clippy::needless_pass_by_value, reason = "every tool's run takes its arguments whole")]
@@ -16,9 +17,12 @@ pub mod dbdump;
 pub mod dbinfo;
 pub mod map;
 
+pub mod dispatch;
+
 pub mod carry;
 pub mod couchbase;
 pub mod found;
+pub mod help;
 pub mod interrupt;
 pub mod keys;
 pub mod output;

@@ -1,15 +1,17 @@
 //! What all tools do alike: reading the command line, ending with the right message and exit code, opening files.
 
+use crate::help::Help;
 use crate::keys::Keys;
 use crate::text::printable;
-use clap::{Arg, Parser, value_parser};
-use clap_complete::Shell;
+use clap::Parser;
 use couchstore::{Db, Error, OpenOptions};
+use std::ffi::OsString;
 use std::fs::FileType;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// Why a tool ends early.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub enum Failure {
     Reported,
     /// The arguments make no sense together; exit code 2.
     Usage(String),
+    /// The command line is wrong, and that has been said; exit code 2.
+    Misused,
     /// Standard output takes no more: shown as one line on stderr, and nothing more is tried; exit code 1.
     Output(String),
     /// Whoever reads the output has had enough: the tool ends quietly, with success.
@@ -33,6 +37,7 @@ impl std::fmt::Display for Failure {
         f.write_str(match self {
             Failure::Message(message) | Failure::Usage(message) | Failure::Output(message) => message,
             Failure::Reported => "failed",
+            Failure::Misused => "wrong command line",
             Failure::ClosedPipe => "closed pipe",
             Failure::Interrupted => "interrupted",
         })
@@ -67,68 +72,73 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-/// Reads the command line, runs the tool, and says how it ended.
-pub fn main<A: Parser>(run: fn(A) -> Result<(), Failure>) -> ExitCode {
-    let completions = Arg::new("completions")
-        .long("completions")
-        .value_name("SHELL")
-        .help("Print a completion script for this shell, and nothing else")
-        .value_parser(value_parser!(Shell))
-        .exclusive(true);
-    let mut command = A::command().arg(completions);
-    let name = command.get_name().to_owned();
-    let matches = match command.clone().try_get_matches() {
-        Ok(matches) => matches,
-        Err(error) => return end(&name, show(&error)),
-    };
-    let result = if let Some(&shell) = matches.get_one::<Shell>("completions") {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut command, &name, &mut script);
-        print(&script)
-    } else {
-        A::from_arg_matches(&matches).map_or_else(|error| show(&error), run)
-    };
-    end(&name, result)
+/// A tool: its command line, and what it does.
+pub trait Tool: Parser {
+    /// The name of its link.
+    const NAME: &'static str;
+    /// Examples and notes.
+    const HELP: Help;
+
+    /// The arguments as its parser understands them, from those that were given.
+    fn arguments(given: Vec<OsString>) -> Vec<OsString> {
+        given
+    }
+
+    /// Runs it.
+    fn run(self) -> Result<(), Failure>;
 }
 
-/// Shows the help or the version that was asked for, or what is wrong with the command line; that ends the program.
-fn show(error: &clap::Error) -> Result<(), Failure> {
+/// What the program was started as.
+static NAME: OnceLock<String> = OnceLock::new();
+
+/// Says what the program was started as: messages begin with it.
+pub fn set_name(name: &str) {
+    NAME.get_or_init(|| name.to_owned());
+}
+
+/// Shows the help or the version that was asked for, or what is wrong with the command line.
+pub fn show(error: &clap::Error) -> Result<(), Failure> {
+    let printed = error.print();
     if error.use_stderr() {
-        error.exit();
+        return Err(Failure::Misused);
     }
-    error.print()?;
+    printed?;
     Ok(io::stdout().flush()?)
 }
 
-fn print(text: &[u8]) -> Result<(), Failure> {
+/// Prints something and nothing else.
+pub fn print(text: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout();
     stdout.write_all(text)?;
     Ok(stdout.flush()?)
 }
 
-fn end(name: &str, result: Result<(), Failure>) -> ExitCode {
+/// The exit code for how a tool ended; what is to be said about it is said.
+pub fn end(result: Result<(), Failure>) -> ExitCode {
     let (code, message) = match result {
         Ok(()) | Err(Failure::ClosedPipe) => return ExitCode::SUCCESS,
         Err(Failure::Message(message) | Failure::Output(message)) => (1, message),
         Err(Failure::Usage(message)) => (2, message),
         Err(Failure::Interrupted) => (130, "interrupted".to_owned()),
         Err(Failure::Reported) => return ExitCode::FAILURE,
+        Err(Failure::Misused) => return ExitCode::from(2),
     };
-    tell(name, &message);
+    tell(&message);
     ExitCode::from(code)
 }
 
 /// Says something on stderr, in one line whatever the names of files are.
-fn tell(name: &str, message: &str) {
+pub fn tell(message: &str) {
+    let name = NAME.get().map_or("couch", String::as_str);
     // If stderr is closed as well, there is nobody to tell.
     let _ = writeln!(io::stderr(), "{name}: {}", printable(message.as_bytes()));
 }
 
 /// Says on stderr what is wrong and goes on. What ends a tool at once is handed back.
-pub fn complain(name: &str, failure: Failure) -> Result<(), Failure> {
+pub fn complain(failure: Failure) -> Result<(), Failure> {
     match failure {
         Failure::Message(message) => {
-            tell(name, &message);
+            tell(&message);
             Ok(())
         }
         Failure::Reported => Ok(()),
@@ -138,14 +148,13 @@ pub fn complain(name: &str, failure: Failure) -> Result<(), Failure> {
 
 /// Does the same with each file. An error in one does not keep the others from being looked at.
 pub fn for_each_file(
-    name: &str,
     files: &[PathBuf],
     mut action: impl FnMut(&Path) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut all_fine = true;
     for file in files {
         if let Err(failure) = action(file) {
-            complain(name, failure)?;
+            complain(failure)?;
             all_fine = false;
         }
     }

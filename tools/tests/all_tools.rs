@@ -45,6 +45,55 @@ fn help_has_examples() {
     }
 }
 
+/// The help of a tool, as long or short as asked for, on a terminal of this width.
+fn help_at(name: &str, asked: &str, width: usize) -> String {
+    let mut command = tool(name, Path::new("."));
+    let assert = command.arg(asked).env("COLUMNS", width.to_string()).write_stdin("").assert().success();
+    text(&assert.get_output().stdout)
+}
+
+fn indent_of(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+/// Text is broken into lines once: each line is as full as it can be, and none is too long. Lines that begin with
+/// options or examples are not followed by more of the same text.
+fn assert_wrapped_once(help: &str, width: usize) {
+    let lines: Vec<_> = help.lines().map(str::trim_end).collect();
+    for line in &lines {
+        assert!(line.chars().count() <= width, "{line}\nis longer than {width}:\n{help}");
+    }
+    for (line, next) in lines.iter().zip(&lines[1..]) {
+        let is_text = matches!(indent_of(line), 0 | 10..) && indent_of(line) == indent_of(next);
+        if !is_text || line.is_empty() || next.is_empty() || next.trim_start().starts_with("- ") {
+            continue;
+        }
+        let word = next.split_whitespace().next().unwrap();
+        let with_word = line.chars().count() + 1 + word.chars().count();
+        assert!(with_word > width || line.ends_with(':'), "{word} fits behind\n{line}\nin {width}:\n{help}");
+    }
+}
+
+#[test]
+fn help_is_wrapped_once_for_the_width_of_the_terminal() {
+    for name in ALL {
+        for width in [60, 80, 100] {
+            for asked in ["--help", "-h"] {
+                assert_wrapped_once(&help_at(name, asked, width), width);
+            }
+        }
+        let widest = help_at(name, "--help", 100);
+        for width in [120, 1000] {
+            assert_eq!(
+                help_at(name, "--help", width),
+                widest,
+                "{name}: lines longer than 100 are hard to read"
+            );
+        }
+        assert_ne!(help_at(name, "--help", 80), widest, "{name}");
+    }
+}
+
 #[test]
 fn versions() {
     for name in ALL {
@@ -125,7 +174,7 @@ fn closed_pipes_end_quietly() {
         ("couch_dbdump", &["--map", "0.couch.1"]),
         ("couch_dbinfo", &many),
     ] {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin(name));
+        let mut command = Command::new(common::program(name));
         command.current_dir(dir.path()).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut first = String::new();
@@ -144,7 +193,7 @@ fn full_disks_are_told_of() {
     tool("couch_create", dir.path()).args(["-k", "10"]).assert().success();
     for name in ["couch_dbdump", "couch_dbinfo"] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin(name));
+        let mut command = Command::new(common::program(name));
         let output = command.current_dir(dir.path()).arg("0.couch.1").stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{name}");
         assert!(text(&output.stderr).starts_with(&format!("{name}: standard output: ")), "{name}");
@@ -152,6 +201,7 @@ fn full_disks_are_told_of() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn keys_come_from_everywhere_and_are_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -174,7 +224,47 @@ fn keys_come_from_everywhere_and_are_never_shown() {
     }
 }
 
+/// The library's own tests keep two encrypted files. A build without encryption refuses them, and keys for new files.
 #[test]
+fn without_encryption_all_tools_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let key = "kept:S0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0s=";
+    let left_out = "this build of the library has no encryption\n";
+    for file in ["encrypted-wrapped.couch", "encrypted-derived.couch"] {
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data").join(file);
+        std::fs::copy(kept, dir.join(file)).unwrap();
+        for (name, more) in READERS {
+            if couchstore::ENCRYPTION {
+                tool(name, dir).args(["--with-key", key, file]).args(more).assert().success().stderr("");
+                let _ = std::fs::remove_file(dir.join("target"));
+            } else {
+                for options in [&[][..], &["--with-key", key]] {
+                    let said = assert_refused(dir, name, options, file, more);
+                    assert!(said.ends_with(left_out), "{said}");
+                }
+            }
+        }
+    }
+    let new = tempfile::tempdir().unwrap();
+    let writers = [
+        ("couch_create", &["-k", "1"][..]),
+        ("couch_bench", &["--quick", "--dir", ".", "--rows", "load-encrypted"]),
+    ];
+    for (name, more) in writers {
+        let assert = tool(name, new.path()).args(["--with-key", key]).args(more).assert();
+        if couchstore::ENCRYPTION {
+            assert.success();
+        } else {
+            let said = text(&assert.code(1).get_output().stderr);
+            assert!(said.ends_with(left_out) && said.lines().count() == 1, "{name}: {said}");
+            assert_eq!(std::fs::read_dir(new.path()).unwrap().count(), 0, "{name}");
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn a_wrong_key_is_an_error_without_the_key() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

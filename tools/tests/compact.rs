@@ -151,7 +151,7 @@ fn online_without_target_replaces_the_file() {
 fn online_follows_a_writer() {
     let dir = tempfile::tempdir().unwrap();
     tool("couch_create", dir.path()).args(["-k", "50000", "-n"]).assert().success();
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("couch_compact"));
+    let mut command = Command::new(common::program("couch_compact"));
     command.current_dir(dir.path()).args(["--online", "0.couch.1", "b.couch"]).stdout(Stdio::null());
     let mut child = command.spawn().unwrap();
     let db = Db::open(dir.path().join("0.couch.1")).unwrap();
@@ -183,6 +183,7 @@ fn little_memory_and_frequent_syncs_change_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn encryption_follows_the_first_key() {
     let dir = sample_dir();
     let key = |id: &str| format!("{id}:QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=");
@@ -280,6 +281,7 @@ fn purging_is_recorded_also_if_the_index_counts_no_documents() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn version_11_is_not_encrypted() {
     let dir = tempfile::tempdir().unwrap();
     fill(&OpenOptions::new().create(true).legacy_crc(true).open(dir.path().join("old")).unwrap());

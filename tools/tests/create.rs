@@ -153,6 +153,7 @@ fn existing_files_are_left_alone_unless_reused() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn encrypted_files() {
     let dir = tempfile::tempdir().unwrap();
     create(dir.path(), &["-k", "10", "--with-key", "k:QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="]);
@@ -251,7 +252,7 @@ fn ids_with_and_without_collections_are_not_mixed() {
 #[test]
 fn large_commits_take_little_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let tool = assert_cmd::cargo::cargo_bin("couch_create");
+    let tool = common::program("couch_create");
     // 200 MB of bodies in one commit, in 128 MiB of address space.
     let script = "ulimit -v 131072; exec \"$0\" -k 20000 -f 20000 -d 10000 -t binarycompress";
     let output = Command::new("sh").current_dir(dir.path()).args(["-c", script]).arg(tool).output().unwrap();

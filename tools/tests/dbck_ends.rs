@@ -54,6 +54,7 @@ fn a_number_that_is_in_use_again_is_no_obstacle() {
 // ---- keys ---------------------------------------------------------------------------------------------------------
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn a_wrong_key_makes_no_target() {
     let place = Place { dir: tempfile::tempdir().unwrap() };
     let options = OpenOptions::new().create(true).keys(Some(Arc::new(OneKey)));
@@ -83,7 +84,7 @@ fn much_to_tell() -> Place {
 }
 
 fn start(place: &Place, stdout: Stdio) -> Child {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("couch_dbck"));
+    let mut command = Command::new(common::program("couch_dbck"));
     command.current_dir(place.dir.path()).args(["-v", "f"]).stdout(stdout).stderr(Stdio::piped());
     command.spawn().unwrap()
 }

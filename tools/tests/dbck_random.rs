@@ -141,6 +141,9 @@ fn sound_files_of_the_original() {
         "seq-gaps",
         "encrypted-meta-v0",
     ] {
+        if !golden.can_be_read(name) {
+            continue;
+        }
         let place = Place::with(&std::fs::read(golden.path(name)).unwrap());
         let mut command = tool("couch_dbck", place.dir.path());
         command.arg("f").args(golden.key_options(name)).assert().success();

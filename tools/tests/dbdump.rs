@@ -244,7 +244,7 @@ fn seq_and_hex(line: &Value) -> (u64, String) {
 fn a_full_disk_behind_standard_output_is_told_once() {
     let dir = every_kind();
     for more in [&[][..], &["--json"], &["--map"], &["--iterate-headers"]] {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin("couch_dbdump"));
+        let mut command = Command::new(common::program("couch_dbdump"));
         command.current_dir(dir.path()).args(more).args(["a.couch"; 40]);
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = command.stdout(full).output().unwrap();

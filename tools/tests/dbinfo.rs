@@ -245,6 +245,7 @@ impl KeyStore for OneKey {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn encrypted_files_need_their_key() {
     let dir = tempfile::tempdir().unwrap();
     let key = OneKey(EncryptionKey::new("my:key", &[0x42; 32], KeyDerivation::KeyBased));
@@ -266,7 +267,7 @@ fn encrypted_files_need_their_key() {
 #[test]
 fn a_closed_pipe_ends_quietly() {
     let dir = sample();
-    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("couch_dbinfo"));
+    let mut command = std::process::Command::new(common::program("couch_dbinfo"));
     let many = vec!["0.couch.1"; 3000];
     command.current_dir(dir.path()).args(many).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

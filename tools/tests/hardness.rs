@@ -30,7 +30,7 @@ fn sample(options: &[&str]) -> TempDir {
 
 /// Runs a line of shell with the tool as `$0`.
 fn shell(name: &str, dir: &Path, line: &str) -> Output {
-    let program = assert_cmd::cargo::cargo_bin(name);
+    let program = common::program(name);
     Command::new("sh").current_dir(dir).args(["-c", line]).arg(program).output().unwrap()
 }
 
@@ -232,7 +232,7 @@ fn a_false_metadata_header_is_damage() {
 #[test]
 fn damaged_files_are_shown_or_refused() {
     let plain = sample(&[]);
-    let encrypted = sample(&["--with-key", KEY]);
+    let encrypted = if couchstore::ENCRYPTION { sample(&["--with-key", KEY]) } else { sample(&[]) };
     let mut rng = Rng::new();
     for round in 0..200_u32 {
         let dir = if round % 3 == 0 { &encrypted } else { &plain };
@@ -280,7 +280,7 @@ fn files_may_grow_while_they_are_looked_at() {
     let dir = sample(&[]);
     let db = Db::open(dir.path().join("a.couch")).unwrap();
     let child = |options: &[&str]| {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin("couch_map"));
+        let mut command = Command::new(common::program("couch_map"));
         command.current_dir(dir.path()).arg("a.couch").args(options);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
@@ -306,7 +306,7 @@ fn hang_up(id: u32) {
 fn closed_terminals_leave_no_files() {
     let dir = tempfile::tempdir().unwrap();
     let arguments = ["--docs", "10M", "--batch", "500", "--rows", "load", "--sync", "none", "--dir", "."];
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("couch_bench"));
+    let mut command = Command::new(common::program("couch_bench"));
     command.current_dir(dir.path()).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     while names(dir.path()).is_empty() {

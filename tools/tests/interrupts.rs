@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 fn start(name: &str, dir: &Path, arguments: &[&str]) -> Child {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin(name));
+    let mut command = Command::new(common::program(name));
     command
         .current_dir(dir)
         .args(arguments)

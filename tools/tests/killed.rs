@@ -18,7 +18,7 @@ fn writes_in(child: &Child, dir: &Path, source: &Path) -> bool {
 
 /// Starts a compaction to "b" and kills it once it writes. `false`: it was faster.
 fn kill_compaction(dir: &Path, more: &[&str]) -> bool {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("couch_compact"));
+    let mut command = Command::new(common::program("couch_compact"));
     command.current_dir(dir).args(["0.couch.1", "b"]).args(more).stdout(Stdio::null());
     let mut child = command.spawn().unwrap();
     let source = dir.join("0.couch.1");

@@ -300,6 +300,7 @@ fn an_older_header_has_later_data_behind_it() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn encrypted_files_need_their_key() {
     let key = EncryptionKey::new("key", &[0x42; 32], KeyDerivation::KeyBased);
     let dir = sample(&OpenOptions::new().keys(Some(Arc::new(key))), 500, 2);
@@ -524,7 +525,7 @@ fn files_that_cannot_be_shown() {
 #[test]
 fn a_closed_pipe_ends_quietly() {
     let dir = fragmented();
-    let program = assert_cmd::cargo::cargo_bin("couch_map");
+    let program = common::program("couch_map");
     let mut child = std::process::Command::new(program)
         .arg(dir.path().join("a.couch"))
         .args(["-o", "-"])

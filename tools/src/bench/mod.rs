@@ -17,10 +17,11 @@ mod verify;
 mod workspace;
 mod writing;
 
+use crate::help::Help;
 use crate::interrupt::Interrupt;
 use crate::keys::KeyArgs;
 use crate::output::Output;
-use crate::program::Failure;
+use crate::program::{Failure, Tool};
 use crate::text::{printable_path, size};
 use clap::{Parser, ValueEnum};
 use meter::Measured;
@@ -30,21 +31,24 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use workspace::{Settings, Workspace, documents_of};
 
-const EXAMPLES: &str = "\
-Examples:
-  couch_bench --quick                             all rows, with few documents
-  couch_bench --dir /dev/shm --docs 500k          in memory, where syncs cost nothing
-  couch_bench --dir /mnt/disk --rows commit,load  two rows on a disk
-  couch_bench --sync none --json > today.json     without syncs, an object for each row
-  couch_bench --docs 10k,100k,1M --rows load,scan-seq,scan-id,compact-256
-                                                  whether the time per document stays the same
-
-Documents are prepared and every body is compared off the clock. The MB/s are those of ids, metadata and bodies;
-\"ampl\" is bytes written by bytes given; memory is the peak while a row ran. Files are removed at the end.";
+const HELP: Help = Help {
+    examples: &[
+        ("couch_bench --quick", "all rows, with few documents"),
+        ("couch_bench --dir /dev/shm --docs 500k", "in memory, where syncs cost nothing"),
+        ("couch_bench --dir /mnt/disk --rows commit,load", "two rows on a disk"),
+        ("couch_bench --sync none --json > today.json", "without syncs, an object for each row"),
+        ("couch_bench --docs 10k,100k,1M --rows load,get", "whether the time per document stays"),
+    ],
+    notes: &[
+        "Documents are prepared and every body is compared off the clock. The MB/s are those of ids, metadata and \
+         bodies; \"ampl\" is bytes written by bytes given; memory is the peak while a row ran. Files are removed at the \
+         end.",
+    ],
+};
 
 /// Measure how fast the library is
 #[derive(Debug, Parser)]
-#[command(name = "couch_bench", version, after_help = EXAMPLES)]
+#[command(version)]
 pub struct Args {
     /// Few documents, a few seconds
     #[arg(long, conflicts_with = "docs")]
@@ -171,32 +175,36 @@ fn parse_number(text: &str) -> Result<u64, String> {
     number.filter(|number| (1..=MOST_DOCUMENTS).contains(number)).ok_or_else(rule)
 }
 
-/// Runs the tool.
-pub fn run(args: Args) -> Result<(), Failure> {
-    args.check()?;
-    let rows = if args.rows.is_empty() { Row::value_variants() } else { &args.rows };
-    let directory = args.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let mut settings = args.settings()?;
-    let interrupt = Interrupt::listen()?;
-    let mut output = Output::new();
-    if !args.json {
-        args.print_heading(&directory, &mut output)?;
-    }
-    let documents = args.documents();
-    let bar = crate::progress::bar((rows.len() * documents.len()) as u64, "rows");
-    for documents in documents {
-        settings.documents = documents;
-        let mut workspace = Workspace::new(settings.clone(), &directory, interrupt.clone())?;
-        for &row in rows {
-            bar.set_message(row.name());
-            bar.tick();
-            let line = line(row, &mut workspace, &args)?;
-            bar.suspend(|| print(&mut output, &line, args.json))?;
-            bar.inc(1);
+impl Tool for Args {
+    const NAME: &'static str = "couch_bench";
+    const HELP: Help = HELP;
+
+    fn run(self) -> Result<(), Failure> {
+        self.check()?;
+        let rows = if self.rows.is_empty() { &Row::all() } else { &self.rows };
+        let directory = self.dir.clone().unwrap_or_else(std::env::temp_dir);
+        let mut settings = self.settings()?;
+        let interrupt = Interrupt::listen()?;
+        let mut output = Output::new();
+        if !self.json {
+            self.print_heading(&directory, &mut output)?;
         }
-        workspace.close()?;
+        let documents = self.documents();
+        let bar = crate::progress::bar((rows.len() * documents.len()) as u64, "rows");
+        for documents in documents {
+            settings.documents = documents;
+            let mut workspace = Workspace::new(settings.clone(), &directory, interrupt.clone())?;
+            for &row in rows {
+                bar.set_message(row.name());
+                bar.tick();
+                let line = line(row, &mut workspace, &self)?;
+                bar.suspend(|| print(&mut output, &line, self.json))?;
+                bar.inc(1);
+            }
+            workspace.close()?;
+        }
+        output.finish()
     }
-    output.finish()
 }
 
 fn line(row: Row, workspace: &mut Workspace, args: &Args) -> Result<Line, Failure> {

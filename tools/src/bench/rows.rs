@@ -51,6 +51,16 @@ pub(super) enum Row {
 }
 
 impl Row {
+    /// All that this build can measure.
+    pub(super) fn all() -> Vec<Row> {
+        let is_offered = |row: &Row| couchstore::ENCRYPTION || !row.is_encrypted();
+        Row::value_variants().iter().copied().filter(is_offered).collect()
+    }
+
+    fn is_encrypted(self) -> bool {
+        matches!(self, Row::LoadEncrypted | Row::ScanEncrypted)
+    }
+
     /// Its name on the command line.
     pub(super) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())

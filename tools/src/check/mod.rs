@@ -17,10 +17,11 @@ mod problem;
 mod sums;
 mod walk;
 
+use crate::help::Help;
 use crate::interrupt::Interrupt;
 use crate::keys::KeyArgs;
 use crate::output::Output;
-use crate::program::{Failure, for_each_file};
+use crate::program::{Failure, Tool, for_each_file};
 use clap::Parser;
 use couchstore::inspect::Tree;
 use couchstore::{Error, ErrorCode};
@@ -33,24 +34,25 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const NAME: &str = "couch_check";
-
-const EXAMPLES: &str = "\
-Examples:
-  couch_check 0.couch.1                     all nodes and bodies of the newest header
-  couch_check --all-headers 0.couch.1       every header of the file
-  couch_check --json --threads 8 *.couch.*  one JSON object for each problem, and one for each file
-
-What is checked: checksums, the form of nodes and entries, that what is pointed to lies before what points to it, the \
-order of keys, highest keys, sizes and reduce values in pointers, that both indexes hold the same documents, bodies \
-and their sizes, that compressed bodies inflate, that nothing overlaps, sequence numbers, and pointers between headers. \
-Documents that share a sequence number are no problem: callers that choose the numbers may save such.
-
-Memory does not grow with the file. Exit code 1: there is a problem, or a file cannot be read.";
+const HELP: Help = Help {
+    examples: &[
+        ("couch_check 0.couch.1", "all nodes and bodies of the newest header"),
+        ("couch_check --all-headers 0.couch.1", "every header of the file"),
+        ("couch_check --json --threads 8 *.couch.*", "one JSON object for each problem and file"),
+    ],
+    notes: &[
+        "What is checked: checksums, the form of nodes and entries, that what is pointed to lies before what points to \
+         it, the order of keys, highest keys, sizes and reduce values in pointers, that both indexes hold the same \
+         documents, bodies and their sizes, that compressed bodies inflate, that nothing overlaps, sequence numbers, and \
+         pointers between headers. Documents that share a sequence number are no problem: callers that choose the \
+         numbers may save such.",
+        "Memory does not grow with the file. Exit code 1: there is a problem, or a file cannot be read.",
+    ],
+};
 
 /// Check database files: read everything and say what is wrong
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, after_help = EXAMPLES)]
+#[command(version)]
 pub struct Args {
     /// Database files
     #[arg(value_name = "FILE", required = true)]
@@ -115,27 +117,31 @@ fn tree_name(tree: Tree) -> &'static str {
     }
 }
 
-/// Runs the tool.
-pub fn run(args: Args) -> Result<(), Failure> {
-    let keys = args.keys.load()?;
-    let interrupt = Interrupt::listen()?;
-    let mut output = Output::new();
-    let result = for_each_file(NAME, &args.files, |path| {
-        let problems = Problems::new(args.max_problems);
-        let summary = file::check(path, &args, &keys, &interrupt, &problems)?;
-        let (kept, count) = problems.finish();
-        for problem in &kept {
-            show_problem(&mut output, path, problem, args.json)?;
+impl Tool for Args {
+    const NAME: &'static str = "couch_check";
+    const HELP: Help = HELP;
+
+    fn run(self) -> Result<(), Failure> {
+        let keys = self.keys.load()?;
+        let interrupt = Interrupt::listen()?;
+        let mut output = Output::new();
+        let result = for_each_file(&self.files, |path| {
+            let problems = Problems::new(self.max_problems);
+            let summary = file::check(path, &self, &keys, &interrupt, &problems)?;
+            let (kept, count) = problems.finish();
+            for problem in &kept {
+                show_problem(&mut output, path, problem, self.json)?;
+            }
+            show_summary(&mut output, path, &summary, (count, kept.len() as u64), self.json)?;
+            output.flush()?;
+            if count == 0 { Ok(()) } else { Err(Failure::Reported) }
+        });
+        if let Err(Failure::ClosedPipe) = result {
+            return result;
         }
-        show_summary(&mut output, path, &summary, (count, kept.len() as u64), args.json)?;
-        output.flush()?;
-        if count == 0 { Ok(()) } else { Err(Failure::Reported) }
-    });
-    if let Err(Failure::ClosedPipe) = result {
-        return result;
+        output.finish()?;
+        result
     }
-    output.finish()?;
-    result
 }
 
 #[derive(Serialize)]

@@ -10,10 +10,11 @@ mod summary;
 
 use crate::carry::Carry;
 use crate::found::open_trees;
+use crate::help::Help;
 use crate::interrupt::Interrupt;
 use crate::keys::{KeyArgs, Keys};
 use crate::output::Output;
-use crate::program::Failure;
+use crate::program::{Failure, Tool};
 use crate::progress;
 use crate::text::parse_bytes;
 use clap::Parser;
@@ -26,31 +27,30 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use summary::{Figures, Summary};
 
-const NAME: &str = "couch_compact";
-
-const EXAMPLES: &str = "\
-Examples:
-  couch_compact 0.couch.1 0.couch.2                    copy what is in use to a new file
-  couch_compact -p 1700000000 0.couch.1 0.couch.2      without tombstones that are older than this
-  couch_compact -d -s 5000 0.couch.1 0.couch.2         without any tombstones up to this sequence number
-  couch_compact --online 0.couch.1 0.couch.2           while another program saves to the file
-  couch_compact --online 0.couch.1                     the result takes the file's place
-  couch_compact -u old.couch new.couch                 to the newest version of the format
-
-OUT must not exist. After an error or Ctrl-C there is no OUT, and IN is as it was. An encrypted IN needs its key; OUT
-is encrypted with the first key that is given, whether IN is encrypted or not.
-
-Purging raises the purge sequence to the highest sequence number of what was left out. The time of a deletion is
-that in kv-engine's revision metadata; tombstones without one are kept by -p.
-
-With --online OUT has everything that was committed to IN until the end. Programs that go on saving to IN after that do
-not save to OUT: without OUT, nothing may have IN open for writing. Tombstones that are committed meanwhile are kept.
-
-IN is read to its newest header. If it is damaged: couch_dbck.";
+const HELP: Help = Help {
+    examples: &[
+        ("couch_compact 0.couch.1 0.couch.2", "copy what is in use to a new file"),
+        ("couch_compact -p 1700000000 0.couch.1 0.couch.2", "without tombstones older than this"),
+        ("couch_compact -d -s 5000 0.couch.1 0.couch.2", "without any tombstones up to this number"),
+        ("couch_compact --online 0.couch.1 0.couch.2", "while another program saves to the file"),
+        ("couch_compact --online 0.couch.1", "the result takes the file's place"),
+        ("couch_compact -u old.couch new.couch", "to the newest version of the format"),
+    ],
+    notes: &[
+        "OUT must not exist. After an error or Ctrl-C there is no OUT, and IN is as it was. An encrypted IN needs its \
+         key; OUT is encrypted with the first key that is given, whether IN is encrypted or not.",
+        "Purging raises the purge sequence to the highest sequence number of what was left out. The time of a deletion \
+         is that in kv-engine's revision metadata; tombstones without one are kept by -p.",
+        "With --online OUT has everything that was committed to IN until the end. Programs that go on saving to IN after \
+         that do not save to OUT: without OUT, nothing may have IN open for writing. Tombstones that are committed \
+         meanwhile are kept.",
+        "IN is read to its newest header. If it is damaged: couch_dbck.",
+    ],
+};
 
 /// Compact a database file
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, after_help = EXAMPLES)]
+#[command(version)]
 pub struct Args {
     /// The file to compact
     #[arg(value_name = "IN")]
@@ -122,24 +122,28 @@ impl Args {
     }
 }
 
-/// Runs the tool.
-pub fn run(args: Args) -> Result<(), Failure> {
-    let purge = args.purge()?;
-    if args.sync_bytes == Some(0) {
-        return Err(Failure::Usage("--sync-bytes: at least 1".into()));
+impl Tool for Args {
+    const NAME: &'static str = "couch_compact";
+    const HELP: Help = HELP;
+
+    fn run(self) -> Result<(), Failure> {
+        let purge = self.purge()?;
+        if self.sync_bytes == Some(0) {
+            return Err(Failure::Usage("--sync-bytes: at least 1".into()));
+        }
+        let keys = self.keys.load()?;
+        let mut hooks = Hooks {
+            purging: Purging::new(purge),
+            bar: progress::bar(0, "compacting"),
+            interrupt: Interrupt::listen()?,
+            carry: Carry::default(),
+        };
+        let summary = compact(&self, &keys, &mut hooks)?;
+        hooks.bar.finish_and_clear();
+        let mut output = Output::new();
+        if self.json { output.json(&summary) } else { summary.text(&mut output) }?;
+        output.finish()
     }
-    let keys = args.keys.load()?;
-    let mut hooks = Hooks {
-        purging: Purging::new(purge),
-        bar: progress::bar(0, "compacting"),
-        interrupt: Interrupt::listen()?,
-        carry: Carry::default(),
-    };
-    let summary = compact(&args, &keys, &mut hooks)?;
-    hooks.bar.finish_and_clear();
-    let mut output = Output::new();
-    if args.json { output.json(&summary) } else { summary.text(&mut output) }?;
-    output.finish()
 }
 
 fn compact(args: &Args, keys: &Keys, hooks: &mut Hooks) -> Result<Summary, Failure> {

@@ -94,7 +94,7 @@ impl Maker<'_> {
         for path in self.created.drain(..) {
             if let Err(error) = std::fs::remove_file(&path) {
                 let failure = Failure::Message(format!("{}: cannot remove: {error}", path.display()));
-                crate::program::complain(super::NAME, failure)?;
+                crate::program::complain(failure)?;
             }
         }
         result

@@ -6,10 +6,11 @@
 mod content;
 mod maker;
 
+use crate::help::Help;
 use crate::interrupt::Interrupt;
 use crate::keys::KeyArgs;
 use crate::output::Output;
-use crate::program::Failure;
+use crate::program::{Failure, Tool};
 use crate::progress;
 use clap::{Parser, value_parser};
 use content::{Content, DocType};
@@ -17,30 +18,30 @@ use maker::{Maker, Plan};
 use std::io::Write as _;
 use std::path::PathBuf;
 
-const NAME: &str = "couch_create";
-
 /// A body may be nearly this long.
 const LONGEST_BODY: i64 = (1 << 28) - 1024;
 
-const EXAMPLES: &str = "\
-Examples:
-  couch_create -k 100000                               0.couch.1 with 100,000 documents, in the current folder
-  couch_create -o data -v 1024 -k 1000000              1024 files with 1,000,000 documents in all
-  couch_create -v 4 -k 1000 --keys-per-vbucket         4 files with 1000 documents each
-  couch_create -k 1000 -s 500 -r                       update documents 500 to 999, add 1000 to 1499
-  couch_create -t jsoncompress -d 2048 -i 0x8          compressed JSON of 2 kB, in collection 8
-  couch_create --seed 7 --timestamp 1700000000000000000 the same bytes every time
-
-The files are DIR/0.couch.1, DIR/1.couch.1 and so on. Keys are K0, K1 and so on; a key is in the file in which clients of
-a server with so many vbuckets look for it. Each file has a local document _local/vbstate. The documents depend on
-the seed and on nothing else, so files with the same options and --timestamp are the same, byte for byte, unless they
-are encrypted.
-
-Existing files are left alone, unless -r says to add to them. After an error or Ctrl-C new files are removed.";
+const HELP: Help = Help {
+    examples: &[
+        ("couch_create -k 100000", "0.couch.1 with 100,000 documents, here"),
+        ("couch_create -o data -v 1024 -k 1000000", "1024 files with 1,000,000 documents in all"),
+        ("couch_create -v 4 -k 1000 --keys-per-vbucket", "4 files with 1000 documents each"),
+        ("couch_create -k 1000 -s 500 -r", "update 500 to 999, add 1000 to 1499"),
+        ("couch_create -t jsoncompress -d 2048 -i 0x8", "compressed JSON of 2 kB, in collection 8"),
+        ("couch_create --seed 7 --timestamp 42", "the same bytes every time"),
+    ],
+    notes: &[
+        "The files are DIR/0.couch.1, DIR/1.couch.1 and so on. Keys are K0, K1 and so on; a key is in the file in which \
+         clients of a server with so many vbuckets look for it. Each file has a local document _local/vbstate. The \
+         documents depend on the seed and on nothing else, so files with the same options and --timestamp are the same, \
+         byte for byte, unless they are encrypted.",
+        "Existing files are left alone, unless -r says to add to them. After an error or Ctrl-C new files are removed.",
+    ],
+};
 
 /// Make database files for tests
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, after_help = EXAMPLES)]
+#[command(version)]
 pub struct Args {
     /// Number of documents
     #[arg(short, long, value_name = "NUMBER", default_value_t = 10_000)]
@@ -131,29 +132,33 @@ impl Args {
     }
 }
 
-/// Runs the tool.
-pub fn run(args: Args) -> Result<(), Failure> {
-    let plan = args.plan();
-    let total = plan.total().filter(|total| total.checked_add(args.start_key).is_some());
-    let total = total.ok_or_else(|| Failure::Usage("more documents than there are numbers".into()))?;
-    let keys = args.crypto.load()?;
-    let mut maker = Maker {
-        dir: &args.output,
-        plan,
-        content: args.content(),
-        collection: (!args.no_namespace).then_some(args.namespace_id),
-        timestamp: args.timestamp,
-        reuse: args.reuse,
-        keys: &keys,
-        interrupt: Interrupt::listen()?,
-        bar: progress::bar(total, "creating"),
-        created: Vec::new(),
-    };
-    maker.run()?;
-    maker.bar.finish_and_clear();
-    let mut output = Output::new();
-    let dir = args.output.display();
-    let files = if args.vbc == 1 { "1 file".to_owned() } else { format!("{} files", args.vbc) };
-    writeln!(output, "Saved {total} documents in {files} in {dir}")?;
-    output.finish()
+impl Tool for Args {
+    const NAME: &'static str = "couch_create";
+    const HELP: Help = HELP;
+
+    fn run(self) -> Result<(), Failure> {
+        let plan = self.plan();
+        let total = plan.total().filter(|total| total.checked_add(self.start_key).is_some());
+        let total = total.ok_or_else(|| Failure::Usage("more documents than there are numbers".into()))?;
+        let keys = self.crypto.load()?;
+        let mut maker = Maker {
+            dir: &self.output,
+            plan,
+            content: self.content(),
+            collection: (!self.no_namespace).then_some(self.namespace_id),
+            timestamp: self.timestamp,
+            reuse: self.reuse,
+            keys: &keys,
+            interrupt: Interrupt::listen()?,
+            bar: progress::bar(total, "creating"),
+            created: Vec::new(),
+        };
+        maker.run()?;
+        maker.bar.finish_and_clear();
+        let mut output = Output::new();
+        let dir = self.output.display();
+        let files = if self.vbc == 1 { "1 file".to_owned() } else { format!("{} files", self.vbc) };
+        writeln!(output, "Saved {total} documents in {files} in {dir}")?;
+        output.finish()
+    }
 }

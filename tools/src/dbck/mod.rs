@@ -13,10 +13,11 @@ mod ranges;
 mod rescue;
 mod shelter;
 
+use crate::help::Help;
 use crate::interrupt::Interrupt;
 use crate::keys::{KeyArgs, Keys};
 use crate::output::Output;
-use crate::program::{Failure, open_for_recovery};
+use crate::program::{Failure, Tool, open_for_recovery};
 use clap::Parser;
 use couchstore::Db;
 use couchstore::inspect::{DocCounts, FileHeader, Tree, parse_count};
@@ -29,24 +30,26 @@ use shelter::Shelter;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: &str = "\
-Examples:
-  couch_dbck 0.couch.1                   recover into 0.couch.1.recovered
-  couch_dbck -s -v 0.couch.1 new.couch   also search older headers, and tell all
-
-What is recovered: of the newest header that can be read, every document that one of the two indexes leads to and \
-whose body is sound, and the local documents. Bodies are copied as they are stored. With -s, documents that were lost \
-come back in their newest version that an older header leads to; deletions stay deletions, if need be without the \
-body that they had. Update and purge sequence, \
-timestamp and encryption key are those of the file; its version too, but 12 and 13 become 14.
-
-Memory does not grow with the file; the target's directory needs room for two copies of the documents. An existing \
-target is never touched. Exit code 0: the target was written, however much was lost, even if nobody reads the output \
-to its end; 1: there is no target, or it was written but standard output could not be.";
+const HELP: Help = Help {
+    examples: &[
+        ("couch_dbck 0.couch.1", "recover into 0.couch.1.recovered"),
+        ("couch_dbck -s -v 0.couch.1 new.couch", "also search older headers, and tell all"),
+    ],
+    notes: &[
+        "What is recovered: of the newest header that can be read, every document that one of the two indexes leads to \
+         and whose body is sound, and the local documents. Bodies are copied as they are stored. With -s, documents that \
+         were lost come back in their newest version that an older header leads to; deletions stay deletions, if need be \
+         without the body that they had. Update and purge sequence, timestamp and encryption key are those of the file; \
+         its version too, but 12 and 13 become 14.",
+        "Memory does not grow with the file; the target's directory needs room for two copies of the documents. An \
+         existing target is never touched. Exit code 0: the target was written, however much was lost, even if nobody \
+         reads the output to its end; 1: there is no target, or it was written but standard output could not be.",
+    ],
+};
 
 /// Recover what can be read of a damaged database file
 #[derive(Debug, Parser)]
-#[command(name = "couch_dbck", version, after_help = EXAMPLES)]
+#[command(version)]
 pub struct Args {
     /// The damaged file; it is only read
     #[arg(value_name = "SRC")]
@@ -82,22 +85,26 @@ impl Args {
     }
 }
 
-/// Runs the tool.
-pub fn run(args: Args) -> Result<(), Failure> {
-    let keys = args.keys.load()?;
-    let target = args.target();
-    // Not to find out after all the work.
-    if target.symlink_metadata().is_ok() {
-        return Err(Failure::Message(format!("{}: exists already", target.display())));
+impl Tool for Args {
+    const NAME: &'static str = "couch_dbck";
+    const HELP: Help = HELP;
+
+    fn run(self) -> Result<(), Failure> {
+        let keys = self.keys.load()?;
+        let target = self.target();
+        // Not to find out after all the work.
+        if target.symlink_metadata().is_ok() {
+            return Err(Failure::Message(format!("{}: exists already", target.display())));
+        }
+        let source = open_for_recovery(&self.source, &keys)?;
+        let mut output = Output::new();
+        let mut log = Log::new(&mut output, self.verbose, self.json, Interrupt::listen()?);
+        log.begin(&self.source, &target)?;
+        let recovered = recover(&source, &keys, &target, self.stale, &mut log);
+        let summary = log.result(recovered)?;
+        log::show(&mut output, &self.source, &target, &summary, self.json)?;
+        output.finish()
     }
-    let source = open_for_recovery(&args.source, &keys)?;
-    let mut output = Output::new();
-    let mut log = Log::new(&mut output, args.verbose, args.json, Interrupt::listen()?);
-    log.begin(&args.source, &target)?;
-    let recovered = recover(&source, &keys, &target, args.stale, &mut log);
-    let summary = log.result(recovered)?;
-    log::show(&mut output, &args.source, &target, &summary, args.json)?;
-    output.finish()
 }
 
 /// Makes the target.

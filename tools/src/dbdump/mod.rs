@@ -17,9 +17,10 @@ use crate::couchbase::collection::Ids;
 use crate::couchbase::rev_meta::RevMeta;
 use crate::couchbase::vbstate;
 use crate::found::{header_at, open_trees};
+use crate::help::Help;
 use crate::keys::{KeyArgs, Keys};
 use crate::output::Output;
-use crate::program::{Failure, complain, for_each_file, open_for_recovery};
+use crate::program::{Failure, Tool, complain, for_each_file, open_for_recovery};
 use crate::text::{lossless, parse_offset, printable};
 use body::Body;
 use clap::Parser;
@@ -32,32 +33,32 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use tree::TreeName;
 
-const NAME: &str = "couch_dbdump";
-
-const EXAMPLES: &str = "\
-Examples:
-  couch_dbdump 0.couch.1                               every document, in order of sequence numbers
-  couch_dbdump --json 0.couch.1 | jq -r .id            one JSON object for each document
-  couch_dbdump --key cid:0x8:airline_10 0.couch.1      one document, in collection 8
-  couch_dbdump --no-body --header-offset 0x3000 FILE   what that header refers to, without bodies
-  couch_dbdump --local 0.couch.1                       local documents such as _local/vbstate
-  couch_dbdump --tree id 0.couch.1                     nodes and entries of the tree by id
-  couch_dbdump --map 0.couch.1 | sort -n               what lies where, in order of offsets
-
-Bodies are shown inflated; \"(snappy)\" says that they are stored compressed, \"size\" is the size inflated. Extended
-attributes are taken off the body and shown before it. In JSON \"display\" says what the string \"body\" is: \"json\" or
-\"text\" (as it is), \"base64\" (it is not UTF-8), \"hex\" (--hex-body), \"none\" (there is no body), \"unreadable\".
-
-Control characters and bytes that are not UTF-8 are shown as \\xNN in ids. In JSON such an id has \"id_is_utf8\": false
-and all its bytes in \"id_hex\". In text, bodies are written byte for byte unless standard output is a terminal.
-
-Revision metadata of another layout than kv-engine's is shown in hexadecimal as \"rev_meta\".
-
-Exit code 1: something could not be read; everything else is shown all the same.";
+const HELP: Help = Help {
+    examples: &[
+        ("couch_dbdump 0.couch.1", "every document, by sequence numbers"),
+        ("couch_dbdump --json 0.couch.1 | jq -r .id", "one JSON object for each document"),
+        ("couch_dbdump --key cid:0x8:airline 0.couch.1", "one document, in collection 8"),
+        ("couch_dbdump --header-offset 0x3000 0.couch.1", "what an older header refers to"),
+        ("couch_dbdump --local 0.couch.1", "local documents such as _local/vbstate"),
+        ("couch_dbdump --tree id 0.couch.1", "nodes and entries of the tree by id"),
+        ("couch_dbdump --map 0.couch.1 | sort -n", "what lies where, by offsets"),
+    ],
+    notes: &[
+        "Bodies are shown inflated; \"(snappy)\" says that they are stored compressed, \"size\" is the size inflated. \
+         Extended attributes are taken off the body and shown before it. In JSON \"display\" says what the string \"body\" \
+         is: \"json\" or \"text\" (as it is), \"base64\" (it is not UTF-8), \"hex\" (--hex-body), \"none\" (there is no body), \
+         \"unreadable\".",
+        "Control characters and bytes that are not UTF-8 are shown as \\xNN in ids. In JSON such an id has \"id_is_utf8\": \
+         false and all its bytes in \"id_hex\". In text, bodies are written byte for byte unless standard output is a \
+         terminal.",
+        "Revision metadata of another layout than kv-engine's is shown in hexadecimal as \"rev_meta\".",
+        "Exit code 1: something could not be read; everything else is shown all the same.",
+    ],
+};
 
 /// Show the contents of database files
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, after_help = EXAMPLES)]
+#[command(version)]
 pub struct Args {
     /// Database files
     #[arg(value_name = "FILE", required = true)]
@@ -124,17 +125,21 @@ pub struct Args {
     keys: KeyArgs,
 }
 
-/// Runs the tool.
-pub fn run(args: Args) -> Result<(), Failure> {
-    let keys = args.keys.load()?;
-    let mut dump = Dump { args: &args, output: Output::new(), ids: Ids::Plain, all_fine: true };
-    let result = for_each_file(NAME, &args.files, |file| dump.file(file, &keys));
-    if let Err(Failure::ClosedPipe) = result {
-        return result;
+impl Tool for Args {
+    const NAME: &'static str = "couch_dbdump";
+    const HELP: Help = HELP;
+
+    fn run(self) -> Result<(), Failure> {
+        let keys = self.keys.load()?;
+        let mut dump = Dump { args: &self, output: Output::new(), ids: Ids::Plain, all_fine: true };
+        let result = for_each_file(&self.files, |file| dump.file(file, &keys));
+        if let Err(Failure::ClosedPipe) = result {
+            return result;
+        }
+        let all_fine = dump.all_fine;
+        dump.output.finish()?;
+        result.and(if all_fine { Ok(()) } else { Err(Failure::Reported) })
     }
-    let all_fine = dump.all_fine;
-    dump.output.finish()?;
-    result.and(if all_fine { Ok(()) } else { Err(Failure::Reported) })
 }
 
 /// What is printed.
@@ -278,7 +283,7 @@ impl Dump<'_> {
     /// Says what is wrong and goes on.
     fn complain(&mut self, failure: Failure) -> Result<(), Failure> {
         self.all_fine = false;
-        complain(NAME, failure)
+        complain(failure)
     }
 
     fn malformed(&mut self, position: u64, rule: Malformed) -> Result<(), Failure> {

@@ -9,9 +9,10 @@ mod show;
 mod trees;
 
 use crate::found::{self, FoundHeaders};
+use crate::help::Help;
 use crate::keys::{KeyArgs, Keys};
 use crate::output::Output;
-use crate::program::{Failure, complain, for_each_file, open, open_for_recovery};
+use crate::program::{Failure, Tool, complain, for_each_file, open, open_for_recovery};
 use crate::text::parse_offset;
 use clap::Parser;
 use couchstore::Db;
@@ -21,25 +22,25 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use trees::Trees;
 
-const NAME: &str = "couch_dbinfo";
-
-const EXAMPLES: &str = "\
-Examples:
-  couch_dbinfo 0.couch.1                    the current header
-  couch_dbinfo -i 0.couch.1                 every header, the newest first
-  couch_dbinfo -i forward -l 0.couch.1      every header, the oldest first, in local time
-  couch_dbinfo -o 0x3000 0.couch.1          the header at this offset
-  couch_dbinfo --trees --json *.couch.*     with depth, nodes and fill of the trees, for programs
-
-Fragmentation is the share of the file, up to the header, that the header does not refer to. The fill of nodes is \
-relative to the default node size of 1279 bytes. Exit code 1: a file, or one of the headers asked for, cannot be read.
-
-Environment:
-  ITERATE_HEADERS  set to anything: the same as --iterate-headers";
+const HELP: Help = Help {
+    examples: &[
+        ("couch_dbinfo 0.couch.1", "the current header"),
+        ("couch_dbinfo -i 0.couch.1", "every header, the newest first"),
+        ("couch_dbinfo -i forward -l 0.couch.1", "the oldest first, in local time"),
+        ("couch_dbinfo -o 0x3000 0.couch.1", "the header at this offset"),
+        ("couch_dbinfo --trees --json *.couch.*", "with depth, nodes and fill of the trees"),
+    ],
+    notes: &[
+        "Fragmentation is the share of the file, up to the header, that the header does not refer to. The fill of nodes \
+         is relative to the default node size of 1279 bytes. Exit code 1: a file, or one of the headers asked for, \
+         cannot be read.",
+        "ITERATE_HEADERS in the environment, set to anything, is the same as --iterate-headers.",
+    ],
+};
 
 /// Show what the headers of database files say
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, after_help = EXAMPLES)]
+#[command(version)]
 pub struct Args {
     /// Database files
     #[arg(value_name = "FILE")]
@@ -104,20 +105,24 @@ impl Args {
     }
 }
 
-/// Runs the tool.
-pub fn run(mut args: Args) -> Result<(), Failure> {
-    let which = args.which()?;
-    let keys = args.keys.load()?;
-    let mut report = Report { args: &args, output: Output::new(), is_first: true };
-    let result = for_each_file(NAME, &args.files, |file| match which {
-        Which::One => report.one(file, &keys),
-        Which::Forward | Which::Backward => report.all(file, &keys, which),
-    });
-    if let Err(Failure::ClosedPipe) = result {
-        return result;
+impl Tool for Args {
+    const NAME: &'static str = "couch_dbinfo";
+    const HELP: Help = HELP;
+
+    fn run(mut self) -> Result<(), Failure> {
+        let which = self.which()?;
+        let keys = self.keys.load()?;
+        let mut report = Report { args: &self, output: Output::new(), is_first: true };
+        let result = for_each_file(&self.files, |file| match which {
+            Which::One => report.one(file, &keys),
+            Which::Forward | Which::Backward => report.all(file, &keys, which),
+        });
+        if let Err(Failure::ClosedPipe) = result {
+            return result;
+        }
+        report.output.finish()?;
+        result
     }
-    report.output.finish()?;
-    result
 }
 
 /// What is printed.
@@ -157,7 +162,7 @@ impl Report<'_> {
                 .map_err(|error| Failure::Message(format!("header at {position}: {}", Failure::from(error))))
                 .and_then(|header| self.header(path, &db, position, &header));
             if let Err(failure) = shown {
-                complain(NAME, failure)?;
+                complain(failure)?;
                 all_fine = false;
             }
         }

@@ -21,9 +21,10 @@ mod terminal;
 mod walk;
 
 use crate::found::{header_at, undecryptable};
+use crate::help::Help;
 use crate::keys::KeyArgs;
 use crate::output::Output;
-use crate::program::{Failure, open_for_recovery};
+use crate::program::{Failure, Tool, open_for_recovery};
 use crate::text::parse_offset;
 use clap::{Parser, ValueEnum};
 use couchstore::Db;
@@ -32,18 +33,19 @@ use std::path::{Path, PathBuf};
 use survey::{Plan, Survey};
 use target::Target;
 
-const EXAMPLES: &str = "\
-Examples:
-  couch_map 0.couch.1                        a picture for the terminal
-  couch_map 0.couch.1 -o 0.svg               a picture for a browser
-  couch_map 0.couch.1 --header-offset 0x3000 -o old.svg
-                                             what the header at this offset needs
-  couch_map 0.couch.1 --json                 the figures behind the picture
-
-Garbage is everything that the header does not refer to: older versions of documents and nodes, and the space left
-over in front of headers. A damaged file is shown as far as it can be read.
-
-Exit code 1: the file cannot be read, or it is damaged (the picture is made all the same).";
+const HELP: Help = Help {
+    examples: &[
+        ("couch_map 0.couch.1", "a picture for the terminal"),
+        ("couch_map 0.couch.1 -o 0.svg", "a picture for a browser"),
+        ("couch_map 0.couch.1 --header-offset 0x3000", "what the header at this offset needs"),
+        ("couch_map 0.couch.1 --json", "the figures behind the picture"),
+    ],
+    notes: &[
+        "Garbage is everything that the header does not refer to: older versions of documents and nodes, and the space \
+         left over in front of headers. A damaged file is shown as far as it can be read.",
+        "Exit code 1: the file cannot be read, or it is damaged (the picture is made all the same).",
+    ],
+};
 
 /// Cells of an SVG.
 const SVG_CELLS: u64 = 8192;
@@ -57,7 +59,7 @@ const OFFSET_SPACE: usize = 14;
 
 /// Show a picture of a database file: where headers, nodes, bodies and garbage are
 #[derive(Debug, Parser)]
-#[command(name = "couch_map", version, after_help = EXAMPLES)]
+#[command(version)]
 pub struct Args {
     /// Database file
     file: PathBuf,
@@ -167,35 +169,40 @@ fn terminal_columns() -> usize {
     width.map_or(TERMINAL_COLUMNS, |width| width.saturating_sub(OFFSET_SPACE).clamp(1, WIDEST))
 }
 
-/// Runs the tool.
-pub fn run(args: Args) -> Result<(), Failure> {
-    args.check()?;
-    let target = args.output.as_deref().map(Target::new).transpose()?;
-    let db = open_for_recovery(&args.file, &args.keys.load()?)?;
-    let mut output = Output::new();
-    let mut damage = None;
-    if args.wants_terminal() {
-        let style = args.terminal_style();
-        let survey = args.survey(&db, style.columns as u64 * TERMINAL_ROWS)?;
-        terminal::draw(&mut output, &args.file, &survey, style)?;
-        damage = Some(survey.damage);
-    }
-    if args.json || target.is_some() {
-        let survey = args.survey(&db, SVG_CELLS)?;
-        if args.json {
-            output.json(&report::Report::of(&args.file, &survey))?;
+impl Tool for Args {
+    const NAME: &'static str = "couch_map";
+    const HELP: Help = HELP;
+
+    fn run(self) -> Result<(), Failure> {
+        self.check()?;
+        let target = self.output.as_deref().map(Target::new).transpose()?;
+        let db = open_for_recovery(&self.file, &self.keys.load()?)?;
+        let mut output = Output::new();
+        let mut damage = None;
+        if self.wants_terminal() {
+            let style = self.terminal_style();
+            let survey = self.survey(&db, style.columns as u64 * TERMINAL_ROWS)?;
+            terminal::draw(&mut output, &self.file, &survey, style)?;
+            damage = Some(survey.damage);
         }
-        if let Some(target) = target {
-            let picture = page::draw(&args.file, &survey, args.columns.map(usize::from));
-            let picture = picture.map_err(|_| Failure::Message("the picture could not be drawn".into()))?;
-            target.write(&mut output, &picture)?;
+        if self.json || target.is_some() {
+            let survey = self.survey(&db, SVG_CELLS)?;
+            if self.json {
+                output.json(&report::Report::of(&self.file, &survey))?;
+            }
+            if let Some(target) = target {
+                let picture = page::draw(&self.file, &survey, self.columns.map(usize::from));
+                let picture =
+                    picture.map_err(|_| Failure::Message("the picture could not be drawn".into()))?;
+                target.write(&mut output, &picture)?;
+            }
+            damage = Some(survey.damage);
         }
-        damage = Some(survey.damage);
-    }
-    output.finish()?;
-    match damage {
-        Some(damage) if damage.count > 0 => Err(damaged(&args.file, &damage)),
-        _ => Ok(()),
+        output.finish()?;
+        match damage {
+            Some(damage) if damage.count > 0 => Err(damaged(&self.file, &damage)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -33,12 +33,18 @@ impl Golden {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Names of all files, sorted.
+    /// Whether this build of the library has what it takes to read the file of this name.
+    pub(crate) fn can_be_read(&self, name: &str) -> bool {
+        couchstore::ENCRYPTION || self.key(name).is_none()
+    }
+
+    /// Names of all files that this build can read, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.dir).unwrap().map(|entry| entry.unwrap().path());
         let databases = entries.filter(|path| path.extension().is_some_and(|extension| extension == "couch"));
         let mut names: Vec<_> =
             databases.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        names.retain(|name| self.can_be_read(name));
         names.sort();
         names
     }

@@ -14,11 +14,29 @@ pub(crate) mod rng;
 pub(crate) mod sample;
 
 use assert_cmd::Command;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// The one program that all tools are.
+pub(crate) const COUCH: &str = env!("CARGO_BIN_EXE_couch");
+
+/// A link of this name to the program, as it is installed. Each build of it has a folder of its own for them.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let build = format!("{:08x}", crc32fast::hash(COUCH.as_bytes()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("links").join(build);
+    std::fs::create_dir_all(&folder).unwrap();
+    let link = folder.join(name);
+    match symlink(COUCH, &link) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => made.unwrap(),
+    }
+    link
+}
 
 /// A tool, by its name, in the folder `dir`; with nothing of the environment that changes what it prints.
 pub(crate) fn tool(name: &str, dir: &Path) -> Command {
-    let mut command = Command::cargo_bin(name).unwrap();
+    let mut command = Command::new(program(name));
     command.current_dir(dir).env_remove("ITERATE_HEADERS").env_remove("COUCHSTORE_KEYS").env("TZ", "UTC");
     command
 }

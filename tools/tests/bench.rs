@@ -128,12 +128,14 @@ fn the_table_has_a_heading_and_a_line_for_each_row() {
         tool("couch_bench", dir.path()).args(["--quick", "--dir", ".", "--rows", "load,commit"]).assert();
     let table = text(&assert.success().stderr("").get_output().stdout);
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines[0], "directory ., syncs real, bodies of 256 bytes, batches of 10000, seed 1");
-    assert!(lines[2].starts_with("row ") && lines[2].ends_with(" syncs"), "{table}");
-    assert!(lines[3].starts_with("load  ") && lines[4].starts_with("commit  "), "{table}");
-    assert!(lines[5].trim_start().starts_with("p50 ") && lines.len() == 6, "{table}");
-    let widths: Vec<usize> = lines[2..5].iter().map(|line| line.len()).collect();
-    assert!(widths.iter().all(|&width| width == widths[0]), "{table}");
+    assert_eq!(lines[0], "directory .");
+    assert_eq!(lines[1], "syncs real, bodies of 256 bytes, batches of 10000, seed 1");
+    assert!(lines[3].starts_with("row ") && lines[3].ends_with(" memory"), "{table}");
+    assert!(lines[4].trim_start().starts_with("written ") && lines[4].ends_with(" syncs"), "{table}");
+    assert!(lines[5].starts_with("load  ") && lines[7].starts_with("commit  "), "{table}");
+    assert!(lines[9].trim_start().starts_with("p50 ") && lines.len() == 10, "{table}");
+    let widths: Vec<usize> = lines[3..9].iter().map(|line| line.len()).collect();
+    assert!(widths.iter().all(|&width| width == widths[0] && width <= 80), "{table}");
 }
 
 #[test]

@@ -60,8 +60,8 @@ fn interrupt_while(mut child: Child, is_under_way: impl Fn() -> bool) -> bool {
 #[test]
 fn an_interrupted_creation_leaves_no_files() {
     let dir = tempfile::tempdir().unwrap();
-    let child = start("couch_create", dir.path(), &["-k", "1000000000", "-v", "4"]);
-    assert!(interrupt_while(child, || dir.path().join("3.couch.1").exists()));
+    let child = start("couch_create", dir.path(), &["-k", "1000000000", "-v", "4", "-o", "new/newer"]);
+    assert!(interrupt_while(child, || dir.path().join("new/newer/3.couch.1").exists()));
     assert!(files(dir.path()).is_empty(), "{:?}", files(dir.path()));
 }
 

@@ -11,7 +11,7 @@ use super::{Args, Shared};
 use crate::found::FoundHeaders;
 use crate::interrupt::Interrupt;
 use crate::keys::Keys;
-use crate::program::{Failure, open_for_recovery};
+use crate::program::{Failure, open_for_recovery, start_thread};
 use crate::progress;
 use couchstore::inspect::{FileHeader, FoundHeader, Headers, Tree, walk_nodes};
 use couchstore::{Db, Error, OpenOptions};
@@ -19,6 +19,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, mpsc};
+use std::thread::ScopedJoinHandle;
 
 /// What there is in a file, as its newest header sees it.
 #[derive(Debug, Default, Serialize)]
@@ -63,7 +64,10 @@ pub(super) fn check(
     let receiver = Mutex::new(receiver);
     let (checked, worked) = std::thread::scope(|scope| {
         let work = || bodies::work(path, keys, &shared, &receiver);
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..threads).map(|_| start_thread(scope, work)).collect();
+        if workers.iter().any(Result::is_err) {
+            shared.stop();
+        }
         let check = FileCheck {
             db: &db,
             shared: &shared,
@@ -72,8 +76,8 @@ pub(super) fn check(
             summary: Summary::default(),
         };
         let checked = check.run(args.all_headers);
-        let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let join = |worker: Result<ScopedJoinHandle<'_, _>, Failure>| {
+            worker?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         let worked: Result<Vec<()>, Failure> = workers.into_iter().map(join).collect();
         (checked, worked)

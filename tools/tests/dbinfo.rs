@@ -85,6 +85,9 @@ fn headers_are_iterated_in_both_directions() {
         &["-i", "backward", "0.couch.1"][..],
         &["0.couch.1", "--iterate-headers"],
         &["-ibackward", "0.couch.1"],
+        &["-il", "0.couch.1"],
+        &["-li", "0.couch.1"],
+        &["-il", "--", "0.couch.1"],
     ] {
         assert_eq!(positions(dir, arguments), backward, "{arguments:?}");
     }
@@ -98,6 +101,7 @@ fn headers_are_iterated_in_both_directions() {
     let second = backward[2].to_string();
     assert_eq!(positions(dir, &["-i", "-o", &second, "0.couch.1"]), backward[2..]);
     assert_eq!(positions(dir, &["-iforward", "-o", &second, "0.couch.1"]), forward[1..]);
+    assert_eq!(positions(dir, &["-lio", &second, "0.couch.1"]), backward[2..]);
 }
 
 #[test]

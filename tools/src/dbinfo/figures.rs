@@ -2,6 +2,7 @@
 
 use super::trees::Trees;
 use crate::program::Failure;
+use crate::text::{lossless, lossless_path};
 use couchstore::inspect::{Checksum, DocCounts, FileHeader, NodeRef, Tree};
 use couchstore::{Db, FormatVersion};
 use jiff::Timestamp;
@@ -67,7 +68,7 @@ impl Figures {
         let btree_size = by_id_size + by_seq_size + local_size;
         let timestamp = (header.version >= FormatVersion::V13).then_some(header.timestamp);
         Ok(Figures {
-            file: path.display().to_string(),
+            file: lossless_path(path),
             header_position: position,
             version: header.version as u8,
             update_seq: header.update_seq,
@@ -75,7 +76,7 @@ impl Figures {
             timestamp: timestamp.map(|timestamp| timestamp.to_string()),
             time: timestamp.and_then(|timestamp| time(timestamp, local_time)),
             crc: Checksum::of(header.version).to_string(),
-            encryption_key_id: db.encryption_key_id().map(|id| String::from_utf8_lossy(&id).into_owned()),
+            encryption_key_id: db.encryption_key_id().map(|id| lossless(&id)),
             doc_count: counts.live,
             deleted_count: counts.deleted,
             data_size: counts.size,

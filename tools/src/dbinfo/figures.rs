@@ -8,7 +8,13 @@ use couchstore::{Db, FormatVersion};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+
+/// Files of time zones have a few kilobytes.
+const LARGEST_ZONE: u64 = 1 << 20;
 
 /// What `couch_dbinfo` tells of a header.
 #[derive(Debug, Serialize)]
@@ -103,6 +109,21 @@ fn time(timestamp: u64, local: bool) -> Option<String> {
     if !local {
         return Some(time.to_string());
     }
-    let zoned = time.to_zoned(TimeZone::system());
+    let zoned = time.to_zoned(local_zone());
     Some(zoned.timestamp().display_with_offset(zoned.offset()).to_string())
+}
+
+/// The time zone of the system, or of `TZ`. That may be the name of a file; devices and pipes would be read without end.
+fn local_zone() -> TimeZone {
+    let Some(name) = std::env::var_os("TZ") else { return TimeZone::system() };
+    let name = name.as_bytes();
+    let path = Path::new(OsStr::from_bytes(name.strip_prefix(b":").unwrap_or(name)));
+    let is_readable = |found: &Metadata| found.is_file() && found.len() <= LARGEST_ZONE;
+    match std::fs::metadata(path) {
+        Ok(found) if !is_readable(&found) => {
+            let zone = path.to_str().filter(|_| path.is_relative());
+            zone.and_then(|zone| TimeZone::get(zone).ok()).unwrap_or_else(TimeZone::unknown)
+        }
+        _ => TimeZone::system(),
+    }
 }

@@ -1,9 +1,10 @@
-//! Where documents are kept until the target is complete: a database in a hidden folder beside the target. Whatever
-//! happens, the folder goes away when this is dropped.
+//! Where documents are kept until the target is complete: a database in a hidden folder beside the target, which goes
+//! away when this is dropped.
 
 use super::log::Log;
 use crate::keys::Keys;
 use crate::program::Failure;
+use crate::scratch::Scratch;
 use couchstore::inspect::FileHeader;
 use couchstore::{
     CompactHooks, CompactOptions, Db, DocInfo, Document, FormatVersion, KeyStore, OpenOptions, SaveOptions,
@@ -13,7 +14,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tempfile::{TempDir, TempPath};
+use tempfile::TempPath;
 
 /// A document with its body as it is stored.
 pub(super) struct Kept {
@@ -24,7 +25,7 @@ pub(super) struct Kept {
 /// The database, and what the target is to be like.
 pub(super) struct Shelter {
     db: Db,
-    folder: TempDir,
+    folder: Scratch,
     target: PathBuf,
     keys: Option<Arc<dyn KeyStore>>,
 }
@@ -32,7 +33,7 @@ pub(super) struct Shelter {
 impl Shelter {
     /// An empty one, of the version and with the key of `source`.
     pub(super) fn new(source: &Db, keys: &Keys, target: &Path) -> Result<Shelter, Failure> {
-        let folder = tempfile::Builder::new().prefix(".couch_dbck-").tempdir_in(directory_of(target));
+        let folder = Scratch::new(".couch_dbck-", directory_of(target));
         let folder = folder.map_err(|error| failure(target, &error))?;
         let keys = source.encryption_key_id().and_then(|id| keys.store_of(&id));
         let db = OpenOptions::new()

@@ -58,7 +58,8 @@ pub(super) fn check(
     let bar = progress::bar(db.info().map_or(0, |info| info.space_used), "checking");
     let places = Places::default();
     let stopped = AtomicBool::new(false);
-    let shared = Shared { problems, bar: &bar, places: &places, interrupt, stopped };
+    let bodies_moved = bodies::may_have_moved(&db);
+    let shared = Shared { problems, bar: &bar, places: &places, bodies_moved, interrupt, stopped };
     let threads = args.threads();
     let (sender, receiver) = mpsc::sync_channel(2 * threads);
     let receiver = Mutex::new(receiver);

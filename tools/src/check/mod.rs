@@ -91,6 +91,8 @@ struct Shared<'a> {
     problems: &'a Problems,
     bar: &'a ProgressBar,
     places: &'a Places,
+    /// See [`bodies::may_have_moved`].
+    bodies_moved: bool,
     interrupt: &'a Interrupt,
     stopped: AtomicBool,
 }

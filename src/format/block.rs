@@ -9,7 +9,8 @@
 
 /// Size of a block in bytes.
 pub const BLOCK_SIZE: u64 = 4096;
-const CONTENT_SIZE: u64 = BLOCK_SIZE - 1;
+/// Bytes of content in a block.
+pub(crate) const CONTENT_SIZE: u64 = BLOCK_SIZE - 1;
 
 /// The first byte of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

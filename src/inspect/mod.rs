@@ -34,6 +34,7 @@
 mod bodies;
 mod headers;
 mod nodes;
+mod sizes;
 
 pub use crate::format::Malformed;
 pub use crate::format::block::BLOCK_SIZE;
@@ -42,6 +43,7 @@ pub use crate::format::header::{FileHeader, NodeRef};
 pub use crate::tree::reduce::{DocCounts, TreeKind as Tree, parse_count};
 pub use headers::{FoundHeader, Headers};
 pub use nodes::{ChildInfo, Item, Node, NodeVisitor, Visit, walk_nodes};
+pub use sizes::{is_size_of, markers_in};
 
 use crate::format::block::content_end;
 use std::ops::Range;

@@ -18,7 +18,7 @@ pub struct ChildInfo<'a> {
     pub depth: usize,
     /// The highest key below it; unknown for the root.
     pub highest_key: Option<&'a [u8]>,
-    /// Disk size of its chunk and all node chunks below it, without block-type bytes.
+    /// Disk size of its chunk and all node chunks below it; see [`is_size_of`](super::is_size_of).
     pub subtree_size: u64,
     /// Reduce value over it, in the layout of its tree.
     pub reduce: &'a [u8],

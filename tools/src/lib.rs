@@ -28,4 +28,5 @@ pub mod keys;
 pub mod output;
 pub mod program;
 pub mod progress;
+pub mod scratch;
 pub mod text;

@@ -12,6 +12,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 /// Why a tool ends early.
 #[derive(Debug)]
@@ -159,6 +160,15 @@ pub fn for_each_file(
         }
     }
     if all_fine { Ok(()) } else { Err(Failure::Reported) }
+}
+
+/// Starts a thread. The system may refuse, and then there is nothing wrong with the program.
+pub fn start_thread<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, Failure> {
+    let started = thread::Builder::new().spawn_scoped(scope, work);
+    started.map_err(|error| Failure::Message(format!("cannot start a thread: {error}")))
 }
 
 /// Opens a file for reading.

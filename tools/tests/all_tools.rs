@@ -5,7 +5,9 @@
 mod common;
 
 use common::{text, tool};
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -158,6 +160,60 @@ fn what_is_no_database_is_refused_in_one_line() {
                 _ => continue,
             };
             assert!(said.contains(reason), "{name}: {said}");
+        }
+    }
+}
+
+/// A name that a terminal would obey, and that is not UTF-8.
+const STRANGE: &[u8] = b"a\x1b[2J\n\xc2\x9b\xff.couch";
+const SHOWN: &str = "a\\x1b[2J\\x0a\\xc2\\x9b\\xff.couch";
+
+fn assert_harmless(name: &str, bytes: &[u8]) {
+    let shown = String::from_utf8_lossy(bytes);
+    assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{name}: {shown:?}");
+}
+
+#[test]
+fn strange_names_are_shown_harmless() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, strange) = (dir.path(), OsStr::from_bytes(STRANGE));
+    let assert = tool("couch_create", dir).args(["-k", "100", "-o"]).arg(strange).assert().success();
+    assert!(text(&assert.get_output().stdout).contains(SHOWN));
+    assert_harmless("couch_create", &assert.get_output().stdout);
+    let mut command = tool("couch_bench", dir);
+    let assert = command.args(["--quick", "--rows", "open", "--dir"]).arg(strange).assert().success();
+    assert_harmless("couch_bench", &assert.get_output().stdout);
+    let file = dir.join(strange).join(strange);
+    std::fs::rename(dir.join(strange).join("0.couch.1"), &file).unwrap();
+    let sound = std::fs::read(&file).unwrap();
+    let db = couchstore::Db::open(&file).unwrap();
+    let body = db.header().by_id.unwrap().position - 100;
+    for (name, more) in READERS {
+        for damaged in [false, true] {
+            std::fs::write(&file, &sound).unwrap();
+            if damaged {
+                common::damage(&file, body);
+            }
+            for options in [&[][..], &["--json"], &["-v"]] {
+                if options == ["-v"] && name != "couch_dbck"
+                    || options == ["--json"] && name == "couch_dbdump"
+                {
+                    continue;
+                }
+                let mut command = tool(name, &dir.join(strange));
+                let output = command.args(options).arg(strange).args(more).output().unwrap();
+                let said = [output.stdout.as_slice(), &output.stderr].concat();
+                assert_harmless(name, &said);
+                // A dump shows bodies as they are.
+                let in_json = SHOWN.replace('\\', "\\\\");
+                let name_shown = if options == ["--json"] { in_json.as_str() } else { SHOWN };
+                assert!(
+                    output.stdout.is_empty() || text(&said).contains(name_shown) || damaged,
+                    "{name}: {}",
+                    text(&said)
+                );
+                let _ = std::fs::remove_file(dir.join(strange).join("target"));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::child::{process, signal};
 use common::{json_lines, text, tool};
 use predicates::str::{contains, starts_with};
 use serde_json::Value;
@@ -134,12 +135,14 @@ fn the_table_has_a_heading_and_a_line_for_each_row() {
         tool("couch_bench", dir.path()).args(["--quick", "--dir", ".", "--rows", "load,commit"]).assert();
     let table = text(&assert.success().stderr("").get_output().stdout);
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines[0], "directory ., syncs real, bodies of 256 bytes, batches of 10000, seed 1");
-    assert!(lines[2].starts_with("row ") && lines[2].ends_with(" syncs"), "{table}");
-    assert!(lines[3].starts_with("load  ") && lines[4].starts_with("commit  "), "{table}");
-    assert!(lines[5].trim_start().starts_with("p50 ") && lines.len() == 6, "{table}");
-    let widths: Vec<usize> = lines[2..5].iter().map(|line| line.len()).collect();
-    assert!(widths.iter().all(|&width| width == widths[0]), "{table}");
+    assert_eq!(lines[0], "directory .");
+    assert_eq!(lines[1], "syncs real, bodies of 256 bytes, batches of 10000, seed 1");
+    assert!(lines[3].starts_with("row ") && lines[3].ends_with(" memory"), "{table}");
+    assert!(lines[4].trim_start().starts_with("written ") && lines[4].ends_with(" syncs"), "{table}");
+    assert!(lines[5].starts_with("load  ") && lines[7].starts_with("commit  "), "{table}");
+    assert!(lines[9].trim_start().starts_with("p50 ") && lines.len() == 10, "{table}");
+    let widths: Vec<usize> = lines[3..9].iter().map(|line| line.len()).collect();
+    assert!(widths.iter().all(|&width| width == widths[0] && width <= 80), "{table}");
 }
 
 #[test]
@@ -164,8 +167,8 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 fn ctrl_c_leaves_no_files() {
     let dir = tempfile::tempdir().unwrap();
-    let child = std::process::Command::new(common::program("couch_bench"))
-        .args(["--docs", "10M", "--batch", "500", "--rows", "load", "--sync", "none", "--dir"])
+    let child = process("couch_bench", dir.path())
+        .args(["--docs", "1M", "--batch", "500", "--rows", "load", "--sync", "none", "--dir"])
         .arg(dir.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -176,9 +179,7 @@ fn ctrl_c_leaves_no_files() {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));
     }
-    let killed =
-        std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
+    signal("INT", child.id());
     let output = child.wait_with_output().unwrap();
     assert_eq!(
         (output.status.code(), text(&output.stderr)),

@@ -16,7 +16,7 @@ use std::path::Path;
 
 #[test]
 fn the_number_of_problems_is_limited() {
-    let mut forge = Forge::new();
+    let mut forge = Forge::created();
     let mut docs: Vec<_> = (0..300).map(|seq| forge.doc(&format!("id-{seq:03}"), seq, b"12345")).collect();
     for doc in &mut docs {
         doc.size += 1;
@@ -32,7 +32,7 @@ fn the_number_of_problems_is_limited() {
 
 #[test]
 fn json_has_an_object_for_each_problem_and_one_that_sums_up() {
-    let mut forge = Forge::new();
+    let mut forge = Forge::created();
     let mut doc = forge.doc("a", 1, b"12345");
     doc.size += 1;
     let header = forge.small(&[&doc]);

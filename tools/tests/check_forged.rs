@@ -369,7 +369,7 @@ fn damaged_bodies() {
 
 #[test]
 fn bodies_of_another_size() {
-    let mut forge = Forge::new();
+    let mut forge = Forge::created();
     let mut docs = [forge.doc("a", 1, b"sound"), forge.doc("b", 2, b"1234567890")];
     // As it would be in an encrypted file that this one was compacted from.
     docs[0].size = 5 + 20;
@@ -528,7 +528,7 @@ fn a_first_header_that_is_not_the_first_and_another_version() {
 
 #[test]
 fn problems_that_headers_share_are_told_once() {
-    let mut forge = Forge::new();
+    let mut forge = Forge::created();
     let mut docs: Vec<_> = (0..30).map(|seq| forge.doc(&format!("id-{seq:02}"), seq, b"12345")).collect();
     docs[3].size += 1;
     let refs: Vec<_> = docs.iter().collect();

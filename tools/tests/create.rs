@@ -181,8 +181,6 @@ fn nonsense_is_refused() {
         tool("couch_create", dir.path()).args(wrong).assert().code(2).stdout("");
         assert!(names(dir.path()).is_empty(), "{wrong:?}");
     }
-    let dir = tempfile::tempdir().unwrap();
-    tool("couch_create", dir.path()).args(["-o", "missing", "-k", "1"]).assert().code(1).stdout("");
 }
 
 #[test]
@@ -196,6 +194,36 @@ fn numbers_may_run_out() {
         "couch_create: there are not enough numbers for all documents\n"
     );
     assert!(names(dir.path()).is_empty());
+}
+
+#[test]
+fn a_missing_folder_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::write(dir.join("file"), "").unwrap();
+    for folder in ["new", "one/two/three/", "./four/../five", &format!("{}/six", dir.display())] {
+        create(dir, &["-k", "3", "-o", folder]);
+        assert_eq!(count(&dir.join(folder), "0.couch.1"), 3, "{folder}");
+    }
+    for folder in ["file", "file/below"] {
+        let assert = tool("couch_create", dir).args(["-k", "3", "-o", folder]).assert().code(1).stdout("");
+        assert.stderr("couch_create: file: cannot create: File exists (os error 17)\n");
+    }
+}
+
+/// What was made for files that could not be made goes away, and nothing else.
+#[test]
+fn folders_of_a_failure_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::create_dir(dir.join("old")).unwrap();
+    // No file may grow beyond a block of 512 bytes (1024 with some shells).
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" -k 100 -o old/new/newer";
+    let mut command = Command::new("sh");
+    let output = command.current_dir(dir).args(["-c", script]).arg(common::program("couch_create")).output();
+    assert_eq!(output.unwrap().status.code(), Some(1));
+    assert_eq!(names(dir), ["old"]);
+    assert_eq!(names(&dir.join("old")), [""; 0]);
 }
 
 #[test]

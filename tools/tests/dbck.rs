@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::child::{process, signal};
 use common::forge::{Entry, Forge};
 use common::history::State;
 use common::place::{KEY, OneKey, Place};
@@ -368,14 +369,13 @@ fn an_interrupt_leaves_nothing() {
     let docs: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), id.as_bytes())).collect();
     db.save(&docs, SaveOptions::default()).unwrap();
     db.commit().unwrap();
-    let mut command = std::process::Command::new(common::program("couch_dbck"));
-    command.current_dir(place.dir.path()).arg("f").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut command = process("couch_dbck", place.dir.path());
+    command.arg("f").stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     while place.files().len() == 1 {
         std::thread::yield_now();
     }
-    let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    assert!(kill.unwrap().success());
+    signal("TERM", child.id());
     // It may have been done already.
     match child.wait().unwrap().code() {
         Some(130) => assert_eq!(place.files(), ["f"]),

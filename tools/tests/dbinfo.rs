@@ -14,6 +14,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// New Year 2026, noon, in nanoseconds.
@@ -85,6 +86,9 @@ fn headers_are_iterated_in_both_directions() {
         &["-i", "backward", "0.couch.1"][..],
         &["0.couch.1", "--iterate-headers"],
         &["-ibackward", "0.couch.1"],
+        &["-il", "0.couch.1"],
+        &["-li", "0.couch.1"],
+        &["-il", "--", "0.couch.1"],
     ] {
         assert_eq!(positions(dir, arguments), backward, "{arguments:?}");
     }
@@ -98,6 +102,7 @@ fn headers_are_iterated_in_both_directions() {
     let second = backward[2].to_string();
     assert_eq!(positions(dir, &["-i", "-o", &second, "0.couch.1"]), backward[2..]);
     assert_eq!(positions(dir, &["-iforward", "-o", &second, "0.couch.1"]), forward[1..]);
+    assert_eq!(positions(dir, &["-lio", &second, "0.couch.1"]), backward[2..]);
 }
 
 #[test]
@@ -143,6 +148,26 @@ fn timestamps_in_local_time() {
         shown.contains("   timestamp: 2026-01-01T17:30:00.000000002+05:30 (1767268800000000002)\n"),
         "{shown}"
     );
+}
+
+#[test]
+fn what_is_no_time_zone_means_utc() {
+    let dir = sample();
+    let fifo = std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap();
+    assert!(fifo.success());
+    let endless = std::fs::File::create(dir.path().join("endless")).unwrap();
+    endless.set_len(1 << 50).or_else(|_| endless.set_len(1 << 40)).unwrap();
+    std::fs::write(dir.path().join("text"), "no time zone").unwrap();
+    for zone in
+        ["/dev/zero", ":/dev/zero", "pipe", ":pipe", "./pipe", "endless", ".", "text", "none", "/dev/null"]
+    {
+        let mut command = tool("couch_dbinfo", dir.path());
+        // Without a limit, one that is read without end would never fail.
+        command.args(["-l", "0.couch.1"]).env("TZ", zone).timeout(Duration::from_secs(120));
+        let shown = text(&command.assert().success().stderr("").get_output().stdout);
+        let expected = "   timestamp: 2026-01-01T12:00:00.000000002+00:00 (1767268800000000002)\n";
+        assert!(shown.contains(expected), "{zone}: {shown}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::child::{process, signal};
 use common::forge::Forge;
 use common::rng::Rng;
 use common::{json_lines, text, tool};
@@ -297,24 +298,20 @@ fn files_may_grow_while_they_are_looked_at() {
     }
 }
 
-fn hang_up(id: u32) {
-    assert!(Command::new("kill").args(["-HUP", &id.to_string()]).status().unwrap().success());
-}
-
 /// A terminal that is closed sends a signal, and often the shell does so too.
 #[test]
 fn closed_terminals_leave_no_files() {
     let dir = tempfile::tempdir().unwrap();
-    let arguments = ["--docs", "10M", "--batch", "500", "--rows", "load", "--sync", "none", "--dir", "."];
-    let mut command = Command::new(common::program("couch_bench"));
-    command.current_dir(dir.path()).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+    let arguments = ["--docs", "1M", "--batch", "500", "--rows", "load", "--sync", "none", "--dir", "."];
+    let mut command = process("couch_bench", dir.path());
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     while names(dir.path()).is_empty() {
         assert_eq!(child.try_wait().unwrap(), None);
         std::thread::sleep(Duration::from_millis(1));
     }
-    hang_up(child.id());
-    hang_up(child.id());
+    signal("HUP", child.id());
+    signal("HUP", child.id());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     assert!(names(dir.path()).is_empty());

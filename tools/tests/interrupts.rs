@@ -4,14 +4,14 @@
 
 mod common;
 
+use common::child::{process, signal};
 use common::tool;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 fn start(name: &str, dir: &Path, arguments: &[&str]) -> Child {
-    let mut command = Command::new(common::program(name));
+    let mut command = process(name, dir);
     command
-        .current_dir(dir)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -19,22 +19,16 @@ fn start(name: &str, dir: &Path, arguments: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
-fn interrupt(child: &Child) {
-    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
 fn files(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Whether a process, which may have ended, has a handler for SIGTERM, which is number 15. Not SIGINT: whoever runs
-/// the tests in the background may have it ignored.
+/// Whether a process, which may have ended, has a handler for SIGINT.
 fn catches_interrupts(id: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (15 - 1) != 0)
+    mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (libc::SIGINT - 1) != 0)
 }
 
 /// Interrupts the child once it is under way. `false`: it had ended before that.
@@ -46,7 +40,7 @@ fn interrupt_while(mut child: Child, is_under_way: impl Fn() -> bool) -> bool {
         }
         std::thread::yield_now();
     }
-    interrupt(&child);
+    signal("INT", child.id());
     let output = child.wait_with_output().unwrap();
     if output.status.success() {
         return false;
@@ -60,8 +54,8 @@ fn interrupt_while(mut child: Child, is_under_way: impl Fn() -> bool) -> bool {
 #[test]
 fn an_interrupted_creation_leaves_no_files() {
     let dir = tempfile::tempdir().unwrap();
-    let child = start("couch_create", dir.path(), &["-k", "1000000000", "-v", "4"]);
-    assert!(interrupt_while(child, || dir.path().join("3.couch.1").exists()));
+    let child = start("couch_create", dir.path(), &["-k", "1000000000", "-v", "4", "-o", "new/newer"]);
+    assert!(interrupt_while(child, || dir.path().join("new/newer/3.couch.1").exists()));
     assert!(files(dir.path()).is_empty(), "{:?}", files(dir.path()));
 }
 

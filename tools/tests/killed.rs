@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::child::process;
 use common::tool;
 use couchstore::Db;
 use std::path::Path;
@@ -18,8 +19,8 @@ fn writes_in(child: &Child, dir: &Path, source: &Path) -> bool {
 
 /// Starts a compaction to "b" and kills it once it writes. `false`: it was faster.
 fn kill_compaction(dir: &Path, more: &[&str]) -> bool {
-    let mut command = Command::new(common::program("couch_compact"));
-    command.current_dir(dir).args(["0.couch.1", "b"]).args(more).stdout(Stdio::null());
+    let mut command = process("couch_compact", dir);
+    command.args(["0.couch.1", "b"]).args(more).stdout(Stdio::null());
     let mut child = command.spawn().unwrap();
     let source = dir.join("0.couch.1");
     while !writes_in(&child, dir, &source) {
@@ -29,6 +30,45 @@ fn kill_compaction(dir: &Path, more: &[&str]) -> bool {
     }
     child.kill().unwrap();
     !child.wait().unwrap().success()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Starts a tool and kills it when there is a file of its own in its folder. The folder's name begins with `prefix`.
+fn kill_at_work(dir: &Path, name: &str, arguments: &[&str], prefix: &str, file: &str) {
+    let mut command = Command::new(common::program(name));
+    command.current_dir(dir).args(arguments).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let is_at_work = || {
+        let folder = names(dir).into_iter().find(|name| name.starts_with(prefix));
+        folder.is_some_and(|folder| dir.join(folder).join(file).exists())
+    };
+    while !is_at_work() {
+        assert!(child.try_wait().unwrap().is_none(), "{name} was too fast");
+    }
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+}
+
+#[test]
+fn the_next_tool_removes_what_a_killed_one_has_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    tool("couch_create", dir).args(["-k", "100000", "-f", "100000"]).assert().success();
+    kill_at_work(dir, "couch_dbck", &["0.couch.1", "target"], ".couch_dbck-", "shelter");
+    assert!(names(dir)[0].starts_with(".couch_dbck-"));
+    tool("couch_dbck", dir).args(["0.couch.1", "target"]).assert().success();
+    assert_eq!(names(dir), ["0.couch.1", "target"]);
+    let endless = ["--docs", "10M", "--batch", "500", "--rows", "load", "--sync", "none", "--dir", "."];
+    kill_at_work(dir, "couch_bench", &endless, "couch_bench-", "1.couch");
+    assert_eq!(names(dir).len(), 3);
+    tool("couch_bench", dir).args(["--quick", "--rows", "open", "--dir", "."]).assert().success();
+    assert_eq!(names(dir), ["0.couch.1", "target"]);
 }
 
 #[test]

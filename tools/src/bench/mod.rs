@@ -133,9 +133,9 @@ impl Args {
         let Args { body_size, batch, seed, .. } = self;
         writeln!(
             output,
-            "directory {directory}, syncs {sync}, bodies of {body_size} bytes, batches of {batch}, seed {seed}\n"
+            "directory {directory}\nsyncs {sync}, bodies of {body_size} bytes, batches of {batch}, seed {seed}\n"
         )?;
-        Line::print_heading(output)?;
+        write!(output, "{}", Line::heading())?;
         Ok(output.flush()?)
     }
 }
@@ -218,7 +218,7 @@ fn print(output: &mut Output, line: &Line, json: bool) -> Result<(), Failure> {
     if json {
         output.json(line)?;
     } else {
-        line.print(output)?;
+        write!(output, "{}", line.text())?;
     }
     Ok(output.flush()?)
 }

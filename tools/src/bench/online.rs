@@ -5,7 +5,7 @@ use super::corpus::Numbers;
 use super::meter::{Latency, Measured, Stopwatch};
 use super::ops::CountingOps;
 use super::workspace::{Base, COMPRESS, Workspace, file_size, remove};
-use crate::program::Failure;
+use crate::program::{Failure, start_thread};
 use couchstore::{
     CompactHooks, CompactOptions, Db, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, compact_online,
 };
@@ -174,11 +174,11 @@ fn round(
     let online = OnlineOptions { compact, ..OnlineOptions::default() };
     let mut hooks = Hooks { shared: &shared, held: None, stoppable: Stoppable(&workspace.interrupt) };
     let (compacted, written) = std::thread::scope(|scope| {
-        let written = scope.spawn(|| writer.run(&options, &shared, usize::MAX));
+        let written = start_thread(scope, || writer.run(&options, &shared, usize::MAX))?;
         let compacted = watch.time(|| compact_online(&path, target, &online, &mut hooks));
         shared.finish();
-        (compacted, written.join())
-    });
+        Ok::<_, Failure>((compacted, written.join()))
+    })?;
     workspace.interrupt.check()?;
     compacted?;
     let written = written.map_err(|_| Failure::Message("the writer's thread ended by itself".into()))?;

@@ -2,11 +2,8 @@
 
 use super::meter::{Latency, Measured};
 use super::ops::Counts;
-use crate::output::Output;
-use crate::program::Failure;
 use crate::text::{grouped, size};
 use serde::Serialize;
-use std::io::Write as _;
 
 /// A row of the table.
 #[derive(Debug, Serialize)]
@@ -66,52 +63,82 @@ impl Line {
         }
     }
 
-    /// Names of the columns.
-    pub(super) fn print_heading(output: &mut Output) -> Result<(), Failure> {
-        writeln!(
-            output,
-            "{:<16} {:>10} {:>10} {:>12} {:>9} {:>8} {:>9} {:>5} {:>9} {:>9} {:>8} {:>8} {:>6}",
-            "row",
-            "documents",
-            "seconds",
-            "ops/s",
-            "us/op",
-            "MB/s",
-            "written",
-            "ampl",
-            "file",
-            "memory",
-            "reads",
-            "writes",
-            "syncs"
-        )?;
-        Ok(())
+    /// Names of the columns. A row has two lines, so that it fits into any terminal.
+    pub(super) fn heading() -> String {
+        let first = ["row", "documents", "seconds", "ops/s", "us/op", "MB/s", "memory"];
+        let second = ["written", "ampl", "file", "reads", "writes", "syncs"];
+        lines(first.map(str::to_owned), second.map(str::to_owned))
     }
 
-    pub(super) fn print(&self, output: &mut Output) -> Result<(), Failure> {
+    /// The row in the table.
+    pub(super) fn text(&self) -> String {
         let dash = || "-".to_owned();
-        writeln!(
-            output,
-            "{:<16} {:>10} {:>10.4} {:>12.0} {:>9.2} {:>8} {:>9} {:>5} {:>9} {:>9} {:>8} {:>8} {:>6}",
-            self.row,
+        let Counts { bytes_written, reads, writes, syncs, .. } = self.counts;
+        let first = [
+            self.row.clone(),
             grouped(self.documents),
-            self.seconds,
-            self.ops_per_second,
-            self.microseconds_per_op,
+            format!("{:.4}", self.seconds),
+            format!("{:.0}", self.ops_per_second),
+            format!("{:.2}", self.microseconds_per_op),
             if self.user_bytes > 0 { format!("{:.1}", self.mb_per_second) } else { dash() },
-            if self.counts.bytes_written > 0 { size(self.counts.bytes_written) } else { dash() },
+            self.peak_memory.map_or_else(dash, size),
+        ];
+        let second = [
+            if bytes_written > 0 { size(bytes_written) } else { dash() },
             self.write_amplification.map_or_else(dash, |factor| format!("{factor:.2}")),
             size(self.file_size),
-            self.peak_memory.map_or_else(dash, size),
-            self.counts.reads,
-            self.counts.writes,
-            self.counts.syncs,
-        )?;
-        if let Some(Latency { p50, p99, max, p99_alone }) = self.latency_us {
-            let alone =
-                p99_alone.map_or_else(String::new, |p99| format!("; without compaction p99 {p99:.0} us"));
-            writeln!(output, "{:<16} p50 {p50:.0} us, p99 {p99:.0} us, longest {max:.0} us{alone}", "")?;
-        }
-        Ok(())
+            reads.to_string(),
+            writes.to_string(),
+            syncs.to_string(),
+        ];
+        lines(first, second) + &self.latency_us.map_or_else(String::new, latency)
+    }
+}
+
+fn lines(first: [String; 7], second: [String; 6]) -> String {
+    let [row, documents, seconds, per_second, each, megabytes, memory] = first;
+    let [written, amplification, file, reads, writes, syncs] = second;
+    format!(
+        "{row:<16} {documents:>11} {seconds:>10} {per_second:>10} {each:>10} {megabytes:>7} {memory:>9}\n\
+         {:17}{written:>10} {amplification:>8} {file:>10} {reads:>10} {writes:>10} {syncs:>9}\n",
+        ""
+    )
+}
+
+fn latency(Latency { p50, p99, max, p99_alone }: Latency) -> String {
+    let alone = p99_alone.map_or_else(String::new, |p99| format!("; p99 alone {p99:.0} us"));
+    format!("{:4}p50 {p50:.0} us, p99 {p99:.0} us, longest {max:.0} us{alone}\n", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A day of work on the largest files that can be asked for.
+    #[test]
+    fn the_table_fits_into_a_terminal() {
+        let counts = Counts {
+            reads: 1_000_000_000,
+            writes: 1_000_000_000,
+            bytes_written: 999_900_000_000,
+            syncs: 100_000_000,
+            ..Counts::default()
+        };
+        let latency = Latency { p50: 1e6, p99: 1e6, max: 1e7, p99_alone: Some(1e6) };
+        let measured = Measured {
+            ops: 100_000_000,
+            seconds: 86_400.0,
+            user_bytes: 99_990_000_000,
+            file_size: 999_900_000_000,
+            peak_memory: Some(999_900_000_000),
+            counts,
+            latency: Some(latency),
+        };
+        let row = Line::new("saves-compacting".to_owned(), 100_000_000, 1 << 20, "real", &measured);
+        let table = Line::heading() + &row.text();
+        assert_eq!(table.lines().count(), 5, "{table}");
+        assert!(table.lines().all(|line| line.len() <= 80), "{table}");
+        let widths: Vec<_> = table.lines().take(4).map(str::len).collect();
+        assert!(widths[0] == widths[2] && widths[1] == widths[3], "{table}");
     }
 }

@@ -5,10 +5,10 @@ use super::ops::CountingOps;
 use super::verify::Expected;
 use crate::interrupt::Interrupt;
 use crate::program::Failure;
+use crate::scratch::Scratch;
 use couchstore::{Db, EncryptionKey, KeyDerivation, KeyStore, OpenOptions, SaveOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tempfile::TempDir;
 
 /// How much to do, and where.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub(super) struct Workspace {
     pub(super) settings: Settings,
     pub(super) ops: Arc<CountingOps>,
     pub(super) interrupt: Interrupt,
-    directory: TempDir,
+    directory: Scratch,
     /// The last one made, by the size of its bodies and whether it is encrypted.
     base: Option<((usize, bool), Base)>,
     files: u64,
@@ -48,8 +48,7 @@ impl Workspace {
     ) -> Result<Workspace, Failure> {
         let named = |error| Failure::Message(format!("{}: {error}", directory.display()));
         let ops = Arc::new(CountingOps::new(settings.sync));
-        let directory =
-            tempfile::Builder::new().prefix("couch_bench-").tempdir_in(directory).map_err(named)?;
+        let directory = Scratch::new("couch_bench-", directory).map_err(named)?;
         Ok(Workspace { settings, ops, interrupt, directory, base: None, files: 0 })
     }
 

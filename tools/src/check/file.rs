@@ -11,7 +11,7 @@ use super::{Args, Shared};
 use crate::found::FoundHeaders;
 use crate::interrupt::Interrupt;
 use crate::keys::Keys;
-use crate::program::{Failure, open_for_recovery};
+use crate::program::{Failure, open_for_recovery, start_thread};
 use crate::progress;
 use couchstore::inspect::{FileHeader, FoundHeader, Headers, Tree, walk_nodes};
 use couchstore::{Db, Error, OpenOptions};
@@ -20,6 +20,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
+use std::thread::ScopedJoinHandle;
 
 /// What there is in a file, as its newest header sees it.
 #[derive(Debug, Default, Serialize)]
@@ -58,13 +59,17 @@ pub(super) fn check(
     let bar = progress::bar(db.info().map_or(0, |info| info.space_used), "checking");
     let places = Places::default();
     let stopped = AtomicBool::new(false);
-    let shared = Shared { problems, bar: &bar, places: &places, interrupt, stopped };
+    let bodies_moved = bodies::may_have_moved(&db);
+    let shared = Shared { problems, bar: &bar, places: &places, bodies_moved, interrupt, stopped };
     let threads = args.threads();
     let (sender, receiver) = mpsc::sync_channel(2 * threads);
     let receiver = Mutex::new(receiver);
     let (checked, worked) = std::thread::scope(|scope| {
         let work = || bodies::work(path, keys, &shared, &receiver);
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..threads).map(|_| start_thread(scope, work)).collect();
+        if workers.iter().any(Result::is_err) {
+            shared.stop();
+        }
         let check = FileCheck {
             db: &db,
             shared: &shared,
@@ -73,8 +78,8 @@ pub(super) fn check(
             summary: Summary::default(),
         };
         let checked = check.run(args.all_headers);
-        let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let join = |worker: Result<ScopedJoinHandle<'_, _>, Failure>| {
+            worker?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         let worked: Result<Vec<()>, Failure> = workers.into_iter().map(join).collect();
         (checked, worked)

@@ -22,6 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::keys::KeyArgs;
 use crate::output::Output;
 use crate::program::{Failure, Tool, for_each_file};
+use crate::text::{lossless_path, printable, printable_path};
 use clap::Parser;
 use couchstore::inspect::Tree;
 use couchstore::{Error, ErrorCode};
@@ -90,6 +91,8 @@ struct Shared<'a> {
     problems: &'a Problems,
     bar: &'a ProgressBar,
     places: &'a Places,
+    /// See [`bodies::may_have_moved`].
+    bodies_moved: bool,
     interrupt: &'a Interrupt,
     stopped: AtomicBool,
 }
@@ -162,10 +165,12 @@ struct JsonSummary<'a> {
 
 fn show_problem(out: &mut Output, path: &Path, problem: &Problem, json: bool) -> Result<(), Failure> {
     if !json {
-        return Ok(writeln!(out, "{}: {problem}", path.display())?);
+        // Reasons may name the file as well.
+        let problem = printable(problem.to_string().as_bytes());
+        return Ok(writeln!(out, "{}: {problem}", printable_path(path))?);
     }
     let Problem { position, tree, reason } = problem;
-    let file = path.display().to_string();
+    let file = lossless_path(path);
     out.json(&JsonProblem { file, position: *position, tree: *tree, problem: reason })
 }
 
@@ -177,10 +182,10 @@ fn show_summary(
     (count, shown): (u64, u64),
     json: bool,
 ) -> Result<(), Failure> {
-    let file = path.display().to_string();
     if json {
-        return out.json(&JsonSummary { file, problems: count, summary });
+        return out.json(&JsonSummary { file: lossless_path(path), problems: count, summary });
     }
+    let file = printable_path(path);
     if count > shown {
         writeln!(out, "{file}: and {} more", count - shown)?;
     }

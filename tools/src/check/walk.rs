@@ -4,7 +4,7 @@ use super::Shared;
 use super::bodies::Feed;
 use super::problem::{Problem, reason_of, seq_of, show_id, show_key};
 use super::sums::{Clean, Memory, Sum};
-use couchstore::inspect::{ChildInfo, Item, Node, NodeVisitor, Tree, Visit, extent};
+use couchstore::inspect::{ChildInfo, Item, Node, NodeVisitor, Tree, Visit, extent, is_size_of};
 use couchstore::{DocInfoRef, Error};
 
 /// What is known of a node while those below it are shown.
@@ -14,8 +14,10 @@ struct Frame {
     pointer: u64,
     /// Offset behind its chunk.
     end: u64,
-    /// Its disk size and that of all below.
+    /// Its disk size.
     size: u64,
+    /// What the pointers in it claim to be below; where that is wrong, what it is.
+    below: u64,
     sum: Sum,
     /// Whether everything below could be read.
     whole: bool,
@@ -174,17 +176,26 @@ impl<'a> TreeCheck<'a> {
     fn reuse(&mut self, child: &ChildInfo<'_>, highest: &[u8], clean: Clean) {
         self.set_last_key(highest);
         if let Some(frame) = self.frames.last_mut() {
-            frame.size = frame.size.saturating_add(child.subtree_size);
+            frame.below = frame.below.saturating_add(child.subtree_size);
             frame.sum.add(clean.sum);
         }
     }
 
-    /// What a pointer claims about all below it, now that it is known.
-    fn check_claims(&mut self, node: &Node<'_>, size: u64) {
-        let ChildInfo { position, highest_key, subtree_size, .. } = node.info;
-        if size != subtree_size {
-            self.problem(position, format!("subtree size {subtree_size}, it is {size}"));
+    /// What a pointer claims to be the size of all below it, now that it is known; returns what it is. The pointers in
+    /// a node are older than the one to it: they may have been written by a server that counted otherwise.
+    fn check_size(&mut self, node: &Node<'_>, size: u64, below: u64) -> u64 {
+        let ChildInfo { position, subtree_size, .. } = node.info;
+        if subtree_size.checked_sub(below).is_some_and(|own| is_size_of(own, size, Some(position))) {
+            return subtree_size;
         }
+        let is = size.saturating_add(below);
+        self.problem(position, format!("subtree size {subtree_size}, it is {is}"));
+        is
+    }
+
+    /// What a pointer claims to be the highest key below it.
+    fn check_highest_key(&mut self, node: &Node<'_>) {
+        let ChildInfo { position, highest_key, .. } = node.info;
         if let (Some(claimed), Some(highest)) = (highest_key, self.last_key.as_deref())
             && claimed != highest
         {
@@ -210,7 +221,7 @@ impl NodeVisitor for TreeCheck<'_> {
         let end = extent(position, size).end;
         let limit = self.limit();
         let (pointer, sum) = (self.pointer, Sum::default());
-        self.frames.push(Frame { position, pointer, end, size, sum, whole: true, clean: true });
+        self.frames.push(Frame { position, pointer, end, size, below: 0, sum, whole: true, clean: true });
         self.found.nodes += 1;
         self.shared.bar.inc(size);
         if self.is_newest {
@@ -241,15 +252,17 @@ impl NodeVisitor for TreeCheck<'_> {
     }
 
     fn leave(&mut self, node: &Node<'_>) -> couchstore::Result<()> {
-        if let Some(&Frame { size, whole: true, .. }) = self.frames.last() {
-            self.check_claims(node, size);
+        let mut subtree_size = node.info.subtree_size;
+        if let Some(&Frame { size, below, whole: true, .. }) = self.frames.last() {
+            subtree_size = self.check_size(node, size, below);
+            self.check_highest_key(node);
         }
-        let Some(Frame { pointer, end, size, sum, whole, clean, .. }) = self.frames.pop() else {
+        let Some(Frame { pointer, end, sum, whole, clean, .. }) = self.frames.pop() else {
             return Ok(());
         };
         match self.frames.last_mut() {
             Some(parent) => {
-                parent.size = parent.size.saturating_add(size);
+                parent.below = parent.below.saturating_add(subtree_size);
                 parent.sum.add(sum);
             }
             None => self.found.sum = sum,

@@ -2,7 +2,7 @@
 
 use crate::output::Output;
 use crate::program::Failure;
-use crate::text::{printable, share, size};
+use crate::text::{lossless_path, printable, share, size};
 use couchstore::{Db, OnlineStats};
 use serde::Serialize;
 use std::io::Write as _;
@@ -51,7 +51,7 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) fn new(names: [&Path; 2], figures: [Figures; 2], purged: u64, took: Duration) -> Summary {
-        let [source, target] = names.map(|name| printable(name.as_os_str().as_encoded_bytes()));
+        let [source, target] = names.map(lossless_path);
         let [before, after] = figures;
         Summary { source, target, before, after, purged, seconds: took.as_secs_f64(), catch_up_rounds: None }
     }
@@ -64,6 +64,7 @@ impl Summary {
     pub(super) fn text(&self, output: &mut Output) -> Result<(), Failure> {
         let Summary { source, target, before, after, .. } = self;
         let saved = 100.0 - share(after.file_size, before.file_size);
+        let [source, target] = [source, target].map(|name| printable(name.as_bytes()));
         let [file_before, file_after] = [before.file_size, after.file_size].map(size);
         let [data_before, data_after] = [before.data_size, after.data_size].map(size);
         writeln!(output, "Compacted {source} -> {target}")?;

@@ -9,6 +9,7 @@ use crate::keys::Keys;
 use crate::program::Failure;
 use couchstore::{COMPRESSED, Db, Document, LocalUpdate, OpenOptions, SaveOptions};
 use indicatif::ProgressBar;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The content type "not JSON" in `content_meta`.
@@ -60,8 +61,32 @@ pub(super) struct Maker<'a> {
     pub(super) keys: &'a Keys,
     pub(super) interrupt: Interrupt,
     pub(super) bar: ProgressBar,
-    /// Files that did not exist before.
-    pub(super) created: Vec<PathBuf>,
+    /// Files and folders that did not exist before, in the order in which they were made.
+    pub(super) created: Vec<Created>,
+}
+
+/// Something that is removed again if not all can be made.
+#[derive(Clone, Debug)]
+pub(super) enum Created {
+    File(PathBuf),
+    Folder(PathBuf),
+}
+
+impl Created {
+    fn remove(&self) -> Result<(), Failure> {
+        let (path, removed) = match self {
+            Created::File(path) => (path, std::fs::remove_file(path)),
+            // What others have put there meanwhile stays.
+            Created::Folder(path) => (
+                path,
+                std::fs::remove_dir(path).or_else(|error| match error.kind() {
+                    ErrorKind::DirectoryNotEmpty => Ok(()),
+                    _ => Err(error),
+                }),
+            ),
+        };
+        removed.map_err(|error| Failure::Message(format!("{}: cannot remove: {error}", path.display())))
+    }
 }
 
 /// What is on its way into a file.
@@ -85,19 +110,39 @@ fn vbucket_of(key: &str, vbuckets: u16) -> u16 {
 }
 
 impl Maker<'_> {
-    /// Makes all files. On failure those that did not exist before are removed.
+    /// Makes all files. On failure what did not exist before is removed.
     pub(super) fn run(&mut self) -> Result<(), Failure> {
-        let result = self.create_files().and_then(|()| self.fill_files());
+        let made = self.create_folder(self.dir);
+        let result = made.and_then(|()| self.create_files()).and_then(|()| self.fill_files());
         if result.is_ok() {
             return Ok(());
         }
-        for path in self.created.drain(..) {
-            if let Err(error) = std::fs::remove_file(&path) {
-                let failure = Failure::Message(format!("{}: cannot remove: {error}", path.display()));
+        for created in self.created.drain(..).rev() {
+            if let Err(failure) = created.remove() {
                 crate::program::complain(failure)?;
             }
         }
         result
+    }
+
+    /// Makes the folder, and those that it is in.
+    fn create_folder(&mut self, path: &Path) -> Result<(), Failure> {
+        // The empty name is what a name without a folder is in.
+        if path.as_os_str().is_empty() || path.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            self.create_folder(parent)?;
+        }
+        match std::fs::create_dir(path) {
+            // Another program may have been faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) => Err(Failure::Message(format!("{}: cannot create: {error}", path.display()))),
+            Ok(()) => {
+                self.created.push(Created::Folder(path.to_owned()));
+                Ok(())
+            }
+        }
     }
 
     fn path(&self, vbucket: u16) -> PathBuf {
@@ -115,7 +160,7 @@ impl Maker<'_> {
             }
             let options = OpenOptions::new().create(true).exclusive(true).keys(self.keys.store());
             let db = options.open(&path)?;
-            self.created.push(path);
+            self.created.push(Created::File(path));
             db.close()?;
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::keys::KeyArgs;
 use crate::output::Output;
 use crate::program::{Failure, Tool};
 use crate::progress;
+use crate::text::printable_path;
 use clap::{Parser, value_parser};
 use content::{Content, DocType};
 use maker::{Maker, Plan};
@@ -35,7 +36,7 @@ const HELP: Help = Help {
          clients of a server with so many vbuckets look for it. Each file has a local document _local/vbstate. The \
          documents depend on the seed and on nothing else, so files with the same options and --timestamp are the same, \
          byte for byte, unless they are encrypted.",
-        "Existing files are left alone, unless -r says to add to them. After an error or Ctrl-C new files are removed.",
+        "Existing files are left alone, unless -r says to add to them. After an error or Ctrl-C what is new is removed.",
     ],
 };
 
@@ -95,7 +96,7 @@ pub struct Args {
     #[arg(long, value_name = "NANOSECONDS")]
     timestamp: Option<u64>,
 
-    /// Folder for the files
+    /// Folder for the files; it is made if it is missing
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
 
@@ -156,7 +157,7 @@ impl Tool for Args {
         maker.run()?;
         maker.bar.finish_and_clear();
         let mut output = Output::new();
-        let dir = self.output.display();
+        let dir = printable_path(&self.output);
         let files = if self.vbc == 1 { "1 file".to_owned() } else { format!("{} files", self.vbc) };
         writeln!(output, "Saved {total} documents in {files} in {dir}")?;
         output.finish()

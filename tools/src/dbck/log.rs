@@ -5,6 +5,7 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::program::Failure;
 use crate::progress;
+use crate::text::{lossless, lossless_path, printable, printable_path};
 use couchstore::inspect::Tree;
 use couchstore::{DocInfoRef, Error};
 use indicatif::ProgressBar;
@@ -70,7 +71,7 @@ impl<'a> Log<'a> {
 
     pub(super) fn begin(&mut self, source: &Path, target: &Path) -> Result<(), Failure> {
         if !self.json {
-            let (source, target) = (source.display(), target.display());
+            let (source, target) = (printable_path(source), printable_path(target));
             let told = writeln!(self.output, "Recovering from file {source} to file {target}");
             // At once: the work may take long, and is in vain if nothing can be told.
             let told = told.and_then(|()| self.output.flush());
@@ -154,7 +155,7 @@ impl<'a> Log<'a> {
         if !self.verbose {
             return Ok(());
         }
-        let id = info.map(|info| String::from_utf8_lossy(info.id).into_owned());
+        let id = info.map(|info| lossless(info.id));
         let seq = info.map(|info| info.db_seq);
         let told = if self.json {
             self.output.json(&Event { what, position, id, seq, reason })
@@ -163,6 +164,8 @@ impl<'a> Log<'a> {
                 (Some(id), Some(seq)) => format!(" of document {id:?}, sequence {seq}"),
                 _ => String::new(),
             };
+            // The reason may name the file.
+            let reason = printable(reason.as_bytes());
             writeln!(self.output, "{what} at {position}{document}: {reason}").map_err(Failure::from)
         };
         let told = self.unless_closed(told);
@@ -187,7 +190,7 @@ pub(super) fn show(
     json: bool,
 ) -> Result<(), Failure> {
     if json {
-        let (source, target) = (source.display().to_string(), target.display().to_string());
+        let (source, target) = (lossless_path(source), lossless_path(target));
         return out.json(&JsonSummary { source, target, summary });
     }
     let Summary { header_position, headers_read, in_header, recovered, from_older_headers, .. } = summary;

@@ -1,9 +1,10 @@
-//! Where documents are kept until the target is complete: a database in a hidden folder beside the target. Whatever
-//! happens, the folder goes away when this is dropped.
+//! Where documents are kept until the target is complete: a database in a hidden folder beside the target, which goes
+//! away when this is dropped.
 
 use super::log::Log;
 use crate::keys::Keys;
 use crate::program::Failure;
+use crate::scratch::Scratch;
 use couchstore::inspect::FileHeader;
 use couchstore::io::rights::take_mode;
 use couchstore::{
@@ -16,7 +17,6 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tempfile::TempDir;
 
 /// A document with its body as it is stored.
 pub(super) struct Kept {
@@ -28,7 +28,7 @@ pub(super) struct Kept {
 pub(super) struct Shelter {
     db: Db,
     /// Removed when this is dropped.
-    _folder: TempDir,
+    _folder: Scratch,
     target: PathBuf,
     keys: Option<Arc<dyn KeyStore>>,
 }
@@ -39,7 +39,7 @@ impl Shelter {
         let name = source.filename();
         let name = Path::new(OsStr::from_bytes(name.to_bytes()));
         let original = File::open(name).map_err(|error| failure(name, &error))?;
-        let folder = tempfile::Builder::new().prefix(".couch_dbck-").tempdir_in(directory_of(target));
+        let folder = Scratch::new(".couch_dbck-", directory_of(target));
         let folder = folder.map_err(|error| failure(target, &error))?;
         let keys = source.encryption_key_id().and_then(|id| keys.store_of(&id));
         let path = folder.path().join("shelter");

@@ -2,12 +2,19 @@
 
 use super::trees::Trees;
 use crate::program::Failure;
+use crate::text::{lossless, lossless_path};
 use couchstore::inspect::{Checksum, DocCounts, FileHeader, NodeRef, Tree};
 use couchstore::{Db, FormatVersion};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+
+/// Files of time zones have a few kilobytes.
+const LARGEST_ZONE: u64 = 1 << 20;
 
 /// What `couch_dbinfo` tells of a header.
 #[derive(Debug, Serialize)]
@@ -67,7 +74,7 @@ impl Figures {
         let btree_size = by_id_size + by_seq_size + local_size;
         let timestamp = (header.version >= FormatVersion::V13).then_some(header.timestamp);
         Ok(Figures {
-            file: path.display().to_string(),
+            file: lossless_path(path),
             header_position: position,
             version: header.version as u8,
             update_seq: header.update_seq,
@@ -75,7 +82,7 @@ impl Figures {
             timestamp: timestamp.map(|timestamp| timestamp.to_string()),
             time: timestamp.and_then(|timestamp| time(timestamp, local_time)),
             crc: Checksum::of(header.version).to_string(),
-            encryption_key_id: db.encryption_key_id().map(|id| String::from_utf8_lossy(&id).into_owned()),
+            encryption_key_id: db.encryption_key_id().map(|id| lossless(&id)),
             doc_count: counts.live,
             deleted_count: counts.deleted,
             data_size: counts.size,
@@ -102,6 +109,21 @@ fn time(timestamp: u64, local: bool) -> Option<String> {
     if !local {
         return Some(time.to_string());
     }
-    let zoned = time.to_zoned(TimeZone::system());
+    let zoned = time.to_zoned(local_zone());
     Some(zoned.timestamp().display_with_offset(zoned.offset()).to_string())
+}
+
+/// The time zone of the system, or of `TZ`. That may be the name of a file; devices and pipes would be read without end.
+fn local_zone() -> TimeZone {
+    let Some(name) = std::env::var_os("TZ") else { return TimeZone::system() };
+    let name = name.as_bytes();
+    let path = Path::new(OsStr::from_bytes(name.strip_prefix(b":").unwrap_or(name)));
+    let is_readable = |found: &Metadata| found.is_file() && found.len() <= LARGEST_ZONE;
+    match std::fs::metadata(path) {
+        Ok(found) if !is_readable(&found) => {
+            let zone = path.to_str().filter(|_| path.is_relative());
+            zone.and_then(|zone| TimeZone::get(zone).ok()).unwrap_or_else(TimeZone::unknown)
+        }
+        _ => TimeZone::system(),
+    }
 }

@@ -18,7 +18,8 @@ use clap::Parser;
 use couchstore::Db;
 use couchstore::inspect::{FileHeader, FoundHeader, Headers};
 use figures::Figures;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use trees::Trees;
 
@@ -105,9 +106,38 @@ impl Args {
     }
 }
 
+/// Short options, before any of which -i ends although a word may follow it: "-il" is "-i -l".
+const SHORT: &[u8] = b"loiVh";
+
+/// Takes an -i with other short options behind it off them.
+fn split(argument: OsString) -> Vec<OsString> {
+    let bytes = argument.as_bytes();
+    let flags =
+        bytes.strip_prefix(b"-").map_or(0, |rest| rest.iter().take_while(|&&flag| flag == b'l').count());
+    let Some((start, rest)) = bytes.split_at_checked(flags + 2) else { return vec![argument] };
+    let is_direction = matches!(rest, b"forward" | b"backward");
+    if !start.starts_with(b"-")
+        || !start.ends_with(b"i")
+        || is_direction
+        || !SHORT.contains(rest.first().unwrap_or(&0))
+    {
+        return vec![argument];
+    }
+    let rest = [b"-", rest].concat();
+    let mut split_up = vec![OsStr::from_bytes(start).to_owned()];
+    split_up.extend(split(OsString::from_vec(rest)));
+    split_up
+}
+
 impl Tool for Args {
     const NAME: &'static str = "couch_dbinfo";
     const HELP: Help = HELP;
+
+    fn arguments(given: Vec<OsString>) -> Vec<OsString> {
+        let end = given.iter().position(|argument| argument == "--").unwrap_or(given.len());
+        let (options, files) = given.split_at(end);
+        options.iter().cloned().flat_map(split).chain(files.iter().cloned()).collect()
+    }
 
     fn run(mut self) -> Result<(), Failure> {
         let which = self.which()?;
@@ -181,5 +211,35 @@ impl Report<'_> {
             show::gap(&mut self.output)?;
         }
         show::figures(&mut self.output, &figures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, OsString, Tool as _};
+
+    #[test]
+    fn short_options_behind_i_are_options() {
+        let split = |given: &str| {
+            let arguments = Args::arguments(given.split(' ').map(OsString::from).collect());
+            arguments.join(" ".as_ref()).into_string()
+        };
+        for (given, understood) in [
+            ("-il f", "-i -l f"),
+            ("-li f", "-li f"),
+            ("-lil f", "-li -l f"),
+            ("-llio0x10 f", "-lli -o0x10 f"),
+            ("-io 16 f", "-i -o 16 f"),
+            ("-iil f", "-i -i -l f"),
+            ("-iforward f", "-iforward f"),
+            ("-libackward f", "-libackward f"),
+            ("-i forward f", "-i forward f"),
+            ("-i=forward -i=l f", "-i=forward -i=l f"),
+            ("-i0.couch.1", "-i0.couch.1"),
+            ("-oil f", "-oil f"),
+            ("--il -il - -- -il", "--il -i -l - -- -il"),
+        ] {
+            assert_eq!(split(given), Ok(understood.to_owned()), "{given}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::figures::Figures;
 use super::trees::{TreeFigures, Trees};
 use crate::output::Output;
 use crate::program::Failure;
-use crate::text::{percent, size};
+use crate::text::{percent, printable, size};
 use std::io::Write as _;
 
 /// The line between two headers.
@@ -14,7 +14,12 @@ pub(super) fn gap(out: &mut Output) -> Result<(), Failure> {
 
 /// Prints one header.
 pub(super) fn figures(out: &mut Output, figures: &Figures) -> Result<(), Failure> {
-    writeln!(out, "DB Info ({}) - header at {}", figures.file, figures.header_position)?;
+    writeln!(
+        out,
+        "DB Info ({}) - header at {}",
+        printable(figures.file.as_bytes()),
+        figures.header_position
+    )?;
     writeln!(out, "   file format version: {}", figures.version)?;
     writeln!(out, "   update_seq: {}", figures.update_seq)?;
     writeln!(out, "   purge_seq: {}", figures.purge_seq)?;
@@ -25,7 +30,7 @@ pub(super) fn figures(out: &mut Output, figures: &Figures) -> Result<(), Failure
     }
     writeln!(out, "   crc: {}", figures.crc)?;
     if let Some(id) = &figures.encryption_key_id {
-        writeln!(out, "   encryption key: {id}")?;
+        writeln!(out, "   encryption key: {}", printable(id.as_bytes()))?;
     }
     writeln!(out, "   doc count: {}", figures.doc_count)?;
     writeln!(out, "   deleted doc count: {}", figures.deleted_count)?;

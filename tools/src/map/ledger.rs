@@ -19,6 +19,8 @@ pub(super) struct Part {
     pub(super) bytes: Bytes,
     /// Bodies that the by-sequence tree points to, until [`Ledger::close`].
     bodies_by_seq: u64,
+    /// Bytes that have been claimed although they may belong to something else.
+    doubtful: u64,
     /// Headers that begin in it, those that cannot be read left out.
     pub(super) headers: u64,
     /// Whether the header that is shown begins in it.
@@ -46,6 +48,7 @@ impl Part {
         self.range.end = next.range.end;
         self.bytes.add_all(&next.bytes);
         self.bodies_by_seq += next.bodies_by_seq;
+        self.doubtful += next.doubtful;
         self.headers += next.headers;
         self.shown_header |= next.shown_header;
     }
@@ -56,6 +59,8 @@ impl Part {
         let missing = self.bodies_by_seq.saturating_sub(self.bytes.get(Kind::Body));
         self.bytes.add(Kind::Body, missing);
         let mut excess = self.bytes.total().saturating_sub(self.size());
+        let not_in_use = excess.min(self.doubtful);
+        excess -= not_in_use - self.bytes.trim(Kind::Body, not_in_use);
         // How far damage reaches is a guess, so it gives way without a word.
         for kind in [Kind::Damaged, Kind::Later] {
             excess = self.bytes.trim(kind, excess);
@@ -94,13 +99,23 @@ impl Ledger {
 
     /// Notes that a range is in use. What lies beyond the file is left out.
     pub(super) fn add(&mut self, range: &Range<u64>, claim: Claim) {
+        self.for_each_part(range, |part, bytes| part.add(claim, bytes));
+    }
+
+    /// Notes that this range of a body may not be in use.
+    pub(super) fn doubt(&mut self, range: &Range<u64>) {
+        self.for_each_part(range, |part, bytes| part.doubtful = part.doubtful.saturating_add(bytes));
+    }
+
+    /// Calls `action` for the parts that a range meets, with how many of its bytes are in each.
+    fn for_each_part(&mut self, range: &Range<u64>, action: impl Fn(&mut Part, u64)) {
         let first = self.parts.partition_point(|part| part.range.end <= range.start);
         for part in self.parts.iter_mut().skip(first) {
             if part.range.start >= range.end {
                 break;
             }
             let bytes = part.range.end.min(range.end) - part.range.start.max(range.start);
-            part.add(claim, bytes);
+            action(part, bytes);
         }
     }
 
@@ -162,6 +177,18 @@ mod tests {
         ledger.add(&(0..10), Claim::BodyBySeq);
         assert_eq!(ledger.close(), 0);
         assert_eq!(ledger.total().get(Kind::Body), 10);
+    }
+
+    #[test]
+    fn what_is_doubtful_gives_way() {
+        let mut ledger = Ledger::uniform(10, 10);
+        ledger.add(&(0..6), BODY);
+        ledger.doubt(&(5..6));
+        ledger.add(&(5..10), Claim::Of(Kind::ById));
+        assert_eq!(ledger.clone().close(), 0);
+        ledger.add(&(3..5), Claim::Of(Kind::Local));
+        assert_eq!(ledger.close(), 2);
+        assert_eq!(ledger.total().total(), 10);
     }
 
     #[test]

@@ -179,6 +179,12 @@ impl Survey {
         self.commits.add(&range, claim);
     }
 
+    /// Notes that the last bytes of a range that is for a body may be for something else.
+    pub(super) fn doubt(&mut self, range: Range<u64>) {
+        self.cells.doubt(&range);
+        self.commits.doubt(&range);
+    }
+
     fn trees(&mut self, db: &Db, read_bodies: bool) -> Result<(), Failure> {
         let bar = crate::progress::bar(self.documents.live.saturating_add(self.documents.deleted), "map");
         let header = self.header.clone();

@@ -1,6 +1,6 @@
 //! The picture for terminals: a letter for each cell, with its colour if there are colours.
 
-use super::histogram::{FILL_BARS, NodeFill};
+use super::histogram::{FILL_BARS, NodeFill, SizeBar};
 use super::kind::{Bytes, Kind};
 use super::ledger::Part;
 use super::survey::Survey;
@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 /// Longest bar of a histogram.
-const BAR: u64 = 40;
+const BAR: u64 = 34;
 
 /// How to draw.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +27,8 @@ pub(super) fn draw(output: &mut Output, path: &Path, survey: &Survey, style: Sty
     heading(output, path, survey, &total)?;
     map(output, survey, style)?;
     legend(output, &total, style)?;
-    node_fill(output, &survey.node_fill)?;
-    body_sizes(output, survey)
+    write!(output, "{}{}", node_fill(&survey.node_fill), body_sizes(&survey.body_sizes.powers()))?;
+    Ok(())
 }
 
 fn heading(output: &mut Output, path: &Path, survey: &Survey, total: &Bytes) -> Result<(), Failure> {
@@ -42,15 +42,17 @@ fn heading(output: &mut Output, path: &Path, survey: &Survey, total: &Bytes) -> 
     )?;
     writeln!(
         output,
-        "header at {}: sequence {}, {} documents, {} deleted; headers in the file: {}",
-        survey.header_position,
-        survey.header.update_seq,
-        survey.documents.live,
-        survey.documents.deleted,
-        survey.headers,
+        "header at {}: sequence {}, {} documents, {} deleted",
+        survey.header_position, survey.header.update_seq, survey.documents.live, survey.documents.deleted,
     )?;
     let blocks = survey.cell_size / BLOCK_SIZE;
-    writeln!(output, "a letter is {} block{}\n", grouped(blocks), if blocks == 1 { "" } else { "s" })?;
+    let plural = if blocks == 1 { "" } else { "s" };
+    writeln!(
+        output,
+        "headers in the file: {}; a letter is {} block{plural}\n",
+        survey.headers,
+        grouped(blocks)
+    )?;
     Ok(())
 }
 
@@ -97,28 +99,41 @@ fn legend(output: &mut Output, total: &Bytes, style: Style) -> Result<(), Failur
     Ok(())
 }
 
-/// A line of a histogram.
-fn bar(output: &mut Output, label: &str, count: u64, most: u64) -> Result<(), Failure> {
-    let length = (u128::from(count) * u128::from(BAR)).div_ceil(u128::from(most.max(1)));
-    writeln!(output, "{label:>20}  {:<40}  {}", "#".repeat(length as usize), grouped(count))?;
-    Ok(())
+/// A histogram: a label, a bar and a number for each line.
+fn bars(lines: &[(String, u64)]) -> String {
+    let most = lines.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
+    let labels = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    let line = |(label, count): &(String, u64)| {
+        let length = (u128::from(*count) * u128::from(BAR)).div_ceil(u128::from(most));
+        let bar = "#".repeat(length as usize);
+        format!("  {label:>labels$}  {bar:<rest$}  {}\n", grouped(*count), rest = BAR as usize)
+    };
+    lines.iter().map(line).collect()
 }
 
-fn node_fill(output: &mut Output, fill: &NodeFill) -> Result<(), Failure> {
+fn node_fill(fill: &NodeFill) -> String {
     let count =
         |index: usize| [&fill.by_id, &fill.by_seq, &fill.local].map(|bars| bars[index]).iter().sum::<u64>();
-    let most = (0..FILL_BARS).map(count).max().unwrap_or(0);
-    writeln!(output, "\nnodes by size, in percent of {} bytes", fill.node_size)?;
-    (0..FILL_BARS)
-        .filter(|&index| count(index) > 0)
-        .try_for_each(|index| bar(output, &NodeFill::label(index), count(index), most))
+    let lines = (0..FILL_BARS).filter(|&index| count(index) > 0);
+    let lines: Vec<_> = lines.map(|index| (NodeFill::label(index), count(index))).collect();
+    format!("\nnodes by size, in percent of {} bytes\n{}", fill.node_size, bars(&lines))
 }
 
-fn body_sizes(output: &mut Output, survey: &Survey) -> Result<(), Failure> {
-    let bars = survey.body_sizes.powers();
-    let most = bars.iter().map(|bar| bar.bodies).max().unwrap_or(0);
-    writeln!(output, "\nbodies by bytes in the file")?;
-    bars.iter().try_for_each(|found| {
-        bar(output, &format!("{} to {}", grouped(found.from), grouped(found.below - 1)), found.bodies, most)
-    })
+fn body_sizes(found: &[SizeBar]) -> String {
+    let label = |bar: &SizeBar| format!("{} to {}", grouped(bar.from), grouped(bar.below - 1));
+    let lines: Vec<_> = found.iter().map(|bar| (label(bar), bar.bodies)).collect();
+    format!("\nbodies by bytes in the file\n{}", bars(&lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_widest_histogram_fits_into_a_terminal() {
+        let bar = |from, below| SizeBar { from, below, bodies: 10_000_000_000 };
+        let drawn = body_sizes(&[bar(28, 32), bar(1 << 28, 3 << 27)]);
+        assert!(drawn.lines().all(|line| line.chars().count() <= 80), "{drawn}");
+        assert!(drawn.contains("268,435,456 to 402,653,183  ####"), "{drawn}");
+    }
 }

@@ -4,7 +4,7 @@ use super::histogram::BodySizes;
 use super::kind::Kind;
 use super::ledger::Claim;
 use super::survey::Survey;
-use couchstore::inspect::{BLOCK_SIZE, ChildInfo, Item, Node, NodeVisitor, Tree, extent};
+use couchstore::inspect::{BLOCK_SIZE, ChildInfo, Item, Node, NodeVisitor, Tree, extent, markers_in};
 use couchstore::{Db, DocInfoRef, Error};
 use indicatif::ProgressBar;
 
@@ -70,10 +70,15 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let mut size = info.physical_size;
+        // The size may count block-type bytes: then the body ends before where it seems to.
+        let mut fewest = size.saturating_sub(*markers_in(size).end());
         let mut claim = claim;
         if self.read_bodies {
             match self.db.stored_body(info) {
-                Ok(body) => size = self.chunk_size(body.len() as u64),
+                Ok(body) => {
+                    size = self.chunk_size(body.len() as u64);
+                    fewest = size;
+                }
                 Err(error) if error.is_damage() => {
                     self.survey.damage.note(error);
                     claim = Claim::Of(Kind::Damaged);
@@ -86,7 +91,9 @@ impl<'a> Walk<'a> {
         if self.budget == 0 {
             self.damage("the bodies are larger than the file");
         }
-        self.survey.claim(extent(info.body_position, size), claim);
+        let place = extent(info.body_position, size);
+        self.survey.doubt(extent(info.body_position, fewest).end..place.end);
+        self.survey.claim(place, claim);
         Ok(())
     }
 

@@ -80,12 +80,24 @@ pub(crate) struct Forge {
     /// Version and previous-header field of the headers to come.
     pub(crate) version: u8,
     pub(crate) previous: u64,
+    /// Whether sizes count the block-type bytes in chunks, as those of servers before 7.0 do.
+    pub(crate) counts_types: bool,
 }
 
+/// The previous-header field of the first header of a file.
+const FIRST: u64 = 0xffff_ffff_fffe;
+
 impl Forge {
-    /// A file with an empty first block.
+    /// A file with an empty first block, like one that compaction has made.
     pub(crate) fn new() -> Forge {
-        Forge { bytes: vec![0; BLOCK], version: 14, previous: 0 }
+        Forge { bytes: vec![0; BLOCK], version: 14, previous: 0, counts_types: false }
+    }
+
+    /// A file that begins with a header, like one that was created.
+    pub(crate) fn created() -> Forge {
+        let mut forge = Forge { bytes: Vec::new(), previous: FIRST, ..Forge::new() };
+        forge.header(0, None, None, None);
+        forge
     }
 
     /// Where the next chunk will be.
@@ -117,10 +129,16 @@ impl Forge {
         position
     }
 
+    /// What is said to be the size of the last chunk, with a body of this length.
+    fn size(&self, position: u64, body: usize) -> u64 {
+        if self.counts_types { self.position() - position } else { body as u64 + 8 }
+    }
+
     /// A document with a body, and what its entry says of it.
     pub(crate) fn doc(&mut self, id: &str, seq: u64, body: &[u8]) -> Entry {
         let position = self.chunk(body);
-        Entry { id: id.into(), seq, rev_seq: 1, position, size: body.len() as u64 + 8, ..Entry::default() }
+        let size = self.size(position, body.len());
+        Entry { id: id.into(), seq, rev_seq: 1, position, size, ..Entry::default() }
     }
 
     /// A node with these keys and values.
@@ -134,7 +152,8 @@ impl Forge {
         let stored = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
         let position = self.chunk(&stored);
         let key = entries.last().map_or_else(Vec::new, |(key, _)| key.clone());
-        Pointer { key, position, size: stored.len() as u64 + 8, reduce: Vec::new(), counts: [0; 3] }
+        let size = self.size(position, stored.len());
+        Pointer { key, position, size, reduce: Vec::new(), counts: [0; 3] }
     }
 
     /// A leaf of one of the two trees of documents, in the order given.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 pub(crate) mod checked;
+pub(crate) mod child;
 pub(crate) mod forge;
 pub(crate) mod golden;
 pub(crate) mod history;

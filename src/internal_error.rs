@@ -5,9 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+use parking_lot::RwLock;
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// Longest text kept, in bytes.
 const MAX_TEXT: usize = 249;
@@ -56,7 +57,7 @@ pub(crate) fn report(text: std::fmt::Arguments<'_>) {
     let mut new = Text::EMPTY;
     // A text that is too long is cut.
     let _ = new.write_fmt(text);
-    let handler = HANDLER.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let handler = HANDLER.read().clone();
     if let Some(handler) = handler {
         handler(new.as_str());
     }
@@ -70,7 +71,7 @@ pub fn last_internal_error() -> String {
 
 /// Sets or removes the handler that is told of every internal error in the process. It must not panic.
 pub fn set_on_internal_error(handler: Option<Handler>) {
-    let old = std::mem::replace(&mut *HANDLER.write().unwrap_or_else(PoisonError::into_inner), handler);
+    let old = std::mem::replace(&mut *HANDLER.write(), handler);
     // Not under the lock: dropping a handler may run code of the caller's, which may report errors itself.
     drop(old);
 }

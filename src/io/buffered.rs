@@ -345,7 +345,8 @@ impl Buffered {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use parking_lot::Mutex;
+    use std::sync::Arc;
 
     /// A file in memory that counts calls, can return short counts and can fail.
     #[derive(Default)]
@@ -363,7 +364,7 @@ mod tests {
 
     impl FileHandle for Handle {
         fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
-            let mut memory = self.0.lock().unwrap();
+            let mut memory = self.0.lock();
             memory.preads.push(buf.len());
             let from = memory.bytes.get(offset as usize..).unwrap_or_default();
             let n = from.len().min(if memory.shortest { 1 } else { buf.len() });
@@ -371,7 +372,7 @@ mod tests {
             Ok(n)
         }
         fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
-            let mut memory = self.0.lock().unwrap();
+            let mut memory = self.0.lock();
             memory.pwrites += 1;
             if memory.fail_writes {
                 return Err(IoError::new(ErrorCode::WRITE, libc::EIO));
@@ -385,10 +386,10 @@ mod tests {
             Ok(n)
         }
         fn size(&mut self) -> Result<u64, IoError> {
-            Ok(self.0.lock().unwrap().bytes.len() as u64)
+            Ok(self.0.lock().bytes.len() as u64)
         }
         fn sync(&mut self) -> Result<(), IoError> {
-            let mut memory = self.0.lock().unwrap();
+            let mut memory = self.0.lock();
             memory.syncs += 1;
             if memory.fail_syncs { Err(IoError::new(ErrorCode::WRITE, libc::EIO)) } else { Ok(()) }
         }
@@ -405,18 +406,18 @@ mod tests {
     #[test]
     fn reads_see_through_the_write_buffer_without_flushing() {
         let (mut io, memory) = buffered();
-        memory.lock().unwrap().bytes = vec![7; 10];
+        memory.lock().bytes = vec![7; 10];
         io.write(10, b"abc").unwrap();
         let mut buf = [0; 6];
         assert_eq!(io.read(8, &mut buf, 6), Ok(5));
         assert_eq!(&buf[..5], b"\x07\x07abc");
-        assert_eq!(memory.lock().unwrap().pwrites, 0);
+        assert_eq!(memory.lock().pwrites, 0);
     }
 
     #[test]
     fn stale_partial_units_are_not_served_after_a_flush() {
         let (mut io, memory) = buffered();
-        memory.lock().unwrap().bytes = vec![7; 10];
+        memory.lock().bytes = vec![7; 10];
         let mut buf = [0; 12];
         assert_eq!(io.read(0, &mut buf, 12), Ok(10));
         io.write(4, b"abcdefgh").unwrap();
@@ -428,10 +429,10 @@ mod tests {
     #[test]
     fn short_transfers_are_continued() {
         let (mut io, memory) = buffered();
-        memory.lock().unwrap().shortest = true;
+        memory.lock().shortest = true;
         io.write(0, &[5; 300]).unwrap();
         io.flush().unwrap();
-        assert_eq!(memory.lock().unwrap().bytes, [5; 300]);
+        assert_eq!(memory.lock().bytes, [5; 300]);
         let mut buf = [0; 300];
         assert_eq!(io.read(0, &mut buf, 300), Ok(300));
         assert_eq!(buf, [5; 300]);
@@ -441,12 +442,12 @@ mod tests {
     fn a_failed_flush_keeps_the_bytes() {
         let (mut io, memory) = buffered();
         io.write(0, b"abc").unwrap();
-        memory.lock().unwrap().fail_writes = true;
+        memory.lock().fail_writes = true;
         assert!(io.flush().is_err());
         assert_eq!(io.last_os_error(), libc::EIO);
-        memory.lock().unwrap().fail_writes = false;
+        memory.lock().fail_writes = false;
         io.flush().unwrap();
-        assert_eq!(memory.lock().unwrap().bytes, b"abc");
+        assert_eq!(memory.lock().bytes, b"abc");
     }
 
     #[test]
@@ -458,7 +459,7 @@ mod tests {
                 io.write(index * piece.len() as u64, &piece).unwrap();
             }
             io.flush().unwrap();
-            std::mem::take(&mut memory.lock().unwrap().syncs)
+            std::mem::take(&mut memory.lock().syncs)
         };
         assert_eq!(write(&mut io, 0), 0);
         io.set_write_back(true);
@@ -472,7 +473,7 @@ mod tests {
     fn a_failed_sync_while_writing_is_told() {
         let (mut io, memory) = buffered();
         io.set_write_back(true);
-        memory.lock().unwrap().fail_syncs = true;
+        memory.lock().fail_syncs = true;
         let piece = vec![1; 1 << 17];
         let error = (0..64).find_map(|index| io.write(index << 17, &piece).err()).unwrap();
         assert!(error.sync_failed);
@@ -484,19 +485,19 @@ mod tests {
         io.write(0, b"abc").unwrap();
         assert_eq!(io.take_back(1), 1);
         io.flush().unwrap();
-        assert_eq!(memory.lock().unwrap().bytes, b"a");
+        assert_eq!(memory.lock().bytes, b"a");
         assert_eq!(io.take_back(0), 1);
     }
 
     #[test]
     fn reads_in_order_grow_up_to_all_units() {
         let (mut io, memory) = buffered();
-        memory.lock().unwrap().bytes = vec![1; 1 << 20];
+        memory.lock().bytes = vec![1; 1 << 20];
         let mut buf = [0; 4096];
         for unit in 0..256 {
             io.read(unit * 4096, &mut buf, 4096).unwrap();
         }
-        let preads = memory.lock().unwrap().preads.clone();
+        let preads = memory.lock().preads.clone();
         assert_eq!(&preads[..5], [4096, 8192, 16384, 32768, 65536]);
         assert!(preads.len() < 24, "{} reads", preads.len());
     }
@@ -505,7 +506,7 @@ mod tests {
     fn a_load_of_all_units_keeps_the_one_that_was_asked_for() {
         let (mut io, memory) = buffered();
         let bytes: Vec<u8> = (0..4_u32 << 20).map(|i| (i / 4096) as u8).collect();
-        memory.lock().unwrap().bytes = bytes.clone();
+        memory.lock().bytes = bytes.clone();
         let mut buf = vec![0; 60_000];
         for step in 0..500_usize {
             // Pieces that were just used get a second chance and make later ones of the load evict each other.
@@ -520,7 +521,7 @@ mod tests {
     #[test]
     fn memory_stays_within_the_sizes() {
         let (mut io, memory) = buffered();
-        memory.lock().unwrap().bytes = vec![1; 4 << 20];
+        memory.lock().bytes = vec![1; 4 << 20];
         let mut buf = [0; 100];
         for step in 0..2000_u64 {
             io.read(step * 7919 % (4 << 20), &mut buf, 100).unwrap();

@@ -3,6 +3,7 @@
 //! They use the public Rust API of the library and nothing else.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::disallowed_types)]
 #![allow(rustdoc::private_intra_doc_links, reason = "who reads this reads the source")]
 #![allow(clippy::cast_precision_loss, reason = "figures for people are shown with few digits")]
 #![allow(clippy::needless_pass_by_value, reason = "every tool's run takes its arguments whole")]

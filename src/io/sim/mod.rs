@@ -25,9 +25,10 @@ use crate::error::ErrorCode;
 use crash::{Event, Log};
 use fault::{CallKind, Effect, Fault, Faults};
 use file::{Inode, SimHandle};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// The code of all injected failures: one that the library does not know, so that it cannot be made up.
 pub const INJECTED: ErrorCode = ErrorCode(-4711);
@@ -72,8 +73,7 @@ impl SimDisk {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A test that failed while it held the lock has said so already.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Puts a durable file with a durable name on the disk, in place of an old one.

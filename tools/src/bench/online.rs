@@ -9,9 +9,10 @@ use crate::program::Failure;
 use couchstore::{
     CompactHooks, CompactOptions, Db, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, compact_online,
 };
+use parking_lot::{Mutex, MutexGuard};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Documents that the writer saves with each commit, and its pause between two commits.
@@ -33,8 +34,7 @@ struct Shared {
 
 impl Shared {
     fn take(&self) -> MutexGuard<'_, ()> {
-        // The lock guards nothing that a panic could leave half done.
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock.lock()
     }
 
     fn is_finished(&self) -> bool {

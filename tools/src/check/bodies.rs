@@ -6,10 +6,10 @@ use crate::keys::Keys;
 use crate::program::{Failure, open_for_recovery};
 use couchstore::inspect::{Tree, extent};
 use couchstore::{COMPRESSED, Db, DocInfo, DocInfoRef, Error};
+use parking_lot::Mutex;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Mutex, PoisonError};
 
 /// Documents handed over at once.
 const BATCH: usize = 256;
@@ -67,7 +67,7 @@ pub(super) fn work(
     shared: &Shared<'_>,
     batches: &Mutex<Receiver<Batch>>,
 ) -> Result<(), Failure> {
-    let receive = || batches.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    let receive = || batches.lock().recv();
     let mut result = open_for_recovery(path, keys);
     while let Ok(batch) = receive() {
         if let Ok(db) = &result

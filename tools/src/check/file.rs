@@ -15,10 +15,11 @@ use crate::program::{Failure, open_for_recovery};
 use crate::progress;
 use couchstore::inspect::{FileHeader, FoundHeader, Headers, Tree, walk_nodes};
 use couchstore::{Db, Error, OpenOptions};
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 
 /// What there is in a file, as its newest header sees it.
 #[derive(Debug, Default, Serialize)]

@@ -6,8 +6,8 @@ use crate::interrupt::Interrupt;
 use crate::program::Failure;
 use couchstore::Db;
 use couchstore::inspect::BLOCK_SIZE;
+use parking_lot::Mutex;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 /// Most ranges in memory; 64 MB. Chunks that touch are joined, so only very large files with many holes have more.
 const MOST: usize = 4 << 20;
@@ -26,7 +26,7 @@ struct Ranges {
 impl Places {
     /// Adds the places of some chunks.
     pub(super) fn add(&self, places: impl IntoIterator<Item = Range<u64>>, problems: &Problems) {
-        let mut ranges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ranges = self.0.lock();
         if ranges.given_up {
             return;
         }
@@ -42,7 +42,7 @@ impl Places {
 
     /// Once all are there: whether all could be compared.
     pub(super) fn finish(self, db: &Db, interrupt: &Interrupt, problems: &Problems) -> Result<bool, Failure> {
-        let mut ranges = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut ranges = self.0.into_inner();
         ranges.join(problems);
         for range in &ranges.ranges {
             interrupt.check()?;
@@ -91,7 +91,7 @@ mod tests {
     fn problems_of(ranges: &[Range<u64>]) -> Vec<String> {
         let (problems, places) = (Problems::new(10), Places::default());
         places.add(ranges.iter().cloned(), &problems);
-        places.0.into_inner().unwrap().join(&problems);
+        places.0.into_inner().join(&problems);
         problems.finish().0.iter().map(ToString::to_string).collect()
     }
 
@@ -111,7 +111,7 @@ mod tests {
         let (problems, places) = (Problems::new(10), Places::default());
         places.add((0..MOST as u64).map(|number| 10 * number..10 * number + 5), &problems);
         places.add(Some(0..1), &problems);
-        assert!(places.0.into_inner().unwrap().given_up);
+        assert!(places.0.into_inner().given_up);
         assert_eq!(problems.finish().1, 0);
     }
 }

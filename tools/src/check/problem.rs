@@ -3,8 +3,8 @@
 use super::tree_name;
 use couchstore::Error;
 use couchstore::inspect::Tree;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 
 /// Longest part of a key that is shown, in characters.
 const SHOWN_KEY: usize = 60;
@@ -62,7 +62,7 @@ impl Problems {
     }
 
     pub(super) fn add(&self, problem: Problem) {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = self.found.lock();
         if found.kept.contains(&problem) {
             return;
         }
@@ -74,7 +74,7 @@ impl Problems {
 
     /// Those that were kept, in the order of their places, and how many there are.
     pub(super) fn finish(self) -> (BTreeSet<Problem>, u64) {
-        let found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let found = self.found.into_inner();
         (found.kept, found.count)
     }
 }

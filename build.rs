@@ -1,22 +1,32 @@
-//! Generates `couch_api.h` from `src/capi` with cbindgen when the feature `header` asks for it.
+//! What is made besides Rust code, each when its feature asks for it:
 //!
-//! The result lands in `OUT_DIR`, never in the source tree; `tests/header.rs` compares it with the committed
-//! header, and `make header` copies it there.
+//! * `header`: `couch_api.h`, with cbindgen from `src/capi`. The result lands in `OUT_DIR`, never in the source tree;
+//!   `tests/header.rs` compares it with the committed header, and `make header` copies it there
+//! * `cxx`: the C++ API, from `cxx/` with the compiler that the crate cc finds
+//!
+//! Build scripts of dependents find the headers of C and C++ in the folder `DEP_COUCHSTORE_INCLUDE`.
+
+use std::path::{Path, PathBuf};
 
 fn main() {
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     println!("cargo::rerun-if-changed=build.rs");
-    #[cfg(feature = "header")]
-    generate_header();
+    println!("cargo::metadata=include={}", root.join("include").display());
+    if cfg!(feature = "header") {
+        generate_header(&root);
+    }
+    if cfg!(feature = "cxx") {
+        compile_cxx(&root);
+    }
 }
 
 #[cfg(feature = "header")]
-fn generate_header() {
+fn generate_header(root: &Path) {
     println!("cargo::rerun-if-changed=src/capi");
     println!("cargo::rerun-if-changed=cbindgen.toml");
-    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
     let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    let header = std::path::Path::new(&out).join("couch_api.h");
-    match cbindgen::generate(&root) {
+    let header = Path::new(&out).join("couch_api.h");
+    match cbindgen::generate(root) {
         Ok(bindings) => {
             bindings.write_to_file(&header);
         }
@@ -24,3 +34,31 @@ fn generate_header() {
     }
     println!("cargo::rustc-env=COUCHSTORE_GENERATED_HEADER={}", header.display());
 }
+
+#[cfg(not(feature = "header"))]
+fn generate_header(_root: &Path) {}
+
+/// Compiles the C++ API into a static library, which rustc makes a part of the rlib and of `libcouchstore.a`. It must
+/// come out as in `cmake/libraries.cmake`.
+#[cfg(feature = "cxx")]
+fn compile_cxx(root: &Path) {
+    for watched in ["cxx", "host/couchstore/src", "include"] {
+        println!("cargo::rerun-if-changed={watched}");
+    }
+    let list = std::fs::read_to_string(root.join("cxx/sources.txt")).expect("cxx/sources.txt");
+    let sources = list.lines().filter(|line| !line.starts_with('#'));
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(true)
+        .extra_warnings(true)
+        .flag("-fvisibility=hidden")
+        .include(root.join("include"))
+        // The layouts of keys are known: no header of a host's is needed for them.
+        .define("COUCHSTORE_OWN_CRYPTO_TYPES", None)
+        .files(sources.map(|source| root.join(source)))
+        .compile("couchstore_cxx");
+}
+
+#[cfg(not(feature = "cxx"))]
+fn compile_cxx(_root: &Path) {}

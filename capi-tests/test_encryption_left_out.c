@@ -77,10 +77,10 @@ TEST(no_file_is_made_with_a_key) {
     check_refused(couchstore_open_db_with_key(path("new"), COUCHSTORE_OPEN_FLAG_CREATE, NULL,
                                               find_key, NULL, &db),
                   db);
-    check_refused(couchstore_open_db_with_key(path("new"), COUCHSTORE_OPEN_FLAG_CREATE,
-                                              couchstore_get_default_file_ops(), find_key, NULL,
-                                              &db),
-                  db);
+    check_refused(
+            couchstore_open_db_with_key(path("new"), COUCHSTORE_OPEN_FLAG_CREATE,
+                                        couchstore_get_default_file_ops(), find_key, NULL, &db),
+            db);
     CHECK_EQ_INT(dir_entries("."), 0);
     couchstore_set_on_internal_error(NULL, NULL);
 }

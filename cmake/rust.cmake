@@ -32,6 +32,12 @@ if(COUCHSTORE_CARGO_TARGET)
   string(PREPEND cargo_folder ${COUCHSTORE_CARGO_TARGET}/)
 endif()
 
+# Some public functions are defined anew by the C++ part, around those of the Rust library, which get other names then.
+set(cargo_library_features)
+if(COUCHSTORE_CXX_API)
+  set(cargo_library_features --features cxx-names)
+endif()
+
 set(COUCHSTORE_CARGO_DIR "${CMAKE_CURRENT_BINARY_DIR}/cargo" CACHE PATH "Where cargo builds")
 set(cargo_target_dir "${COUCHSTORE_CARGO_DIR}")
 set(COUCHSTORE_RUST_LIBRARY "${cargo_target_dir}/${cargo_folder}/libcouchstore.a")
@@ -39,6 +45,7 @@ set(COUCHSTORE_RUST_LIBRARY "${cargo_target_dir}/${cargo_folder}/libcouchstore.a
 add_custom_command(
   OUTPUT "${COUCHSTORE_RUST_LIBRARY}"
   COMMAND "${COUCHSTORE_CARGO}" rustc ${cargo_common_options} --lib --crate-type staticlib
+          ${cargo_library_features}
           --manifest-path "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.toml"
           --target-dir "${cargo_target_dir}"
   # Cargo leaves an archive that comes out the same alone; here it must look new.
@@ -49,21 +56,6 @@ add_custom_command(
   USES_TERMINAL
   VERBATIM)
 
-# Some public functions are defined anew by the C++ part, around those of the Rust library. Those get other names, in a
-# copy of the library.
-if(COUCHSTORE_CXX_API)
-  find_program(COUCHSTORE_OBJCOPY NAMES "${CMAKE_OBJCOPY}" objcopy llvm-objcopy REQUIRED)
-  set(renamed_library "${CMAKE_CURRENT_BINARY_DIR}/libcouchstore_renamed.a")
-  set(renamed_functions "${CMAKE_CURRENT_SOURCE_DIR}/cxx/redefined.txt")
-  add_custom_command(
-    OUTPUT "${renamed_library}"
-    COMMAND "${COUCHSTORE_OBJCOPY}" "--redefine-syms=${renamed_functions}"
-            "${COUCHSTORE_RUST_LIBRARY}" "${renamed_library}"
-    DEPENDS "${COUCHSTORE_RUST_LIBRARY}" "${renamed_functions}"
-    COMMENT "Renaming the functions of the Rust library that the C++ part defines anew"
-    VERBATIM)
-  set(COUCHSTORE_RUST_LIBRARY "${renamed_library}")
-endif()
 add_custom_target(couchstore_rust DEPENDS "${COUCHSTORE_RUST_LIBRARY}")
 
 # What Rust's standard library needs from the system ("rustc --print native-static-libs").

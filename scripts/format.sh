@@ -13,7 +13,7 @@ case ${1:-} in
 esac
 
 result=0
-for file in $(find include cxx capi-tests examples host -type f \( -name '*.h' -o -name '*.c' -o -name '*.cc' \) \
+for file in $(find include cxx capi-tests examples host tests -type f \( -name '*.h' -o -name '*.c' -o -name '*.cc' \) \
     ! -name couch_api.h 2>/dev/null | sort); do
     if [ -z "$mode" ]; then
         clang-format -i "$file"

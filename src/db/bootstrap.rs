@@ -11,7 +11,7 @@
 use super::State;
 use super::hidden::{Hidden, Purpose, naming_failed, place};
 use super::open::OpenOptions;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{ErrorCode, Result};
 use crate::io::file::DbFile;
 use crate::io::folder::{Failure, Folder};
 use crate::io::naming::split;

@@ -1,6 +1,7 @@
 //! Keeping a second compaction from a file.
 
 use super::online::{OnlineOptions, Swap};
+use crate::db::leftovers::newest_header;
 use crate::io::folder::Failure;
 use crate::io::naming::{FileId, has_no_locks, identity, is_locked, leads_to};
 use crate::io::temp;
@@ -17,6 +18,13 @@ pub(super) struct Exclusion {
     file: File,
     /// The file that is locked.
     pub(super) id: FileId,
+}
+
+impl Exclusion {
+    /// Where the newest header of the file is, if it can be read.
+    pub(super) fn newest_header(&self) -> Option<u64> {
+        Some(newest_header(self.file.try_clone().ok()?)?.0)
+    }
 }
 
 impl Drop for Exclusion {

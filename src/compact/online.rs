@@ -14,7 +14,7 @@ use super::catch_up::{Copied, Round};
 use super::copy::{
     CompactHooks, CompactOptions, copy_into, directory_of, original, take_mode, target_options,
 };
-use super::exclusion::exclude_others;
+use super::exclusion::{Exclusion, exclude_others};
 use super::pace::{Lock, Pace, SHORTEST_STRETCH};
 use super::replay::ReplayHooks;
 use crate::db::headers::Direction;
@@ -22,7 +22,6 @@ use crate::db::hidden::{Hidden, Purpose, check_free, naming_failed, stale};
 use crate::db::open::OpenOptions;
 use crate::db::{Db, State};
 use crate::error::{Error, Result};
-use crate::io::naming::FileId;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -137,10 +136,10 @@ pub fn compact_online(
     }
     let exclusion = exclude_others(source.as_ref(), options);
     let exclusion = exclusion.map_err(|failure| naming_failed(&source_name, failure))?;
-    let locked_file = exclusion.as_ref().map(|held| held.id);
     let mut stats = OnlineStats::default();
     let mut locked = Lock::new(hooks);
-    let job = Job { source_name: &source_name, final_name: &final_name, locked_file, options };
+    let job =
+        Job { source_name: &source_name, final_name: &final_name, exclusion: exclusion.as_ref(), options };
     job.run(&mut locked, &mut stats)?;
     locked.release();
     stats.lock_time = locked.longest();
@@ -159,8 +158,8 @@ fn path(name: &CStr) -> &Path {
 struct Job<'a> {
     source_name: &'a CStr,
     final_name: &'a CStr,
-    /// The file that is locked against other compactions.
-    locked_file: Option<FileId>,
+    /// The source, as it is locked against other compactions.
+    exclusion: Option<&'a Exclusion>,
     options: &'a OnlineOptions,
 }
 
@@ -188,8 +187,8 @@ impl Job<'_> {
             .keys(compact.keys.clone())
             .open_named(self.source_name)?;
         let opened = source.file().with(|file| Ok(file.io().identity()))?;
-        if let (Some(opened), Some(locked)) = (opened, self.locked_file)
-            && opened != locked
+        if let (Some(opened), Some(locked)) = (opened, self.exclusion)
+            && opened != locked.id
         {
             return Err(naming_failed(self.source_name, stale().into()));
         }
@@ -302,7 +301,7 @@ impl Job<'_> {
         lock.release();
         // A writer that did not heed the lock or the switch may have gone on with the old file.
         if let Some(displaced) = displaced
-            && is_newest(&source, &base)
+            && self.is_newest(&source, &base)
         {
             hidden.remove_displaced(&displaced);
         }
@@ -310,9 +309,13 @@ impl Job<'_> {
         let _ = target.close();
         Ok(())
     }
-}
 
-/// Whether this still is the newest state of the file, as far as can be told.
-fn is_newest(db: &Db, state: &State) -> bool {
-    db.seek(Direction::End).is_ok() && db.snapshot().position == state.position
+    /// Whether this still is the newest state of the source, as far as can be told.
+    fn is_newest(&self, source: &Db, state: &State) -> bool {
+        // If possible without any more calls of the caller's operations.
+        let found = self.exclusion.and_then(Exclusion::newest_header);
+        let found =
+            found.or_else(|| source.seek(Direction::End).ok().and_then(|()| source.snapshot().position));
+        found == state.position
+    }
 }

@@ -52,7 +52,7 @@ fn is_superseded(folder: &Folder, file: &File, displaced: Displaced, successor: 
 }
 
 /// The newest header of a file, if it can be read, and its position.
-fn newest_header(file: File) -> Option<(u64, FileHeader)> {
+pub(crate) fn newest_header(file: File) -> Option<(u64, FileHeader)> {
     let handle = Box::new(PosixFile::from(file));
     let mut file = DbFile::new("".into(), handle, Some(BufferSizes::default()), true);
     let size = file.size().ok()?;

@@ -47,45 +47,33 @@ pub fn replay(
     hooks: &mut dyn ReplayHooks,
     flush_threshold: usize,
 ) -> Result<()> {
+    replay_or_tell(source, target, end_offset, hooks, flush_threshold, &mut false)
+}
+
+/// As [`replay`]; `cannot_move` becomes true if the source could not be moved to the header at `end_offset`.
+pub(crate) fn replay_or_tell(
+    source: &Db,
+    target: &Db,
+    end_offset: u64,
+    hooks: &mut dyn ReplayHooks,
+    flush_threshold: usize,
+    cannot_move: &mut bool,
+) -> Result<()> {
     source.check_open()?;
     target.check_open()?;
-    let end_offset =
-        i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("an offset of 2^63 or more"))?;
     let base = source.snapshot();
     let before = target.snapshot();
     let _latch = target.latch_if_panicking();
-    let replayed = replay_from_base(source, target, end_offset, hooks, flush_threshold);
+    let first = base.header.update_seq.saturating_add(1);
+    let mut replay = Replay { source, target, hooks, flush_threshold };
+    let replayed = replay.move_to(end_offset, cannot_move).and_then(|locals| replay.run(first, locals));
     if replayed.is_err() {
-        // So that it can be tried again: what was put is forgotten, and the source stands where it stood.
+        // So that it can be tried again: what was put is forgotten, and the source stands where it stood. From memory:
+        // what made the replay fail may make reading the header fail, too.
         target.update_state(|state| *state = before);
-        if let Some(position) = base.position {
-            let _ = source.seek_offset(position as i64);
-        }
+        source.update_state(|state| *state = base);
     }
     replayed
-}
-
-fn replay_from_base(
-    source: &Db,
-    target: &Db,
-    end_offset: i64,
-    hooks: &mut dyn ReplayHooks,
-    flush_threshold: usize,
-) -> Result<()> {
-    let first = source.snapshot().header.update_seq.saturating_add(1);
-    let mut base_locals = Vec::new();
-    source.scan_local(b"", &mut |id, _| {
-        base_locals.push(id.to_vec());
-        Ok(())
-    })?;
-    source.seek_offset(end_offset)?;
-    let mut replay = Replay { source, target, hooks, flush_threshold };
-    replay.locals(base_locals)?;
-    replay.documents(first)?;
-    let end = source.snapshot().header;
-    target.set_purge_seq(end.purge_seq);
-    replay.hooks.precommit(source, target)?;
-    target.commit_with(end.timestamp, None)
 }
 
 struct Replay<'a> {
@@ -96,6 +84,29 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
+    /// Moves the source to the end; returns the ids of the local documents that it had before.
+    fn move_to(&self, end_offset: u64, cannot_move: &mut bool) -> Result<Vec<Vec<u8>>> {
+        let mut base_locals = Vec::new();
+        self.source.scan_local(b"", &mut |id, _| {
+            base_locals.push(id.to_vec());
+            Ok(())
+        })?;
+        let end_offset =
+            i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("an offset of 2^63 or more"));
+        let moved = end_offset.and_then(|offset| self.source.seek_offset(offset));
+        moved.inspect_err(|_| *cannot_move = true)?;
+        Ok(base_locals)
+    }
+
+    fn run(&mut self, first: u64, base_locals: Vec<Vec<u8>>) -> Result<()> {
+        self.locals(base_locals)?;
+        self.documents(first)?;
+        let end = self.source.snapshot().header;
+        self.target.set_purge_seq(end.purge_seq);
+        self.hooks.precommit(self.source, self.target)?;
+        self.target.commit_with(end.timestamp, None)
+    }
+
     /// Local documents: those that differ are put, those that are gone since the base are removed, those that only
     /// the target has stay.
     fn locals(&mut self, base: Vec<Vec<u8>>) -> Result<()> {

@@ -181,23 +181,18 @@ couchstore_error_t replay(Db &source,
                           PreCopyHook preCopyHook,
                           PrecommitHook precommitHook,
                           size_t flushThreshold) {
-    const auto start = couchstore_get_header_position(&source);
     Replay hooks{std::move(preCopyHook), std::move(precommitHook)};
+    bool cannotMove = false;
     const auto code = guarded([&] {
         return couchstore_private_cxx_replay(&source, &target, sourceHeaderEndOffset,
                                              hooks.preCopy ? Replay::callPreCopy : nullptr,
                                              hooks.precommit ? Replay::callPrecommit : nullptr,
-                                             &hooks, flushThreshold);
+                                             &hooks, flushThreshold, &cannotMove);
     });
-    if (code == COUCHSTORE_SUCCESS || code == COUCHSTORE_ERROR_FILE_CLOSED) {
+    // Errors of moving the source are returned.
+    if (code == COUCHSTORE_SUCCESS || code == COUCHSTORE_ERROR_FILE_CLOSED || cannotMove) {
         return code;
     }
-    // Errors of moving the source are returned. It stands where it stood: see whether it can be moved.
-    const auto moved = seek(source, static_cast<cs_off_t>(sourceHeaderEndOffset));
-    if (moved != COUCHSTORE_SUCCESS) {
-        return moved;
-    }
-    seek(source, static_cast<cs_off_t>(start));
     throw std::runtime_error(std::string("replay: ") + couchstore_strerror(code));
 }
 

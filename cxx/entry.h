@@ -98,6 +98,16 @@ couchstore_error_t couchstore_private_cxx_seek_offset(Db *db, cs_off_t offset);
 couchstore_error_t couchstore_private_cxx_seek(Db *db, couchstore_direction direction);
 couchstore_error_t couchstore_private_cxx_seek_first(Db *db, uint64_t seqno, uint64_t granularity);
 
+// Moves back to the newest header that is not newer than timestamp, or to the oldest.
+couchstore_error_t couchstore_private_cxx_seek_back_to(Db *db, uint64_t timestamp);
+
+// Where a handle stands, with what is not committed yet.
+struct couchstore_private_place;
+couchstore_private_place *couchstore_private_cxx_place(const Db *db);
+// From memory: it never fails.
+void couchstore_private_cxx_return_to(Db *db, const couchstore_private_place *place);
+void couchstore_private_cxx_free_place(couchstore_private_place *place);
+
 // A negative result of any ends the compaction.
 struct couchstore_private_hooks {
     couchstore_compact_hook filter;
@@ -114,13 +124,15 @@ couchstore_error_t couchstore_private_cxx_compact(Db *source,
                                                   couchstore_private_hooks hooks,
                                                   bool is_c_function);
 
+// *cannot_move becomes true if the result is that of moving the source to the offset.
 couchstore_error_t couchstore_private_cxx_replay(Db *source,
                                                  Db *target,
                                                  uint64_t source_end_offset,
                                                  couchstore_pre_copy_hook pre_copy,
                                                  couchstore_precommit_hook precommit,
                                                  void *ctx,
-                                                 size_t flush_threshold);
+                                                 size_t flush_threshold,
+                                                 bool *cannot_move);
 
 void *couchstore_private_cxx_file_stats(Db *db);
 

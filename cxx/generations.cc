@@ -3,10 +3,15 @@
 // What only older generations have: points in time to which a database can be recovered. The headers of a file were
 // thinned out to one for each interval of time.
 
+#include "call.h"
+#include "entry.h"
+
 #include <libcouchstore/couch_db.h>
 
 #include <cstdio>
 #include <string>
+
+using couchstore_shim::guarded;
 
 namespace cb::couchstore {
 
@@ -35,19 +40,31 @@ couchstore_error_t endOfInterval(Db &source, uint64_t delta, uint64_t end, uint6
     return COUCHSTORE_SUCCESS;
 }
 
-// Moves back to the newest header that is not newer than timestamp, or to the oldest one.
-couchstore_error_t moveBackTo(Db &source, uint64_t timestamp) {
-    while (getHeader(source).timestamp > timestamp) {
-        const auto code = seek(source, Direction::Backward);
-        if (code == COUCHSTORE_ERROR_NO_HEADER || code == COUCHSTORE_ERROR_DB_NO_LONGER_VALID) {
-            return COUCHSTORE_SUCCESS;
-        }
-        if (code != COUCHSTORE_SUCCESS) {
-            return code;
-        }
+// Where a handle stands. It is put back there at the end, unless it may stay where it is then.
+class Place {
+public:
+    explicit Place(Db &db_) : db(db_), place(couchstore_private_cxx_place(&db)) {
     }
-    return COUCHSTORE_SUCCESS;
-}
+
+    Place(const Place &) = delete;
+    Place &operator=(const Place &) = delete;
+
+    ~Place() {
+        if (goesBack) {
+            couchstore_private_cxx_return_to(&db, place);
+        }
+        couchstore_private_cxx_free_place(place);
+    }
+
+    void leave() {
+        goesBack = false;
+    }
+
+private:
+    Db &db;
+    couchstore_private_place *const place;
+    bool goesBack = true;
+};
 
 // Removes a file unless it was finished.
 class Unfinished {
@@ -84,10 +101,8 @@ couchstore_error_t replay(Db &source,
         if (delta == 0 || start >= sourceHeaderEndOffset) {
             last = sourceHeaderEndOffset;
         } else {
-            auto code = endOfInterval(source, delta, sourceHeaderEndOffset, last);
-            if (code == COUCHSTORE_SUCCESS) {
-                code = seek(source, static_cast<cs_off_t>(start));
-            }
+            const Place place(source);
+            const auto code = endOfInterval(source, delta, sourceHeaderEndOffset, last);
             if (code != COUCHSTORE_SUCCESS) {
                 return code;
             }
@@ -114,7 +129,8 @@ couchstore_error_t compact(Db &source,
                            PreCopyHook replayPreCopyHook,
                            PrecommitHook replayPrecommitHook) {
     const auto end = couchstore_get_header_position(&source);
-    auto code = moveBackTo(source, timestamp);
+    Place place(source);
+    auto code = guarded([&] { return couchstore_private_cxx_seek_back_to(&source, timestamp); });
     if (code == COUCHSTORE_SUCCESS && preCompactionCallback) {
         code = preCompactionCallback(source);
     }
@@ -123,7 +139,6 @@ couchstore_error_t compact(Db &source,
                        std::move(rewriteDocInfoCallback), ops, std::move(precommitHook));
     }
     if (code != COUCHSTORE_SUCCESS) {
-        seek(source, static_cast<cs_off_t>(end));
         return code;
     }
 
@@ -146,6 +161,7 @@ couchstore_error_t compact(Db &source,
     }
     if (code == COUCHSTORE_SUCCESS) {
         unfinished.finish();
+        place.leave();
     }
     return code;
 }

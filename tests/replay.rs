@@ -7,9 +7,10 @@ mod common;
 use common::memory::Memory;
 use common::model::{Doc, Model};
 use common::rng::Rng;
+use common::watched::{Effect, FAILURE, Fault, Kind, Watched};
 use couchstore::{
-    COMPRESSED, CompactOptions, Db, Direction, DocInfoRef, Error, ErrorCode, LocalUpdate, ReplayHooks,
-    Result, SaveOptions, compact, replay,
+    COMPRESSED, CompactOptions, Db, Direction, DocInfoRef, Error, ErrorCode, LocalUpdate, OpenOptions,
+    ReplayHooks, Result, SaveOptions, compact, replay,
 };
 
 const SOURCE: &str = "source";
@@ -418,6 +419,51 @@ fn a_failed_replay_can_be_tried_again() {
             world.model.check(&world.reopened());
         }
     }
+}
+
+/// Reads of the source fail: one, or also the next ones, by which the source would go back. Then the same call does it
+/// all, unless the handle is closed.
+#[test]
+fn the_way_back_takes_no_reading() {
+    let mut closed = 0;
+    for unbuffered in [false, true] {
+        for times in [1, 2, 3, usize::MAX] {
+            for index in 0.. {
+                let mut world = World::new();
+                let (before, base) = (world.model.clone(), world.source.header_position());
+                world.go_on();
+                let watched = Watched::new(world.memory.ops());
+                let options = OpenOptions::new().file_ops(watched.ops()).unbuffered(unbuffered);
+                world.source = options.read_only(true).open(SOURCE).unwrap();
+                world.look_at_the_end();
+                world.source.seek_offset(base.cast_signed()).unwrap();
+                watched.set_fault(Some(Fault { kind: Kind::Read, index, times, effect: Effect::Fail }));
+                let end = world.writer.header_position();
+                let replayed = replay(&world.source, &world.target, end, &mut (), 300);
+                let hit = watched.calls_after_fault().is_some();
+                watched.set_fault(None);
+                if !hit {
+                    replayed.unwrap();
+                    world.model.check(&world.target);
+                    assert!(index > 5, "{index} reads");
+                    break;
+                }
+                let error = replayed.unwrap_err();
+                before.check(&world.target);
+                if world.source.is_closed() {
+                    assert_eq!(error.code(), ErrorCode::DB_NO_LONGER_VALID);
+                    closed += 1;
+                    continue;
+                }
+                assert_eq!(error.code(), FAILURE, "read {index}, {times} times, unbuffered {unbuffered}");
+                assert_eq!(world.source.header_position(), base);
+                replay(&world.source, &world.target, end, &mut (), 300).unwrap();
+                world.model.check(&world.target);
+                world.model.check(&world.reopened());
+            }
+        }
+    }
+    assert!(closed > 0, "moving forth and back fails, too");
 }
 
 /// Half of the documents are in the target then: nobody should commit that.

@@ -27,6 +27,7 @@ public:
         bool throws = false;
         couchstore_error_t code = COUCHSTORE_ERROR_WRITE;
         bool always = false;  // also all later calls of the kind
+        int times = 1;        // also so many calls of the kind, counted with the first
     };
 
     class Stats : public FHStats {
@@ -213,8 +214,8 @@ private:
     // Counts a call; throws, or returns true, if it is the one to fail.
     bool strike(const std::string &kind) {
         const int number = ++counts[kind];
-        const bool now = fault.kind == kind &&
-                         (number == fault.call || (fault.always && number > fault.call));
+        const bool now = fault.kind == kind && number >= fault.call &&
+                         (fault.always || number < fault.call + fault.times);
         if (!now) {
             return false;
         }

@@ -23,8 +23,9 @@ use super::types::{
     cs_off_t, sized_buf,
 };
 use crate::compact::copy::compact_with;
-use crate::compact::replay::replay;
+use crate::compact::replay::replay_or_tell;
 use crate::crypto::keys::{EncryptionKey, KeyStore, KeyStoreFailed};
+use crate::db::State;
 use crate::db::commit::system_clock;
 use crate::error::{Error, Result};
 use crate::internal_error::{Handler, last_internal_error, set_on_internal_error};
@@ -230,6 +231,53 @@ pub unsafe extern "C" fn couchstore_private_cxx_seek(
     unsafe { guard_db(Call::CxxSeek, db, |db| super::headers::seek(db, direction)) }
 }
 
+/// Moves back to the newest header that is not newer than `timestamp`, or to the oldest.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_seek_back_to(
+    db: *mut Db,
+    timestamp: u64,
+) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CxxSeek, db, |db| db.seek_back_to(timestamp)) }
+}
+
+/// Where a handle stands, with what is not committed yet.
+#[derive(Debug)]
+pub struct couchstore_private_place(State);
+
+/// To be freed with `couchstore_private_cxx_free_place`; NULL if there is no handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_place(db: *const Db) -> *mut couchstore_private_place {
+    // SAFETY: the pointer contract of `capi`.
+    let db = unsafe { ptr::db(db) };
+    guard_value(std::ptr::null_mut(), || {
+        db.map_or(std::ptr::null_mut(), |db| Box::into_raw(Box::new(couchstore_private_place(db.snapshot()))))
+    })
+}
+
+/// Puts the handle back to where it stood, from memory: that never fails.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_return_to(
+    db: *mut Db,
+    place: *const couchstore_private_place,
+) {
+    // SAFETY: the pointer contract of `capi`.
+    let (db, place) = unsafe { (ptr::db(db), place.as_ref()) };
+    guard_value((), || {
+        if let (Ok(db), Some(place)) = (db, place) {
+            db.update_state(|state| state.clone_from(&place.0));
+        }
+    });
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_free_place(place: *mut couchstore_private_place) {
+    if !place.is_null() {
+        // SAFETY: made by `couchstore_private_cxx_place`, and freed once.
+        drop(unsafe { Box::from_raw(place) });
+    }
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_seek_first(
     db: *mut Db,
@@ -279,6 +327,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_compact(
     unsafe { guard_db(call, source, body) }
 }
 
+/// `cannot_move` becomes true if the result is that of moving the source to the offset.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_replay(
     source: *mut Db,
@@ -288,12 +337,13 @@ pub unsafe extern "C" fn couchstore_private_cxx_replay(
     precommit: couchstore_precommit_hook,
     ctx: *mut c_void,
     flush_threshold: usize,
+    cannot_move: &mut bool,
 ) -> couchstore_error_t {
     let body = |source: &Db| {
         // SAFETY: the pointer contract of `capi`.
         let target = unsafe { ptr::db(target) }?;
         let mut hooks = ReplayCallbacks { pre_copy, precommit, ctx };
-        replay(source, target, source_end_offset, &mut hooks, flush_threshold)
+        replay_or_tell(source, target, source_end_offset, &mut hooks, flush_threshold, cannot_move)
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::CxxReplay, source, body) }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
 use crate::io::shared::SharedFile;
+use crate::memory;
 use crate::tree::diff::diff;
 use crate::tree::read::Cursor;
 use std::cmp::Ordering;
@@ -51,13 +52,13 @@ impl<'a> Changes<'a> {
             return self.target.save_local(&[LocalUpdate { id, body }]);
         }
         self.bytes += bytes;
-        self.waiting.push((id.to_vec(), body.map(<[u8]>::to_vec)));
-        Ok(())
+        let change = (memory::copy(id)?, body.map(memory::copy).transpose()?);
+        memory::push(&mut self.waiting, change)
     }
 
     fn put(&mut self) -> Result<()> {
-        let updates: Vec<_> =
-            self.waiting.iter().map(|(id, body)| LocalUpdate { id, body: body.as_deref() }).collect();
+        let updates = self.waiting.iter().map(|(id, body)| LocalUpdate { id, body: body.as_deref() });
+        let updates = memory::collect(updates)?;
         self.target.save_local(&updates)?;
         drop(updates);
         self.waiting.clear();

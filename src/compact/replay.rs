@@ -3,10 +3,13 @@
 use super::bodies::BodyLimit;
 use super::locals::{Locals, replay_locals};
 use crate::db::Db;
+use crate::db::get::owned;
 use crate::db::save::Document;
 use crate::db::scan::ScanOptions;
 use crate::error::{Error, Result};
 use crate::format::docinfo::{DocInfo, DocInfoRef};
+use crate::format::header::FileHeader;
+use crate::memory;
 
 /// What a caller may do during a replay. Each method may use both handles and sees what was put into the target so
 /// far; its error ends the replay.
@@ -48,7 +51,19 @@ pub fn replay(
     hooks: &mut dyn ReplayHooks,
     flush_threshold: usize,
 ) -> Result<()> {
-    replay_with(source, target, end_offset, hooks, (flush_threshold, Locals::Compared))
+    replay_or_tell(source, target, end_offset, hooks, flush_threshold, &mut false)
+}
+
+/// As [`replay`]; `cannot_move` becomes true if the source could not be moved to the header at `end_offset`.
+pub(crate) fn replay_or_tell(
+    source: &Db,
+    target: &Db,
+    end_offset: u64,
+    hooks: &mut dyn ReplayHooks,
+    flush_threshold: usize,
+    cannot_move: &mut bool,
+) -> Result<()> {
+    replay_with((source, target), end_offset, hooks, (flush_threshold, Locals::Compared), cannot_move)
 }
 
 /// As [`replay`], but of local documents only those are looked at that have changed in the source.
@@ -59,43 +74,42 @@ pub(super) fn replay_changes(
     hooks: &mut dyn ReplayHooks,
     flush_threshold: usize,
 ) -> Result<()> {
-    replay_with(source, target, end_offset, hooks, (flush_threshold, Locals::Changed))
+    replay_with((source, target), end_offset, hooks, (flush_threshold, Locals::Changed), &mut false)
 }
 
 fn replay_with(
-    source: &Db,
-    target: &Db,
+    (source, target): (&Db, &Db),
     end_offset: u64,
     hooks: &mut dyn ReplayHooks,
     how: (usize, Locals),
+    cannot_move: &mut bool,
 ) -> Result<()> {
     source.check_open()?;
     target.check_open()?;
-    let end_offset =
-        i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("an offset of 2^63 or more"))?;
     let base = source.snapshot();
     let before = target.snapshot();
     let _latch = target.latch_if_panicking();
-    let replayed = replay_from_base(source, target, end_offset, hooks, how);
+    let end_offset =
+        i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("an offset of 2^63 or more"));
+    let moved = end_offset.and_then(|offset| source.seek_offset(offset));
+    *cannot_move = moved.is_err();
+    let replayed = moved.and_then(|()| replay_from((source, target), &base.header, hooks, how));
     if replayed.is_err() {
-        // So that it can be tried again: what was put is forgotten, and the source stands where it stood.
+        // So that it can be tried again: what was put is forgotten, and the source stands where it stood. From memory:
+        // what made the replay fail may make reading the header fail, too.
         target.update_state(|state| *state = before);
-        if let Some(position) = base.position {
-            let _ = source.seek_offset(position as i64);
-        }
+        source.update_state(|state| *state = base);
     }
     replayed
 }
 
-fn replay_from_base(
-    source: &Db,
-    target: &Db,
-    end_offset: i64,
+/// Puts what was committed between the header `base` and the one that the source stands on now.
+fn replay_from(
+    (source, target): (&Db, &Db),
+    base: &FileHeader,
     hooks: &mut dyn ReplayHooks,
     (flush_threshold, locals): (usize, Locals),
 ) -> Result<()> {
-    let base = source.snapshot().header;
-    source.seek_offset(end_offset)?;
     replay_locals((source, target), base.local.as_ref(), locals, hooks, flush_threshold)?;
     replay_documents((source, target), base.update_seq.saturating_add(1), hooks, flush_threshold)?;
     let end = source.snapshot().header;
@@ -160,15 +174,14 @@ impl Batch<'_> {
         let bytes = Batch::size_of(info, body.as_ref().map_or(0, Vec::len));
         self.make_room(bytes)?;
         self.bytes += bytes;
-        self.documents.push((info.to_owned(), body));
-        Ok(())
+        memory::push(&mut self.documents, (owned(info)?, body))
     }
 
     fn put(&mut self) -> Result<()> {
         let Some((last, _)) = self.documents.last() else { return Ok(()) };
         let last = last.db_seq;
-        let documents: Vec<Document<'_>> =
-            self.documents.iter().map(|(info, body)| Document::of(info, body.as_deref())).collect();
+        let documents =
+            memory::collect(self.documents.iter().map(|(info, body)| Document::of(info, body.as_deref())))?;
         // Bodies are put as they are stored: compressed ones stay as they are.
         self.target.save_beside(&documents, self.put_last)?;
         drop(documents);

@@ -181,6 +181,19 @@ impl Db {
         }
     }
 
+    /// Moves back to the newest header that is not newer than `timestamp`, or to the oldest.
+    pub(crate) fn seek_back_to(&self, timestamp: u64) -> Result<()> {
+        while self.snapshot().header.timestamp > timestamp {
+            match self.seek(Direction::Backward) {
+                Err(Error::NoHeader { .. }) => break,
+                // It says itself that it is the first.
+                Err(Error::DbNoLongerValid) if !self.is_closed() => break,
+                moved => moved?,
+            }
+        }
+        Ok(())
+    }
+
     fn seek_end(&self) -> Result<()> {
         let own = self.snapshot().position;
         self.load(|file| {

@@ -46,6 +46,8 @@ fn faults_of(kind: CallKind, calls: usize) -> Vec<Fault> {
     let repeats: &[Repeat] = match kind {
         // All calls fail from one on: as if the power had gone.
         CallKind::Any => &[Repeat::FromThenOn],
+        // Whoever reads something else then, or goes back, fails again.
+        CallKind::Read => &[Repeat::Once, Repeat::Twice, Repeat::FromThenOn],
         _ => &[Repeat::Once, Repeat::FromThenOn],
     };
     let mut faults = Vec::new();

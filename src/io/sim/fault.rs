@@ -106,8 +106,21 @@ impl Effect {
 pub enum Repeat {
     /// One call, or for [`Effect::ShortThenError`] one failure.
     Once,
+    /// That call and the next one: the way back fails, too.
+    Twice,
     /// That call and all after it.
     FromThenOn,
+}
+
+impl Repeat {
+    /// Whether the call that comes so many calls after the first one is hit.
+    fn covers(self, later: usize) -> bool {
+        match self {
+            Repeat::Once => later == 0,
+            Repeat::Twice => later <= 1,
+            Repeat::FromThenOn => true,
+        }
+    }
 }
 
 /// Calls that do not do what they should.
@@ -163,18 +176,14 @@ impl Faults {
         let number = fault.map_or(0, |fault| self.calls(fault.kind));
         self.calls[kind as usize] += 1;
         let Fault { index, repeat, effect, .. } = fault?;
-        let effect = match effect {
-            Effect::ShortThenError(_) if number == index => Effect::Short,
-            Effect::ShortThenError(errno) if number == index + 1 || repeat == Repeat::FromThenOn => {
-                Effect::Error(errno)
-            }
-            Effect::ShortThenError(_) => return None,
-            effect if number == index || repeat == Repeat::FromThenOn => effect,
+        let later = number.checked_sub(index)?;
+        let effect = match (effect, later.checked_sub(1)) {
+            (Effect::ShortThenError(_), None) => Effect::Short,
+            (Effect::ShortThenError(errno), Some(later)) if repeat.covers(later) => Effect::Error(errno),
+            (Effect::ShortThenError(_), _) => return None,
+            (effect, _) if repeat.covers(later) => effect,
             _ => return None,
         };
-        if number < index {
-            return None;
-        }
         self.hits += 1;
         Some(effect)
     }

@@ -5,11 +5,12 @@
  */
 #include "testlib.h"
 
+#include <limits.h>
 #include <stdarg.h>
 
 /* What the hooks saw, and what they are to do. */
 struct host {
-    int locks, unlocks, publishes, progresses;
+    int locks, unlocks, publishes, progresses, all_done;
     bool locked, published_locked;
     int publish_result, progress_result;
     Db *writer; /* saves in the first call of progress */
@@ -102,7 +103,7 @@ TEST(a_target_beside_the_source) {
     CHECK_EQ_INT(host.source_seq, 5);
     CHECK_EQ_INT(host.target_seq, 5);
     CHECK_EQ_INT(host.last_total, 3);
-    CHECK_STR(host.copied, "_local/new _local/x b new ");
+    CHECK_STR(host.copied, "_local/new b new ");
     CHECK_EQ_INT(stats.documents, 4);
     CHECK_EQ_INT((int64_t)stats.bytes, file_size(path("a.couch.2")));
     CHECK_EQ_INT(stats.rounds, 1);
@@ -179,6 +180,165 @@ TEST(smaller_options) {
     CLOSE(db);
 }
 
+/* A newer caller's struct is larger: fine, unless it asks for something that is not known here. */
+TEST(larger_options) {
+    Db *db = source_db();
+    struct host host = {0};
+    const size_t size = sizeof(couchstore_online_compact_options) + 24;
+    couchstore_online_compact_options all = options_for(&host);
+    unsigned char *options = calloc(1, size);
+    all.size = size;
+    for (size_t known = sizeof all; known < size; ++known) {
+        memcpy(options, &all, sizeof all);
+        options[known] = 1;
+        CHECK_CODE(compact((void *)options, NULL), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+        options[known] = 0;
+    }
+    CHECK_EQ_INT(host.progresses, 0);
+    CHECK_OK(compact((void *)options, NULL));
+    CHECK_EQ_INT(host.publishes, 1);
+    free(options);
+    CLOSE(db);
+}
+
+/* Values that mean nothing are refused, before anything happens. */
+TEST(unknown_options) {
+    static const int swaps[] = {2, -1, 256, INT_MAX, INT_MIN};
+    const uint64_t compact_flags =
+            COUCHSTORE_COMPACT_FLAG_DROP_DELETES | COUCHSTORE_COMPACT_FLAG_UPGRADE_DB |
+            COUCHSTORE_COMPACT_FLAG_UNBUFFERED | COUCHSTORE_COMPACT_RECOVERY_MODE |
+            COUCHSTORE_COMPACT_WITH_PERIODIC_SYNC;
+    const uint64_t open_flags =
+            COUCHSTORE_OPEN_FLAG_CREATE | COUCHSTORE_OPEN_FLAG_RDONLY |
+            COUCHSTORE_OPEN_WITH_LEGACY_CRC | COUCHSTORE_OPEN_FLAG_UNBUFFERED |
+            COUCHSTORE_OPEN_FLAG_EXCL | COUCHSTORE_OPEN_FLAG_NO_COMMIT_AT_CREATE |
+            COUCHSTORE_OPEN_WITH_CUSTOM_BUFFER | COUCHSTORE_OPEN_WITH_CUSTOM_NODESIZE |
+            COUCHSTORE_OPEN_WITH_PERIODIC_SYNC | COUCHSTORE_OPEN_WITH_TRACING |
+            COUCHSTORE_OPEN_WITH_WRITE_VALIDATION | COUCHSTORE_OPEN_WITH_MPROTECT |
+            COUCHSTORE_OPEN_RECOVERY_MODE;
+    Db *db = source_db();
+    struct host host = {0};
+    for (size_t i = 0; i < COUNT_OF(swaps); ++i) {
+        couchstore_online_compact_options options = options_for(&host);
+        options.swap = swaps[i];
+        CHECK_CODE(compact(&options, NULL), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+    }
+    for (int bit = 0; bit < 64; ++bit) {
+        couchstore_online_compact_options options = options_for(&host);
+        options.flags = UINT64_C(1) << bit;
+        const bool is_known = (compact_flags & options.flags) != 0;
+        const int code = compact(&options, NULL);
+        CHECK_CODE(code, is_known ? COUCHSTORE_SUCCESS : COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+        CHECK_EQ_INT(unlink(path("a.couch.2")), is_known ? 0 : -1);
+    }
+    for (int bit = 0; bit < 64; ++bit) {
+        couchstore_online_compact_options options = options_for(&host);
+        options.open_flags = UINT64_C(1) << bit;
+        const bool is_known = (open_flags & options.open_flags) != 0;
+        const int code = compact(&options, NULL);
+        CHECK_CODE(code, is_known ? COUCHSTORE_SUCCESS : COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+        CHECK_EQ_INT(unlink(path("a.couch.2")), is_known ? 0 : -1);
+    }
+    /* Older functions have always ignored what they do not know. */
+    const couchstore_compact_flags unknown = UINT64_C(1) << 40 | 0x10;
+    CHECK_OK(couchstore_compact_db_ex(db, path("a.couch.2"), unknown, NULL, NULL, NULL, NULL));
+    CLOSE(db);
+}
+
+static int count_nodes(Db *db,
+                       int depth,
+                       const DocInfo *info,
+                       uint64_t subtree_size,
+                       const sized_buf *reduce_value,
+                       void *ctx) {
+    (void)db, (void)depth, (void)subtree_size, (void)reduce_value;
+    *(int *)ctx += info == NULL;
+    return 0;
+}
+
+static int nodes_of(const char *name) {
+    int nodes = 0;
+    Db *db = OPEN(name, COUCHSTORE_OPEN_FLAG_RDONLY);
+    CHECK_OK(couchstore_walk_id_tree(db, NULL, 0, count_nodes, &nodes));
+    CLOSE(db);
+    return nodes;
+}
+
+/* The sizes of nodes are not in the file: the caller tells how it has opened the source. */
+TEST(node_sizes_of_the_source) {
+    enum { DOCS = 500 };
+    const couchstore_open_flags sizes = 0x880000;
+    static char ids[DOCS][16];
+    static struct doc docs[DOCS];
+    Db *db = OPEN(path("a.couch.1"), COUCHSTORE_OPEN_FLAG_CREATE | sizes);
+    for (int i = 0; i < DOCS; ++i) {
+        snprintf(ids[i], sizeof ids[i], "document-%05d", i);
+        docs[i] = (struct doc){.id = ids[i], .body = "body"};
+    }
+    CHECK_OK(save_docs(db, docs, DOCS, 0));
+    CHECK_OK(commit(db, 7));
+    CHECK_OK(couchstore_compact_db(db, path("at-rest")));
+    struct host host = {0};
+    couchstore_online_compact_options options = options_for(&host);
+    CHECK_OK(compact(&options, NULL));
+    CHECK(nodes_of(path("a.couch.2")) > 2 * nodes_of(path("at-rest")));
+    CHECK_OK(unlink(path("a.couch.2")));
+    options.open_flags = COUCHSTORE_OPEN_FLAG_CREATE | sizes;
+    CHECK_OK(compact(&options, NULL));
+    CHECK_EQ_INT(nodes_of(path("a.couch.2")), nodes_of(path("at-rest")));
+    CLOSE(db);
+}
+
+static couchstore_error_t write_state(Db *source, Db *target, void *ctx) {
+    (void)source;
+    ++*(int *)ctx;
+    return put_local(target, "_local/vbstate", "{}");
+}
+
+/* Also if nothing was committed meanwhile. */
+TEST(the_hook_before_the_last_commit) {
+    for (int writes = 0; writes < 2; ++writes) {
+        Db *db = source_db();
+        int calls = 0;
+        struct host host = {.writer = writes ? db : NULL};
+        couchstore_online_compact_options options = options_for(&host);
+        options.precommit = write_state;
+        options.replay_ctx = &calls;
+        options.swap = COUCHSTORE_SWAP_REPLACE;
+        CHECK_OK(compact(&options, NULL));
+        CHECK_EQ_INT(calls, 1);
+        CLOSE(db);
+        db = OPEN(path("a.couch.1"), 0);
+        CHECK_STR(local_of(db, "_local/vbstate"), "{}");
+        CLOSE(db);
+        CHECK_OK(unlink(path("a.couch.1")));
+    }
+}
+
+/* Cancels when the copy is made, the second time that this is told. */
+static int cancel_late(void *ctx, uint64_t done, uint64_t total, uint64_t bytes) {
+    struct host *host = ctx;
+    const int result = progress(ctx, done, total, bytes);
+    return done == total && ++host->all_done == 2 ? 1 : result;
+}
+
+TEST(cancelled_while_catching_up) {
+    for (int rounds = -1; rounds <= 1; ++rounds) {
+        Db *db = source_db();
+        struct host host = {.writer = db};
+        couchstore_online_compact_options options = options_for(&host);
+        options.progress = cancel_late;
+        options.max_unlocked_rounds = rounds;
+        CHECK_CODE(compact(&options, NULL), COUCHSTORE_ERROR_CANCEL);
+        CHECK_EQ_INT(host.all_done, 2);
+        CHECK_EQ_INT(host.publishes, 0);
+        CHECK_EQ_INT(host.locks, host.unlocks);
+        CHECK_EQ_INT(dir_entries(path(".")), 1);
+        CLOSE(db);
+        CHECK_OK(unlink(path("a.couch.1")));
+    }
+}
+
 TEST(wrong_arguments) {
     Db *db = source_db();
     couchstore_online_compact_options options = {.size = sizeof options};
@@ -191,7 +351,7 @@ TEST(wrong_arguments) {
     CHECK_CODE(compact(NULL, &stats), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     options.size = 0;
     CHECK_CODE(compact(&options, &stats), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
-    options.size = sizeof options + 8;
+    options.size = SIZE_MAX;
     CHECK_CODE(compact(&options, &stats), COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     options.size = sizeof options;
     CHECK_CODE(couchstore_compact_db_online(path("missing"), path("x"), &options, &stats),

@@ -645,7 +645,7 @@ couchstore_error_t couchstore_c_compact_db_ex(Db *source,
  * @param pre_copy          called before each document and local document; NULL: not called
  * @param precommit         called before the commit; it may change the target; NULL: not called
  * @param hook_ctx          passed to both
- * @param flush_threshold   bytes of documents that are gathered before they are saved
+ * @param flush_threshold   bytes of memory for documents that are gathered before they are saved
  * @return what a hook returned (any non-zero value of precommit, negative ones of pre_copy), or
  *         what reading and writing gave
  */
@@ -664,7 +664,8 @@ couchstore_error_t couchstore_replay(Db *source,
  * The source's newest state is copied without any lock, and so is most of what is committed
  * meanwhile. For the last bit options->lock is called, which keeps writers out; then the result is
  * given its name durably, options->publish is called, and options->unlock. A writer that is faster
- * than the copying is kept out for a few short times before.
+ * than the copying is kept out for a few short times before. Of local documents only those are put
+ * that the source has changed meanwhile; what the hooks write into the result stays.
  *
  * Handles that have the source open keep it, also when the result takes its name; see
  * couchstore_is_current(). Only one such compaction of a source runs at a time.
@@ -683,8 +684,9 @@ couchstore_error_t couchstore_replay(Db *source,
  * @param options     all zero but size is fine: no lock, which is right only if nobody writes
  * @param stats       receives figures; NULL: none
  * @return what a hook returned, if it is an error; OPEN_FILE with errno EBUSY: another one runs;
- *         OPEN_FILE with errno ESTALE: the source's name leads to another file by now; otherwise what
- *         opening, reading or writing gave
+ *         OPEN_FILE with errno ESTALE: the source's name leads to another file by now;
+ *         INVALID_ARGUMENTS: options that this version does not know; otherwise what opening, reading
+ *         or writing gave
  */
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_compact_db_online(const char *source_name,

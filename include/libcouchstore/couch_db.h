@@ -312,7 +312,9 @@ enum {
 
 /**
  * Options of couchstore_compact_db_online(). Set size, and leave to zero what is not needed: hooks
- * that are NULL are not called, numbers that are 0 mean the default.
+ * that are NULL are not called, numbers that are 0 mean the default. A struct of an older header is
+ * smaller, which is fine; so is a larger one if all that this library does not know is zero. Values
+ * of flags, swap and open_flags that it does not know are refused with INVALID_ARGUMENTS.
  */
 typedef struct couchstore_online_compact_options {
     size_t size;                    /**< sizeof(couchstore_online_compact_options) */
@@ -326,9 +328,14 @@ typedef struct couchstore_online_compact_options {
     couchstore_docinfo_hook dhook; /**< may change entries; only with hook */
     void *hook_ctx;                /**< passed to hook */
 
-    couchstore_pre_copy_hook pre_copy;   /**< before each document committed meanwhile is put */
-    couchstore_precommit_hook precommit; /**< before each commit of what was put */
-    void *replay_ctx;                    /**< passed to both */
+    /** Before each document and local document is put that the source has changed meanwhile. */
+    couchstore_pre_copy_hook pre_copy;
+    /**
+     * Before each commit of what was put. If nothing was committed meanwhile it is called all the
+     * same, once, under the lock; what it changes then takes one more commit.
+     */
+    couchstore_precommit_hook precommit;
+    void *replay_ctx; /**< passed to both */
 
     /**
      * Keeps writers of the source out until unlock; may block. Called at the end, and for short times
@@ -342,7 +349,11 @@ typedef struct couchstore_online_compact_options {
      * Any non-zero result undoes everything and is returned.
      */
     couchstore_error_t (*publish)(void *ctx, Db *source, Db *target);
-    /** Called now and then while copying. Non-zero cancels: a negative code is returned, else CANCEL. */
+    /**
+     * Called now and then while copying and catching up, after 1000 documents or 16 MiB at the latest;
+     * perhaps under the lock. done_docs is 0 only when a copy begins; once it is made, all are done.
+     * Non-zero cancels: a negative code is returned, else CANCEL.
+     */
     int (*progress)(void *ctx, uint64_t done_docs, uint64_t total_docs, uint64_t done_bytes);
     void *ctx; /**< passed to these four */
 
@@ -351,6 +362,12 @@ typedef struct couchstore_online_compact_options {
     uint64_t
             delta_bytes_for_lock; /**< growth of the source from which on to take the lock; 0: 1 MiB */
     size_t memory_budget;         /**< for sorting, in bytes; 0: 48 MiB */
+    /**
+     * COUCHSTORE_OPEN_* values that the source is opened with elsewhere. The file does not tell the sizes
+     * of tree nodes: the result gets those that are given here. The sizes of read buffers and UNBUFFERED
+     * count for reading the source, all others for nothing.
+     */
+    couchstore_open_flags open_flags;
 } couchstore_online_compact_options;
 
 /** Figures of couchstore_compact_db_online(). */

@@ -175,6 +175,7 @@ class OnlineCompactOptions(Structure):
         ("max_unlocked_rounds", c_int),
         ("delta_bytes_for_lock", c_uint64),
         ("memory_budget", c_size_t),
+        ("open_flags", c_uint64),
     ]
 
 

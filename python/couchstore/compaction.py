@@ -24,6 +24,9 @@ Lock = AbstractContextManager[Any]
 
 _SWAP_REPLACE = 1
 
+# Of a store's open flags those that count for a compaction: UNBUFFERED, sizes of read buffers and of tree nodes.
+_SOURCE_FLAGS = 0xFFFF08
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -160,6 +163,7 @@ class Online:
     progress: Callable[[Progress], Any] | None
     cancel: Callable[[], bool] | None
     flags: int
+    open_flags: int
 
     def run(self, source: bytes, target: bytes | None, keys: Keys | None, limits: Limits) -> OnlineStats:
         """Compacts. Raises what a callback raised, also if the compaction was through by then."""
@@ -178,6 +182,7 @@ class Online:
             publish=_native.PUBLISH_CALLBACK(callbacks.guard(switch.publish)),
             progress=_native.PROGRESS_CALLBACK(callbacks.guard(switch.progress)),
             swap=_SWAP_REPLACE if target is None else 0,
+            open_flags=self.open_flags & _SOURCE_FLAGS,
         )
         limits.fill(options)
         stats = _native.OnlineCompactStats()

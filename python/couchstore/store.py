@@ -470,7 +470,7 @@ class CouchStore:
             saves.
         publish: called under the lock with the source and the target as soon as the target is durable under its final
             name: the time to switch over. The stores that it gets are closed when it returns.
-        progress: called now and then while copying.
+        progress: called now and then while copying and catching up, also under the lock.
         cancel: asked as often; True ends the compaction with ErrorCode.CANCEL.
         drop_deletes, hook, finish, flags: as for compact(). What is committed meanwhile is kept without asking.
         keys: for this file and the result.
@@ -483,7 +483,7 @@ class CouchStore:
         """
         with self._handle:
             pass  # a closed store cannot be compacted
-        job = compaction.Online(hook, finish, drop_deletes, lock, publish, progress, cancel, flags)
+        job = compaction.Online(hook, finish, drop_deletes, lock, publish, progress, cancel, flags, self._flags)
         limits = compaction.Limits(max_unlocked_rounds, delta_bytes_for_lock, memory_budget)
         return job.run(self._name, None if target is None else native_path(target), self._chosen_keys(keys), limits)
 

@@ -71,6 +71,21 @@ def test_to_another_name(filled: CouchStore, tmp_path: Path) -> None:
     assert (caught.value.code, caught.value.os_error) == (ErrorCode.OPEN_FILE, errno.EEXIST)
 
 
+def test_sizes_of_nodes_are_those_of_the_store(filled: CouchStore, path: Path, tmp_path: Path) -> None:
+    filled.compact_online(tmp_path / "small nodes")
+    with CouchStore(path, flags=0x880000) as store:
+        store.compact(tmp_path / "at rest")
+        store.compact_online(tmp_path / "online")
+    small, at_rest, online = (tmp_path.joinpath(name).stat().st_size for name in ("small nodes", "at rest", "online"))
+    assert online == at_rest < small
+
+
+def test_unknown_flags(filled: CouchStore, tmp_path: Path) -> None:
+    with pytest.raises(CouchStoreException) as caught:
+        filled.compact_online(tmp_path / "target", flags=0x10)
+    assert caught.value.code == ErrorCode.INVALID_ARGUMENTS
+
+
 def test_in_place(filled: CouchStore, path: Path, tmp_path: Path) -> None:
     before, size = content(filled), path.stat().st_size
     filled.compact_online()

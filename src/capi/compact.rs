@@ -228,7 +228,7 @@ impl CompactHooks for Hooks {
 /// @param pre_copy          called before each document and local document; NULL: not called
 /// @param precommit         called before the commit; it may change the target; NULL: not called
 /// @param hook_ctx          passed to both
-/// @param flush_threshold   bytes of documents that are gathered before they are saved
+/// @param flush_threshold   bytes of memory for documents that are gathered before they are saved
 /// @return what a hook returned (any non-zero value of precommit, negative ones of pre_copy), or
 ///         what reading and writing gave
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_replay"))]

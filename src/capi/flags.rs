@@ -3,11 +3,16 @@
 use super::types::{couchstore_compact_flags, couchstore_docinfos_options, couchstore_open_flags};
 use crate::db::open::OpenOptions;
 use crate::db::scan::ScanOptions;
+use crate::error::{Error, Result};
 
 pub(super) const COMPRESS_DOC_BODIES: u64 = 1;
 pub(super) const SEQUENCE_AS_IS: u64 = 2;
 pub(super) const DECOMPRESS_DOC_BODIES: u64 = 1;
 pub(super) const RANGES: u64 = 1;
+
+/// All bits of `couchstore_open_flags` and of `couchstore_compact_flags` that mean something.
+const OPEN_FLAGS: u64 = 0x18_7fff_ff3f;
+const COMPACT_FLAGS: u64 = 0x1f00_000f;
 
 const PERIODIC_SYNC_SHIFT: u32 = 24;
 const PERIODIC_SYNC_MASK: u64 = 0x1f;
@@ -61,6 +66,14 @@ pub(super) fn open_options(flags: couchstore_open_flags) -> OpenOptions {
         .write_validation(has(0x4000_0000))
         .mprotect(has(0x8_0000_0000))
         .recovery(has(0x10_0000_0000))
+}
+
+/// Refuses bits that mean nothing. Only newer functions do: callers of older ones have always got away with them.
+pub(super) fn check_known(open: couchstore_open_flags, compact: couchstore_compact_flags) -> Result<()> {
+    if open & !OPEN_FLAGS != 0 || compact & !COMPACT_FLAGS != 0 {
+        return Err(Error::InvalidArguments("flags of no meaning"));
+    }
+    Ok(())
 }
 
 /// The options for `couchstore_docinfos_options`.

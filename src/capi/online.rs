@@ -22,7 +22,8 @@ use std::ffi::{c_char, c_int};
 /// The source's newest state is copied without any lock, and so is most of what is committed
 /// meanwhile. For the last bit options->lock is called, which keeps writers out; then the result is
 /// given its name durably, options->publish is called, and options->unlock. A writer that is faster
-/// than the copying is kept out for a few short times before.
+/// than the copying is kept out for a few short times before. Of local documents only those are put
+/// that the source has changed meanwhile; what the hooks write into the result stays.
 ///
 /// Handles that have the source open keep it, also when the result takes its name; see
 /// couchstore_is_current(). Only one such compaction of a source runs at a time.
@@ -41,8 +42,9 @@ use std::ffi::{c_char, c_int};
 /// @param options     all zero but size is fine: no lock, which is right only if nobody writes
 /// @param stats       receives figures; NULL: none
 /// @return what a hook returned, if it is an error; OPEN_FILE with errno EBUSY: another one runs;
-///         OPEN_FILE with errno ESTALE: the source's name leads to another file by now; otherwise what
-///         opening, reading or writing gave
+///         OPEN_FILE with errno ESTALE: the source's name leads to another file by now;
+///         INVALID_ARGUMENTS: options that this version does not know; otherwise what opening, reading
+///         or writing gave
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db_online(
     source_name: *const c_char,
@@ -53,9 +55,11 @@ pub unsafe extern "C" fn couchstore_compact_db_online(
     guard(Call::CompactDbOnline, || {
         // SAFETY: the pointer contract of `capi`.
         let (source, options) = unsafe { (ptr::name(source_name)?, read_options(options)?) };
+        flags::check_known(options.open_flags, options.flags)?;
         let rust = OnlineOptions {
             compact: flags::compact_options(options.flags),
-            swap: if options.swap == 0 { Swap::None } else { Swap::Replace },
+            source: flags::open_options(options.open_flags),
+            swap: swap(options.swap)?,
             max_unlocked_rounds: rounds(options.max_unlocked_rounds),
             ..OnlineOptions::default()
         };
@@ -84,7 +88,11 @@ pub unsafe extern "C" fn couchstore_compact_db_online(
     })
 }
 
-/// The caller's options; what its version of the struct does not have yet is zero.
+/// No version of the options will ever be larger, in bytes.
+const LARGEST_OPTIONS: usize = 1 << 16;
+
+/// The caller's options; what its version of the struct does not have yet is zero, and so must be what this library
+/// does not know yet.
 ///
 /// # Safety
 /// The pointer contract of `capi`; the first member is the size of the caller's struct.
@@ -93,16 +101,28 @@ unsafe fn read_options(
 ) -> Result<couchstore_online_compact_options> {
     let mut known = couchstore_online_compact_options::ZERO;
     let full = size_of::<couchstore_online_compact_options>();
-    // SAFETY: the contract above: the size can be read, and then that many bytes.
-    unsafe {
-        // Not a reference to all of it: the caller's may be smaller.
-        let size = *ptr::get(options.cast::<usize>())?;
-        if size < size_of::<usize>() || size > full {
-            return Err(Error::InvalidArguments("options of an unknown size"));
-        }
-        (&raw mut known).cast::<u8>().copy_from_nonoverlapping(options.cast::<u8>(), size);
+    // SAFETY: the contract above: the size can be read.
+    let size = unsafe { *ptr::get(options.cast::<usize>())? };
+    if !(size_of::<usize>()..=LARGEST_OPTIONS).contains(&size) {
+        return Err(Error::InvalidArguments("options of an unknown size"));
     }
+    // SAFETY: the contract above: so many bytes can be read. Not as a reference to the struct: it may be smaller.
+    let given = unsafe { std::slice::from_raw_parts(options.cast::<u8>(), size) };
+    if given.iter().skip(full).any(|&byte| byte != 0) {
+        return Err(Error::InvalidArguments("options that this version does not know"));
+    }
+    let length = size.min(full);
+    // SAFETY: `given` has so many bytes, and so has `known`, of which every pattern of bytes is one.
+    unsafe { (&raw mut known).cast::<u8>().copy_from_nonoverlapping(given.as_ptr(), length) };
     Ok(known)
+}
+
+fn swap(given: c_int) -> Result<Swap> {
+    match given {
+        0 => Ok(Swap::None),
+        1 => Ok(Swap::Replace),
+        _ => Err(Error::InvalidArguments("a swap that does not exist")),
+    }
 }
 
 fn rounds(given: c_int) -> u32 {

@@ -155,6 +155,7 @@ pub struct couchstore_online_compact_options {
     pub max_unlocked_rounds: c_int,
     pub delta_bytes_for_lock: u64,
     pub memory_budget: usize,
+    pub open_flags: couchstore_open_flags,
 }
 
 impl couchstore_online_compact_options {
@@ -179,6 +180,7 @@ impl couchstore_online_compact_options {
         max_unlocked_rounds: 0,
         delta_bytes_for_lock: 0,
         memory_budget: 0,
+        open_flags: 0,
     };
 }
 

@@ -98,7 +98,7 @@ impl Copied {
         let first = self.base.header.update_seq.saturating_add(1);
         let changed = newest.header.by_seq.as_ref();
         let changed = count_range(self.source.file(), changed, &seq_key(first), &seq_key(u64::MAX))?;
-        self.progress.expect(changed);
+        self.progress.catch_up_with(changed);
         self.tell(lock)?;
         let secret = is_encrypted(&self.source)? || is_encrypted(&self.target)?;
         let place = SortPlace { directory, budget: options.compact.memory_budget, secret };
@@ -154,7 +154,7 @@ impl Finishing<'_, '_> {
 
 impl ReplayHooks for Finishing<'_, '_> {
     fn before_document(&mut self, source: &Db, target: &Db, info: &DocInfoRef<'_>) -> Result<bool> {
-        self.progress.one_done();
+        self.progress.one_caught_up();
         self.step(target, info.physical_size as usize)?;
         self.lock.hooks.before_document(source, target, info)
     }

@@ -67,7 +67,8 @@ pub trait CompactHooks {
     }
 
     /// Called now and then while documents are copied and trees are built: how many documents are done, of how many,
-    /// and how many bytes the target has. None are done only at the beginning. An error ends the compaction.
+    /// and how many bytes the target has. None are done only at the beginning; while an online compaction catches up
+    /// all are, and the lock may be held. An error ends the compaction.
     fn progress(&mut self, done: u64, total: u64, bytes: u64) -> Result<()> {
         let _ = (done, total, bytes);
         Ok(())

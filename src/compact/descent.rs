@@ -155,3 +155,62 @@ fn count_documents(file: &SharedFile, header: &FileHeader) -> Result<u64> {
     let counts = DocCounts::parse(&root.reduce).map_err(|rule| file.malformed(root.position, rule))?;
     Ok(counts.live + counts.deleted)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Db, Document, OpenOptions, SaveOptions};
+
+    fn save(db: &Db, range: std::ops::Range<u32>, db_seq: impl Fn(u32) -> u64) {
+        let ids: Vec<_> = range.clone().map(|number| format!("{number:06}")).collect();
+        let document =
+            |(number, id)| Document { db_seq: db_seq(number), ..Document::new(str::as_bytes(id), b"x") };
+        let documents: Vec<_> = range.zip(ids.iter().map(String::as_str)).map(document).collect();
+        db.save(&documents, SaveOptions { compress: false, keep_sequences: true }).unwrap();
+    }
+
+    /// Whether a replay leads from one state to the next, and the bytes read for that as a share of the file.
+    fn compare(numbers: fn(u32) -> u64, last: impl Fn(&Db)) -> (bool, f64) {
+        const COUNT: u32 = 3000;
+        let dir = tempfile::tempdir().unwrap();
+        let options = OpenOptions::new().create(true).unbuffered(true);
+        let db = options.open(dir.path().join("a.couch")).unwrap();
+        save(&db, 0..COUNT, numbers);
+        // The second takes the number of the first, which stays in the by-id tree alone.
+        save(&db, 900_000..900_001, |_| 1_000_000);
+        save(&db, 900_001..900_002, |_| 1_000_000);
+        db.commit().unwrap();
+        let old = db.snapshot().header;
+        save(&db, 0..COUNT, |number| 1_000_001 + u64::from(number));
+        last(&db);
+        db.commit().unwrap();
+        let before = db.file_stats().unwrap().read_bytes;
+        let place = SortPlace { directory: dir.path(), budget: 64 << 10, secret: false };
+        let mut ticks = 0;
+        let result = leads_to(db.file(), (&old, &db.snapshot().header), place, &mut || {
+            ticks += 1;
+            Ok(())
+        });
+        assert!(ticks >= 3, "{ticks}");
+        let read = db.file_stats().unwrap().read_bytes - before;
+        (result.unwrap(), read as f64 / db.file().end() as f64)
+    }
+
+    #[test]
+    fn entries_are_looked_up_in_one_pass() {
+        let numbers: [fn(u32) -> u64; 3] =
+            [|_| 7, |number| u64::from(number) + 1, |number| u64::from(number % 10)];
+        for numbers in numbers {
+            let (leads, share) = compare(numbers, |_| {});
+            assert!(leads);
+            assert!(share < 1.0, "{share} of the file read");
+            // Somebody else's entry below is gone.
+            let (leads, _) = compare(numbers, |db| {
+                save(db, 900_002..900_003, |_| 1_000_000);
+                save(db, 900_002..900_003, |_| 2_000_000);
+            });
+            assert!(!leads);
+        }
+    }
+}

@@ -22,9 +22,16 @@ impl Progress {
         Progress { done: 0, total, entries: 0, bytes: 0 }
     }
 
-    /// There are more documents than was known.
-    pub(super) fn expect(&mut self, more: u64) {
-        self.total = self.total.saturating_add(more);
+    /// So many documents have to be caught up with. They do not count, unless nothing else does.
+    pub(super) fn catch_up_with(&mut self, count: u64) {
+        if self.total == 0 {
+            self.total = count;
+        }
+    }
+
+    /// A document is caught up with.
+    pub(super) fn one_caught_up(&mut self) {
+        self.done = self.total.min(self.done + 1);
     }
 
     /// A document is done.

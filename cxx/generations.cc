@@ -3,7 +3,7 @@
 // What only older generations have: points in time to which a database can be recovered. The headers of a file were
 // thinned out to one for each interval of time.
 
-#include <libcouchstore/couch_db.h>
+#include "entry.h"
 
 #include <cstdio>
 #include <string>
@@ -48,6 +48,25 @@ couchstore_error_t moveBackTo(Db &source, uint64_t timestamp) {
     }
     return COUCHSTORE_SUCCESS;
 }
+
+// A call on a handle, though between those to the library the caller's functions run: what would free the handle is
+// refused as long as this lives.
+class Ongoing {
+public:
+    explicit Ongoing(Db *db_) : db(db_) {
+        couchstore_private_cxx_begin(db);
+    }
+
+    ~Ongoing() {
+        couchstore_private_cxx_end(db);
+    }
+
+    Ongoing(const Ongoing &) = delete;
+    Ongoing &operator=(const Ongoing &) = delete;
+
+private:
+    Db *db;
+};
 
 // Removes a file unless it was finished.
 class Unfinished {
@@ -113,6 +132,7 @@ couchstore_error_t compact(Db &source,
                            PostCompactionCallback postCompactionCallback,
                            PreCopyHook replayPreCopyHook,
                            PrecommitHook replayPrecommitHook) {
+    const Ongoing onSource(&source);
     const auto end = couchstore_get_header_position(&source);
     auto code = moveBackTo(source, timestamp);
     if (code == COUCHSTORE_SUCCESS && preCompactionCallback) {
@@ -133,6 +153,7 @@ couchstore_error_t compact(Db &source,
         openFlags |= COUCHSTORE_OPEN_FLAG_UNBUFFERED;
     }
     auto [opened, target] = openDatabase(target_filename, openFlags, ops);
+    const Ongoing onTarget(target.get());
     code = opened;
     if (code == COUCHSTORE_SUCCESS && postCompactionCallback) {
         code = postCompactionCallback(*target);

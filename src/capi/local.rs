@@ -1,10 +1,12 @@
 //! Local documents.
 
 use super::alloc;
+use super::call::callback_on;
 use super::guard::{callback_result, guard_db};
 use super::latency::Call;
 use super::ptr::{self, Out};
-use super::types::{Db, LocalDoc, couchstore_error_t, couchstore_local_docs_callback_fn, sized_buf};
+use super::types::{Handle, LocalDoc, couchstore_error_t, couchstore_local_docs_callback_fn, sized_buf};
+use crate::db::Db;
 use crate::db::local::LocalUpdate;
 use crate::error::{Error, Result};
 use std::ffi::c_void;
@@ -18,7 +20,7 @@ use std::ffi::c_void;
 /// @return DOC_NOT_FOUND: there is none
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_local_document(
-    db: *mut Db,
+    db: *mut Handle,
     id: *const c_void,
     idlen: usize,
     lDoc: *mut *mut LocalDoc,
@@ -72,7 +74,7 @@ pub(super) unsafe fn save_all(db: &Db, docs: *const *mut LocalDoc, count: usize)
 ///         failure nothing has changed
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_local_document(
-    db: *mut Db,
+    db: *mut Handle,
     lDoc: *mut LocalDoc,
 ) -> couchstore_error_t {
     let body = |db: &Db| {
@@ -91,7 +93,7 @@ pub unsafe extern "C" fn couchstore_save_local_document(
 /// @param numDocs their count; 0 is fine
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_local_documents(
-    db: *mut Db,
+    db: *mut Handle,
     docs: *const *mut LocalDoc,
     numDocs: usize,
 ) -> couchstore_error_t {
@@ -107,7 +109,7 @@ pub unsafe extern "C" fn couchstore_save_local_documents(
 /// @return what the callback returned, if negative
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_scan_local_docs(
-    db: *mut Db,
+    db: *mut Handle,
     from: *const sized_buf,
     callback: couchstore_local_docs_callback_fn,
     ctx: *mut c_void,
@@ -120,7 +122,7 @@ pub unsafe extern "C" fn couchstore_scan_local_docs(
         db.scan_local(from, &mut |id, body| {
             let doc = alloc::local_doc(id, body)?;
             // SAFETY: the pointer contract of `capi`.
-            let code = unsafe { callback(ptr::to_c(db), doc, ctx) };
+            let code = callback_on(db, |handle| unsafe { callback(handle, doc, ctx) });
             if code <= 0 {
                 // SAFETY: the callback does not keep it.
                 unsafe { alloc::free(doc) };

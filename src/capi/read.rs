@@ -5,7 +5,8 @@ use super::flags::DECOMPRESS_DOC_BODIES;
 use super::guard::{guard_db, guard_value};
 use super::latency::Call;
 use super::ptr::{self, Out};
-use super::types::{Db, Doc, DocInfo, couchstore_error_t, couchstore_open_options, sized_buf};
+use super::types::{Doc, DocInfo, Handle, couchstore_error_t, couchstore_open_options, sized_buf};
+use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
 use std::ffi::c_void;
@@ -18,7 +19,7 @@ use std::ffi::c_void;
 /// @return DOC_NOT_FOUND: there is none
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfo_by_id(
-    db: *mut Db,
+    db: *mut Handle,
     id: *const c_void,
     idlen: usize,
     pInfo: *mut *mut DocInfo,
@@ -40,7 +41,7 @@ pub unsafe extern "C" fn couchstore_docinfo_by_id(
 /// @return DOC_NOT_FOUND: there is none
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfo_by_sequence(
-    db: *mut Db,
+    db: *mut Handle,
     sequence: u64,
     pInfo: *mut *mut DocInfo,
 ) -> couchstore_error_t {
@@ -86,7 +87,7 @@ unsafe fn open_into(db: &Db, pDoc: *mut *mut Doc, make: impl FnOnce() -> Result<
 /// @return DOC_NOT_FOUND: there is none, or it has no body; CORRUPT: a body that is not what it says
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_document(
-    db: *mut Db,
+    db: *mut Handle,
     id: *const c_void,
     idlen: usize,
     pDoc: *mut *mut Doc,
@@ -111,7 +112,7 @@ pub unsafe extern "C" fn couchstore_open_document(
 /// @return as couchstore_open_document()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_doc_with_docinfo(
-    db: *mut Db,
+    db: *mut Handle,
     docinfo: *const DocInfo,
     pDoc: *mut *mut Doc,
     options: couchstore_open_options,

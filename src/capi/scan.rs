@@ -1,14 +1,16 @@
 //! Going through many documents.
 
 use super::alloc;
+use super::call::callback_on;
 use super::flags::{RANGES, scan_options};
 use super::guard::{callback_result, guard_db};
 use super::latency::Call;
 use super::ptr::{self, Out};
 use super::types::{
-    Db, couchstore_changes_callback_fn, couchstore_docinfos_options, couchstore_error_t,
+    Handle, couchstore_changes_callback_fn, couchstore_docinfos_options, couchstore_error_t,
     couchstore_walk_tree_callback_fn, sized_buf,
 };
+use crate::db::Db;
 use crate::db::scan::{OnDocument, OnItem, WalkItem};
 use crate::error::{Error, Result};
 use std::ffi::{c_int, c_uint, c_void};
@@ -25,7 +27,7 @@ fn with_callback(
     scan(&mut |info| {
         let docinfo = alloc::doc_info(info)?;
         // SAFETY: the pointer contract of `capi`.
-        let code = unsafe { callback(ptr::to_c(db), docinfo, ctx) };
+        let code = callback_on(db, |handle| unsafe { callback(handle, docinfo, ctx) });
         if code <= 0 {
             // SAFETY: the callback does not keep it.
             unsafe { alloc::free(docinfo) };
@@ -44,7 +46,7 @@ fn with_callback(
 ///         error that was stepped over
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_changes_since(
-    db: *mut Db,
+    db: *mut Handle,
     since: u64,
     options: couchstore_docinfos_options,
     callback: couchstore_changes_callback_fn,
@@ -66,7 +68,7 @@ pub unsafe extern "C" fn couchstore_changes_since(
 /// @return as couchstore_changes_since()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_all_docs(
-    db: *mut Db,
+    db: *mut Handle,
     startKeyPtr: *const sized_buf,
     options: couchstore_docinfos_options,
     callback: couchstore_changes_callback_fn,
@@ -99,7 +101,7 @@ fn no_keys(is_empty: bool) -> Result<()> {
 ///         couchstore_changes_since()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfos_by_sequence(
-    db: *mut Db,
+    db: *mut Handle,
     sequence: *const u64,
     numDocs: c_uint,
     options: couchstore_docinfos_options,
@@ -135,7 +137,7 @@ pub unsafe extern "C" fn couchstore_docinfos_by_sequence(
 /// @return as couchstore_docinfos_by_sequence()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfos_by_id(
-    db: *mut Db,
+    db: *mut Handle,
     ids: *const sized_buf,
     numDocs: usize,
     options: couchstore_docinfos_options,
@@ -167,7 +169,7 @@ pub unsafe extern "C" fn couchstore_docinfos_by_id(
 /// @param count set to 0 at first, then receives the number
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_changes_count(
-    db: *mut Db,
+    db: *mut Handle,
     min_seq: u64,
     max_seq: u64,
     count: *mut u64,
@@ -201,13 +203,17 @@ fn with_walk_callback(
             WalkItem::Node { subtree_size, reduce } => {
                 let reduce = sized_buf::borrow(reduce);
                 let none = std::ptr::null();
-                // SAFETY: the pointer contract of `capi`.
-                unsafe { callback(ptr::to_c(db), depth, none, *subtree_size, &raw const reduce, ctx) }
+                callback_on(db, |handle| {
+                    // SAFETY: the pointer contract of `capi`.
+                    unsafe { callback(handle, depth, none, *subtree_size, &raw const reduce, ctx) }
+                })
             }
             WalkItem::Document(info) => {
                 let docinfo = alloc::borrowed_doc_info(info);
-                // SAFETY: the pointer contract of `capi`.
-                unsafe { callback(ptr::to_c(db), depth, &raw const docinfo, 0, std::ptr::null(), ctx) }
+                callback_on(db, |handle| {
+                    // SAFETY: the pointer contract of `capi`.
+                    unsafe { callback(handle, depth, &raw const docinfo, 0, std::ptr::null(), ctx) }
+                })
             }
         };
         callback_result(code).map(|_| ())
@@ -223,7 +229,7 @@ fn with_walk_callback(
 /// @return as couchstore_changes_since()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_walk_id_tree(
-    db: *mut Db,
+    db: *mut Handle,
     startDocID: *const sized_buf,
     options: couchstore_docinfos_options,
     callback: couchstore_walk_tree_callback_fn,
@@ -245,7 +251,7 @@ pub unsafe extern "C" fn couchstore_walk_id_tree(
 /// @param startSequence the sequence number to begin with
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_walk_seq_tree(
-    db: *mut Db,
+    db: *mut Handle,
     startSequence: u64,
     options: couchstore_docinfos_options,
     callback: couchstore_walk_tree_callback_fn,
@@ -266,7 +272,7 @@ pub unsafe extern "C" fn couchstore_walk_seq_tree(
 /// @param startLocalID the id to begin with; NULL or empty: the beginning
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_walk_local_tree(
-    db: *mut Db,
+    db: *mut Handle,
     startLocalID: *const sized_buf,
     options: couchstore_docinfos_options,
     callback: couchstore_walk_tree_callback_fn,

@@ -9,6 +9,7 @@
 //! * `read_buffer`: what was read is kept for a while
 //! * `write_back`: when to sync what is written beside others' commits
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
+//! * `stale`: whether a handle still is the file that its name leads to
 //! * `shared`: that file behind a cell, for trees and databases
 //! * `temp`: temporary files
 //! * `sim` (only for tests, feature `sim`): a disk in memory that fails on demand and loses power
@@ -24,6 +25,7 @@ mod read_buffer;
 pub(crate) mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub(crate) mod stale;
 pub(crate) mod temp;
 mod write_back;
 

@@ -134,6 +134,10 @@ couchstore_error_t couchstore_private_cxx_replay(Db *source,
                                                  size_t flush_threshold,
                                                  bool *cannot_move);
 
+// Between these two a call on the handle is under way: it is not freed. nullptr is fine.
+void couchstore_private_cxx_begin(Db *db);
+void couchstore_private_cxx_end(Db *db);
+
 void *couchstore_private_cxx_file_stats(Db *db);
 
 // The id of the key that the file is encrypted with; {nullptr, 0} if it is not.

@@ -66,6 +66,25 @@ private:
     bool goesBack = true;
 };
 
+// A call on a handle, though between those to the library the caller's functions run: what would free the handle is
+// refused as long as this lives.
+class Ongoing {
+public:
+    explicit Ongoing(Db *db_) : db(db_) {
+        couchstore_private_cxx_begin(db);
+    }
+
+    ~Ongoing() {
+        couchstore_private_cxx_end(db);
+    }
+
+    Ongoing(const Ongoing &) = delete;
+    Ongoing &operator=(const Ongoing &) = delete;
+
+private:
+    Db *db;
+};
+
 // Removes a file unless it was finished.
 class Unfinished {
 public:
@@ -128,6 +147,7 @@ couchstore_error_t compact(Db &source,
                            PostCompactionCallback postCompactionCallback,
                            PreCopyHook replayPreCopyHook,
                            PrecommitHook replayPrecommitHook) {
+    const Ongoing onSource(&source);
     const auto end = couchstore_get_header_position(&source);
     Place place(source);
     auto code = guarded([&] { return couchstore_private_cxx_seek_back_to(&source, timestamp); });
@@ -148,6 +168,7 @@ couchstore_error_t compact(Db &source,
         openFlags |= COUCHSTORE_OPEN_FLAG_UNBUFFERED;
     }
     auto [opened, target] = openDatabase(target_filename, openFlags, ops);
+    const Ongoing onTarget(target.get());
     code = opened;
     if (code == COUCHSTORE_SUCCESS && postCompactionCallback) {
         code = postCompactionCallback(*target);

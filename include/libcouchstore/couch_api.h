@@ -105,16 +105,19 @@ LIBCOUCHSTORE_API couchstore_error_t couchstore_close_file(Db *db);
  * Frees a handle.
  *
  * @param db closed with couchstore_close_file() before; NULL is fine
- * @return INVALID_ARGUMENTS: the file is not closed; then the handle stays valid
+ * @return INVALID_ARGUMENTS: the file is not closed, or this is called from a callback of a call on
+ *         the handle; then the handle stays valid
  */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_free_db(Db *db);
 
 /**
  * Closes the file and frees the handle, whatever the result.
  *
- * @return what couchstore_close_file() gives
+ * @return what couchstore_close_file() gives. INVALID_ARGUMENTS: called from a callback of a call on
+ *         the handle; only then it is neither closed nor freed
  */
-LIBCOUCHSTORE_API couchstore_error_t couchstore_close_db(Db *db);
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_close_db(Db *db);
 
 /**
  * Closes the file and keeps the handle, for couchstore_reopen_file(). The same as
@@ -143,16 +146,18 @@ couchstore_error_t couchstore_reopen_file(Db *db,
  * A commit from there makes a new branch of the file's history.
  *
  * @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
- *         AND FREED. couchstore_seek() does the same without freeing.
+ *         AND FREED. couchstore_seek() does the same without freeing. INVALID_ARGUMENTS: called from
+ *         a callback of a call on the handle; nothing was done
  */
-LIBCOUCHSTORE_API couchstore_error_t couchstore_rewind_db_header(Db *db);
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_rewind_db_header(Db *db);
 
 /**
  * Moves the handle to the header behind the one that it stands on. Uncommitted changes are
  * discarded.
  *
  * @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
- *         AND FREED.
+ *         AND FREED. INVALID_ARGUMENTS: as of couchstore_rewind_db_header()
  */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_fastforward_db_header(Db *db);
 
@@ -215,7 +220,7 @@ LIBCOUCHSTORE_API couchstore_error_t couchstore_get_header(Db *db, couchstore_he
 /**
  * The name with which the file was opened, as it was given.
  *
- * @return lives as long as the handle, or until couchstore_reopen_file(); NULL for a NULL handle
+ * @return lives as long as the handle; NULL for a NULL handle
  */
 LIBCOUCHSTORE_API const char *couchstore_get_db_filename(Db *db);
 
@@ -800,8 +805,9 @@ couchstore_error_t couchstore_last_internal_error(const Db *db,
  * Sets the function that is told of every internal error in the process, on the thread where it
  * happens.
  *
- * @param handler may be called on several threads at once, and must not call the library; NULL:
- *                nobody is told
+ * @param handler may be called on several threads at once. Handles are in use meanwhile: it must
+ *                neither call the library nor wait for a thread that may be doing so. NULL: nobody
+ *                is told
  * @param ctx     passed to handler
  */
 LIBCOUCHSTORE_API

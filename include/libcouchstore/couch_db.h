@@ -15,6 +15,20 @@
  *  - A handle is used by one thread at a time. Any number of handles may be open on one file, one
  *    of them writing. A handle sees the state of the header that it stands on, whatever others
  *    append, until it is moved with one of the seek functions.
+ *  - Should threads use one handle all the same, they take turns: a call waits until the one before
+ *    has ended, or has called back. While a callback runs, other threads may use the handle as the
+ *    callback itself may. What only asks (couchstore_db_info(), couchstore_get_header(),
+ *    couchstore_get_header_position(), couchstore_get_db_filename(), couchstore_is_current(),
+ *    couchstore_get_encryption_key_id(), couchstore_last_os_error()) does not wait: it tells how
+ *    things stood when the last call ended or called back. Whoever frees a handle must be the last
+ *    one to use it.
+ *  - A callback may use the handles that it is called on behalf of, unless its description says
+ *    otherwise, and may close their files. What frees a handle, or may, does nothing to them and
+ *    returns COUCHSTORE_ERROR_INVALID_ARGUMENTS until the outermost call on the handle has returned:
+ *    couchstore_free_db(), couchstore_close_db(), couchstore_rewind_db_header() and
+ *    couchstore_fastforward_db_header(). Handles that only callbacks are shown are good until the
+ *    call returns that shows them.
+ *  - File operations must not use the handle that they work for.
  *  - After the failure of a system call, errno still has its reason when the function returns.
  */
 #ifndef COUCHSTORE_COUCH_DB_H

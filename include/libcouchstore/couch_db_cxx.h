@@ -121,7 +121,11 @@ namespace cb::couchstore {
 
 /* ---- Owners ---- */
 
-/** Closes and frees a handle. An error, or an exception of its file operations, is lost. */
+/**
+ * Closes and frees a handle. An error, or an exception of its file operations, is lost. Within a
+ * callback of a call on the handle it does nothing: the handle stays open, for whoever has a pointer
+ * to it.
+ */
 struct LIBCOUCHSTORE_API DbDeleter {
     void operator()(Db *db);
 };

@@ -1,8 +1,10 @@
 //! Committing.
 
+use super::call::callback;
 use super::guard::guard_db;
 use super::latency::Call;
-use super::types::{Db, couchstore_commit_retry_fn, couchstore_error_t};
+use super::types::{Handle, couchstore_commit_retry_fn, couchstore_error_t};
+use crate::db::Db;
 use crate::error::Result;
 use std::ffi::c_void;
 
@@ -16,7 +18,7 @@ use std::ffi::c_void;
 ///         handle takes no more writes (they return WRITE), because the operating system may have
 ///         dropped what it could not write: open the file again.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_c_commit(db: *mut Db) -> couchstore_error_t {
+pub unsafe extern "C" fn couchstore_c_commit(db: *mut Handle) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::Commit, db, Db::commit) }
 }
@@ -33,7 +35,7 @@ pub unsafe extern "C" fn couchstore_c_commit(db: *mut Db) -> couchstore_error_t 
 /// @return as couchstore_commit()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_c_commit_ex(
-    db: *mut Db,
+    db: *mut Handle,
     timestamp: u64,
     retry: couchstore_commit_retry_fn,
     ctx: *mut c_void,
@@ -56,6 +58,6 @@ pub(super) unsafe fn commit_or_ask(
 ) -> Result<()> {
     let Some(retry) = retry else { return db.commit_with(timestamp, None) };
     // SAFETY: the contract above.
-    let mut ask = |os_error| unsafe { retry(ctx, os_error) != 0 };
+    let mut ask = |os_error| callback(|| unsafe { retry(ctx, os_error) != 0 });
     db.commit_with(timestamp, Some(&mut ask))
 }

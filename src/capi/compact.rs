@@ -1,18 +1,21 @@
 //! Compaction and replay.
 
 use super::alloc;
+use super::call::{callback, callback_on, callback_on_two};
 use super::file_ops;
 use super::flags;
-use super::guard::{callback_result, guard_db};
+use super::guard::{callback_result, guard_db, guard_dbs};
 use super::latency::Call;
 use super::ptr;
 use super::types::{
-    Db, DocInfo, couch_file_ops, couchstore_compact_flags, couchstore_compact_hook, couchstore_docinfo_hook,
-    couchstore_error_t, couchstore_pre_copy_hook, couchstore_precommit_hook, sized_buf,
+    DocInfo, Handle, couch_file_ops, couchstore_compact_flags, couchstore_compact_hook,
+    couchstore_docinfo_hook, couchstore_error_t, couchstore_pre_copy_hook, couchstore_precommit_hook,
+    sized_buf,
 };
 use crate::compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_with};
 use crate::compact::replay::{ReplayHooks, replay};
 use crate::crypto::keys::KeyStore;
+use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
@@ -37,7 +40,7 @@ pub(super) fn path(name: &CStr) -> &Path {
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_compact_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db(
-    source: *mut Db,
+    source: *mut Handle,
     target_filename: *const c_char,
 ) -> couchstore_error_t {
     let body = |source: &Db| {
@@ -69,7 +72,7 @@ pub unsafe extern "C" fn couchstore_compact_db(
 ///         asks for the body twice; otherwise as couchstore_compact_db()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_c_compact_db_ex(
-    source: *mut Db,
+    source: *mut Handle,
     target_filename: *const c_char,
     flags: couchstore_compact_flags,
     hook: couchstore_compact_hook,
@@ -151,7 +154,8 @@ impl Hooks {
     fn call(&self, target: &Db, docinfo: *mut DocInfo, item: sized_buf) -> Result<i32> {
         let Some(hook) = self.hook else { return Ok(0) };
         // SAFETY: the pointer contract of `capi`.
-        callback_result(unsafe { hook(ptr::to_c(target), docinfo, item, self.ctx) })
+        let code = callback_on(target, |target| unsafe { hook(target, docinfo, item, self.ctx) });
+        callback_result(code)
     }
 }
 
@@ -189,13 +193,14 @@ impl CompactHooks for Hooks {
         let Some(dhook) = self.dhook else { return Ok(None) };
         let item = sized_buf::borrow(body);
         let current = &raw mut self.current;
+        let ctx = self.ctx;
         // SAFETY: the pointer contract of `capi`; the hook leaves a valid entry in `current`.
-        let code = unsafe {
+        let code = callback(|| unsafe {
             match dhook {
-                Rewrite::Plain(dhook) => dhook(current, &raw const item),
-                Rewrite::WithContext(dhook) => callback_result(dhook(current, &raw const item, self.ctx))?,
+                Rewrite::Plain(dhook) => Ok(dhook(current, &raw const item)),
+                Rewrite::WithContext(dhook) => callback_result(dhook(current, &raw const item, ctx)),
             }
-        };
+        })?;
         if code == 0 {
             return Ok(None);
         }
@@ -212,7 +217,8 @@ impl CompactHooks for Hooks {
     fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
         let Some(precommit) = self.precommit else { return Ok(()) };
         // SAFETY: the pointer contract of `capi`.
-        callback_result(unsafe { precommit(ptr::to_c(source), ptr::to_c(target), self.ctx) }).map(|_| ())
+        let run = |source, target| unsafe { precommit(source, target, self.ctx) };
+        callback_result(callback_on_two(source, target, run)).map(|_| ())
     }
 }
 
@@ -234,23 +240,22 @@ impl CompactHooks for Hooks {
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_replay"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_replay(
-    source: *mut Db,
-    target: *mut Db,
+    source: *mut Handle,
+    target: *mut Handle,
     source_end_offset: u64,
     pre_copy: couchstore_pre_copy_hook,
     precommit: couchstore_precommit_hook,
     hook_ctx: *mut c_void,
     flush_threshold: usize,
 ) -> couchstore_error_t {
-    let body = |source: &Db| {
+    let body = |source: &Db, target: Option<&Db>| {
         source.check_open()?;
-        // SAFETY: the pointer contract of `capi`.
-        let target = unsafe { ptr::db(target) }?;
+        let target = target.ok_or(ptr::NULL)?;
         let mut hooks = ReplayCallbacks { pre_copy, precommit, ctx: hook_ctx };
         replay(source, target, source_end_offset, &mut hooks, flush_threshold)
     };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::Replay, source, body) }
+    unsafe { guard_dbs(Call::Replay, source, target, body) }
 }
 
 pub(super) struct ReplayCallbacks {
@@ -263,7 +268,8 @@ impl ReplayCallbacks {
     fn before(&self, source: &Db, target: &Db, doc: *const DocInfo, local: *const DocInfo) -> Result<bool> {
         let Some(pre_copy) = self.pre_copy else { return Ok(true) };
         // SAFETY: the pointer contract of `capi`.
-        let code = unsafe { pre_copy(ptr::to_c(source), ptr::to_c(target), doc, local, self.ctx) };
+        let run = |source, target| unsafe { pre_copy(source, target, doc, local, self.ctx) };
+        let code = callback_on_two(source, target, run);
         Ok(callback_result(code)? == 0)
     }
 }
@@ -283,7 +289,8 @@ impl ReplayHooks for ReplayCallbacks {
     fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
         let Some(precommit) = self.precommit else { return Ok(()) };
         // SAFETY: the pointer contract of `capi`.
-        let code = unsafe { precommit(ptr::to_c(source), ptr::to_c(target), self.ctx) };
+        let run = |source, target| unsafe { precommit(source, target, self.ctx) };
+        let code = callback_on_two(source, target, run);
         if code == 0 { Ok(()) } else { Err(Error::Callback(crate::ErrorCode(code))) }
     }
 }

@@ -1,9 +1,10 @@
 //! What went wrong.
 
-use super::guard::{guard, guard_db, guard_value};
+use super::guard::{guard, guard_ask, guard_value};
+use super::handle::Published;
 use super::latency::Call;
 use super::ptr;
-use super::types::{Db, couchstore_error_t, couchstore_internal_error_fn};
+use super::types::{Handle, couchstore_error_t, couchstore_internal_error_fn};
 use crate::error::{Error, ErrorCode, Result};
 use crate::internal_error::{last_internal_error, set_on_internal_error};
 use std::ffi::{CString, c_char, c_void};
@@ -53,18 +54,18 @@ fn os_error_text(os_error: i32) -> String {
 /// @param size of buf in bytes
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_last_os_error(
-    db: *const Db,
+    db: *const Handle,
     buf: *mut c_char,
     size: usize,
 ) -> couchstore_error_t {
-    let body = |db: &Db| {
-        let os_error = db.last_os_error();
+    let answer = |known: &Published| {
+        let os_error = known.last_os_error;
         let text = format!("errno = {os_error}: '{}'", os_error_text(os_error));
         // SAFETY: the pointer contract of `capi`.
         unsafe { give(&text, buf, size) }
     };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::LastOsError, db, body) }
+    unsafe { guard_ask(Call::LastOsError, db, answer) }
 }
 
 /// The last internal error of this thread, in quotes: 'text'. It says which check failed where in
@@ -75,14 +76,14 @@ pub unsafe extern "C" fn couchstore_last_os_error(
 /// @param size of buf in bytes
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_last_internal_error(
-    db: *const Db,
+    db: *const Handle,
     buf: *mut c_char,
     size: usize,
 ) -> couchstore_error_t {
     guard(Call::LastInternalError, || {
         // SAFETY: the pointer contract of `capi`; the handle is only checked.
         unsafe {
-            ptr::db(db)?;
+            ptr::get(db)?;
             give(&last_internal_error(), buf, size)
         }
     })
@@ -111,8 +112,9 @@ impl Handler {
 /// Sets the function that is told of every internal error in the process, on the thread where it
 /// happens.
 ///
-/// @param handler may be called on several threads at once, and must not call the library; NULL:
-///                nobody is told
+/// @param handler may be called on several threads at once. Handles are in use meanwhile: it must
+///                neither call the library nor wait for a thread that may be doing so. NULL: nobody
+///                is told
 /// @param ctx     passed to handler
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_set_on_internal_error(

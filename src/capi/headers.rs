@@ -1,8 +1,9 @@
 //! Moving between headers.
 
-use super::guard::guard_db;
+use super::guard::{guard_db, guard_last};
 use super::latency::Call;
-use super::types::{Db, couchstore_direction, couchstore_error_t, cs_off_t};
+use super::types::{Handle, couchstore_direction, couchstore_error_t, cs_off_t};
+use crate::db::Db;
 use crate::db::headers::Direction;
 use crate::error::{Error, ErrorCode, Result};
 
@@ -10,20 +11,10 @@ use crate::error::{Error, ErrorCode, Result};
 ///
 /// # Safety
 /// `db` follows the pointer contract of `capi`.
-unsafe fn move_or_free(call: Call, db: *mut Db, action: fn(&Db) -> Result<()>) -> couchstore_error_t {
-    // A callback must not free the handle on whose behalf it was called.
+unsafe fn move_or_free(call: Call, db: *mut Handle, action: fn(&Db) -> Result<()>) -> couchstore_error_t {
     // SAFETY: the contract above.
-    if unsafe { db.as_ref() }.is_some_and(Db::is_writing) {
-        return ErrorCode::INVALID_ARGUMENTS.0;
-    }
-    // SAFETY: the contract above.
-    let code = unsafe { guard_db(call, db, action) };
-    if code != ErrorCode::SUCCESS.0 && !db.is_null() {
-        // SAFETY: the handle came from opening a file; the caller knows that it is gone now.
-        drop(unsafe { Box::from_raw(db) });
-        return ErrorCode::DB_NO_LONGER_VALID.0;
-    }
-    code
+    let last = unsafe { guard_last(call, db, action, |code| code != ErrorCode::SUCCESS.0) };
+    if last.freed { ErrorCode::DB_NO_LONGER_VALID.0 } else { last.code }
 }
 
 /// Moves the handle to the header before the one that it stands on. Uncommitted changes are
@@ -32,10 +23,11 @@ unsafe fn move_or_free(call: Call, db: *mut Db, action: fn(&Db) -> Result<()>) -
 /// A commit from there makes a new branch of the file's history.
 ///
 /// @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
-///         AND FREED. couchstore_seek() does the same without freeing.
+///         AND FREED. couchstore_seek() does the same without freeing. INVALID_ARGUMENTS: called from
+///         a callback of a call on the handle; nothing was done
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_rewind_db_header"))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_rewind_db_header(db: *mut Db) -> couchstore_error_t {
+pub unsafe extern "C" fn couchstore_rewind_db_header(db: *mut Handle) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
     unsafe { move_or_free(Call::Rewind, db, Db::rewind) }
 }
@@ -44,10 +36,10 @@ pub unsafe extern "C" fn couchstore_rewind_db_header(db: *mut Db) -> couchstore_
 /// discarded.
 ///
 /// @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
-///         AND FREED.
+///         AND FREED. INVALID_ARGUMENTS: as of couchstore_rewind_db_header()
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_fastforward_db_header"))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_fastforward_db_header(db: *mut Db) -> couchstore_error_t {
+pub unsafe extern "C" fn couchstore_fastforward_db_header(db: *mut Handle) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
     unsafe { move_or_free(Call::FastForward, db, Db::fast_forward) }
 }
@@ -62,7 +54,7 @@ pub unsafe extern "C" fn couchstore_fastforward_db_header(db: *mut Db) -> couchs
 ///         been closed
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_seek_offset"))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Db, offset: cs_off_t) -> couchstore_error_t {
+pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Handle, offset: cs_off_t) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::Seek, db, |db| db.seek_offset(offset)) }
 }
@@ -78,7 +70,10 @@ pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Db, offset: cs_off_t) -
 /// @return as couchstore_seek_offset()
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_seek"))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_seek(db: *mut Db, direction: couchstore_direction) -> couchstore_error_t {
+pub unsafe extern "C" fn couchstore_seek(
+    db: *mut Handle,
+    direction: couchstore_direction,
+) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::Seek, db, |db| seek(db, direction)) }
 }
@@ -104,7 +99,7 @@ pub(super) fn seek(db: &Db, direction: couchstore_direction) -> Result<()> {
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_seek_first_header_containing"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_seek_first_header_containing(
-    db: *mut Db,
+    db: *mut Handle,
     seqno: u64,
     granularity: u64,
 ) -> couchstore_error_t {

@@ -1,9 +1,13 @@
 //! What is known of an open database.
 
-use super::guard::{guard_db, guard_value};
+use super::guard::{ask_value, guard_ask, guard_db};
+use super::handle::Published;
 use super::latency::Call;
-use super::ptr::{self, Out};
-use super::types::{Db, DbInfo, couchstore_error_t, couchstore_file_stats, couchstore_header_info, cs_off_t};
+use super::ptr::Out;
+use super::types::{
+    DbInfo, Handle, couchstore_error_t, couchstore_file_stats, couchstore_header_info, cs_off_t,
+};
+use crate::db::Db;
 use std::ffi::c_char;
 
 /// Figures of the database, with what was saved on this handle and not committed.
@@ -13,12 +17,12 @@ use std::ffi::c_char;
 /// @param info receives the figures; info->filename lives as long as the handle
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_db_info"))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_db_info(db: *mut Db, info: *mut DbInfo) -> couchstore_error_t {
-    let body = |db: &Db| {
+pub unsafe extern "C" fn couchstore_db_info(db: *mut Handle, info: *mut DbInfo) -> couchstore_error_t {
+    let answer = |known: &Published| {
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(info) }?;
-        let info = db.info()?;
-        let filename = if db.is_closed() { c"".as_ptr() } else { db.filename_ref().as_ptr() };
+        let info = known.info.clone()?;
+        let filename = if known.closed { c"".as_ptr() } else { known.filename.as_ptr() };
         out.set(DbInfo {
             filename,
             last_sequence: info.last_sequence,
@@ -32,7 +36,7 @@ pub unsafe extern "C" fn couchstore_db_info(db: *mut Db, info: *mut DbInfo) -> c
         Ok(())
     };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::DbInfo, db, body) }
+    unsafe { guard_ask(Call::DbInfo, db, answer) }
 }
 
 /// Everything that is known of the header that the handle stands on, with what was saved since.
@@ -42,13 +46,13 @@ pub unsafe extern "C" fn couchstore_db_info(db: *mut Db, info: *mut DbInfo) -> c
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_get_header"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_get_header(
-    db: *mut Db,
+    db: *mut Handle,
     info: *mut couchstore_header_info,
 ) -> couchstore_error_t {
-    let body = |db: &Db| {
+    let answer = |known: &Published| {
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(info) }?;
-        let info = db.info()?;
+        let info = known.info.clone()?;
         out.set(couchstore_header_info {
             version: info.version as u64,
             timestamp: info.timestamp,
@@ -64,25 +68,23 @@ pub unsafe extern "C" fn couchstore_get_header(
         Ok(())
     };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::GetHeader, db, body) }
+    unsafe { guard_ask(Call::GetHeader, db, answer) }
 }
 
 /// The name with which the file was opened, as it was given.
 ///
-/// @return lives as long as the handle, or until couchstore_reopen_file(); NULL for a NULL handle
+/// @return lives as long as the handle; NULL for a NULL handle
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_get_db_filename(db: *mut Db) -> *const c_char {
+pub unsafe extern "C" fn couchstore_get_db_filename(db: *mut Handle) -> *const c_char {
     // SAFETY: the pointer contract of `capi`.
-    let db = unsafe { ptr::db(db) };
-    guard_value(std::ptr::null(), || db.map_or(std::ptr::null(), |db| db.filename_ref().as_ptr()))
+    unsafe { ask_value(db, std::ptr::null(), |known| known.filename.as_ptr()) }
 }
 
 /// Position in bytes of the header that the handle stands on; 0 for a NULL handle.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_get_header_position(db: *mut Db) -> u64 {
+pub unsafe extern "C" fn couchstore_get_header_position(db: *mut Handle) -> u64 {
     // SAFETY: the pointer contract of `capi`.
-    let db = unsafe { ptr::db(db) };
-    guard_value(0, || db.map_or(0, Db::header_position))
+    unsafe { ask_value(db, 0, |known| known.header_position) }
 }
 
 /// Counts of the calls of the file operations since the file was opened; in C by the name
@@ -91,7 +93,7 @@ pub unsafe extern "C" fn couchstore_get_header_position(db: *mut Db) -> u64 {
 /// @param stats receives the counts
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_c_get_db_filestats(
-    db: *mut Db,
+    db: *mut Handle,
     stats: *mut couchstore_file_stats,
 ) -> couchstore_error_t {
     let body = |db: &Db| {
@@ -117,7 +119,7 @@ pub unsafe extern "C" fn couchstore_c_get_db_filestats(
 ///
 /// @return SUCCESS
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_set_purge_seq(target: *mut Db, purge_seq: u64) -> couchstore_error_t {
+pub unsafe extern "C" fn couchstore_set_purge_seq(target: *mut Handle, purge_seq: u64) -> couchstore_error_t {
     let body = |db: &Db| {
         db.set_purge_seq(purge_seq);
         Ok(())

@@ -1,14 +1,16 @@
 //! Encrypted files: opening and creating them, and compacting to them.
 
+use super::call::callback;
 use super::compact::Compaction;
 use super::file_ops;
 use super::flags;
-use super::guard::{guard, guard_db};
+use super::guard::{guard, guard_ask, guard_db};
+use super::handle::Published;
 use super::latency::Call;
 use super::open::open;
 use super::ptr::{self, Out};
 use super::types::{
-    Db, couch_file_ops, couchstore_compact_flags, couchstore_compact_hook, couchstore_docinfo_hook,
+    Handle, couch_file_ops, couchstore_compact_flags, couchstore_compact_hook, couchstore_docinfo_hook,
     couchstore_encryption_key, couchstore_error_t, couchstore_key_fn, couchstore_open_flags, sized_buf,
 };
 use crate::crypto::keys::{EncryptionKey, KeyDerivation, KeyStore, KeyStoreFailed};
@@ -40,7 +42,8 @@ impl KeyStore for KeyCallback {
         let mut key =
             couchstore_encryption_key { id: sized_buf::EMPTY, key: sized_buf::EMPTY, derivation: 0 };
         // SAFETY: the pointer contract of `capi`; `key` is valid for writes.
-        let found = unsafe { function(self.ctx, id.as_ptr().cast::<c_char>(), id.len(), &raw mut key) };
+        let ask = || unsafe { function(self.ctx, id.as_ptr().cast::<c_char>(), id.len(), &raw mut key) };
+        let found = callback(ask);
         if found < 0 {
             return Err(KeyStoreFailed);
         }
@@ -89,7 +92,7 @@ pub unsafe extern "C" fn couchstore_open_db_with_key(
     ops: *const couch_file_ops,
     keys: couchstore_key_fn,
     keys_ctx: *mut c_void,
-    db: *mut *mut Db,
+    db: *mut *mut Handle,
 ) -> couchstore_error_t {
     guard(Call::OpenDbWithKey, || {
         let mut options = flags::open_options(flags).keys(KeyCallback::store(keys, keys_ctx));
@@ -113,7 +116,7 @@ pub unsafe extern "C" fn couchstore_open_db_with_key(
 /// @return as couchstore_compact_db_ex() and, for the key, couchstore_open_db_with_key()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db_with_key(
-    source: *mut Db,
+    source: *mut Handle,
     target_filename: *const c_char,
     flags: couchstore_compact_flags,
     keys: couchstore_key_fn,
@@ -136,13 +139,13 @@ pub unsafe extern "C" fn couchstore_compact_db_with_key(
 /// @param length receives the length of the id; 0: the file is not encrypted
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_get_encryption_key_id(
-    db: *mut Db,
+    db: *mut Handle,
     buf: *mut c_char,
     size: usize,
     length: *mut usize,
 ) -> couchstore_error_t {
-    let body = |db: &Db| {
-        let id = db.encryption_key_id().unwrap_or_default();
+    let answer = |known: &Published| {
+        let id = &known.key_id;
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(length) }?;
         let n = id.len().min(size);
@@ -157,5 +160,5 @@ pub unsafe extern "C" fn couchstore_get_encryption_key_id(
         Ok(())
     };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::GetEncryptionKeyId, db, body) }
+    unsafe { guard_ask(Call::GetEncryptionKeyId, db, answer) }
 }

@@ -1,5 +1,6 @@
 //! How long the C functions take: a histogram for each, while collecting is switched on.
 
+use super::call;
 use super::guard::guard_value;
 use super::types::{couchstore_c_latency, couchstore_c_latency_callback_fn};
 use std::ffi::{CStr, c_void};
@@ -155,7 +156,7 @@ pub unsafe extern "C" fn couchstore_c_get_latency_info(
     callback: couchstore_c_latency_callback_fn,
     ctx: *mut c_void,
 ) {
-    let Some(callback) = callback else { return };
+    let Some(show) = callback else { return };
     guard_value((), || {
         for (name, histogram) in NAMES.iter().zip(&HISTOGRAMS) {
             let count = histogram.count.load(Ordering::Relaxed);
@@ -172,7 +173,7 @@ pub unsafe extern "C" fn couchstore_c_get_latency_info(
                 num_buckets: buckets.len(),
             };
             // SAFETY: the pointer contract of `capi`; `latency` lives through the call.
-            if unsafe { callback(&raw const latency, ctx) } != 0 {
+            if call::callback(|| unsafe { show(&raw const latency, ctx) }) != 0 {
                 break;
             }
         }

@@ -1,10 +1,12 @@
 //! Local documents.
 
 use super::alloc;
+use super::call::callback_on;
 use super::guard::{callback_result, guard_db};
 use super::latency::Call;
 use super::ptr::{self, Out};
-use super::types::{Db, LocalDoc, couchstore_error_t, couchstore_local_docs_callback_fn, sized_buf};
+use super::types::{Handle, LocalDoc, couchstore_error_t, couchstore_local_docs_callback_fn, sized_buf};
+use crate::db::Db;
 use crate::db::local::LocalUpdate;
 use crate::error::{Error, Result};
 use crate::memory;
@@ -20,7 +22,7 @@ use std::ffi::c_void;
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_open_local_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_local_document(
-    db: *mut Db,
+    db: *mut Handle,
     id: *const c_void,
     idlen: usize,
     lDoc: *mut *mut LocalDoc,
@@ -73,7 +75,7 @@ pub(super) unsafe fn save_all(db: &Db, docs: *const *mut LocalDoc, count: usize)
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_save_local_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_local_document(
-    db: *mut Db,
+    db: *mut Handle,
     lDoc: *mut LocalDoc,
 ) -> couchstore_error_t {
     let body = |db: &Db| {
@@ -93,7 +95,7 @@ pub unsafe extern "C" fn couchstore_save_local_document(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_save_local_documents"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_local_documents(
-    db: *mut Db,
+    db: *mut Handle,
     docs: *const *mut LocalDoc,
     numDocs: usize,
 ) -> couchstore_error_t {
@@ -110,7 +112,7 @@ pub unsafe extern "C" fn couchstore_save_local_documents(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_scan_local_docs"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_scan_local_docs(
-    db: *mut Db,
+    db: *mut Handle,
     from: *const sized_buf,
     callback: couchstore_local_docs_callback_fn,
     ctx: *mut c_void,
@@ -123,7 +125,7 @@ pub unsafe extern "C" fn couchstore_scan_local_docs(
         db.scan_local(from, &mut |id, body| {
             let doc = alloc::local_doc(id, body)?;
             // SAFETY: the pointer contract of `capi`.
-            let code = unsafe { callback(ptr::to_c(db), doc, ctx) };
+            let code = callback_on(db, |handle| unsafe { callback(handle, doc, ctx) });
             if code <= 0 {
                 // SAFETY: the callback does not keep it.
                 unsafe { alloc::free(doc) };

@@ -7,12 +7,11 @@
 //!
 //! What `couch_db.h` asks of C callers, and what every SAFETY comment in these modules refers to:
 //!
-//! * a `Db*` is NULL or came from a function that opens and was not freed since; one thread uses it at a time
+//! * a `Db*` is NULL or came from a function that opens, or was shown to a callback that runs, and was not freed since
 //! * a pointer with a length is NULL (an error, unless the length is 0) or valid for that many elements
 //! * a pointer to a struct, a string or a place for a result is NULL or valid; results do not overlap arguments
 //! * what is freed here came from this library and is freed once
-//! * callbacks keep what `couch_db.h` says of them, and neither unwind nor free a handle that a function up the
-//!   stack is using
+//! * callbacks keep what `couch_db.h` says of them, and do not unwind
 
 //!
 //! # Names
@@ -63,6 +62,9 @@ pub mod shim;
 pub mod types;
 
 mod alloc;
+mod call;
 mod flags;
 mod guard;
+mod handle;
 mod ptr;
+mod tsan;

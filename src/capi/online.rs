@@ -1,18 +1,20 @@
 //! Compaction that runs with saves.
 
+use super::call::{callback, callback_on_two};
 use super::compact::{Hooks, ReplayCallbacks, Rewrite, path};
 use super::file_ops;
 use super::flags;
-use super::guard::{callback_result, guard, guard_db};
+use super::guard::{callback_result, guard};
 use super::keys::KeyCallback;
 use super::latency::Call;
 use super::ptr::{self, Out};
 use super::types::{
-    Db, couchstore_error_t, couchstore_online_compact_options, couchstore_online_compact_stats,
+    Handle, couchstore_error_t, couchstore_online_compact_options, couchstore_online_compact_stats,
 };
 use crate::compact::copy::{CompactHooks, Verdict};
 use crate::compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
 use crate::compact::replay::ReplayHooks;
+use crate::db::{Db, leads_to};
 use crate::error::{Error, ErrorCode, Result};
 use crate::format::docinfo::DocInfoRef;
 use std::ffi::{c_char, c_int};
@@ -186,7 +188,7 @@ impl CompactHooks for OnlineCallbacks {
     fn progress(&mut self, done: u64, total: u64, bytes: u64) -> Result<()> {
         let Some(progress) = self.options.progress else { return Ok(()) };
         // SAFETY: the pointer contract of `capi`.
-        match unsafe { progress(self.options.ctx, done, total, bytes) } {
+        match callback(|| unsafe { progress(self.options.ctx, done, total, bytes) }) {
             0 => Ok(()),
             code => callback_result(code).and(Err(Error::Callback(ErrorCode::CANCEL))),
         }
@@ -215,21 +217,22 @@ impl OnlineHooks for OnlineCallbacks {
     fn lock(&mut self) {
         if let Some(lock) = self.options.lock {
             // SAFETY: the pointer contract of `capi`.
-            unsafe { lock(self.options.ctx) };
+            callback(|| unsafe { lock(self.options.ctx) });
         }
     }
 
     fn unlock(&mut self) {
         if let Some(unlock) = self.options.unlock {
             // SAFETY: the pointer contract of `capi`.
-            unsafe { unlock(self.options.ctx) };
+            callback(|| unsafe { unlock(self.options.ctx) });
         }
     }
 
     fn publish(&mut self, source: &Db, target: &Db) -> Result<()> {
         let Some(publish) = self.options.publish else { return Ok(()) };
         // SAFETY: the pointer contract of `capi`.
-        match unsafe { publish(self.options.ctx, ptr::to_c(source), ptr::to_c(target)) } {
+        let run = |source, target| unsafe { publish(self.options.ctx, source, target) };
+        match callback_on_two(source, target, run) {
             0 => Ok(()),
             code => Err(Error::Callback(ErrorCode(code))),
         }
@@ -242,15 +245,21 @@ impl OnlineHooks for OnlineCallbacks {
 /// @param is_current receives 1 or 0
 /// @return NOT_SUPPORTED: the file operations do not tell
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_is_current(db: *mut Db, is_current: *mut c_int) -> couchstore_error_t {
-    let body = |db: &Db| {
-        db.check_open()?;
+pub unsafe extern "C" fn couchstore_is_current(
+    db: *mut Handle,
+    is_current: *mut c_int,
+) -> couchstore_error_t {
+    let answer = || {
+        // SAFETY: the pointer contract of `capi`.
+        let handle = unsafe { ptr::get(db) }?;
+        let (open, identity, name) =
+            handle.ask(|known| (known.check_open(), known.identity, known.filename.clone()));
+        open?;
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(is_current) }?;
-        let current = db.is_current()?.ok_or(Error::NotSupported("file operations without identity"))?;
-        out.set(c_int::from(current));
+        let identity = identity.ok_or(Error::NotSupported("file operations without identity"))?;
+        out.set(c_int::from(leads_to(&name, identity)?));
         Ok(())
     };
-    // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::IsCurrent, db, body) }
+    guard(Call::IsCurrent, answer)
 }

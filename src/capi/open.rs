@@ -2,17 +2,18 @@
 
 use super::file_ops;
 use super::flags;
-use super::guard::{guard, guard_db};
+use super::guard::{guard, guard_db, guard_last};
 use super::latency::Call;
 use super::ptr::{self, Out};
-use super::types::{Db, couch_file_ops, couchstore_error_t, couchstore_open_flags};
+use super::types::{Handle, couch_file_ops, couchstore_error_t, couchstore_open_flags};
+use crate::db::Db;
 use crate::db::open::OpenOptions;
 use crate::error::{Error, ErrorCode, Result};
 use std::ffi::{CStr, c_char};
 
-pub(super) fn open(options: &OpenOptions, filename: &CStr, out: &Out<*mut Db>) -> Result<()> {
+pub(super) fn open(options: &OpenOptions, filename: &CStr, out: &Out<*mut Handle>) -> Result<()> {
     let db = options.open_named(filename)?;
-    out.set(Box::into_raw(Box::new(db)));
+    out.set(Box::into_raw(Handle::own(db)));
     Ok(())
 }
 
@@ -49,7 +50,7 @@ pub extern "C" fn couchstore_encode_periodic_sync_flags(bytes: u64) -> couchstor
 pub unsafe extern "C" fn couchstore_open_db(
     filename: *const c_char,
     flags: couchstore_open_flags,
-    db: *mut *mut Db,
+    db: *mut *mut Handle,
 ) -> couchstore_error_t {
     guard(Call::OpenDb, || {
         // SAFETY: the pointer contract of `capi`.
@@ -74,7 +75,7 @@ pub unsafe extern "C" fn couchstore_c_open_db_ex(
     filename: *const c_char,
     flags: couchstore_open_flags,
     ops: *const couch_file_ops,
-    db: *mut *mut Db,
+    db: *mut *mut Handle,
 ) -> couchstore_error_t {
     guard(Call::OpenDbEx, || {
         // SAFETY: the pointer contract of `capi`.
@@ -100,7 +101,7 @@ pub unsafe extern "C" fn couchstore_bootstrap_db(
     filename: *const c_char,
     flags: couchstore_open_flags,
     ops: *const couch_file_ops,
-    db: *mut *mut Db,
+    db: *mut *mut Handle,
 ) -> couchstore_error_t {
     guard(Call::BootstrapDb, || {
         let mut options = flags::open_options(flags).create(true).bootstrap(true);
@@ -123,7 +124,7 @@ pub unsafe extern "C" fn couchstore_bootstrap_db(
 ///         returned.
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_close_file"))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_close_file(db: *mut Db) -> couchstore_error_t {
+pub unsafe extern "C" fn couchstore_close_file(db: *mut Handle) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::CloseFile, db, Db::close) }
 }
@@ -131,10 +132,11 @@ pub unsafe extern "C" fn couchstore_close_file(db: *mut Db) -> couchstore_error_
 /// Frees a handle.
 ///
 /// @param db closed with couchstore_close_file() before; NULL is fine
-/// @return INVALID_ARGUMENTS: the file is not closed; then the handle stays valid
+/// @return INVALID_ARGUMENTS: the file is not closed, or this is called from a callback of a call on
+///         the handle; then the handle stays valid
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_free_db"))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_free_db(db: *mut Db) -> couchstore_error_t {
+pub unsafe extern "C" fn couchstore_free_db(db: *mut Handle) -> couchstore_error_t {
     if db.is_null() {
         return ErrorCode::SUCCESS.0;
     }
@@ -142,33 +144,25 @@ pub unsafe extern "C" fn couchstore_free_db(db: *mut Db) -> couchstore_error_t {
         if db.is_closed() { Ok(()) } else { Err(Error::InvalidArguments("a handle that is not closed")) }
     };
     // SAFETY: the pointer contract of `capi`.
-    let code = unsafe { guard_db(Call::FreeDb, db, check) };
-    if code == ErrorCode::SUCCESS.0 {
-        // SAFETY: the handle came from `open`, and by the contract nobody uses it again.
-        drop(unsafe { Box::from_raw(db) });
-    }
-    code
+    unsafe { guard_last(Call::FreeDb, db, check, |code| code == ErrorCode::SUCCESS.0) }.code
 }
 
 /// Closes the file and frees the handle, whatever the result.
 ///
-/// @return what couchstore_close_file() gives
+/// @return what couchstore_close_file() gives. INVALID_ARGUMENTS: called from a callback of a call on
+///         the handle; only then it is neither closed nor freed
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_close_db"))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_close_db(db: *mut Db) -> couchstore_error_t {
-    // SAFETY: the pointer contract of `capi`; a closed handle may be freed.
-    unsafe {
-        let code = couchstore_close_file(db);
-        couchstore_free_db(db);
-        code
-    }
+pub unsafe extern "C" fn couchstore_close_db(db: *mut Handle) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_last(Call::CloseFile, db, Db::close, |_| true) }.code
 }
 
 /// Closes the file and keeps the handle, for couchstore_reopen_file(). The same as
 /// couchstore_close_file().
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_drop_file"))]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_drop_file(db: *mut Db) -> couchstore_error_t {
+pub unsafe extern "C" fn couchstore_drop_file(db: *mut Handle) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
     unsafe { couchstore_close_file(db) }
 }
@@ -183,7 +177,7 @@ pub unsafe extern "C" fn couchstore_drop_file(db: *mut Db) -> couchstore_error_t
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_reopen_file"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_reopen_file(
-    db: *mut Db,
+    db: *mut Handle,
     filename: *const c_char,
     flags: couchstore_open_flags,
 ) -> couchstore_error_t {

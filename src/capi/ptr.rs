@@ -2,21 +2,12 @@
 //!
 //! All functions rely on the pointer contract of the parent module.
 
-use super::types::{Db, Doc, DocInfo, sized_buf};
+use super::types::{Doc, DocInfo, sized_buf};
 use crate::db::save::Document;
 use crate::error::{Error, Result};
 use std::ffi::{CStr, c_char, c_void};
 
-const NULL: Error = Error::InvalidArguments("a NULL pointer");
-
-/// The database of a handle.
-///
-/// # Safety
-/// The pointer contract of `capi`.
-pub(super) unsafe fn db<'a>(db: *const Db) -> Result<&'a Db> {
-    // SAFETY: NULL or a live handle by the contract; handles are only ever shared, so `&` is enough for all calls.
-    unsafe { db.as_ref() }.ok_or(NULL)
-}
+pub(super) const NULL: Error = Error::InvalidArguments("a NULL pointer");
 
 /// A struct of the caller.
 ///
@@ -124,9 +115,4 @@ pub(super) unsafe fn document<'a>(doc: *const Doc, info: *const DocInfo) -> Resu
             content_meta: info.content_meta,
         })
     }
-}
-
-/// The handle as callbacks get it.
-pub(super) fn to_c(db: &Db) -> *mut Db {
-    std::ptr::from_ref(db).cast_mut()
 }

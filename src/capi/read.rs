@@ -5,7 +5,8 @@ use super::flags::DECOMPRESS_DOC_BODIES;
 use super::guard::{guard_db, guard_value};
 use super::latency::Call;
 use super::ptr::{self, Out};
-use super::types::{Db, Doc, DocInfo, couchstore_error_t, couchstore_open_options, sized_buf};
+use super::types::{Doc, DocInfo, Handle, couchstore_error_t, couchstore_open_options, sized_buf};
+use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
 use std::ffi::c_void;
@@ -19,7 +20,7 @@ use std::ffi::c_void;
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_docinfo_by_id"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfo_by_id(
-    db: *mut Db,
+    db: *mut Handle,
     id: *const c_void,
     idlen: usize,
     pInfo: *mut *mut DocInfo,
@@ -42,7 +43,7 @@ pub unsafe extern "C" fn couchstore_docinfo_by_id(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_docinfo_by_sequence"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfo_by_sequence(
-    db: *mut Db,
+    db: *mut Handle,
     sequence: u64,
     pInfo: *mut *mut DocInfo,
 ) -> couchstore_error_t {
@@ -89,7 +90,7 @@ unsafe fn open_into(db: &Db, pDoc: *mut *mut Doc, make: impl FnOnce() -> Result<
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_open_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_document(
-    db: *mut Db,
+    db: *mut Handle,
     id: *const c_void,
     idlen: usize,
     pDoc: *mut *mut Doc,
@@ -115,7 +116,7 @@ pub unsafe extern "C" fn couchstore_open_document(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_open_doc_with_docinfo"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_doc_with_docinfo(
-    db: *mut Db,
+    db: *mut Handle,
     docinfo: *const DocInfo,
     pDoc: *mut *mut Doc,
     options: couchstore_open_options,

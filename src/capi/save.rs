@@ -1,11 +1,13 @@
 //! Saving documents.
 
 use super::alloc::borrowed_doc_info;
+use super::call::callback;
 use super::flags::{COMPRESS_DOC_BODIES, SEQUENCE_AS_IS};
 use super::guard::guard_db;
 use super::latency::Call;
 use super::ptr;
-use super::types::{Db, Doc, DocInfo, couchstore_error_t, couchstore_save_options, save_callback_fn};
+use super::types::{Doc, DocInfo, Handle, couchstore_error_t, couchstore_save_options, save_callback_fn};
+use crate::db::Db;
 use crate::db::save::{Document, OnSave, SaveOptions};
 use crate::error::Result;
 use crate::format::docinfo::DocInfoRef;
@@ -103,7 +105,7 @@ impl Batch {
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_save_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_document(
-    db: *mut Db,
+    db: *mut Handle,
     doc: *const Doc,
     info: *mut DocInfo,
     options: couchstore_save_options,
@@ -132,7 +134,7 @@ pub unsafe extern "C" fn couchstore_save_document(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_save_documents"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_documents(
-    db: *mut Db,
+    db: *mut Handle,
     docs: *const *mut Doc,
     infos: *const *mut DocInfo,
     numDocs: usize,
@@ -154,7 +156,7 @@ pub unsafe extern "C" fn couchstore_save_documents(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_save_documents_and_callback"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_documents_and_callback(
-    db: *mut Db,
+    db: *mut Handle,
     docs: *const *const Doc,
     infos: *const *mut DocInfo,
     userReqs: *const *mut c_void,
@@ -167,7 +169,7 @@ pub unsafe extern "C" fn couchstore_save_documents_and_callback(
     let tell = |old, new, request| {
         if let Some(save_cb) = save_cb {
             // SAFETY: the pointer contract of `capi`; both entries live through the call.
-            unsafe { save_cb(old, new, save_cb_ctx, request) };
+            callback(|| unsafe { save_cb(old, new, save_cb_ctx, request) });
         }
         Ok(())
     };

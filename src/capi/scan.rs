@@ -1,14 +1,16 @@
 //! Going through many documents.
 
 use super::alloc;
+use super::call::callback_on;
 use super::flags::{RANGES, scan_options};
 use super::guard::{callback_result, guard_db};
 use super::latency::Call;
 use super::ptr::{self, Out};
 use super::types::{
-    Db, couchstore_changes_callback_fn, couchstore_docinfos_options, couchstore_error_t,
+    Handle, couchstore_changes_callback_fn, couchstore_docinfos_options, couchstore_error_t,
     couchstore_walk_tree_callback_fn, sized_buf,
 };
+use crate::db::Db;
 use crate::db::scan::{OnDocument, OnItem, WalkItem};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -26,7 +28,7 @@ fn with_callback(
     scan(&mut |info| {
         let docinfo = alloc::doc_info(info)?;
         // SAFETY: the pointer contract of `capi`.
-        let code = unsafe { callback(ptr::to_c(db), docinfo, ctx) };
+        let code = callback_on(db, |handle| unsafe { callback(handle, docinfo, ctx) });
         if code <= 0 {
             // SAFETY: the callback does not keep it.
             unsafe { alloc::free(docinfo) };
@@ -46,7 +48,7 @@ fn with_callback(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_changes_since"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_changes_since(
-    db: *mut Db,
+    db: *mut Handle,
     since: u64,
     options: couchstore_docinfos_options,
     callback: couchstore_changes_callback_fn,
@@ -69,7 +71,7 @@ pub unsafe extern "C" fn couchstore_changes_since(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_all_docs"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_all_docs(
-    db: *mut Db,
+    db: *mut Handle,
     startKeyPtr: *const sized_buf,
     options: couchstore_docinfos_options,
     callback: couchstore_changes_callback_fn,
@@ -103,7 +105,7 @@ fn no_keys(is_empty: bool) -> Result<()> {
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_docinfos_by_sequence"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfos_by_sequence(
-    db: *mut Db,
+    db: *mut Handle,
     sequence: *const u64,
     numDocs: c_uint,
     options: couchstore_docinfos_options,
@@ -140,7 +142,7 @@ pub unsafe extern "C" fn couchstore_docinfos_by_sequence(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_docinfos_by_id"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfos_by_id(
-    db: *mut Db,
+    db: *mut Handle,
     ids: *const sized_buf,
     numDocs: usize,
     options: couchstore_docinfos_options,
@@ -172,7 +174,7 @@ pub unsafe extern "C" fn couchstore_docinfos_by_id(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_changes_count"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_changes_count(
-    db: *mut Db,
+    db: *mut Handle,
     min_seq: u64,
     max_seq: u64,
     count: *mut u64,
@@ -206,13 +208,17 @@ fn with_walk_callback(
             WalkItem::Node { subtree_size, reduce } => {
                 let reduce = sized_buf::borrow(reduce);
                 let none = std::ptr::null();
-                // SAFETY: the pointer contract of `capi`.
-                unsafe { callback(ptr::to_c(db), depth, none, *subtree_size, &raw const reduce, ctx) }
+                callback_on(db, |handle| {
+                    // SAFETY: the pointer contract of `capi`.
+                    unsafe { callback(handle, depth, none, *subtree_size, &raw const reduce, ctx) }
+                })
             }
             WalkItem::Document(info) => {
                 let docinfo = alloc::borrowed_doc_info(info);
-                // SAFETY: the pointer contract of `capi`.
-                unsafe { callback(ptr::to_c(db), depth, &raw const docinfo, 0, std::ptr::null(), ctx) }
+                callback_on(db, |handle| {
+                    // SAFETY: the pointer contract of `capi`.
+                    unsafe { callback(handle, depth, &raw const docinfo, 0, std::ptr::null(), ctx) }
+                })
             }
         };
         callback_result(code).map(|_| ())
@@ -229,7 +235,7 @@ fn with_walk_callback(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_walk_id_tree"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_walk_id_tree(
-    db: *mut Db,
+    db: *mut Handle,
     startDocID: *const sized_buf,
     options: couchstore_docinfos_options,
     callback: couchstore_walk_tree_callback_fn,
@@ -252,7 +258,7 @@ pub unsafe extern "C" fn couchstore_walk_id_tree(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_walk_seq_tree"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_walk_seq_tree(
-    db: *mut Db,
+    db: *mut Handle,
     startSequence: u64,
     options: couchstore_docinfos_options,
     callback: couchstore_walk_tree_callback_fn,
@@ -274,7 +280,7 @@ pub unsafe extern "C" fn couchstore_walk_seq_tree(
 #[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_walk_local_tree"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_walk_local_tree(
-    db: *mut Db,
+    db: *mut Handle,
     startLocalID: *const sized_buf,
     options: couchstore_docinfos_options,
     callback: couchstore_walk_tree_callback_fn,

@@ -8,16 +8,19 @@
 #![allow(missing_docs, reason = "internal; described where it matters")]
 
 use super::alloc;
+use super::call::{callback, callback_on};
 use super::compact::{Hooks, ReplayCallbacks, Rewrite, path};
 use super::diagnostics::give;
 use super::flags;
-use super::guard::{callback_result, guard, guard_db, guard_value};
+use super::guard::{ask_value, callback_result, guard, guard_db, guard_dbs, guard_value};
+use super::handle::Published;
 use super::keys::given_key;
 use super::latency::Call;
+use super::open::open;
 use super::ptr::{self, Out};
 use super::save::Batch;
 use super::types::{
-    Db, Doc, DocInfo, LocalDoc, couchstore_commit_retry_fn, couchstore_compact_flags,
+    Doc, DocInfo, Handle, LocalDoc, couchstore_commit_retry_fn, couchstore_compact_flags,
     couchstore_compact_hook, couchstore_direction, couchstore_error_t, couchstore_local_docs_callback_fn,
     couchstore_open_flags, couchstore_pre_copy_hook, couchstore_precommit_hook, couchstore_save_options,
     cs_off_t, sized_buf,
@@ -25,8 +28,8 @@ use super::types::{
 use crate::compact::copy::compact_with;
 use crate::compact::replay::replay_or_tell;
 use crate::crypto::keys::{EncryptionKey, KeyStore, KeyStoreFailed};
-use crate::db::State;
 use crate::db::commit::system_clock;
+use crate::db::{Db, State};
 use crate::error::{Error, Result};
 use crate::internal_error::{Handler, last_internal_error, set_on_internal_error};
 use crate::io::FileOps;
@@ -101,7 +104,7 @@ impl KeyStore for couchstore_private_keys {
         let mut key =
             couchstore_private_key { id: sized_buf::EMPTY, key: sized_buf::EMPTY, cipher: 0, derivation: 0 };
         // SAFETY: the contract of the module.
-        let found = unsafe { function(self.ctx, sized_buf::borrow(id), &raw mut key) };
+        let found = callback(|| unsafe { function(self.ctx, sized_buf::borrow(id), &raw mut key) });
         if found < 0 {
             return Err(KeyStoreFailed);
         }
@@ -121,22 +124,20 @@ pub unsafe extern "C" fn couchstore_private_cxx_open(
     flags: couchstore_open_flags,
     keys: couchstore_private_keys,
     ops: couchstore_private_ops,
-    db: *mut *mut Db,
+    db: *mut *mut Handle,
 ) -> couchstore_error_t {
     guard(Call::OpenDbEx, || {
         // SAFETY: the pointer contract of `capi`.
         let (filename, ops, out) = unsafe { (ptr::name(filename)?, ops.to_rust(), Out::new(db)?) };
         let options = flags::open_options(flags).file_ops(ops).keys(keys.store());
-        let opened = options.open_named(filename)?;
-        out.set(Box::into_raw(Box::new(opened)));
-        Ok(())
+        open(&options, filename, &out)
     })
 }
 
 /// `timestamp` NULL: the system clock.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_commit(
-    db: *mut Db,
+    db: *mut Handle,
     timestamp: *const u64,
     retry: couchstore_commit_retry_fn,
     ctx: *mut c_void,
@@ -162,7 +163,7 @@ type SaveFunction = unsafe extern "C" fn(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_save(
-    db: *mut Db,
+    db: *mut Handle,
     docs: *const *const Doc,
     infos: *const *mut DocInfo,
     requests: *const *mut c_void,
@@ -172,8 +173,10 @@ pub unsafe extern "C" fn couchstore_private_cxx_save(
     ctx: *mut c_void,
 ) -> couchstore_error_t {
     let batch = Batch { docs, infos, count, options };
-    // SAFETY: the pointer contract of `capi`; both entries live through the call.
-    let tell = |old, new, request| callback_result(unsafe { on_save(old, new, ctx, request) }).map(|_| ());
+    let tell = |old, new, request| {
+        // SAFETY: the pointer contract of `capi`; both entries live through the call.
+        callback_result(callback(|| unsafe { on_save(old, new, ctx, request) })).map(|_| ())
+    };
     // SAFETY: the pointer contract of `capi`.
     let body = |db: &Db| unsafe { batch.save_and_tell(db, requests, tell) };
     // SAFETY: the pointer contract of `capi`.
@@ -182,7 +185,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_save(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_save_local(
-    db: *mut Db,
+    db: *mut Handle,
     docs: *const *mut LocalDoc,
     count: usize,
 ) -> couchstore_error_t {
@@ -193,7 +196,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_save_local(
 /// The callback owns every document that it gets; a negative result ends the scan.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_scan_local(
-    db: *mut Db,
+    db: *mut Handle,
     from: sized_buf,
     callback: couchstore_local_docs_callback_fn,
     ctx: *mut c_void,
@@ -206,7 +209,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_scan_local(
         db.scan_local(from, &mut |id, body| {
             let doc = alloc::local_doc(id, body)?;
             // SAFETY: the pointer contract of `capi`.
-            callback_result(unsafe { callback(ptr::to_c(db), doc, ctx) }).map(|_| ())
+            callback_result(callback_on(db, |handle| unsafe { callback(handle, doc, ctx) })).map(|_| ())
         })
     };
     // SAFETY: the pointer contract of `capi`.
@@ -215,7 +218,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_scan_local(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_seek_offset(
-    db: *mut Db,
+    db: *mut Handle,
     offset: cs_off_t,
 ) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -224,7 +227,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_seek_offset(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_seek(
-    db: *mut Db,
+    db: *mut Handle,
     direction: couchstore_direction,
 ) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -234,7 +237,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_seek(
 /// Moves back to the newest header that is not newer than `timestamp`, or to the oldest.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_seek_back_to(
-    db: *mut Db,
+    db: *mut Handle,
     timestamp: u64,
 ) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -247,27 +250,33 @@ pub struct couchstore_private_place(State);
 
 /// To be freed with `couchstore_private_cxx_free_place`; NULL if there is no handle.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_private_cxx_place(db: *const Db) -> *mut couchstore_private_place {
-    // SAFETY: the pointer contract of `capi`.
-    let db = unsafe { ptr::db(db) };
-    guard_value(std::ptr::null_mut(), || {
-        db.map_or(std::ptr::null_mut(), |db| Box::into_raw(Box::new(couchstore_private_place(db.snapshot()))))
-    })
+pub unsafe extern "C" fn couchstore_private_cxx_place(db: *mut Handle) -> *mut couchstore_private_place {
+    let mut place = std::ptr::null_mut();
+    let body = |db: &Db| {
+        place = Box::into_raw(Box::new(couchstore_private_place(db.snapshot())));
+        Ok(())
+    };
+    // SAFETY: the pointer contract of `capi`. Without a handle there is no place.
+    unsafe { guard_db(Call::CxxSeek, db, body) };
+    place
 }
 
 /// Puts the handle back to where it stood, from memory: that never fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_return_to(
-    db: *mut Db,
+    db: *mut Handle,
     place: *const couchstore_private_place,
 ) {
     // SAFETY: the pointer contract of `capi`.
-    let (db, place) = unsafe { (ptr::db(db), place.as_ref()) };
-    guard_value((), || {
-        if let (Ok(db), Some(place)) = (db, place) {
+    let place = unsafe { place.as_ref() };
+    let body = |db: &Db| {
+        if let Some(place) = place {
             db.update_state(|state| state.clone_from(&place.0));
         }
-    });
+        Ok(())
+    };
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { guard_db(Call::CxxSeek, db, body) };
 }
 
 #[unsafe(no_mangle)]
@@ -280,7 +289,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_free_place(place: *mut couchstor
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_seek_first(
-    db: *mut Db,
+    db: *mut Handle,
     seqno: u64,
     granularity: u64,
 ) -> couchstore_error_t {
@@ -303,7 +312,7 @@ pub struct couchstore_private_hooks {
 /// `is_c_function`: on behalf of `couchstore_compact_db_ex`, not of `cb::couchstore::compact`; for the statistics.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_compact(
-    source: *mut Db,
+    source: *mut Handle,
     target_filename: *const c_char,
     flags: couchstore_compact_flags,
     keys: couchstore_private_keys,
@@ -330,8 +339,8 @@ pub unsafe extern "C" fn couchstore_private_cxx_compact(
 /// `cannot_move` becomes true if the result is that of moving the source to the offset.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_replay(
-    source: *mut Db,
-    target: *mut Db,
+    source: *mut Handle,
+    target: *mut Handle,
     source_end_offset: u64,
     pre_copy: couchstore_pre_copy_hook,
     precommit: couchstore_precommit_hook,
@@ -339,36 +348,54 @@ pub unsafe extern "C" fn couchstore_private_cxx_replay(
     flush_threshold: usize,
     cannot_move: &mut bool,
 ) -> couchstore_error_t {
-    let body = |source: &Db| {
-        // SAFETY: the pointer contract of `capi`.
-        let target = unsafe { ptr::db(target) }?;
+    let body = |source: &Db, target: Option<&Db>| {
+        let target = target.ok_or(ptr::NULL)?;
         let mut hooks = ReplayCallbacks { pre_copy, precommit, ctx };
         replay_or_tell(source, target, source_end_offset, &mut hooks, flush_threshold, cannot_move)
     };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_db(Call::CxxReplay, source, body) }
+    unsafe { guard_dbs(Call::CxxReplay, source, target, body) }
+}
+
+/// Begins a call of the C++ layer that consists of several here, with callbacks between them: until it ends, the handle
+/// is not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_begin(db: *mut Handle) {
+    // SAFETY: the pointer contract of `capi`.
+    let handle = unsafe { db.as_ref() };
+    guard_value((), || handle.map_or((), Handle::begin_waiting_call));
+}
+
+/// Ends it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_end(db: *mut Handle) {
+    // SAFETY: the pointer contract of `capi`.
+    let handle = unsafe { db.as_ref() };
+    guard_value((), || handle.map_or((), Handle::end_waiting_call));
 }
 
 /// The `FHStats` object of the file operations; NULL if they have none, or the file is closed.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_private_cxx_file_stats(db: *mut Db) -> *mut c_void {
-    // SAFETY: the pointer contract of `capi`.
-    let db = unsafe { ptr::db(db) };
-    guard_value(std::ptr::null_mut(), || {
-        let stats = |db: &Db| db.file().with(|file| Ok(file.io().stats_object()));
-        db.and_then(stats).unwrap_or(std::ptr::null_mut())
-    })
+pub unsafe extern "C" fn couchstore_private_cxx_file_stats(db: *mut Handle) -> *mut c_void {
+    let mut object = std::ptr::null_mut();
+    let body = |db: &Db| {
+        object = db.file().with(|file| Ok(file.io().stats_object()))?;
+        Ok(())
+    };
+    // SAFETY: the pointer contract of `capi`. What it returns, the object says too.
+    unsafe { guard_db(Call::FileStats, db, body) };
+    object
 }
 
 /// The id of the key that a file is encrypted with, good as long as the handle; {NULL, 0} if it is not encrypted.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_private_cxx_key_id(db: *const Db) -> sized_buf {
+pub unsafe extern "C" fn couchstore_private_cxx_key_id(db: *const Handle) -> sized_buf {
+    let answer = |known: &Published| match &*known.key_id {
+        [] => sized_buf::EMPTY,
+        id => sized_buf::borrow(id),
+    };
     // SAFETY: the pointer contract of `capi`.
-    let db = unsafe { ptr::db(db) };
-    guard_value(sized_buf::EMPTY, || match db {
-        Ok(db) if !db.key_id_ref().is_empty() => sized_buf::borrow(&db.key_id_ref()),
-        _ => sized_buf::EMPTY,
-    })
+    unsafe { ask_value(db, sized_buf::EMPTY, answer) }
 }
 
 #[unsafe(no_mangle)]

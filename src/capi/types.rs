@@ -4,7 +4,8 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-pub use crate::db::Db;
+/// What the headers call `Db`.
+pub use super::handle::Handle;
 pub use crate::io::foreign::{couch_file_handle, couch_file_ops, couchstore_error_info_t};
 
 pub type couchstore_error_t = c_int;
@@ -145,7 +146,11 @@ pub struct couchstore_online_compact_options {
     pub lock: Option<unsafe extern "C" fn(ctx: *mut c_void)>,
     pub unlock: Option<unsafe extern "C" fn(ctx: *mut c_void)>,
     pub publish: Option<
-        unsafe extern "C" fn(ctx: *mut c_void, source: *mut Db, target: *mut Db) -> couchstore_error_t,
+        unsafe extern "C" fn(
+            ctx: *mut c_void,
+            source: *mut Handle,
+            target: *mut Handle,
+        ) -> couchstore_error_t,
     >,
     pub progress: Option<
         unsafe extern "C" fn(ctx: *mut c_void, done_docs: u64, total_docs: u64, done_bytes: u64) -> c_int,
@@ -207,10 +212,10 @@ pub type save_callback_fn = Option<
 pub type couchstore_commit_retry_fn =
     Option<unsafe extern "C" fn(ctx: *mut c_void, os_error: c_int) -> c_int>;
 pub type couchstore_changes_callback_fn =
-    Option<unsafe extern "C" fn(db: *mut Db, docinfo: *mut DocInfo, ctx: *mut c_void) -> c_int>;
+    Option<unsafe extern "C" fn(db: *mut Handle, docinfo: *mut DocInfo, ctx: *mut c_void) -> c_int>;
 pub type couchstore_walk_tree_callback_fn = Option<
     unsafe extern "C" fn(
-        db: *mut Db,
+        db: *mut Handle,
         depth: c_int,
         doc_info: *const DocInfo,
         subtree_size: u64,
@@ -219,23 +224,29 @@ pub type couchstore_walk_tree_callback_fn = Option<
     ) -> c_int,
 >;
 pub type couchstore_local_docs_callback_fn =
-    Option<unsafe extern "C" fn(db: *mut Db, doc: *mut LocalDoc, ctx: *mut c_void) -> c_int>;
+    Option<unsafe extern "C" fn(db: *mut Handle, doc: *mut LocalDoc, ctx: *mut c_void) -> c_int>;
 pub type couchstore_compact_hook = Option<
-    unsafe extern "C" fn(target: *mut Db, docinfo: *mut DocInfo, item: sized_buf, ctx: *mut c_void) -> c_int,
+    unsafe extern "C" fn(
+        target: *mut Handle,
+        docinfo: *mut DocInfo,
+        item: sized_buf,
+        ctx: *mut c_void,
+    ) -> c_int,
 >;
 pub type couchstore_docinfo_hook =
     Option<unsafe extern "C" fn(docinfo: *mut *mut DocInfo, item: *const sized_buf) -> c_int>;
 pub type couchstore_pre_copy_hook = Option<
     unsafe extern "C" fn(
-        source: *mut Db,
-        target: *mut Db,
+        source: *mut Handle,
+        target: *mut Handle,
         doc: *const DocInfo,
         local: *const DocInfo,
         ctx: *mut c_void,
     ) -> couchstore_error_t,
 >;
-pub type couchstore_precommit_hook =
-    Option<unsafe extern "C" fn(source: *mut Db, target: *mut Db, ctx: *mut c_void) -> couchstore_error_t>;
+pub type couchstore_precommit_hook = Option<
+    unsafe extern "C" fn(source: *mut Handle, target: *mut Handle, ctx: *mut c_void) -> couchstore_error_t,
+>;
 pub type couchstore_internal_error_fn =
     Option<unsafe extern "C" fn(message: *const c_char, size: usize, ctx: *mut c_void)>;
 pub type couchstore_c_latency_callback_fn =

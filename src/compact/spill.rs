@@ -17,10 +17,10 @@ use crate::io::temp::unnamed_file;
 use crate::memory;
 use std::collections::hash_map::RandomState;
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 /// Plain bytes of a frame.

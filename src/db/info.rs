@@ -31,10 +31,33 @@ pub struct Info {
     pub previous_header: Option<u64>,
 }
 
+/// Tells whether anything has changed of what can be asked of a handle: as long as it stays the same, so do
+/// [`Db::info`], the name, the id of the key and the last OS error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    changes: u64,
+    position: Option<u64>,
+    end: u64,
+    closed: bool,
+    os_error: i32,
+}
+
 impl Db {
+    /// See [`Stamp`].
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp {
+            changes: self.changes.get(),
+            position: self.state.borrow().position,
+            end: self.file.end(),
+            closed: self.is_closed(),
+            os_error: self.last_os_error(),
+        }
+    }
+
     /// Figures of this handle's header.
     pub fn info(&self) -> Result<Info> {
-        let State { header, position } = self.snapshot();
+        let state = self.state.borrow();
+        let State { header, position } = &*state;
         let counts = match &header.by_id {
             Some(root) => {
                 let rule = |rule| self.file.malformed(root.position, rule);

@@ -26,16 +26,15 @@ pub(crate) mod scan;
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::header::{FileHeader, NodeRef};
 use crate::io::file::DbFile;
-use crate::io::naming::leads_to;
+use crate::io::naming::FileId;
 use crate::io::shared::SharedFile;
+use crate::io::stale::file_named;
 use crate::io::{FileStats, IoError};
 use hidden::naming_failed;
 use open::OpenOptions;
 use std::cell::{Cell, Ref, RefCell};
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::Arc;
 
 /// The header that a handle stands on, and what has been changed since.
@@ -86,6 +85,8 @@ pub struct Db {
     /// Id of the key that the file is encrypted with; empty: it is not encrypted.
     key_id: RefCell<Vec<u8>>,
     state: RefCell<State>,
+    /// Counts the changes of the state.
+    changes: Cell<u64>,
     latch: Cell<Option<Latch>>,
     /// A save or commit is under way.
     writing: Cell<bool>,
@@ -118,6 +119,7 @@ impl Db {
             options: RefCell::new(options.keys(None)),
             filename: RefCell::new(filename.to_owned()),
             state: RefCell::new(state),
+            changes: Cell::new(0),
             latch: Cell::new(None),
             writing: Cell::new(false),
             unseen: Cell::new(false),
@@ -142,6 +144,7 @@ impl Db {
 
     /// Changes the state. `action` must not call back into the caller's code.
     pub(crate) fn update_state<T>(&self, action: impl FnOnce(&mut State) -> T) -> T {
+        self.changes.set(self.changes.get().wrapping_add(1));
         action(&mut self.state.borrow_mut())
     }
 
@@ -192,10 +195,13 @@ impl Db {
     ///
     /// An error if the system does not say what the name leads to: that is no reason to give up the handle.
     pub fn is_current(&self) -> Result<Option<bool>> {
-        let Some(own) = self.file.with(|file| Ok(file.io().identity()))? else { return Ok(None) };
-        let filename = self.filename();
-        let leads = leads_to(Path::new(OsStr::from_bytes(filename.to_bytes())), own);
-        leads.map(Some).map_err(|error| naming_failed(&filename, error.into()))
+        let Some(own) = self.identity()? else { return Ok(None) };
+        leads_to(&self.filename(), own).map(Some)
+    }
+
+    /// Which file of the operating system this handle has open; `None`: the file operations do not tell.
+    pub(crate) fn identity(&self) -> Result<Option<FileId>> {
+        self.file.with(|file| Ok(file.io().identity()))
     }
 
     /// The operating system's file behind the handle, under a descriptor of its own; `None` for files of a caller's
@@ -273,15 +279,16 @@ impl Db {
         LatchIfPanicking { db: self }
     }
 
-    /// Whether a write is under way; then this is called from one of its callbacks.
-    pub(crate) fn is_writing(&self) -> bool {
-        self.writing.get()
-    }
-
     /// The name for messages.
     pub(crate) fn name(&self) -> Arc<str> {
         Arc::from(self.filename.borrow().to_string_lossy().as_ref())
     }
+}
+
+/// Whether a name leads to this file. Not being able to tell is an error.
+pub(crate) fn leads_to(name: &CStr, file: FileId) -> Result<bool> {
+    let found = file_named(name).map_err(|error| naming_failed(name, error.into()))?;
+    Ok(found == Some(file))
 }
 
 /// See [`Db::latch_if_panicking`].

@@ -11,6 +11,7 @@
 //! * `read_buffer`: what was read is kept for a while
 //! * `write_back`: when to sync what is written beside others' commits
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
+//! * `stale`: whether a handle still is the file that its name leads to
 //! * `shared`: that file behind a cell, for trees and databases
 //! * `tail`: where a file ends and is appended to
 //! * `temp`: temporary files, and those that dead processes have left
@@ -30,6 +31,7 @@ pub mod rights;
 pub(crate) mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub(crate) mod stale;
 pub(crate) mod tail;
 pub(crate) mod temp;
 mod write_back;

@@ -255,13 +255,18 @@ pub(crate) fn identity(file: &File) -> io::Result<FileId> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Whether a path leads to this file. An error: it cannot be told.
-pub(crate) fn leads_to(path: &Path, file: FileId) -> io::Result<bool> {
+/// Which file this path leads to; `None` if to none.
+pub(crate) fn file_at(path: &Path) -> io::Result<Option<FileId>> {
     match std::fs::metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == file),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(false),
+        Ok(found) => Ok(Some((found.dev(), found.ino()))),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether this path leads to this file.
+pub(crate) fn leads_to(path: &Path, file: FileId) -> io::Result<bool> {
+    Ok(file_at(path)? == Some(file))
 }
 
 /// Whether a failed call is an answer that another way would give, too: the name is taken, or the disk is full or

@@ -11,11 +11,7 @@ use std::process::{Child, Stdio};
 
 fn start(name: &str, dir: &Path, arguments: &[&str]) -> Child {
     let mut command = process(name, dir);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 

@@ -1,0 +1,215 @@
+//! A call of a C function, and the callbacks that it makes.
+//!
+//! Threads take turns on a handle: a call holds its lock while the library works, the caller's file operations
+//! included. Around every callback the lock is given up ([`callback`]), because a callback may hand work on the
+//! handle to another thread and wait for it, or wait for a lock of the host's whose holder waits for the handle.
+//!
+//! # Why other calls may use a database while one waits for its callback
+//!
+//! A callback could always use the handle that it is called on behalf of, so the code below `capi` is made for that:
+//! when it calls back it borrows nothing of the database, and the state is one that any call can work with or refuse
+//! to ([`Db::begin_write`]). A call of another thread finds what a nested call of the same thread would find. It has
+//! seen all that was done before because it took the lock, and it is over, or waits for a callback in turn, when the
+//! first thread goes on, because that takes the lock again.
+//!
+//! # Order of locks
+//!
+//! A call on two handles takes their locks in the order of their addresses, at the beginning and after each callback,
+//! and nothing waits for a callback with a lock held.
+
+use super::handle::Handle;
+use crate::db::Db;
+use crate::error::Result;
+use std::cell::Cell;
+use std::ptr::NonNull;
+
+thread_local! {
+    /// The innermost call of this thread: a callback may make calls of its own.
+    static INNERMOST: Cell<*const Call> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Which of two: plain hooks of compaction are shown a target only.
+const SOURCE: usize = 0;
+const TARGET: usize = 1;
+
+/// A call under way. It stays where it is: the thread knows its address.
+struct Call {
+    outer: *const Call,
+    /// The handles that it was made on.
+    entered: [Option<NonNull<Handle>>; 2],
+    /// Those by which its callbacks are shown a source and a target that the library has opened; its own.
+    lent: Cell<[Option<NonNull<Handle>>; 2]>,
+    /// The library is at work, not a callback.
+    running: Cell<bool>,
+}
+
+/// Runs the work of a C function with the locks of these handles, and gives it their databases.
+///
+/// # Safety
+/// The handles are live, by the pointer contract of `capi`.
+pub(super) unsafe fn with<T>(
+    handles: [Option<NonNull<Handle>>; 2],
+    work: impl FnOnce([Option<&Db>; 2]) -> T,
+) -> Result<T> {
+    let entered = if handles[0] == handles[1] { [handles[0], None] } else { handles };
+    let (outer, lent, running) = (INNERMOST.get(), Cell::default(), Cell::new(true));
+    let call = Call { outer, entered, lent, running };
+    call.enter()?;
+    INNERMOST.set(&raw const call);
+    let _leave = Leave(&call);
+    // SAFETY: entered above, and left only after the work.
+    Ok(work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() })))
+}
+
+/// Ends a call, also when a panic unwinds.
+struct Leave<'a>(&'a Call);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        INNERMOST.set(self.0.outer);
+        self.0.for_each(|handle| {
+            // SAFETY: locked by this call, which uses it no more.
+            unsafe { handle.leave(handle.inside()) };
+        });
+        for handle in self.0.lent.take().into_iter().flatten() {
+            // SAFETY: made by this call; the pointers that callbacks got were good until it returns.
+            drop(unsafe { Box::from_raw(handle.as_ptr()) });
+        }
+    }
+}
+
+impl Call {
+    /// Runs `action` on all handles of the call, in the order in which locks are taken.
+    fn for_each(&self, mut action: impl FnMut(&Handle)) {
+        let ([a, b], [c, d]) = (self.entered, self.lent.get());
+        let mut all = [a, b, c, d];
+        all.sort_unstable();
+        for handle in all.into_iter().flatten() {
+            // SAFETY: live as long as the call, by the contract of `with` or because the call owns it.
+            action(unsafe { handle.as_ref() });
+        }
+    }
+
+    fn lock(&self) {
+        self.for_each(|handle| {
+            handle.lock();
+        });
+    }
+
+    fn unlock(&self) {
+        // SAFETY: this is called with the locks of the call held, and what is behind them is used again only with them.
+        self.for_each(|handle| unsafe { handle.unlock() });
+    }
+
+    /// Takes the locks and begins a call on each handle, or does neither.
+    fn enter(&self) -> Result<()> {
+        self.lock();
+        let mut refused = None;
+        self.for_each(|handle| {
+            // SAFETY: locked above.
+            refused = refused.take().or(unsafe { handle.inside() }.check_enter().err());
+        });
+        if let Some(error) = refused {
+            self.unlock();
+            return Err(error);
+        }
+        self.for_each(|handle| {
+            // SAFETY: locked above.
+            let inside = unsafe { handle.inside() };
+            inside.count_call();
+            inside.set_running(true);
+        });
+        Ok(())
+    }
+
+    /// The handles by which a callback is shown these databases: those that the call was made on, or lent ones.
+    fn show(&self, dbs: [Option<&Db>; 2]) -> [*mut Handle; 2] {
+        [SOURCE, TARGET].map(|role| {
+            let Some(db) = dbs[role] else { return std::ptr::null_mut() };
+            // SAFETY: live and locked.
+            let is_of = |handle: &NonNull<Handle>| unsafe { handle.as_ref().inside() }.is(db);
+            if let Some(entered) = self.entered.into_iter().flatten().find(is_of) {
+                return entered.as_ptr();
+            }
+            let mut lent = self.lent.get();
+            let handle = *lent[role].get_or_insert_with(|| NonNull::from(Box::leak(Handle::for_lending())));
+            self.lent.set(lent);
+            // SAFETY: live and locked.
+            unsafe { handle.as_ref().inside() }.lend(Some(db));
+            handle.as_ptr()
+        })
+    }
+
+    fn give_up(&self) {
+        self.for_each(|handle| {
+            // SAFETY: locked.
+            let inside = unsafe { handle.inside() };
+            handle.publish(inside);
+            inside.set_running(false);
+        });
+        self.running.set(false);
+        self.unlock();
+    }
+
+    fn take_back(&self) {
+        loop {
+            self.lock();
+            // Another thread may have made a call on a lent handle that waits for a callback. The database may be gone
+            // before it goes on.
+            // SAFETY: the call owns those that it lends, and has locked them.
+            let is_alone = |handle: &NonNull<Handle>| unsafe { handle.as_ref().inside() }.is_only_call();
+            let Some(busy) = self.lent.get().into_iter().flatten().find(|handle| !is_alone(handle)) else {
+                break;
+            };
+            self.unlock();
+            // SAFETY: as above.
+            unsafe { busy.as_ref() }.wait_for_other_calls();
+        }
+        self.for_each(|handle| {
+            // SAFETY: locked above.
+            unsafe { handle.inside() }.set_running(true);
+        });
+        for handle in self.lent.get().into_iter().flatten() {
+            // SAFETY: as above.
+            unsafe { handle.as_ref().inside() }.lend(None);
+        }
+        self.running.set(true);
+    }
+}
+
+/// Goes on after a callback, also when a panic unwinds.
+struct TakeBack<'a>(&'a Call);
+
+impl Drop for TakeBack<'_> {
+    fn drop(&mut self) {
+        self.0.take_back();
+    }
+}
+
+/// Runs a callback of the caller's. Every one goes this way, or one of the two below.
+pub(super) fn callback<T>(code: impl FnOnce() -> T) -> T {
+    callback_with([None, None], |_| code())
+}
+
+/// Runs a callback that is shown one database.
+pub(super) fn callback_on<T>(db: &Db, code: impl FnOnce(*mut Handle) -> T) -> T {
+    callback_with([None, Some(db)], |[_, handle]| code(handle))
+}
+
+/// Runs a callback that is shown a source and a target.
+pub(super) fn callback_on_two<T>(
+    source: &Db,
+    target: &Db,
+    code: impl FnOnce(*mut Handle, *mut Handle) -> T,
+) -> T {
+    callback_with([Some(source), Some(target)], |[source, target]| code(source, target))
+}
+
+fn callback_with<T>(dbs: [Option<&Db>; 2], code: impl FnOnce([*mut Handle; 2]) -> T) -> T {
+    // SAFETY: a call that is announced there lives until it takes that back.
+    let call = unsafe { INNERMOST.get().as_ref() }.expect("callbacks are made within calls");
+    let handles = call.show(dbs);
+    call.give_up();
+    let _take_back = TakeBack(call);
+    code(handles)
+}

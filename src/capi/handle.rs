@@ -1,0 +1,303 @@
+//! What a `Db*` of C points to: a database, the lock under which one thread at a time uses it, and what can be told
+//! of it without that lock.
+//!
+//! The functions of C take the lock by way of `call`, which gives it up around the caller's callbacks.
+
+use super::tsan;
+use crate::db::Db;
+use crate::db::info::{Info, Stamp};
+use crate::error::{Error, Result};
+use crate::io::naming::FileId;
+use parking_lot::{Condvar, Mutex, ReentrantMutex};
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::sync::Arc;
+
+/// A handle of C.
+pub struct Handle {
+    inside: ReentrantMutex<Inside>,
+    published: Mutex<Published>,
+    /// Notified, under the lock of `published`, when a call on a lent handle ends.
+    call_ended: Condvar,
+}
+
+/// What only the thread uses that holds the lock.
+pub(super) struct Inside {
+    database: Database,
+    /// Calls under way, those that wait for a callback too.
+    calls: Cell<u32>,
+    /// The library is at work, in a call of the thread that holds the lock.
+    running: Cell<bool>,
+    /// When something was published last.
+    published: Cell<Option<Stamp>>,
+}
+
+enum Database {
+    /// Opened by the caller.
+    Own(Box<Db>),
+    /// Opened by the library, and shown to callbacks; NULL while none runs that is shown it.
+    Lent(Cell<*const Db>),
+}
+
+// SAFETY: a `Db` may move between threads (checked below), and a pointer to a lent one is followed only under the
+// lock, while the call that lends it waits for its callback.
+unsafe impl Send for Inside {}
+
+const fn may_move<T: Send>() {}
+const _: () = may_move::<Db>();
+
+/// What can be told of a handle without waiting for a call on it: how things stood when the last one ended or began a
+/// callback.
+pub(super) struct Published {
+    pub(super) info: Result<Info>,
+    pub(super) header_position: u64,
+    pub(super) closed: bool,
+    pub(super) last_os_error: i32,
+    /// Which file it is, as far as the file operations tell.
+    pub(super) identity: Option<FileId>,
+    /// The name that it was opened by.
+    pub(super) filename: Arc<CStr>,
+    /// The key that it is encrypted with; empty: none.
+    pub(super) key_id: Arc<[u8]>,
+    /// All names and ids so far: who was told one may use it as long as there is the handle.
+    filenames: Vec<Arc<CStr>>,
+    key_ids: Vec<Arc<[u8]>>,
+}
+
+impl Published {
+    fn nothing() -> Published {
+        Published {
+            info: Err(Error::FileClosed),
+            header_position: 0,
+            closed: true,
+            last_os_error: 0,
+            identity: None,
+            filename: Arc::from(c""),
+            key_id: Arc::from([]),
+            filenames: Vec::new(),
+            key_ids: Vec::new(),
+        }
+    }
+
+    fn update(&mut self, db: &Db) {
+        self.info = db.info();
+        self.header_position = db.header_position();
+        self.closed = db.is_closed();
+        self.last_os_error = db.last_os_error();
+        self.identity = db.identity().ok().flatten();
+        self.filename = kept(&mut self.filenames, &db.filename_ref());
+        self.key_id = kept(&mut self.key_ids, db.key_id_ref().as_slice());
+    }
+
+    /// Fails if the file is closed.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closed { Err(Error::FileClosed) } else { Ok(()) }
+    }
+}
+
+/// The one of `all` that is like this; it is added if there is none.
+fn kept<T: ?Sized + PartialEq>(all: &mut Vec<Arc<T>>, wanted: &T) -> Arc<T>
+where
+    Arc<T>: for<'a> From<&'a T>,
+{
+    if let Some(found) = all.iter().find(|one| ***one == *wanted) {
+        return found.clone();
+    }
+    let new = Arc::from(wanted);
+    all.push(Arc::clone(&new));
+    new
+}
+
+impl Handle {
+    fn new(database: Database) -> Box<Handle> {
+        let (calls, running, published) = (Cell::new(0), Cell::new(false), Cell::new(None));
+        Box::new(Handle {
+            inside: ReentrantMutex::new(Inside { database, calls, running, published }),
+            published: Mutex::new(Published::nothing()),
+            call_ended: Condvar::new(),
+        })
+    }
+
+    /// A handle for the caller.
+    pub(super) fn own(db: Db) -> Box<Handle> {
+        let handle = Handle::new(Database::Own(Box::new(db)));
+        let inside = handle.lock();
+        handle.publish(inside);
+        // SAFETY: locked above.
+        unsafe { handle.unlock() };
+        handle
+    }
+
+    /// A handle by which callbacks can be shown databases that the library has opened. It is in a call from the
+    /// beginning, and locked by this thread.
+    pub(super) fn for_lending() -> Box<Handle> {
+        let handle = Handle::new(Database::Lent(Cell::new(std::ptr::null())));
+        let inside = handle.lock();
+        inside.calls.set(1);
+        inside.running.set(true);
+        handle
+    }
+
+    /// Answers a question from what was published.
+    pub(super) fn ask<T>(&self, answer: impl FnOnce(&Published) -> T) -> T {
+        let published = self.published.lock();
+        tsan::taken(&self.published);
+        let answer = answer(&published);
+        tsan::about_to_give_up(&self.published);
+        answer
+    }
+
+    /// Waits for the lock and takes it; it must be given up with [`Handle::unlock`].
+    pub(super) fn lock(&self) -> &Inside {
+        std::mem::forget(self.inside.lock());
+        tsan::taken(&self.inside);
+        // SAFETY: this thread holds the lock. Others get a reference only when it has been given up, and what is
+        // behind it is changed through cells alone.
+        unsafe { &*self.inside.data_ptr() }
+    }
+
+    /// Gives the lock up.
+    ///
+    /// # Safety
+    /// This thread has taken it with [`Handle::lock`], and does not use what is inside before it takes it again.
+    pub(super) unsafe fn unlock(&self) {
+        tsan::about_to_give_up(&self.inside);
+        // SAFETY: the contract above.
+        unsafe { self.inside.force_unlock() };
+    }
+
+    /// What is inside, for the thread that holds the lock.
+    ///
+    /// # Safety
+    /// This thread holds the lock, and uses the result only while it does.
+    pub(super) unsafe fn inside(&self) -> &Inside {
+        // SAFETY: the contract above.
+        unsafe { &*self.inside.data_ptr() }
+    }
+
+    /// Publishes how things stand, if anything has changed. Under the lock.
+    pub(super) fn publish(&self, inside: &Inside) {
+        // SAFETY: used only here, under the lock.
+        let Some(db) = (unsafe { inside.db() }) else { return };
+        let stamp = db.stamp();
+        if inside.published.get() == Some(stamp) {
+            return;
+        }
+        let mut published = self.published.lock();
+        tsan::taken(&self.published);
+        published.update(db);
+        inside.published.set(Some(stamp));
+        tsan::about_to_give_up(&self.published);
+    }
+
+    /// Ends a call. Under the lock, which is given up.
+    ///
+    /// # Safety
+    /// As of [`Handle::unlock`].
+    pub(super) unsafe fn leave(&self, inside: &Inside) {
+        self.publish(inside);
+        inside.running.set(false);
+        // SAFETY: the contract above.
+        unsafe { self.end_call(inside) };
+    }
+
+    /// As [`Handle::leave`], for a call that was not running.
+    ///
+    /// # Safety
+    /// As of [`Handle::unlock`].
+    pub(super) unsafe fn end_call(&self, inside: &Inside) {
+        inside.calls.set(inside.calls.get() - 1);
+        if let Database::Lent(_) = inside.database {
+            // Under this lock: whoever waits has it until it waits.
+            let _published = self.published.lock();
+            self.call_ended.notify_all();
+        }
+        // SAFETY: the contract above.
+        unsafe { self.unlock() };
+    }
+
+    /// Begins a call that waits for callbacks from the beginning; it ends with [`Handle::end_waiting_call`].
+    pub(super) fn begin_waiting_call(&self) {
+        self.lock().count_call();
+        // SAFETY: locked above.
+        unsafe { self.unlock() };
+    }
+
+    /// See [`Handle::begin_waiting_call`].
+    pub(super) fn end_waiting_call(&self) {
+        let inside = self.lock();
+        // SAFETY: locked above.
+        unsafe { self.end_call(inside) };
+    }
+
+    /// Waits until the call of this thread, which does not hold the lock, is the only one.
+    pub(super) fn wait_for_other_calls(&self) {
+        loop {
+            let alone = self.lock().is_only_call();
+            let mut published = self.published.lock();
+            // SAFETY: locked above.
+            unsafe { self.unlock() };
+            if alone {
+                return;
+            }
+            self.call_ended.wait(&mut published);
+        }
+    }
+}
+
+impl Inside {
+    /// The database; none of a handle that is not lent at the moment.
+    ///
+    /// # Safety
+    /// The result is used by a thread that holds the lock, as often as it gives it up between, in a call that is
+    /// counted: until that ends the database stays where it is.
+    pub(super) unsafe fn db<'a>(&self) -> Option<&'a Db> {
+        let db = match &self.database {
+            Database::Own(db) => std::ptr::from_ref(db.as_ref()),
+            Database::Lent(db) => db.get(),
+        };
+        // SAFETY: freed only when no call is under way; NULL, or lent by a call that waits until all others have ended.
+        unsafe { db.as_ref() }
+    }
+
+    /// Whether a call may begin.
+    pub(super) fn check_enter(&self) -> Result<()> {
+        if self.running.get() {
+            // Only the thread that is in that call can come here: its file operations call the library.
+            return Err(Error::InvalidArguments("a call on a handle from its own file operations"));
+        }
+        // SAFETY: only compared.
+        if unsafe { self.db() }.is_none() {
+            return Err(Error::FileClosed);
+        }
+        Ok(())
+    }
+
+    /// Counts a call that begins.
+    pub(super) fn count_call(&self) {
+        self.calls.set(self.calls.get() + 1);
+    }
+
+    /// Whether no other call than that of the thread that asks is under way.
+    pub(super) fn is_only_call(&self) -> bool {
+        self.calls.get() == 1
+    }
+
+    /// The call begins, or waits for a callback, or goes on after it.
+    pub(super) fn set_running(&self, running: bool) {
+        self.running.set(running);
+    }
+
+    /// Whether this is the handle's database.
+    pub(super) fn is(&self, db: &Db) -> bool {
+        // SAFETY: only compared.
+        unsafe { self.db() }.is_some_and(|own| std::ptr::eq(own, db))
+    }
+
+    /// Lends another database, or (`None`) none for now.
+    pub(super) fn lend(&self, db: Option<&Db>) {
+        if let Database::Lent(lent) = &self.database {
+            lent.set(db.map_or(std::ptr::null(), std::ptr::from_ref));
+        }
+    }
+}

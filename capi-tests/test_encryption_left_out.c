@@ -81,7 +81,7 @@ TEST(no_file_is_made_with_a_key) {
             couchstore_open_db_with_key(path("new"), COUCHSTORE_OPEN_FLAG_CREATE,
                                         couchstore_get_default_file_ops(), find_key, NULL, &db),
             db);
-    CHECK_EQ_INT(dir_entries("."), 0);
+    CHECK_EQ_INT(dir_entries(path(".")), 0);
     couchstore_set_on_internal_error(NULL, NULL);
 }
 
@@ -103,7 +103,7 @@ TEST(everything_else_works) {
             .size = sizeof(options), .keys = find_key, .swap = COUCHSTORE_SWAP_NONE};
     CHECK_CODE(couchstore_compact_db_online(path("plain"), path("target"), &options, NULL),
                COUCHSTORE_ERROR_NOT_SUPPORTED);
-    CHECK_EQ_INT(dir_entries("."), 1);
+    CHECK_EQ_INT(dir_entries(path(".")), 1);
     CHECK_OK(couchstore_compact_db(db, path("target")));
     CHECK_OK(couchstore_close_db(db));
     CHECK_OK(couchstore_open_db_with_key(path("target"), 0, NULL, find_key, NULL, &db));

@@ -18,6 +18,8 @@ foreach(setting IN LISTS environment)
     set(ENV{${CMAKE_MATCH_1}} "${CMAKE_MATCH_2}")
   endif()
 endforeach()
+# Another copy of the sources may have been built in the same folder, see build.rs.
+set(ENV{COUCHSTORE_SOURCE_DIR} "${SOURCE}")
 execute_process(
   COMMAND "${CARGO}" ${arguments} --target-dir "${TARGET_DIR}" --manifest-path "${SOURCE}/Cargo.toml"
           --message-format json-render-diagnostics

@@ -1,5 +1,5 @@
 # Builds the small host with the directory of PROJECT in place, in the folder BUILD, and runs its tests.
-# CARGO_DIR: where cargo has built the library already.
+# CARGO_DIR: where cargo has built the library already. ENCRYPTION: whether with encryption.
 file(REMOVE_RECURSE "${BUILD}")
 file(MAKE_DIRECTORY "${BUILD}/source")
 file(CREATE_LINK "${PROJECT}/host/couchstore" "${BUILD}/source/couchstore" SYMBOLIC)
@@ -14,6 +14,6 @@ endfunction()
 run("configuring" "${CMAKE_COMMAND}" -S "${SOURCE}" -B "${BUILD}/build" -G "${GENERATOR}"
   "-DCMAKE_MAKE_PROGRAM=${MAKE_PROGRAM}" "-DCMAKE_C_COMPILER=${C_COMPILER}" "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}"
   "-DCMAKE_BUILD_TYPE=${BUILD_TYPE}" "-DCOUCHSTORE_DIRECTORY=${BUILD}/source/couchstore"
-  "-DCOUCHSTORE_CARGO_DIR=${CARGO_DIR}")
+  "-DCOUCHSTORE_CARGO_DIR=${CARGO_DIR}" "-DCOUCHSTORE_ENCRYPTION=${ENCRYPTION}")
 run("building" "${CMAKE_COMMAND}" --build "${BUILD}/build" -j 2)
 run("testing" "${CMAKE_CTEST_COMMAND}" --test-dir "${BUILD}/build" --output-on-failure)

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 fn main() {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     println!("cargo::rerun-if-changed=build.rs");
+    // Cargo takes two copies of a package in one folder of results for the same, if no file of the second one is newer.
+    // CMake builds tell which they are of.
+    println!("cargo::rerun-if-env-changed=COUCHSTORE_SOURCE_DIR");
     println!("cargo::metadata=include={}", root.join("include").display());
     if cfg!(feature = "header") {
         generate_header(&root);

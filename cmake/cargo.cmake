@@ -97,7 +97,7 @@ endif()
 # couchstore_cargo_build(FOLDER folder FILES name... ARGUMENTS argument... DEPENDS file... COMMENT text)
 #
 # Lets cargo build with the ARGUMENTS, and copies the FILES that it makes to FOLDER. DEPENDS: files of this project that
-# cargo's own dependency files do not list.
+# cargo's own dependency files do not list. With the environment variables cargo_environment, unless they are set.
 function(couchstore_cargo_build)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "FOLDER;COMMENT" "FILES;ARGUMENTS;DEPENDS")
   list(GET arg_FILES 0 first)
@@ -105,10 +105,11 @@ function(couchstore_cargo_build)
   list(TRANSFORM arg_FILES PREPEND "${arg_FOLDER}/" OUTPUT_VARIABLE outputs)
   list(TRANSFORM arg_DEPENDS PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
   list(JOIN arg_ARGUMENTS "|" arguments)
+  list(JOIN cargo_environment "|" environment)
   set(script "${CMAKE_CURRENT_SOURCE_DIR}/cmake/cargo_build.cmake")
   add_custom_command(
     OUTPUT ${outputs}
-    COMMAND "${CMAKE_COMMAND}" "-DCARGO=${COUCHSTORE_CARGO}" "-DARGUMENTS=${arguments}"
+    COMMAND "${CMAKE_COMMAND}" "-DCARGO=${COUCHSTORE_CARGO}" "-DARGUMENTS=${arguments}" "-DENVIRONMENT=${environment}"
             "-DSOURCE=${CMAKE_CURRENT_SOURCE_DIR}" "-DTARGET_DIR=${COUCHSTORE_CARGO_DIR}"
             "-DFOLDER=${arg_FOLDER}" "-DFILES=${files}" -P "${script}"
     DEPENDS ${arg_DEPENDS} "${script}"

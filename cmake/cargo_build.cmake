@@ -1,6 +1,7 @@
 # Lets cargo build, and copies what it made to where the build looks for it.
 #
 #   CARGO, ARGUMENTS, TARGET_DIR   the command, its words separated by "|", and the folder to build in
+#   ENVIRONMENT                    "VARIABLE=value" for it, separated by "|", unless it is set
 #   SOURCE                         the folder to run it in, whose configuration and toolchain files count
 #   FILES                          names of files that it makes, separated by "|"
 #   FOLDER                         where they go, with what they are made from in the dependency file FILES[0].d
@@ -10,6 +11,15 @@
 string(REPLACE "|" ";" arguments "${ARGUMENTS}")
 string(REPLACE "|" ";" files "${FILES}")
 
+string(REPLACE "|" ";" environment "${ENVIRONMENT}")
+foreach(setting IN LISTS environment)
+  string(REGEX MATCH "^([^=]*)=(.+)" matched "${setting}")
+  if(matched AND NOT DEFINED ENV{${CMAKE_MATCH_1}})
+    set(ENV{${CMAKE_MATCH_1}} "${CMAKE_MATCH_2}")
+  endif()
+endforeach()
+# Another copy of the sources may have been built in the same folder, see build.rs.
+set(ENV{COUCHSTORE_SOURCE_DIR} "${SOURCE}")
 execute_process(
   COMMAND "${CARGO}" ${arguments} --target-dir "${TARGET_DIR}" --manifest-path "${SOURCE}/Cargo.toml"
           --message-format json-render-diagnostics

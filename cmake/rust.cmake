@@ -18,6 +18,18 @@ if(COUCHSTORE_CARGO_TARGET)
   list(APPEND cargo_common_options --target ${COUCHSTORE_CARGO_TARGET})
 endif()
 
+# The toolchain's compilers are those of crates with C code, and link the tools, too.
+set(cargo_environment)
+if(COUCHSTORE_CARGO_TARGET AND CMAKE_CROSSCOMPILING)
+  string(REPLACE "-" "_" target "${COUCHSTORE_CARGO_TARGET}")
+  string(TOUPPER "${target}" upper_target)
+  set(cargo_environment
+    "CC_${target}=${CMAKE_C_COMPILER}"
+    "CXX_${target}=${CMAKE_CXX_COMPILER}"
+    "AR_${target}=${CMAKE_AR}"
+    "CARGO_TARGET_${upper_target}_LINKER=${CMAKE_C_COMPILER}")
+endif()
+
 # Some public functions are defined anew by the C++ part, around those of the Rust library, which get other names then.
 set(cargo_library_features)
 if(COUCHSTORE_CXX_API)

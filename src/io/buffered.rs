@@ -14,6 +14,7 @@ use super::read_buffer::ReadBuffer;
 use super::write_back::WriteBack;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::error::ErrorCode;
+use std::collections::TryReserveError;
 use std::time::Instant;
 
 /// The write buffer is flushed when it holds this many bytes.
@@ -40,6 +41,11 @@ impl WriteBuffer {
         }
         self.data.get((offset - self.start) as usize..).unwrap_or_default()
     }
+}
+
+/// Read buffers are as large as the caller wants.
+fn no_memory(_: TryReserveError) -> IoError {
+    IoError::new(ErrorCode::ALLOC_FAIL, libc::ENOMEM)
 }
 
 /// A file handle with buffers.
@@ -139,12 +145,13 @@ impl Buffered {
         let units = reads.units_to_load(offset, upcoming);
         let start = reads.unit_start(offset);
         let mut scratch = std::mem::take(&mut reads.scratch);
+        scratch.try_reserve((units * unit).saturating_sub(scratch.len())).map_err(no_memory)?;
         scratch.resize(units * unit, 0);
         let needed = ((offset - start) as usize + needed).min(unit);
         let result = self.read_raw(start, &mut scratch, needed);
         if let (Ok(n), Some(reads)) = (&result, &mut self.reads) {
             for (index, piece) in scratch[..*n].chunks(unit).enumerate() {
-                reads.insert(start + (index * unit) as u64, piece);
+                reads.insert(start + (index * unit) as u64, piece).map_err(no_memory)?;
             }
             if units == 1 {
                 reads.scratch = scratch;

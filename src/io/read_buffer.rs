@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, TryReserveError};
 
 /// Sizes of the read buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +72,12 @@ impl ReadBuffer {
         let wanted = ((offset - start) as usize).saturating_add(upcoming).div_ceil(self.sizes.unit);
         let units = self.window.max(wanted).clamp(1, self.sizes.count);
         self.window = self.window.min(self.sizes.count);
-        self.next_in_order = start + (units * self.sizes.unit) as u64;
+        self.next_in_order = start.saturating_add((units * self.sizes.unit) as u64);
         units
     }
 
-    pub(super) fn insert(&mut self, offset: u64, data: &[u8]) {
+    /// Keeps a unit. Without memory for it, it is not kept.
+    pub(super) fn insert(&mut self, offset: u64, data: &[u8]) -> Result<(), TryReserveError> {
         let index = if let Some(&index) = self.by_offset.get(&offset) {
             index
         } else if self.slots.len() < self.sizes.count {
@@ -90,8 +91,10 @@ impl ReadBuffer {
         // Fresh: of one load that fills all slots, no unit evicts another.
         slot.used = true;
         slot.data.clear();
+        slot.data.try_reserve(data.len())?;
         slot.data.extend_from_slice(data);
         self.by_offset.insert(offset, index);
+        Ok(())
     }
 
     fn evict(&mut self) -> usize {

@@ -6,6 +6,7 @@ use crate::crypto::keys::{KeyError, KeyStore, file_cipher, new_file_key};
 use crate::error::{Error, Operation, Result};
 use crate::format::block::BlockType;
 use crate::format::header::{FileHeader, FormatVersion};
+use crate::format::ints::MAX_U48;
 use crate::internal_error;
 use crate::io::buffered::BufferSizes;
 use crate::io::file::{DbFile, Encryption};
@@ -18,6 +19,12 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+
+/// All read buffers may be filled, and loaded, at once.
+const LARGEST_BUFFERS: usize = 256 << 20;
+
+/// A node is in memory as a whole. It may have one entry more than this, of up to 256 MiB.
+const LARGEST_NODE_SIZE: usize = 16 << 20;
 
 /// How to open a file. The default opens an existing file for reading and writing.
 ///
@@ -111,7 +118,8 @@ impl OpenOptions {
         mprotect => mprotect;
     }
 
-    /// Sizes of the read buffers: `count` units of `unit` bytes each. The default is 16 of 4096.
+    /// Sizes of the read buffers: `count` units of `unit` bytes each. The default is 16 of 4096. Opening fails if they
+    /// are larger than 256 MiB in all.
     #[must_use]
     pub fn read_buffers(mut self, unit: usize, count: usize) -> OpenOptions {
         self.buffers = BufferSizes { unit: unit.max(1), count: count.max(1) };
@@ -119,6 +127,7 @@ impl OpenOptions {
     }
 
     /// Encoded sizes in bytes beyond which nodes with pointers and leaves are split. The default is 1279 for both.
+    /// Opening fails if one is larger than 16 MiB.
     #[must_use]
     pub fn node_sizes(mut self, interior: usize, leaf: usize) -> OpenOptions {
         self.node_sizes = NodeSizes { interior, leaf };
@@ -248,6 +257,14 @@ impl OpenOptions {
         }
         if exclusive && !create {
             return Err(Error::InvalidArguments("exclusive without create"));
+        }
+        let BufferSizes { unit, count } = self.buffers;
+        if unit.checked_mul(count).is_none_or(|bytes| bytes > LARGEST_BUFFERS) {
+            return Err(Error::InvalidArguments("read buffers of more than 256 MiB"));
+        }
+        let NodeSizes { interior, leaf } = self.node_sizes;
+        if interior.max(leaf) > LARGEST_NODE_SIZE {
+            return Err(Error::InvalidArguments("nodes of more than 16 MiB"));
         }
         Ok(())
     }
@@ -421,7 +438,8 @@ impl Db {
             Ok(())
         });
         found.map_err(invalid)?;
-        if state.header.update_seq != old.header.update_seq {
+        // The handle's own may have been beyond what a header can hold.
+        if state.header.update_seq != old.header.update_seq & MAX_U48 {
             return Err(Error::DbNoLongerValid);
         }
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());

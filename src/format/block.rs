@@ -46,9 +46,9 @@ pub(crate) fn boundary_at_or_below(offset: u64) -> u64 {
     offset - offset % BLOCK_SIZE
 }
 
-/// The block boundary at or above `offset`.
+/// The block boundary at or above `offset`; the last one that there is, if `offset` lies behind it.
 pub(crate) fn boundary_at_or_above(offset: u64) -> u64 {
-    boundary_at_or_below(offset + CONTENT_SIZE)
+    boundary_at_or_below(offset.saturating_add(CONTENT_SIZE))
 }
 
 /// Offset of the first content byte of something recorded at `position`.
@@ -56,14 +56,18 @@ pub(crate) fn content_start(position: u64) -> u64 {
     position + u64::from(is_boundary(position))
 }
 
-/// Offset just behind `length` bytes of content that begin at `position`.
+/// Offset just behind `length` bytes of content that begin at `position`; `u64::MAX` if no offset is that large.
 pub(crate) fn content_end(position: u64, length: u64) -> u64 {
     let start = content_start(position);
     if length == 0 {
         return start;
     }
-    let last = start / BLOCK_SIZE * CONTENT_SIZE + (start % BLOCK_SIZE - 1) + length - 1;
-    last / CONTENT_SIZE * BLOCK_SIZE + 1 + last % CONTENT_SIZE + 1
+    let before = start / BLOCK_SIZE * CONTENT_SIZE + (start % BLOCK_SIZE - 1);
+    let end = before.checked_add(length - 1).and_then(|last| {
+        let block = (last / CONTENT_SIZE).checked_mul(BLOCK_SIZE)?;
+        block.checked_add(1 + last % CONTENT_SIZE + 1)
+    });
+    end.unwrap_or(u64::MAX)
 }
 
 /// How many bytes of content fit between `offset` (not a boundary) and the end of its block.
@@ -92,5 +96,22 @@ mod tests {
         assert_eq!(boundary_at_or_above(1), 4096);
         assert_eq!(boundary_at_or_above(4096), 4096);
         assert_eq!(boundary_at_or_below(8191), 4096);
+    }
+
+    #[test]
+    fn the_end_of_all_offsets_is_an_end() {
+        let last = u64::MAX - CONTENT_SIZE;
+        assert!(is_boundary(last));
+        for offset in [last, last + 1, u64::MAX] {
+            assert_eq!((boundary_at_or_below(offset), boundary_at_or_above(offset)), (last, last));
+        }
+        // 4095 bytes of content fit into the last block, but what is behind them has no offset.
+        assert_eq!(content_end(last, 4094), u64::MAX);
+        assert_eq!(content_end(last, 4093), u64::MAX - 1);
+        for length in [4095, 1 << 32, u64::MAX - 1, u64::MAX] {
+            assert_eq!(content_end(last, length), u64::MAX, "{length}");
+            assert_eq!(content_end(u64::MAX, length), u64::MAX, "{length}");
+        }
+        assert_eq!((content_end(u64::MAX, 0), content_end(0, u64::MAX)), (u64::MAX, u64::MAX));
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::db::Db;
 use crate::db::headers::{Kind, read_at};
-use crate::error::Result;
-use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_above};
+use crate::error::{Error, Result};
+use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_above, is_boundary};
 use crate::format::chunk::PREFIX;
 use crate::format::header::{FileHeader, NodeRef};
 use crate::io::file::{DbFile, MarkedBlock};
@@ -42,12 +42,12 @@ impl<'a> Headers<'a> {
         Headers { db, next: db.file().end().checked_sub(2).map_or(Next::End, Next::AtOrBelow) }
     }
 
-    /// From the newest one at or below `from` to the first. `from` must lie within the file.
+    /// From the newest one at or below `from` to the first. An error if the block of `from` is not in the file.
     pub fn backward_from(db: &'a Db, from: u64) -> Headers<'a> {
         Headers { db, next: Next::AtOrBelow(from) }
     }
 
-    /// From the first one at or above `from` to the newest.
+    /// From the first one at or above `from` to the newest; none if `from` does not lie within the file.
     pub fn forward_from(db: &'a Db, from: u64) -> Headers<'a> {
         Headers { db, next: Next::AtOrAbove(boundary_at_or_above(from)) }
     }
@@ -131,13 +131,22 @@ impl Db {
 
     /// The type byte of the block at this offset, a multiple of [`BLOCK_SIZE`]; `None` behind the file's end.
     pub fn block_type(&self, position: u64) -> Result<Option<u8>> {
+        check_aligned(position)?;
         self.file().with(|file| file.block_type(position))
     }
 
-    /// Reads the header at this offset. The handle stays where it is.
+    /// Reads the header at this offset, a multiple of [`BLOCK_SIZE`]. The handle stays where it is.
     pub fn header_at(&self, position: u64) -> Result<FileHeader> {
+        check_aligned(position)?;
         self.file().with(|file| read_at(file, position, Kind::Known))
     }
+}
+
+fn check_aligned(position: u64) -> Result<()> {
+    if is_boundary(position) {
+        return Ok(());
+    }
+    Err(Error::InvalidArguments("an offset that is not a multiple of the block size"))
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ use crate::format::block::content_end;
 use std::ops::Range;
 
 /// Where a chunk lies in the file: that of `size` bytes at `position`. Sizes leave the block-type bytes out, the
-/// range has them in.
+/// range has them in. It ends at `u64::MAX` if there is no room for it below.
 pub fn extent(position: u64, size: u64) -> Range<u64> {
     position..content_end(position, size)
 }

@@ -11,7 +11,7 @@ use super::tail::Tail;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
 use crate::crypto::keys::NEWEST_METADATA;
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::Malformed;
 use crate::format::block::{
     self, BLOCK_SIZE, BlockType, boundary_at_or_below, content_end, content_left, content_start, is_boundary,
@@ -165,9 +165,12 @@ impl DbFile {
         Error::Truncated { file: self.name.clone(), position, wanted }
     }
 
-    /// Size of the file on disk.
+    /// Size of the file on disk. Offsets are signed 64-bit numbers to the operating system, and callers' operations
+    /// that tell of larger files are wrong.
     pub(crate) fn size(&mut self) -> Result<u64> {
-        self.io.size().map_err(|error| DbFile::io_error(&self.name, Operation::Size, 0, error))
+        let too_large = IoError::new(ErrorCode::READ, libc::EOVERFLOW);
+        let size = self.io.size().and_then(|size| i64::try_from(size).map(|_| size).map_err(|_| too_large));
+        size.map_err(|error| DbFile::io_error(&self.name, Operation::Size, 0, error))
     }
 
     // ---- content -----------------------------------------------------------------------------------------------
@@ -375,8 +378,12 @@ impl DbFile {
 
     // ---- headers -----------------------------------------------------------------------------------------------
 
-    /// The type byte of the block at `position`, `None` at the end of the file.
+    /// The type byte of the block at `position`, `None` at or behind the end of the file.
     pub(crate) fn block_type(&mut self, position: u64) -> Result<Option<u8>> {
+        // Positions may come from a caller: one beyond the end must not enter the arithmetic.
+        if position >= self.end() {
+            return Ok(None);
+        }
         let mut byte = [0];
         self.io.tag(FileTag::Empty);
         let read = self.io.read(position, &mut byte, 1);

@@ -74,7 +74,7 @@ impl ReadBuffer {
         let wanted = ((offset - start) as usize).saturating_add(upcoming).div_ceil(self.sizes.unit);
         let units = self.window.max(wanted).clamp(1, self.sizes.count);
         self.window = self.window.min(self.sizes.count);
-        self.next_in_order = start + (units * self.sizes.unit) as u64;
+        self.next_in_order = start.saturating_add((units * self.sizes.unit) as u64);
         units
     }
 

@@ -35,7 +35,7 @@ endif()
 # Some public functions are defined anew by the C++ part, around those of the Rust library, which get other names then.
 set(cargo_library_features)
 if(COUCHSTORE_CXX_API)
-  set(cargo_library_features --features cxx-names)
+  set(cargo_library_features --features cxx-shim)
 endif()
 
 set(COUCHSTORE_CARGO_DIR "${CMAKE_CURRENT_BINARY_DIR}/cargo" CACHE PATH "Where cargo builds")

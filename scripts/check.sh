@@ -61,7 +61,7 @@ describe() {
     esac
 }
 
-cargo_tests="--workspace --locked --features header,sim --profile test-release"
+cargo_tests="--workspace --locked --features header,sim,cxx --profile test-release"
 # The long programs of the Rust tests, left out by "quick".
 long_tests="reliability online dbck_random check_forged"
 

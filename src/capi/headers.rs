@@ -25,7 +25,7 @@ unsafe fn move_or_free(call: Call, db: *mut Handle, action: fn(&Db) -> Result<()
 /// @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
 ///         AND FREED. couchstore_seek() does the same without freeing. INVALID_ARGUMENTS: called from
 ///         a callback of a call on the handle; nothing was done
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_rewind_db_header"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_rewind_db_header"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_rewind_db_header(db: *mut Handle) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn couchstore_rewind_db_header(db: *mut Handle) -> couchst
 ///
 /// @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
 ///         AND FREED. INVALID_ARGUMENTS: as of couchstore_rewind_db_header()
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_fastforward_db_header"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_fastforward_db_header"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_fastforward_db_header(db: *mut Handle) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn couchstore_fastforward_db_header(db: *mut Handle) -> co
 /// @return NO_HEADER: there is no header; INVALID_ARGUMENTS: not a multiple of 4096;
 ///         DB_NO_LONGER_VALID: the handle's own header could not be read again either, the file has
 ///         been closed
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_seek_offset"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_seek_offset"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Handle, offset: cs_off_t) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Handle, offset: cs_off_
 /// @param direction COUCHSTORE_SEEK_FORWARD, COUCHSTORE_SEEK_BACKWARD, or COUCHSTORE_SEEK_END to
 ///                  look for headers that others have written meanwhile
 /// @return as couchstore_seek_offset()
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_seek"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_seek"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_seek(
     db: *mut Handle,
@@ -96,7 +96,7 @@ pub(super) fn seek(db: &Db, direction: couchstore_direction) -> Result<()> {
 /// @param granularity 1, or an interval in units of the headers' timestamps: then the move goes on
 ///                    to the last header of the interval that the header lies in
 /// @return INVALID_ARGUMENTS: granularity is 0; otherwise as couchstore_seek_offset()
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_seek_first_header_containing"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_seek_first_header_containing"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_seek_first_header_containing(
     db: *mut Handle,

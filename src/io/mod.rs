@@ -24,6 +24,7 @@ pub(crate) mod file;
 pub(crate) mod folder;
 pub mod foreign;
 pub mod naming;
+#[cfg(feature = "cxx-shim")]
 pub(crate) mod object;
 pub mod posix;
 mod read_buffer;

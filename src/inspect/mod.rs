@@ -35,6 +35,7 @@ mod bodies;
 mod headers;
 mod nodes;
 
+pub use crate::compact::bodies::BodyLimit;
 pub use crate::format::Malformed;
 pub use crate::format::block::BLOCK_SIZE;
 pub use crate::format::chunk::Checksum;

@@ -254,7 +254,7 @@ pub(crate) fn copy_into(
     // What hooks save on the source meanwhile is not part of the copy.
     let pinned = source.snapshot().header;
     let progress = Progress::new(documents_in(&pinned));
-    let bodies = BodyLimit::new(source.file());
+    let bodies = BodyLimit::new(source);
     let (value, last_damage) = (Vec::new(), None);
     Copy { source, target, pinned, directory, options, hooks, bodies, progress, value, last_damage }.run()
 }
@@ -501,7 +501,7 @@ impl Copy<'_> {
         }
         let body = self.source.file().read_body(info.body_position);
         let Some(body) = self.pass(body)? else { return Ok(SourceBody::Damaged) };
-        self.bodies.count(info.body_position, &body)?;
+        self.bodies.count(info.body_position, body.bytes.len())?;
         Ok(SourceBody::Stored(body))
     }
 

@@ -13,7 +13,7 @@
 
 #![forbid(unsafe_code)]
 
-mod bodies;
+pub(crate) mod bodies;
 mod catch_up;
 pub(crate) mod copy;
 pub(crate) mod descent;

@@ -4,7 +4,7 @@ use super::bodies::BodyLimit;
 use super::locals::{Locals, replay_locals};
 use crate::db::Db;
 use crate::db::get::owned;
-use crate::db::save::Document;
+use crate::db::save::{Document, Others};
 use crate::db::scan::ScanOptions;
 use crate::error::{Error, Result};
 use crate::format::docinfo::{DocInfo, DocInfoRef};
@@ -125,7 +125,7 @@ fn replay_documents(
     flush_threshold: usize,
 ) -> Result<()> {
     let mut batch = Batch { target, flush_threshold, documents: Vec::new(), bytes: 0, put_last: None };
-    let mut bodies = BodyLimit::new(source.file());
+    let mut bodies = BodyLimit::new(source);
     source.changes_since(first, ScanOptions::default(), &mut |info| {
         // The hook sees what was put so far, so that is as much as the threshold says.
         batch.make_room(Batch::size_of(info, info.physical_size as usize))?;
@@ -134,9 +134,9 @@ fn replay_documents(
         }
         let mut body = None;
         if info.body_position != 0 {
-            let stored = source.file().read_body(info.body_position)?;
-            bodies.count(info.body_position, &stored)?;
-            body = Some(stored.bytes);
+            let stored = source.stored_body(info)?;
+            bodies.count(info.body_position, stored.len())?;
+            body = Some(stored);
         }
         batch.add(info, body)
     })?;
@@ -183,7 +183,7 @@ impl Batch<'_> {
         let documents =
             memory::collect(self.documents.iter().map(|(info, body)| Document::of(info, body.as_deref())))?;
         // Bodies are put as they are stored: compressed ones stay as they are.
-        self.target.save_beside(&documents, self.put_last)?;
+        self.target.save_as_they_are(&documents, self.put_last.map_or(Others::Go, Others::StayAt))?;
         drop(documents);
         self.documents.clear();
         self.bytes = 0;

@@ -76,6 +76,23 @@ pub struct SaveOptions {
     pub keep_sequences: bool,
 }
 
+/// What becomes of other documents whose sequence numbers are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// They lose them, and with that their place in the by-sequence tree.
+    Go,
+    /// They keep them.
+    Stay,
+    /// They keep this one: it has more documents than fit into one batch.
+    StayAt(u64),
+}
+
+impl Others {
+    fn stay_at(self, seq: u64) -> bool {
+        self == Others::Stay || self == Others::StayAt(seq)
+    }
+}
+
 /// Told of each saved document, in ascending order of ids: the entry it replaces, the new one, and its index in the
 /// batch.
 pub type OnSave<'a> = &'a mut dyn FnMut(Option<&DocInfoRef<'_>>, &DocInfoRef<'_>, usize) -> Result<()>;
@@ -97,21 +114,21 @@ impl Db {
         options: SaveOptions,
         on_save: OnSave<'_>,
     ) -> Result<Vec<u64>> {
-        self.save_shared(documents, options, None, on_save)
+        self.save_with(documents, options, Others::Go, on_save)
     }
 
-    /// Saves documents of another file as they are, with their sequence numbers. Of those that have `shared`, others
-    /// were saved before and stay: a sequence number may have more documents than fit into one batch.
-    pub(crate) fn save_beside(&self, documents: &[Document<'_>], shared: Option<u64>) -> Result<()> {
+    /// Saves documents of another file as they are: with their own sequence numbers and their bodies as they are
+    /// stored.
+    pub(crate) fn save_as_they_are(&self, documents: &[Document<'_>], others: Others) -> Result<()> {
         let options = SaveOptions { compress: false, keep_sequences: true };
-        self.save_shared(documents, options, shared, &mut |_, _, _| Ok(())).map(drop)
+        self.save_with(documents, options, others, &mut |_, _, _| Ok(())).map(drop)
     }
 
-    fn save_shared(
+    fn save_with(
         &self,
         documents: &[Document<'_>],
         options: SaveOptions,
-        shared: Option<u64>,
+        others: Others,
         on_save: OnSave<'_>,
     ) -> Result<Vec<u64>> {
         self.check_open()?;
@@ -123,7 +140,7 @@ impl Db {
             self.check_document(document, options)?;
         }
         let mut batch = Batch::new(documents, options, self.snapshot().header.update_seq)?;
-        batch.shared = shared;
+        batch.others = others;
         let sequences = memory::collect(batch.infos.iter().map(|info| info.db_seq))?;
         let result = self.save_batch(&mut batch, documents, options, on_save);
         self.note(result)?;
@@ -222,7 +239,7 @@ impl Db {
             keeps_number[index] = u48_bytes(old_seq) == u48_bytes(batch.infos[index].db_seq);
         }
         for (index, value) in values.iter(&batch.by_id) {
-            let beside = keeps_number[index] || batch.shared == Some(batch.infos[index].db_seq);
+            let beside = keeps_number[index] || batch.others.stay_at(batch.infos[index].db_seq);
             let edit = if beside { Edit::InsertBeside(value) } else { Edit::Insert(value) };
             edits.push((u48_bytes(batch.infos[index].db_seq), edits.len(), edit));
         }
@@ -247,8 +264,7 @@ struct Batch<'a> {
     /// Those that count, ordered by id: of several with the same id the last.
     by_id: Vec<usize>,
     update_seq: u64,
-    /// A sequence number whose other documents stay.
-    shared: Option<u64>,
+    others: Others,
 }
 
 impl<'a> Batch<'a> {
@@ -268,7 +284,7 @@ impl<'a> Batch<'a> {
         // Of equal ids the later comes first, and is the one that stays.
         by_id.sort_unstable_by(|&a, &b| infos[a].id.cmp(infos[b].id).then(b.cmp(&a)));
         by_id.dedup_by(|later, kept| infos[*later].id == infos[*kept].id);
-        Ok(Batch { infos, by_id, update_seq: seq, shared: None })
+        Ok(Batch { infos, by_id, update_seq: seq, others: Others::Go })
     }
 
     fn in_given_order(&self) -> Result<Vec<usize>> {

@@ -1,6 +1,7 @@
 //! Bodies of documents, step by step.
 
 use crate::db::Db;
+use crate::db::save::{Document, Others};
 use crate::error::Result;
 use crate::format::docinfo::DocInfoRef;
 
@@ -12,6 +13,12 @@ impl Db {
             return Ok(Vec::new());
         }
         self.file().with(|file| file.inflate(info.body_position, stored))
+    }
+
+    /// Saves documents of another file as they are: with their own sequence numbers and their bodies as they are
+    /// stored. Others that have the same sequence numbers stay.
+    pub fn save_beside(&self, documents: &[Document<'_>]) -> Result<()> {
+        self.save_as_they_are(documents, Others::Stay)
     }
 
     /// Raises the highest sequence number used, which the next commit stores, to at least `seq`: for copies that

@@ -36,6 +36,7 @@ mod headers;
 mod nodes;
 mod sizes;
 
+pub use crate::compact::bodies::BodyLimit;
 pub use crate::format::Malformed;
 pub use crate::format::block::BLOCK_SIZE;
 pub use crate::format::chunk::Checksum;

@@ -1,9 +1,9 @@
 //! The headers of a file, as tools go through them.
 
 use crate::keys::Keys;
-use crate::program::{Failure, open, open_for_recovery};
+use crate::program::{Failure, open_for_recovery, open_with};
 use couchstore::inspect::{BLOCK_SIZE, FileHeader, FoundHeader, Headers, Tree};
-use couchstore::{Db, Error};
+use couchstore::{Db, Error, OpenOptions};
 use std::path::Path;
 
 /// The headers of a file without what only looks like one: files compacted by old releases begin with a header's
@@ -54,7 +54,12 @@ pub fn with_hint(failure: Failure, path: &Path, keys: &Keys) -> Failure {
 
 /// Opens a file whose trees are going to be read from its newest header, and fails if the key is wrong.
 pub fn open_trees(path: &Path, keys: &Keys) -> Result<Db, Failure> {
-    let db = open(path, keys).map_err(|failure| with_hint(failure, path, keys))?;
+    open_trees_with(path, keys, OpenOptions::new())
+}
+
+/// The same with these options.
+pub fn open_trees_with(path: &Path, keys: &Keys, options: OpenOptions) -> Result<Db, Failure> {
+    let db = open_with(path, keys, options).map_err(|failure| with_hint(failure, path, keys))?;
     check_key(&db, path)?;
     Ok(db)
 }

@@ -181,7 +181,8 @@ pub fn open_for_recovery(path: &Path, keys: &Keys) -> Result<Db, Failure> {
     open_with(path, keys, OpenOptions::new().recovery(true))
 }
 
-fn open_with(path: &Path, keys: &Keys, options: OpenOptions) -> Result<Db, Failure> {
+/// Opens a file for reading with these options.
+pub fn open_with(path: &Path, keys: &Keys, options: OpenOptions) -> Result<Db, Failure> {
     if let Some(what) = std::fs::metadata(path).ok().and_then(|found| no_file(found.file_type())) {
         return Err(Failure::Message(format!("{}: is {what}", path.display())));
     }

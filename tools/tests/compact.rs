@@ -293,3 +293,32 @@ fn version_11_is_not_encrypted() {
     compact(dir.path(), &[&key[..], &["-u", "old", "new"]].concat());
     assert!(matches!(Db::open(dir.path().join("new")), Err(couchstore::Error::NoEncryptionKey { .. })));
 }
+
+/// The sizes of nodes are not in the file.
+#[test]
+fn nodes_of_a_given_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::create(dir.path().join("a.couch")).unwrap();
+    let ids: Vec<_> = (0..3000).map(|number| format!("id-{number:05}")).collect();
+    let docs: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), b"body")).collect();
+    db.save(&docs, SaveOptions::default()).unwrap();
+    db.commit().unwrap();
+    let nodes = |name: &str| {
+        let mut nodes = 0;
+        let mut count = |_: usize, item: &couchstore::WalkItem<'_>| {
+            nodes += u32::from(matches!(item, couchstore::WalkItem::Node { .. }));
+            Ok(())
+        };
+        let db = Db::open(dir.path().join(name)).unwrap();
+        db.walk_by_id(b"", ScanOptions::default(), &mut count).unwrap();
+        nodes
+    };
+    compact(dir.path(), &["a.couch", "usual"]);
+    compact(dir.path(), &["--node-size", "16K", "a.couch", "large"]);
+    compact(dir.path(), &["--online", "--node-size", "16K", "a.couch", "online"]);
+    assert!(nodes("large") * 5 < nodes("usual"));
+    assert_eq!(nodes("large"), nodes("online"));
+    for wrong in ["0", "63", "2M", "x"] {
+        tool("couch_compact", dir.path()).args(["--node-size", wrong, "a.couch", "b"]).assert().code(2);
+    }
+}

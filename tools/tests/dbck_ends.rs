@@ -51,6 +51,37 @@ fn a_number_that_is_in_use_again_is_no_obstacle() {
     assert_eq!(found, [(1, Some(b"old".to_vec())), (1, Some(b"same".to_vec()))]);
 }
 
+/// More than are looked at together.
+#[test]
+fn all_documents_with_one_number_come_back() {
+    const COUNT: u64 = 60_000;
+    let (place, db) = Place::new();
+    let ids: Vec<_> = (0..COUNT).map(|number| format!("{number:06}")).collect();
+    let docs: Vec<_> =
+        ids.iter().map(|id| Document { db_seq: 5, ..Document::new(id.as_bytes(), b"body") }).collect();
+    db.save(&docs, SaveOptions { keep_sequences: true, ..SaveOptions::default() }).unwrap();
+    db.commit().unwrap();
+    let (summary, target) = place.recover(&[]);
+    assert_eq!((&summary["recovered"], &summary["lost"]), (&COUNT.into(), &0.into()));
+    assert_eq!(target.changes_count(5, 5).unwrap(), COUNT);
+    assert_eq!(target.info().unwrap().doc_count, COUNT);
+}
+
+#[test]
+fn a_body_for_thousands_of_entries_is_not_saved_as_often() {
+    let mut forge = Forge::new();
+    let first = forge.doc("00000", 1, &[b'x'; 30_000]);
+    let docs: Vec<_> =
+        (1..5000).map(|seq| Entry { id: format!("{seq:05}").into(), seq, ..first.clone() }).collect();
+    forge.small(&docs.iter().collect::<Vec<_>>());
+    let place = Place::with(&forge.bytes);
+    let (summary, target) = place.recover(&["--verbose"]);
+    assert!(target.info().unwrap().file_size < 6 * forge.bytes.len() as u64);
+    let (recovered, lost) = (summary["recovered"].as_u64().unwrap(), summary["lost"].as_u64().unwrap());
+    assert!(recovered >= 4 && recovered + lost == 4999, "{summary}");
+    assert_eq!(summary["damaged"]["bodies"].as_u64(), Some(1), "{summary}");
+}
+
 // ---- keys ---------------------------------------------------------------------------------------------------------
 
 #[test]

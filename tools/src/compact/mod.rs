@@ -9,7 +9,7 @@ mod purge;
 mod summary;
 
 use crate::carry::Carry;
-use crate::found::open_trees;
+use crate::found::{open_trees, open_trees_with};
 use crate::help::Help;
 use crate::interrupt::Interrupt;
 use crate::keys::{KeyArgs, Keys};
@@ -19,13 +19,17 @@ use crate::progress;
 use crate::text::parse_bytes;
 use clap::Parser;
 use couchstore::{
-    CompactOptions, FormatVersion, OnlineOptions, OnlineStats, Swap, compact_online, compact_unseen,
+    CompactOptions, FormatVersion, OnlineOptions, OnlineStats, OpenOptions, Swap, compact_online,
+    compact_unseen,
 };
 use hooks::Hooks;
 use purge::{Purge, Purging};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use summary::{Figures, Summary};
+
+/// Sizes of nodes that make sense.
+const NODE_SIZES: std::ops::RangeInclusive<u64> = 64..=1 << 20;
 
 const HELP: Help = Help {
     examples: &[
@@ -88,6 +92,11 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     sync_bytes: Option<u64>,
 
+    /// Size of tree nodes beyond which they are split: that with which other programs open IN, which the file does not
+    /// tell [default: 1279]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    node_size: Option<u64>,
+
     /// Print the summary as one JSON object
     #[arg(long)]
     json: bool,
@@ -97,6 +106,14 @@ pub struct Args {
 }
 
 impl Args {
+    /// How IN is opened.
+    fn source_options(&self) -> OpenOptions {
+        match self.node_size.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)) {
+            Some(bytes) => OpenOptions::new().node_sizes(bytes, bytes),
+            None => OpenOptions::new(),
+        }
+    }
+
     fn purge(&self) -> Result<Option<Purge>, Failure> {
         let up_to_seq = self.purge_only_upto_seq.unwrap_or(u64::MAX);
         match (self.purge_before, self.dropdeletes, self.purge_only_upto_seq) {
@@ -131,6 +148,9 @@ impl Tool for Args {
         if self.sync_bytes == Some(0) {
             return Err(Failure::Usage("--sync-bytes: at least 1".into()));
         }
+        if self.node_size.is_some_and(|bytes| !NODE_SIZES.contains(&bytes)) {
+            return Err(Failure::Usage("--node-size: from 64 bytes to 1M".into()));
+        }
         let keys = self.keys.load()?;
         let mut hooks = Hooks {
             purging: Purging::new(purge),
@@ -150,7 +170,7 @@ fn compact(args: &Args, keys: &Keys, hooks: &mut Hooks) -> Result<Summary, Failu
     let started = Instant::now();
     let source = &args.source;
     let target = args.target.as_ref().unwrap_or(source);
-    let db = open_trees(source, keys)?;
+    let db = open_trees_with(source, keys, args.source_options())?;
     let before = Figures::of(&db)?;
     if args.target.is_some() && is_there(target) {
         return Err(Failure::Message(format!("{}: exists, and is not replaced", target.display())));
@@ -184,7 +204,7 @@ fn online(args: &Args, compact: CompactOptions, hooks: &mut Hooks) -> Result<Onl
     let result = compact_online(
         &args.source,
         target,
-        &OnlineOptions { compact, swap, ..OnlineOptions::default() },
+        &OnlineOptions { compact, source: args.source_options(), swap, ..OnlineOptions::default() },
         hooks,
     );
     std::mem::take(&mut hooks.carry).result(result)

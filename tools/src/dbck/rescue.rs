@@ -7,7 +7,9 @@
 
 use super::log::Log;
 use super::shelter::{Kept, Shelter};
-use couchstore::inspect::{ChildInfo, FileHeader, Item, Node, NodeVisitor, Tree, Visit, walk_nodes};
+use couchstore::inspect::{
+    BodyLimit, ChildInfo, FileHeader, Item, Node, NodeVisitor, Tree, Visit, walk_nodes,
+};
 use couchstore::{COMPRESSED, Db, DocInfo, DocInfoRef, Error, Result};
 use std::collections::HashSet;
 
@@ -40,6 +42,7 @@ pub(super) struct Rescue<'a> {
     walked: Option<HashSet<(u8, u64)>>,
     /// Offsets of bodies that cannot be read.
     bad_bodies: HashSet<u64>,
+    bodies: BodyLimit<'a>,
     header: u64,
     is_newest: bool,
     /// Whether the header may belong to an abandoned history.
@@ -56,6 +59,7 @@ impl<'a> Rescue<'a> {
             shelter,
             walked: stale.then(HashSet::new),
             bad_bodies: HashSet::new(),
+            bodies: BodyLimit::new(source),
             header: 0,
             is_newest: true,
             is_doubtful: false,
@@ -145,8 +149,11 @@ impl<'a> Rescue<'a> {
             "not deleted, but without body".to_owned()
         } else {
             match self.source.stored_body(info) {
-                Ok(stored) if stored.len() <= LONGEST_BODY => return Ok(Body::Stored(stored)),
-                Ok(stored) => format!("{} bytes", stored.len()),
+                Ok(stored) if stored.len() > LONGEST_BODY => format!("{} bytes", stored.len()),
+                Ok(stored) => match self.bodies.count(info.body_position, stored.len()) {
+                    Ok(()) => return Ok(Body::Stored(stored)),
+                    Err(error) => error.to_string(),
+                },
                 Err(error) if error.is_damage() => error.to_string(),
                 Err(error) => return Err(error),
             }
@@ -161,7 +168,9 @@ impl<'a> Rescue<'a> {
     /// Saves documents, each with whether its id is new.
     fn save(&mut self, kept: Vec<(Kept, bool)>, log: &mut Log<'_>) -> Result<()> {
         let mut kept = kept;
-        let others = self.others_with_their_numbers(&mut kept)?;
+        if self.is_doubtful {
+            self.leave_out_used_numbers(&mut kept)?;
+        }
         let new = kept.iter().filter(|(_, is_new)| *is_new).count() as u64;
         if self.is_newest {
             self.from_newest += new;
@@ -172,32 +181,18 @@ impl<'a> Rescue<'a> {
             }
         }
         log.advance_bar(self.from_newest + self.from_older);
-        let documents: Vec<_> = kept.into_iter().map(|(kept, _)| kept).chain(others).collect();
+        let documents: Vec<_> = kept.into_iter().map(|(kept, _)| kept).collect();
         self.shelter.save(&documents)
     }
 
-    /// Documents may share a sequence number, but then they have to be saved together: returns those in the shelter
-    /// that have a number of one of `kept`. Of a doubtful header such a document is left out: its number is in use
-    /// again, so it belongs to a history that was abandoned by a rewind.
-    fn others_with_their_numbers(&self, kept: &mut Vec<(Kept, bool)>) -> Result<Vec<Kept>> {
+    /// Documents may share a sequence number. But of a doubtful header a document whose number is in use again
+    /// belongs to a history that was abandoned by a rewind.
+    fn leave_out_used_numbers(&self, kept: &mut Vec<(Kept, bool)>) -> Result<()> {
         let seqs: Vec<_> = kept.iter().map(|(kept, _)| kept.info.db_seq).collect();
         let ids: HashSet<_> = kept.iter().map(|(kept, _)| kept.info.id.clone()).collect();
-        let mut others = self.shelter.with_sequences(&seqs, BATCH)?;
-        others.retain(|other| !ids.contains(&other.id));
-        if others.is_empty() {
-            return Ok(Vec::new());
-        }
-        if self.is_doubtful || others.len() == BATCH {
-            let taken: HashSet<_> = others.iter().map(|other| other.db_seq).collect();
-            kept.retain(|(kept, _)| !taken.contains(&kept.info.db_seq));
-            return Ok(Vec::new());
-        }
-        let with_body = |info: DocInfo| {
-            let has_body = info.body_position != 0;
-            let body = has_body.then(|| self.shelter.db().stored_body(&info.borrowed())).transpose()?;
-            Ok(Kept { info, body })
-        };
-        others.into_iter().map(with_body).collect()
+        let used = self.shelter.used_by_others(&seqs, &ids)?;
+        kept.retain(|(kept, _)| !used.contains(&kept.info.db_seq));
+        Ok(())
     }
 }
 

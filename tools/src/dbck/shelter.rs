@@ -8,9 +8,10 @@ use crate::scratch::Scratch;
 use couchstore::inspect::FileHeader;
 use couchstore::io::rights::take_mode;
 use couchstore::{
-    CompactHooks, CompactOptions, Db, DocInfo, Document, FormatVersion, KeyStore, OpenOptions, SaveOptions,
-    ScanOptions, compact_with,
+    CompactHooks, CompactOptions, Db, DocInfo, Document, FormatVersion, KeyStore, OpenOptions, ScanOptions,
+    compact_with,
 };
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -72,22 +73,26 @@ impl Shelter {
         Ok(known)
     }
 
-    /// The documents here that have one of these sequence numbers; no more than `most`.
-    pub(super) fn with_sequences(&self, seqs: &[u64], most: usize) -> couchstore::Result<Vec<DocInfo>> {
-        let mut found = Vec::new();
+    /// Which of these sequence numbers documents here have, apart from those with these ids.
+    pub(super) fn used_by_others(
+        &self,
+        seqs: &[u64],
+        ids: &HashSet<Vec<u8>>,
+    ) -> couchstore::Result<HashSet<u64>> {
+        let mut used = HashSet::new();
         self.db.docs_by_seq(seqs, ScanOptions::default(), &mut |info| {
-            if found.len() < most {
-                found.push(info.to_owned());
+            if !ids.contains(info.id) {
+                used.insert(info.db_seq);
             }
             Ok(())
         })?;
-        Ok(found)
+        Ok(used)
     }
 
-    /// Saves documents with their own sequence numbers and their bodies as they are.
+    /// Saves documents with their own sequence numbers, which others may have, too, and their bodies as they are.
     pub(super) fn save(&self, kept: &[Kept]) -> couchstore::Result<()> {
         let documents: Vec<_> = kept.iter().map(Kept::document).collect();
-        self.db.save(&documents, SaveOptions { compress: false, keep_sequences: true }).map(drop)
+        self.db.save_beside(&documents)
     }
 
     /// Makes the target: complete and durable, or not at all.

@@ -1,7 +1,8 @@
-# Builds BUILD (made by GENERATOR) twice, in the configuration CONFIG, with TARGETS ("--target name...", default: all); the
-# second build must find nothing to do.
+# Builds BUILD (made by GENERATOR) twice, in the configuration CONFIG, with OPTIONS (separated by "|"); the second build
+# must find nothing to do.
+string(REPLACE "|" ";" options "${OPTIONS}")
 foreach(round 1 2)
-  execute_process(COMMAND "${CMAKE_COMMAND}" --build "${BUILD}" --config "${CONFIG}" ${TARGETS}
+  execute_process(COMMAND "${CMAKE_COMMAND}" --build "${BUILD}" --config "${CONFIG}" ${options}
     OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE result)
   if(NOT result EQUAL 0)
     message(FATAL_ERROR "building failed: ${output}")

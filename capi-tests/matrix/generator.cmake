@@ -14,6 +14,7 @@ foreach(config IN LISTS configs)
   if(NOT config STREQUAL first)
     set(targets --target couchstore couchstore_static)
   endif()
+  list(JOIN targets "|" targets_joined)
   set(libraries "${build}/libcouchstore.so" "${build}/libcouchstore_static.a")
   if(GENERATOR MATCHES "Multi-Config")
     set(libraries "${build}/${config}/libcouchstore.so" "${build}/${config}/libcouchstore_static.a")
@@ -21,7 +22,7 @@ foreach(config IN LISTS configs)
 
   build("${build}" --config ${config} ${targets})
   run("the second build" "${CMAKE_COMMAND}" "-DBUILD=${build}" "-DCONFIG=${config}" "-DGENERATOR=${GENERATOR}"
-    "-DTARGETS=${targets}" -P "${PROJECT}/capi-tests/abi/noop_rebuild.cmake")
+    "-DOPTIONS=${targets_joined}" -P "${PROJECT}/capi-tests/abi/noop_rebuild.cmake")
   expect_text("document not found" ${libraries})
 
   change("${WORK}/source/src/error.rs" "c\"document not found" "c\"document not found, ${config}")

@@ -12,8 +12,8 @@ use couchstore::inspect::{
 use couchstore::io::posix::PosixOps;
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, LocalUpdate, OnlineHooks,
-    OnlineOptions, OpenOptions, ReplayHooks, SaveOptions, ScanOptions, compact, compact_online,
+    CompactHooks, CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, LocalUpdate, OnDocument,
+    OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, SaveOptions, ScanOptions, compact, compact_online,
 };
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -83,14 +83,14 @@ fn positions_of_headers_and_blocks() {
             match db.block_type(edge) {
                 Ok(marker) => assert!(is_aligned && marker.is_some() == (edge < end), "{edge}: {marker:?}"),
                 Err(error) => {
-                    assert!(!is_aligned && matches!(error, Error::InvalidArguments(_)), "{edge}: {error}")
+                    assert!(!is_aligned && matches!(error, Error::InvalidArguments(_)), "{edge}: {error}");
                 }
             }
             match db.header_at(edge) {
                 Ok(_) => assert!(all.contains(&edge), "{edge}"),
                 Err(Error::NoHeader { .. }) => assert!(is_aligned && !all.contains(&edge), "{edge}"),
                 Err(error) => {
-                    assert!(!is_aligned && matches!(error, Error::InvalidArguments(_)), "{edge}: {error}")
+                    assert!(!is_aligned && matches!(error, Error::InvalidArguments(_)), "{edge}: {error}");
                 }
             }
             let sought = db.seek_offset(edge as i64);
@@ -159,9 +159,13 @@ fn positions_of_nodes_and_bodies() {
 }
 
 /// How many documents a scan shows.
-fn shown(scan: impl FnOnce(&mut dyn FnMut()) -> couchstore::Result<()>) -> u64 {
+fn shown(scan: impl FnOnce(OnDocument<'_>) -> couchstore::Result<()>) -> u64 {
     let mut count = 0;
-    scan(&mut || count += 1).unwrap();
+    let mut seen = |_: &DocInfoRef<'_>| {
+        count += 1;
+        Ok(())
+    };
+    scan(&mut seen).unwrap();
     count
 }
 
@@ -172,11 +176,11 @@ fn sequence_numbers_that_are_looked_for() {
     let all = ScanOptions::default();
     for edge in edges(50) {
         let from_there = 101_u64.saturating_sub(edge.max(1));
-        let seen = shown(|seen| db.changes_since(edge, all, &mut |_| Ok(seen())));
+        let seen = shown(|seen| db.changes_since(edge, all, seen));
         assert_eq!(seen, from_there, "{edge}");
-        let seen = shown(|seen| db.changes_in_range(edge, Some(u64::MAX), all, &mut |_| Ok(seen())));
+        let seen = shown(|seen| db.changes_in_range(edge, Some(u64::MAX), all, seen));
         assert_eq!(seen, from_there, "{edge}");
-        let seen = shown(|seen| db.changes_in_range(0, Some(edge), all, &mut |_| Ok(seen())));
+        let seen = shown(|seen| db.changes_in_range(0, Some(edge), all, seen));
         assert_eq!(seen, edge.min(100), "{edge}");
         assert_eq!(db.changes_count(edge, u64::MAX).unwrap(), from_there, "{edge}");
         assert_eq!(db.changes_count(0, edge).unwrap(), edge.min(100), "{edge}");
@@ -187,7 +191,7 @@ fn sequence_numbers_that_are_looked_for() {
             db.with_doc_info_by_seq(edge, |info| Ok(info.db_seq)).ok(),
             is_there.then_some(edge & MAX_48)
         );
-        let seen = shown(|seen| db.docs_by_seq(&[edge], all, &mut |_| Ok(seen())));
+        let seen = shown(|seen| db.docs_by_seq(&[edge], all, seen));
         assert_eq!(seen, u64::from(is_there), "{edge}");
     }
 }
@@ -255,7 +259,7 @@ fn sizes_of_buffers() {
             let seen = shown(|seen| {
                 db.changes_since(0, ScanOptions::default(), &mut |info| {
                     db.body(info)?;
-                    Ok(seen())
+                    seen(info)
                 })
             });
             assert_eq!(seen, 100, "{unit} {count}");
@@ -289,7 +293,7 @@ fn sizes_of_nodes() {
             drop(opened);
             memory.remove(NAME);
             let db = sample(&memory.options().node_sizes(interior, leaf));
-            let seen = shown(|seen| db.all_docs(b"", ScanOptions::default(), &mut |_| Ok(seen())));
+            let seen = shown(|seen| db.all_docs(b"", ScanOptions::default(), seen));
             assert_eq!(seen, 100, "{size}");
             let dir = tempfile::tempdir().unwrap();
             compact(&db, dir.path().join("b"), &CompactOptions::default()).unwrap();
@@ -329,7 +333,7 @@ fn options_of_syncs_and_compactions() {
                 delta_bytes_for_lock: number,
                 ..OnlineOptions::default()
             };
-            compact_online(&path("a"), &path("c"), &online, &mut Nothing).unwrap();
+            compact_online(path("a"), path("c"), &online, &mut Nothing).unwrap();
             for name in ["b", "c"] {
                 assert_eq!(Db::open(path(name)).unwrap().info().unwrap().doc_count, 50, "{number}");
             }

@@ -142,12 +142,13 @@ fn program(name: &str) -> Command {
 }
 
 fn no_such_tool(command: &mut Command, error: &clap::Error) -> Result<(), Failure> {
-    let name = match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
-        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(name))) => name,
-        _ => return show(error),
-    };
-    tell(&format!("there is no tool {name}"));
-    Err(misused(command))
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(name)) => {
+            tell(&format!("there is no tool {name}"));
+            Err(misused(command))
+        }
+        _ => show(error),
+    }
 }
 
 /// Shows the help as what is said about a wrong command line.

@@ -26,22 +26,18 @@ pub fn width() -> usize {
 impl Help {
     /// The text for lines of this width. Paragraphs are still one line each.
     pub fn text(&self, width: usize) -> String {
-        let mut text = "Examples:\n".to_owned();
         let longest = |part: fn(&(&str, &str)) -> usize| self.examples.iter().map(part).max().unwrap_or(0);
         let column = EXAMPLE + longest(|(command, _)| command.len()) + 2;
         let is_wide = column + longest(|(_, what)| what.len()) <= width;
-        for (command, what) in self.examples {
-            text += &if is_wide {
+        let example = |(command, what): &(&str, &str)| {
+            if is_wide {
                 format!("{:EXAMPLE$}{command:<rest$}{what}\n", "", rest = column - EXAMPLE)
             } else {
                 format!("{:EXAMPLE$}{command}\n{:BELOW$}{what}\n", "", "")
-            };
-        }
-        for note in self.notes {
-            text = text + "\n" + note + "\n";
-        }
-        text.truncate(text.trim_end().len());
-        text
+            }
+        };
+        let examples: String = self.examples.iter().map(example).collect();
+        format!("Examples:\n{examples}\n{}", self.notes.join("\n\n")).trim_end().to_owned()
     }
 }
 

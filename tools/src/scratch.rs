@@ -106,7 +106,9 @@ mod tests {
         let make = |name: &str, files: &[&str]| {
             let folder = dir.path().join(name);
             std::fs::create_dir(&folder).unwrap();
-            files.iter().for_each(|file| std::fs::write(folder.join(file), "").unwrap());
+            for file in files {
+                std::fs::write(folder.join(file), "").unwrap();
+            }
         };
         make("work-killed", &[LOCK, "half of a file"]);
         make("work-killed-early", &[]);

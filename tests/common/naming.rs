@@ -61,6 +61,9 @@ impl Failure {
     }
 }
 
+/// Calls that change names: whether they were carried out can be seen afterwards.
+const VISIBLE: [&str; 6] = ["link unnamed", "rename exclusive", "rename", "exchange", "link", "unlink"];
+
 /// Which calls fail besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
@@ -78,6 +81,19 @@ pub(crate) struct Fault {
     pub(crate) at: usize,
     pub(crate) failure: Failure,
     pub(crate) then: Then,
+}
+
+impl Fault {
+    /// Whether nothing but the answer to this call gets lost, and what has become of it can be seen.
+    pub(crate) fn is_harmless(&self, log: &[&str]) -> bool {
+        let only_an_answer = matches!(self.failure, Failure::Done(_)) && self.then == Then::Nothing;
+        only_an_answer && VISIBLE.contains(&log[self.at])
+    }
+
+    /// Whether it can be told what the names lead to, and they can be put back.
+    pub(crate) fn can_be_undone(&self, log: &[&str]) -> bool {
+        self.then == Then::Nothing && log[self.at] != "identify"
+    }
 }
 
 /// A file system and its faults.

@@ -114,8 +114,10 @@ fn compact_on(seed: u64, swap: Swap, lacks: Lacks, fault: Option<Fault>) -> Outc
 impl Outcome {
     fn check(mut self, fault: Fault) {
         let case = format!("{:?} {fault:?}: {:?} {:?}", self.swap, self.result, self.log);
+        assert!(self.result.is_ok() || !fault.is_harmless(&self.log), "{case}");
         match &self.result {
             Err(Error::Naming { code, .. }) => {
+                assert!(!fault.can_be_undone(&self.log), "{case}");
                 assert_eq!((*code, self.published), (ErrorCode::OPEN_FILE, 0), "{case}");
                 self.check_nothing_lost();
             }

@@ -7,7 +7,7 @@ use crate::common::temp_dir;
 use crate::swap::{While, nothing};
 use crate::world::{Habits, SOURCE, TARGET, World};
 use couchstore::{
-    CompactOptions, Db, OnlineOptions, OpenOptions, SaveOptions, Swap, compact, compact_online,
+    CompactOptions, Db, LocalUpdate, OnlineOptions, OpenOptions, SaveOptions, Swap, compact, compact_online,
 };
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -203,6 +203,27 @@ fn a_displaced_file_stays_if_its_successor_is_gone_or_older() {
     compact(&other, world.folder.path().join("more"), &CompactOptions::default()).unwrap();
     assert_eq!(world.temporaries(), [old.clone()]);
     world.committed().check(&Db::open(world.folder.path().join(old)).unwrap());
+}
+
+/// Local documents have no sequence numbers, and a file that went on may have any.
+#[test]
+fn a_displaced_file_stays_if_anything_was_committed_to_it() {
+    for also_the_new_one in [false, true] {
+        let (world, old) = after_swap();
+        let change = LocalUpdate { id: b"_local/late", body: Some(b"1") };
+        world.writer.save_local(&[change]).unwrap();
+        world.writer.commit_with(1, None).unwrap();
+        let new = Db::open(world.source()).unwrap();
+        if also_the_new_one {
+            for id in [b"a", b"b"] {
+                new.save(&[Doc::new(id, b"1").document()], SaveOptions::default()).unwrap();
+            }
+            new.commit().unwrap();
+        }
+        compact(&new, world.folder.path().join("again"), &CompactOptions::default()).unwrap();
+        assert_eq!(world.temporaries(), [old.clone()]);
+        assert_eq!(Db::open(world.folder.path().join(old)).unwrap().local(b"_local/late").unwrap(), b"1");
+    }
 }
 
 #[test]

@@ -86,6 +86,10 @@ fn run(through: Through, lacks: Lacks, fault: Option<Fault>) -> Vec<&'static str
         }
         Err(error) => {
             let Some(fault) = fault else { panic!("no fault, but {error}") };
+            assert!(!fault.is_harmless(&log), "{error} after {log:?}");
+            // A file that only the caller's operations can open is no help where the folder cannot be synced.
+            let no_sync = lacks.syncs && log[fault.at] == "open existing";
+            assert!(!is_unknown(error) || no_sync || !fault.can_be_undone(&log), "{error} after {log:?}");
             assert_eq!(error.code(), ErrorCode::OPEN_FILE, "{log:?}");
             let errno = error.os_error().unwrap();
             // If the file system lacks a call, and then does not say what is there, the first failure is told.

@@ -143,6 +143,12 @@ pub enum Error {
         /// `errno`, 0 if unknown.
         os_error: i32,
     },
+    /// The name leads to a device, a FIFO or a socket.
+    #[error("{file}: not a regular file, so it cannot be a database")]
+    NotRegular {
+        /// Name of the file as given at open.
+        file: Arc<str>,
+    },
     /// Bytes of the file break a rule of the format.
     #[error("{file}: malformed data at offset {position}: {expected}")]
     Corrupt {
@@ -255,6 +261,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Error::Io { code, .. } | Error::Callback(code) => *code,
+            Error::NotRegular { .. } => ErrorCode::OPEN_FILE,
             Error::Corrupt { .. } => ErrorCode::CORRUPT,
             Error::Truncated { .. } => ErrorCode::READ,
             Error::Checksum { .. } => ErrorCode::CHECKSUM_FAIL,
@@ -279,6 +286,7 @@ impl Error {
         match self {
             Error::Io { os_error, .. } if *os_error != 0 => Some(*os_error),
             Error::ReadOnly { .. } => Some(libc::EBADF),
+            Error::NotRegular { .. } => Some(libc::EINVAL),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::memory::Memory;
-use couchstore::{Db, Document, ErrorCode, OpenOptions, SaveOptions};
+use couchstore::{Db, Document, Error, ErrorCode, OpenOptions, SaveOptions};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -81,4 +81,14 @@ fn a_file_without_header_is_not_created_atomically() {
     let options = options.file_ops(Memory::default().ops());
     assert_eq!(options.open(&path).unwrap_err().code(), ErrorCode::INVALID_ARGUMENTS);
     assert_eq!(common::files_in(dir.path()), 0);
+}
+
+#[test]
+fn what_is_no_regular_file_is_called_so() {
+    for options in [OpenOptions::new(), OpenOptions::new().read_only(true), OpenOptions::new().create(true)] {
+        let error = options.open("/dev/null").unwrap_err();
+        assert!(matches!(error, Error::NotRegular { .. }), "{error:?}");
+        assert_eq!((error.code(), error.os_error()), (ErrorCode::OPEN_FILE, Some(libc::EINVAL)));
+        assert_eq!(error.to_string(), "/dev/null: not a regular file, so it cannot be a database");
+    }
 }

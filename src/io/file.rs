@@ -144,7 +144,7 @@ impl DbFile {
     }
 
     fn io_error(name: &Arc<str>, operation: Operation, position: u64, error: IoError) -> Error {
-        let IoError { code, os_error, sync_failed } = error;
+        let IoError { code, os_error, sync_failed, .. } = error;
         // A sync that failed inside a write (periodic sync) is a failed sync to everyone above.
         let operation = if sync_failed { Operation::Sync } else { operation };
         Error::Io { operation, file: name.clone(), position, code, os_error }

@@ -11,6 +11,9 @@
 pub const BLOCK_SIZE: u64 = 4096;
 const CONTENT_SIZE: u64 = BLOCK_SIZE - 1;
 
+/// Positions of bodies and of headers are stored in 47 bits: nothing is written beyond.
+pub(crate) const LONGEST_FILE: u64 = 1 << 47;
+
 /// The first byte of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -47,7 +50,7 @@ pub(crate) fn boundary_at_or_below(offset: u64) -> u64 {
 
 /// The block boundary at or above `offset`.
 pub(crate) fn boundary_at_or_above(offset: u64) -> u64 {
-    boundary_at_or_below(offset + CONTENT_SIZE)
+    boundary_at_or_below(offset.saturating_add(CONTENT_SIZE))
 }
 
 /// Offset of the first content byte of something recorded at `position`.

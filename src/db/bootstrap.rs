@@ -190,13 +190,13 @@ impl OpenOptions {
             if !self.mode().exclusive {
                 let existing = OpenMode { create: false, ..self.mode() };
                 match self.open_in_place(filename, existing) {
-                    Err(error) if error.code() == ErrorCode::NO_SUCH_FILE => {}
+                    Err(error) if error.is_missing_file() => {}
                     result => return result,
                 }
             }
             match self.bootstrap_new(filename) {
                 // Another creator was faster: its file is the one to open.
-                Err(error) if error.os_error() == Some(libc::EEXIST) && !self.mode().exclusive => {}
+                Err(error) if error.is_taken_name() && !self.mode().exclusive => {}
                 result => return result,
             }
         }

@@ -195,8 +195,8 @@ TEST(which_failing_seeks_keep_uncommitted_changes) {
             {1, FORWARD, COUCHSTORE_ERROR_NO_HEADER, false},
             {1, END, COUCHSTORE_SUCCESS, false},
     };
-    const char *name = history(0);
     for (size_t i = 0; i < COUNT_OF(table); ++i) {
+        const char *name = history(0);
         Db *db = OPEN(name, 0);
         CHECK_OK(put(db, "new", "uncommitted"));
         CHECK_CODE(table[i].offset == 1 ? couchstore_seek(db, table[i].direction)
@@ -205,6 +205,7 @@ TEST(which_failing_seeks_keep_uncommitted_changes) {
         AT(db, 12288, table[i].kept ? "a@1 b@2 c@3 new@4" : "a@1 b@2 c@3");
         CHECK_EQ_INT(last_sequence(db), table[i].kept ? 4 : 3);
         CLOSE(db);
+        unlink(name);
     }
 }
 
@@ -227,6 +228,31 @@ TEST(end_with_only_the_first_header) {
     CHECK_OK(commit(db, 1));
     CHECK_STR(docs_by_seq(db), "newer@1");
     CLOSE(db);
+}
+
+TEST(codes_of_the_operations_count_like_our_own) {
+    for (int code = COUCHSTORE_ERROR_OPEN_FILE; code >= COUCHSTORE_ERROR_DECRYPT; --code) {
+        const char *name = history(0);
+        const bool final = code == COUCHSTORE_ERROR_ALLOC_FAIL ||
+                           code == COUCHSTORE_ERROR_HEADER_VERSION ||
+                           code == COUCHSTORE_ERROR_CANCEL;
+        struct test_ops t;
+        Db *db;
+        ops_init(&t);
+        db = OPEN_OPS(name, COUCHSTORE_OPEN_FLAG_UNBUFFERED, &t.ops);
+        /* The second read of the header before: its length. */
+        ops_fail(&t, OP_PREAD, 2, 1, code, EIO);
+        if (final) {
+            CHECK_CODE(couchstore_rewind_db_header(db), COUCHSTORE_ERROR_DB_NO_LONGER_VALID);
+        } else {
+            CHECK_OK(couchstore_rewind_db_header(db)); /* found block by block */
+            AT(db, 8192, "a@1 b@2");
+            CLOSE(db);
+        }
+        CHECK_EQ_INT(t.failed, 1);
+        ops_free(&t);
+        unlink(name);
+    }
 }
 
 TEST(only_end_sees_what_others_appended) {

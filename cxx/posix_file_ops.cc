@@ -55,15 +55,40 @@ Code failed(couchstore_error_info_t *errinfo, Code code, int error = errno) {
     return code;
 }
 
+// Why a file of this kind is refused: an errno, or 0.
+int refusal(const struct stat &status) {
+    if (S_ISREG(status.st_mode)) {
+        return 0;
+    }
+    return S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+}
+
+couchstore_error_t refused(couchstore_error_info_t *errinfo, int error, bool readOnly) {
+    // A directory can be opened, but not read.
+    const bool onlyReadingFails = error == EISDIR && readOnly;
+    return failed(errinfo, onlyReadingFails ? COUCHSTORE_ERROR_READ : COUCHSTORE_ERROR_OPEN_FILE,
+                  error);
+}
+
+// Opens a file that was a regular one a moment ago, without waiting should it be a FIFO by now. To regular files the
+// flag means nothing, but for one whose owner holds a lease on it: it is waited for.
+int openAtOnce(const char *path, int flags) {
+    const int fd = uninterrupted([&] { return ::open(path, flags | O_NONBLOCK, 0666); });
+    if (fd >= 0 || errno != EWOULDBLOCK) {
+        return fd;
+    }
+    return uninterrupted([&] { return ::open(path, flags, 0666); });
+}
+
 // Opens without changing the access time where that is allowed: only to the owner of a file.
 int openForReading(const char *path, int flags) {
 #ifdef O_NOATIME
-    const int fd = uninterrupted([&] { return ::open(path, flags | O_NOATIME, 0666); });
+    const int fd = openAtOnce(path, flags | O_NOATIME);
     if (fd >= 0 || errno != EPERM) {
         return fd;
     }
 #endif
-    return uninterrupted([&] { return ::open(path, flags, 0666); });
+    return openAtOnce(path, flags);
 }
 
 // A descriptor that is none of the standard streams: what a program prints must not land in a database.
@@ -94,8 +119,13 @@ public:
         }
         const int flags = oflag | O_CLOEXEC;
         const bool readOnly = (oflag & O_ACCMODE) == O_RDONLY;
-        int fd = readOnly ? openForReading(path, flags)
-                          : uninterrupted([&] { return ::open(path, flags, 0666); });
+        // Opening something else may already do something (a device), or wait for somebody else (a FIFO).
+        struct stat status {};
+        const bool mustBeNew = (oflag & O_CREAT) != 0 && (oflag & O_EXCL) != 0;
+        if (!mustBeNew && ::stat(path, &status) == 0 && refusal(status) != 0) {
+            return refused(errinfo, refusal(status), readOnly);
+        }
+        int fd = readOnly ? openForReading(path, flags) : openAtOnce(path, flags);
         if (fd >= 0) {
             fd = aboveStandardStreams(fd);
         }
@@ -103,10 +133,14 @@ public:
             return failed(errinfo, errno == ENOENT ? COUCHSTORE_ERROR_NO_SUCH_FILE
                                                    : COUCHSTORE_ERROR_OPEN_FILE);
         }
-        struct stat status {};
-        if (::fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+        if (::fstat(fd, &status) != 0) {
+            const int error = errno;
             ::close(fd);
-            return failed(errinfo, COUCHSTORE_ERROR_OPEN_FILE, EISDIR);
+            return failed(errinfo, COUCHSTORE_ERROR_OPEN_FILE, error);
+        }
+        if (refusal(status) != 0) {
+            ::close(fd);
+            return refused(errinfo, refusal(status), readOnly);
         }
         file = File{};
         file.fd = fd;

@@ -155,6 +155,12 @@ pub enum Error {
         /// `errno`, 0 if unknown.
         os_error: i32,
     },
+    /// The name leads to a device, a FIFO or a socket.
+    #[error("{file}: not a regular file, so it cannot be a database")]
+    NotRegular {
+        /// Name of the file as given at open.
+        file: Arc<str>,
+    },
     /// Bytes of the file break a rule of the format.
     #[error("{file}: malformed data at offset {position}: {expected}")]
     Corrupt {
@@ -273,6 +279,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Error::Io { code, .. } | Error::Naming { code, .. } | Error::Callback(code) => *code,
+            Error::NotRegular { .. } => ErrorCode::OPEN_FILE,
             Error::Corrupt { .. } => ErrorCode::CORRUPT,
             Error::Truncated { .. } => ErrorCode::READ,
             Error::Checksum { .. } => ErrorCode::CHECKSUM_FAIL,
@@ -297,6 +304,7 @@ impl Error {
         match self {
             Error::Io { os_error, .. } | Error::Naming { os_error, .. } if *os_error != 0 => Some(*os_error),
             Error::ReadOnly { .. } => Some(libc::EBADF),
+            Error::NotRegular { .. } => Some(libc::EINVAL),
             _ => None,
         }
     }
@@ -304,13 +312,34 @@ impl Error {
     /// Whether a scan that tolerates corruption may step over this error: damage in the file, not a closed handle,
     /// lack of memory or the caller's own code.
     pub fn is_damage(&self) -> bool {
-        matches!(
+        let concerns_the_file = matches!(
             self,
             Error::Corrupt { .. }
                 | Error::Truncated { .. }
                 | Error::Checksum { .. }
                 | Error::Io { operation: Operation::Read, .. }
-        )
+        );
+        concerns_the_file && !self.is_final()
+    }
+
+    /// Whether this ends everything at once, though there may be other ways to go on: memory has run out, the file is
+    /// of a version that nobody here knows, or the caller wants no more.
+    ///
+    /// Decided by the code alone: one that a caller's file operations return counts like our own. That something is
+    /// *absent*, on the other hand, only [`Error::DocNotFound`] and [`Error::NoHeader`] say, never such a code.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self.code(), ErrorCode::ALLOC_FAIL | ErrorCode::HEADER_VERSION | ErrorCode::CANCEL)
+    }
+
+    /// Whether the file that was to be opened does not exist. Other operations may return this code too, and mean
+    /// something else.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        matches!(self, Error::Io { operation: Operation::Open, code: ErrorCode::NO_SUCH_FILE, .. })
+    }
+
+    /// Whether the name that a new file was to get is taken.
+    pub(crate) fn is_taken_name(&self) -> bool {
+        matches!(self, Error::Io { operation: Operation::Open, os_error: libc::EEXIST, .. })
     }
 }
 

@@ -7,7 +7,7 @@ mod common;
 use common::memory::Memory;
 use common::watched::Watched;
 use couchstore::io::posix::PosixOps;
-use couchstore::{Db, Document, ErrorCode, OpenOptions, SaveOptions};
+use couchstore::{Db, Document, Error, ErrorCode, OpenOptions, SaveOptions};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
@@ -100,5 +100,15 @@ fn an_existing_empty_file_gets_a_durable_header() {
         assert_eq!(db.file_stats().unwrap().sync_count, syncs);
         drop(db);
         assert_eq!(Db::open(&path).unwrap().file_stats().unwrap().sync_count, 0, "it is one now");
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_called_so() {
+    for options in [OpenOptions::new(), OpenOptions::new().read_only(true), OpenOptions::new().create(true)] {
+        let error = options.open("/dev/null").unwrap_err();
+        assert!(matches!(error, Error::NotRegular { .. }), "{error:?}");
+        assert_eq!((error.code(), error.os_error()), (ErrorCode::OPEN_FILE, Some(libc::EINVAL)));
+        assert_eq!(error.to_string(), "/dev/null: not a regular file, so it cannot be a database");
     }
 }

@@ -7,6 +7,7 @@
 #include "support.h"
 
 #include <cerrno>
+#include <fcntl.h>
 #include <memory>
 #include <random>
 #include <sys/syscall.h>
@@ -201,6 +202,64 @@ INSTANTIATE_TEST_SUITE_P(Kinds,
                          Syncs,
                          ::testing::Values("library", "class", "forwarding"),
                          [](const auto &info) { return std::string(info.param); });
+
+// The default operations for C++ themselves.
+class DefaultClass : public ::testing::Test {
+protected:
+    void SetUp() override {
+        ASSERT_EQ(COUCHSTORE_SUCCESS, open());
+    }
+
+    void TearDown() override {
+        EXPECT_EQ(COUCHSTORE_SUCCESS, ops->close(&info, handle));
+        ops->destructor(handle);
+    }
+
+    couchstore_error_t open() {
+        return ops->open(&info, &handle, name.c_str(), O_RDWR | O_CREAT);
+    }
+
+    ssize_t write() {
+        info.error = errno = 0;
+        return ops->pwrite(&info, handle, "x", 1, 0);
+    }
+
+    std::string name = freshName();
+    std::unique_ptr<FileOpsInterface> ops{create_default_file_ops()};
+    couchstore_error_info_t info{};
+    couch_file_handle handle{ops->constructor(&info)};
+};
+
+TEST_F(DefaultClass, NothingIsWrittenAfterAFailedPeriodicSync) {
+    ops->set_periodic_sync(handle, 2);
+    failSync(1, EDQUOT);
+    EXPECT_EQ(1, write());
+    EXPECT_EQ(COUCHSTORE_ERROR_WRITE, write()) << "it cannot be synced";
+    EXPECT_EQ(EDQUOT, info.error);
+    for (int i = 0; i < 2; ++i) {
+        EXPECT_EQ(COUCHSTORE_ERROR_WRITE, write()) << "what was written before may be lost";
+        EXPECT_EQ(EDQUOT, info.error);
+        EXPECT_EQ(EDQUOT, errno);
+        EXPECT_EQ(COUCHSTORE_ERROR_WRITE, ops->sync(&info, handle));
+        EXPECT_EQ(EDQUOT, info.error);
+        ops->set_periodic_sync(handle, 0);
+    }
+    EXPECT_EQ(1, syncs.calls);
+    EXPECT_EQ(COUCHSTORE_SUCCESS, ops->close(&info, handle));
+    ASSERT_EQ(COUCHSTORE_SUCCESS, open());
+    EXPECT_EQ(1, write()) << "opened again";
+    EXPECT_EQ(COUCHSTORE_SUCCESS, ops->sync(&info, handle));
+}
+
+TEST_F(DefaultClass, ASyncThatTheCallerAskedForIsTheCallersAffair) {
+    ops->set_periodic_sync(handle, 2);
+    failSync(1, EIO);
+    EXPECT_EQ(COUCHSTORE_ERROR_WRITE, ops->sync(&info, handle));
+    EXPECT_EQ(EIO, info.error);
+    EXPECT_EQ(1, write());
+    EXPECT_EQ(COUCHSTORE_SUCCESS, ops->sync(&info, handle));
+    EXPECT_EQ(2, syncs.calls);
+}
 
 // Here the library syncs now and then by itself.
 TEST(SyncsOfTheLibrary, OnlineCompaction) {

@@ -38,9 +38,10 @@ LIBCOUCHSTORE_API couchstore_open_flags couchstore_encode_periodic_sync_flags(ui
  *                 writing
  * @param db       receives the handle, which is closed with couchstore_close_file() and freed with
  *                 couchstore_free_db(); untouched on failure
- * @return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, or exists and
- *         COUCHSTORE_OPEN_FLAG_EXCL was given; NO_HEADER: it is no database; CORRUPT,
- *         CHECKSUM_FAIL, READ: its newest header is damaged (see COUCHSTORE_OPEN_RECOVERY_MODE);
+ *  *return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, is no regular file (a
+ *         device, a FIFO: errno is EINVAL), or exists and COUCHSTORE_OPEN_FLAG_EXCL was given;
+ *         NO_HEADER: it is no database; CORRUPT, CHECKSUM_FAIL, READ: its newest header is damaged
+ *         (see COUCHSTORE_OPEN_RECOVERY_MODE); READ with errno EISDIR: a directory, read-only;
  *         HEADER_VERSION: it is of an unknown version; NO_ENCRYPTION_KEY: it is encrypted
  *         (NOT_SUPPORTED if this library was built without encryption); INVALID_ARGUMENTS: flags
  *         that exclude each other, or COUCHSTORE_OPEN_WITH_LEGACY_CRC for a file of version 12 or
@@ -240,8 +241,8 @@ couchstore_error_t couchstore_c_get_db_filestats(Db *db,
                                                  couchstore_file_stats *stats);
 
 /**
- * Sets the purge sequence that the next commit stores: by custom, the highest sequence number of a
- * tombstone that was purged.
+ * Sets the purge sequence that the next commit stores, modulo 2^48: by custom, the highest sequence
+ * number of a tombstone that was purged.
  *
  * @return SUCCESS
  */
@@ -273,9 +274,10 @@ couchstore_error_t couchstore_save_document(Db *db,
  *                with a body. db_seq is set on success
  * @param numDocs number of elements of both; 0 is fine
  * @param options COMPRESS_DOC_BODIES, COUCHSTORE_SEQUENCE_AS_IS
- * @return INVALID_ARGUMENTS: an id of more than 4095 bytes, or a body or rev_meta of about 256 MiB or
- *         more; then nothing was written. WRITE: the file cannot be written, or was opened
- *         read-only, or a sync failed before on this handle. After any failure nothing has changed.
+ * @return INVALID_ARGUMENTS: an id of more than 4095 bytes, a body or rev_meta of about 256 MiB or
+ *         more, or a next sequence number beyond 2^48 - 1; then nothing was written. WRITE: the file
+ *         cannot be written, was opened read-only, has 2^47 bytes (errno is EFBIG: positions end
+ *         there), or a sync failed before on this handle. After any failure nothing has changed.
  */
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_save_documents(Db *db,

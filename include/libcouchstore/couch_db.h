@@ -143,7 +143,12 @@ typedef uint64_t couchstore_save_options;
 enum {
     /** Compress the bodies of those documents that have COUCH_DOC_IS_COMPRESSED in content_meta. */
     COMPRESS_DOC_BODIES = 1,
-    /** Keep the db_seq of the DocInfos instead of numbering the documents. */
+    /**
+     * Keep the db_seq of the DocInfos instead of numbering the documents. Like rev_seq it is stored
+     * modulo 2^48: the DocInfo keeps what it was given, what is read later is what was stored. The
+     * numbers that the library gives out itself end at 2^48 - 1: after a document with that number,
+     * or any beyond, saving without this option is INVALID_ARGUMENTS.
+     */
     COUCHSTORE_SEQUENCE_AS_IS = 2
 };
 

@@ -217,6 +217,7 @@ impl Handle {
     }
 
     /// Begins a call that waits for callbacks from the beginning; it ends with [`Handle::end_waiting_call`].
+    #[cfg(feature = "cxx-shim")]
     pub(super) fn begin_waiting_call(&self) {
         self.lock().count_call();
         // SAFETY: locked above.
@@ -224,6 +225,7 @@ impl Handle {
     }
 
     /// See [`Handle::begin_waiting_call`].
+    #[cfg(feature = "cxx-shim")]
     pub(super) fn end_waiting_call(&self) {
         let inside = self.lock();
         // SAFETY: locked above.

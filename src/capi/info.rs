@@ -114,8 +114,8 @@ pub unsafe extern "C" fn couchstore_c_get_db_filestats(
     unsafe { guard_db(Call::FileStats, db, body) }
 }
 
-/// Sets the purge sequence that the next commit stores: by custom, the highest sequence number of a
-/// tombstone that was purged.
+/// Sets the purge sequence that the next commit stores, modulo 2^48: by custom, the highest sequence
+/// number of a tombstone that was purged.
 ///
 /// @return SUCCESS
 #[unsafe(no_mangle)]

@@ -11,7 +11,7 @@
 use super::State;
 use super::hidden::{Hidden, Purpose, naming_failed, place};
 use super::open::OpenOptions;
-use crate::error::{ErrorCode, Result};
+use crate::error::Result;
 use crate::io::file::DbFile;
 use crate::io::folder::{Failure, Folder};
 use crate::io::naming::split;
@@ -39,13 +39,13 @@ impl OpenOptions {
             if !self.mode().exclusive {
                 let existing = OpenMode { create: false, ..self.mode() };
                 match self.open_in_place(filename, existing) {
-                    Err(error) if error.code() == ErrorCode::NO_SUCH_FILE => {}
+                    Err(error) if error.is_missing_file() => {}
                     result => return result,
                 }
             }
             match self.bootstrap_new(filename) {
                 // Another creator was faster: its file is the one to open.
-                Err(error) if error.os_error() == Some(libc::EEXIST) && !self.mode().exclusive => {}
+                Err(error) if error.is_taken_name() && !self.mode().exclusive => {}
                 result => return result,
             }
         }

@@ -45,9 +45,8 @@ fn find_at_or_below(file: &mut DbFile, from: u64, kind: Kind, recovery: bool) ->
     while let Some(block) = file.marked_block_at_or_below(from)? {
         match read_marked(file, block, kind) {
             Ok(header) => return Ok((block.position, header)),
-            Err(error @ Error::HeaderVersion { .. }) => return Err(error),
             Err(Error::NoHeader { .. }) => {}
-            Err(error) if recovery => last_error = Some(error),
+            Err(error) if recovery && error.is_damage() => last_error = Some(error),
             Err(error) => return Err(error),
         }
         match block.position.checked_sub(BLOCK_SIZE) {
@@ -105,7 +104,7 @@ fn find_before(file: &mut DbFile, position: u64, previous: Option<u64>) -> Resul
     if let Some(previous) = previous.filter(|&previous| previous < position && is_boundary(previous)) {
         match read_at(file, previous, Kind::Known) {
             Ok(header) => return Ok((previous, header)),
-            Err(error @ Error::AllocFail { .. }) => return Err(error),
+            Err(error) if error.is_final() => return Err(error),
             Err(_) => {}
         }
     }
@@ -182,6 +181,7 @@ impl Db {
     }
 
     /// Moves back to the newest header that is not newer than `timestamp`, or to the oldest.
+    #[cfg(feature = "cxx-shim")]
     pub(crate) fn seek_back_to(&self, timestamp: u64) -> Result<()> {
         while self.snapshot().header.timestamp > timestamp {
             match self.seek(Direction::Backward) {

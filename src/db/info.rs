@@ -3,6 +3,7 @@
 use super::{Db, State};
 use crate::error::Result;
 use crate::format::header::{FormatVersion, tree_size};
+use crate::format::ints::MAX_U48;
 use crate::tree::reduce::DocCounts;
 use std::cell::Ref;
 
@@ -97,8 +98,8 @@ impl Db {
         self.state.borrow().position.unwrap_or(0)
     }
 
-    /// Sets the purge sequence that the next commit stores.
+    /// Sets the purge sequence that the next commit stores: modulo 2^48.
     pub fn set_purge_seq(&self, purge_seq: u64) {
-        self.update_state(|state| state.header.purge_seq = purge_seq);
+        self.update_state(|state| state.header.purge_seq = purge_seq & MAX_U48);
     }
 }

@@ -235,12 +235,13 @@ impl OpenOptions {
 
     pub(super) fn open_handle(&self, filename: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>> {
         let opened = self.ops.open(filename, mode);
-        opened.map_err(|IoError { code, os_error, .. }| Error::Io {
-            operation: Operation::Open,
-            file: filename.to_string_lossy().into(),
-            position: 0,
-            code,
-            os_error,
+        opened.map_err(|IoError { code, os_error, not_regular, .. }| {
+            let file = filename.to_string_lossy().into();
+            if not_regular {
+                Error::NotRegular { file }
+            } else {
+                Error::Io { operation: Operation::Open, file, position: 0, code, os_error }
+            }
         })
     }
 

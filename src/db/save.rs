@@ -4,7 +4,7 @@ use super::Db;
 use crate::error::{Error, Result};
 use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 use crate::format::header::NodeRef;
-use crate::format::ints::u48_bytes;
+use crate::format::ints::{MAX_U48, u48_bytes};
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::modify::{Action, Edit, modify};
@@ -19,7 +19,7 @@ pub struct Document<'a> {
     pub body: Option<&'a [u8]>,
     /// Revision metadata.
     pub rev_meta: &'a [u8],
-    /// Revision number.
+    /// Revision number, stored modulo 2^48.
     pub rev_seq: u64,
     /// Sequence number, used only with [`SaveOptions::keep_sequences`].
     pub db_seq: u64,
@@ -72,7 +72,7 @@ impl<'a> Document<'a> {
 pub struct SaveOptions {
     /// Compress the bodies whose `content_meta` has bit 7 set.
     pub compress: bool,
-    /// Keep the documents' own sequence numbers instead of giving them the next ones.
+    /// Keep the documents' own sequence numbers, modulo 2^48, instead of giving them the next ones.
     pub keep_sequences: bool,
 }
 
@@ -101,7 +101,8 @@ impl Db {
     /// Saves a batch of documents and returns their sequence numbers, in order.
     ///
     /// Nothing is visible to other handles before [`Db::commit`]. On failure nothing changes. If an id comes more
-    /// than once, its last document counts.
+    /// than once, its last document counts. No document is given a sequence number beyond 2^48 - 1, the last one:
+    /// that is an error.
     pub fn save(&self, documents: &[Document<'_>], options: SaveOptions) -> Result<Vec<u64>> {
         self.save_and_tell(documents, options, &mut |_, _, _| Ok(()))
     }
@@ -139,7 +140,14 @@ impl Db {
         for document in documents {
             self.check_document(document, options)?;
         }
-        let mut batch = Batch::new(documents, options, self.snapshot().header.update_seq)?;
+        let update_seq = self.snapshot().header.update_seq;
+        // The highest number is never followed by the lowest: that would replace documents.
+        if !options.keep_sequences && documents.len() as u64 > MAX_U48.saturating_sub(update_seq) {
+            return Err(Error::InvalidArguments(
+                "more documents than there are sequence numbers left below 2^48",
+            ));
+        }
+        let mut batch = Batch::new(documents, options, update_seq)?;
         batch.others = others;
         let sequences = memory::collect(batch.infos.iter().map(|info| info.db_seq))?;
         let result = self.save_batch(&mut batch, documents, options, on_save);
@@ -272,11 +280,11 @@ impl<'a> Batch<'a> {
         let mut seq = update_seq;
         let infos = memory::collect(documents.iter().map(|document| {
             if options.keep_sequences {
-                seq = seq.max(document.db_seq);
+                // The caller's numbers are stored modulo 2^48; those given out here must stay above all of them.
+                seq = seq.max(document.db_seq.min(MAX_U48));
                 document.info(document.db_seq)
             } else {
-                // Numbers are stored modulo 2^48, and callers may have used up all of 2^64.
-                seq = seq.wrapping_add(1);
+                seq += 1;
                 document.info(seq)
             }
         }))?;

@@ -12,6 +12,9 @@ pub const BLOCK_SIZE: u64 = 4096;
 /// Bytes of content in a block.
 pub(crate) const CONTENT_SIZE: u64 = BLOCK_SIZE - 1;
 
+/// Positions of bodies and of headers are stored in 47 bits: nothing is written beyond.
+pub(crate) const LONGEST_FILE: u64 = 1 << 47;
+
 /// The first byte of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

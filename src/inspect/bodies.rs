@@ -4,6 +4,7 @@ use crate::db::Db;
 use crate::db::save::{Document, Others};
 use crate::error::Result;
 use crate::format::docinfo::DocInfoRef;
+use crate::format::ints::MAX_U48;
 
 impl Db {
     /// Inflates a body that is stored compressed, as [`Db::stored_body`] has read it; errors give its position. An
@@ -22,8 +23,8 @@ impl Db {
     }
 
     /// Raises the highest sequence number used, which the next commit stores, to at least `seq`: for copies that
-    /// must not give the numbers of lost documents to others. It is stored modulo 2^48.
+    /// must not give the numbers of lost documents to others. Never beyond 2^48 - 1, the last one.
     pub fn raise_update_seq(&self, seq: u64) {
-        self.update_state(|state| state.header.update_seq = state.header.update_seq.max(seq));
+        self.update_state(|state| state.header.update_seq = state.header.update_seq.max(seq.min(MAX_U48)));
     }
 }

@@ -6,6 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+mod search;
+
+pub(crate) use search::MarkedBlock;
+
 use super::buffered::{BufferSizes, Buffered};
 use super::tail::Tail;
 use super::{FileHandle, FileStats, FileTag, IoError};
@@ -14,7 +18,7 @@ use crate::crypto::keys::NEWEST_METADATA;
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::Malformed;
 use crate::format::block::{
-    self, BLOCK_SIZE, BlockType, boundary_at_or_below, content_end, content_left, content_start, is_boundary,
+    self, BLOCK_SIZE, BlockType, LONGEST_FILE, content_end, content_left, content_start, is_boundary,
 };
 use crate::format::chunk::{
     Checksum, ChunkPrefix, ENCRYPTED_PREFIX, LONGEST_HEADER, PREFIX, longest_body, parse_encrypted,
@@ -25,10 +29,6 @@ use crate::internal_error;
 use crate::memory;
 use std::sync::Arc;
 
-/// Once the first block tried had no header, the search looks at this many bytes at once, and twice as many each
-/// time up to the maximum.
-const FIRST_STRIDE: u64 = 64 * 1024;
-const MAX_STRIDE: u64 = 512 * 1024;
 /// Snappy's densest element makes 64 bytes out of 3: a buffer that claims more than this is damaged.
 const MAX_SNAPPY_RATIO: usize = 22;
 
@@ -37,13 +37,6 @@ const MAX_SNAPPY_RATIO: usize = 22;
 pub(crate) struct Appended {
     pub(crate) position: u64,
     pub(crate) size: u64,
-}
-
-/// A block boundary whose type byte is not that of data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MarkedBlock {
-    pub(crate) position: u64,
-    pub(crate) marker: u8,
 }
 
 /// A body as it was stored, decrypted, with the checksum that was checked.
@@ -145,7 +138,7 @@ impl DbFile {
     }
 
     fn io_error(name: &Arc<str>, operation: Operation, position: u64, error: IoError) -> Error {
-        let IoError { code, os_error, sync_failed } = error;
+        let IoError { code, os_error, sync_failed, .. } = error;
         // A sync that failed inside a write (periodic sync) is a failed sync to everyone above.
         let operation = if sync_failed { Operation::Sync } else { operation };
         Error::Io { operation, file: name.clone(), position, code, os_error }
@@ -214,6 +207,19 @@ impl DbFile {
     /// Fails on a handle that was opened read-only.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.read_only { Err(Error::ReadOnly { file: self.name.clone() }) } else { Ok(()) }
+    }
+
+    /// Fails if what takes so many bytes at `position` could not be found there by the positions of the format.
+    fn check_room(&self, position: u64, size: u64) -> Result<()> {
+        if position < LONGEST_FILE && content_end(position, size) <= LONGEST_FILE {
+            return Ok(());
+        }
+        Err(self.too_big(position))
+    }
+
+    /// The error for numbers that the format has no room for.
+    pub(crate) fn too_big(&self, position: u64) -> Error {
+        self.error(Operation::Write, position, IoError::new(ErrorCode::WRITE, libc::EFBIG))
     }
 
     // ---- data chunks -------------------------------------------------------------------------------------------
@@ -329,6 +335,7 @@ impl DbFile {
     pub(crate) fn append_chunk(&mut self, body: &[u8], crc: Option<u32>, tag: FileTag) -> Result<Appended> {
         self.check_writable()?;
         let position = self.tail.append_at();
+        self.check_room(position, self.chunk_size(body.len() as u64))?;
         let sealed = self.seal(position, body)?;
         self.io.tag(tag);
         let written = if let Some(sealed) = &sealed {
@@ -378,69 +385,6 @@ impl DbFile {
 
     // ---- headers -----------------------------------------------------------------------------------------------
 
-    /// The type byte of the block at `position`, `None` at or behind the end of the file.
-    pub(crate) fn block_type(&mut self, position: u64) -> Result<Option<u8>> {
-        // Positions may come from a caller: one beyond the end must not enter the arithmetic.
-        if position >= self.end() {
-            return Ok(None);
-        }
-        let mut byte = [0];
-        self.io.tag(FileTag::Empty);
-        let read = self.io.read(position, &mut byte, 1);
-        self.io.tag(FileTag::Unknown);
-        let read = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, position, error))?;
-        Ok((read == 1).then_some(byte[0]))
-    }
-
-    /// The nearest block at or below `from` that is not of data or metadata; `None` if there is none.
-    ///
-    /// `from` itself is looked at alone, all below in strides; unbuffered handles get one call per block.
-    pub(crate) fn marked_block_at_or_below(&mut self, from: u64) -> Result<Option<MarkedBlock>> {
-        let mut position = boundary_at_or_below(from);
-        let mut buf = Vec::new();
-        // 0: one block at a time.
-        let mut stride = 0;
-        loop {
-            if stride > 0 && position < self.io.flushed_end() {
-                let low = boundary_at_or_below(position.saturating_sub(stride - BLOCK_SIZE));
-                match self.marked_block_in(low, position, &mut buf)? {
-                    Some(found) => return Ok(Some(found)),
-                    None if low == 0 => return Ok(None),
-                    None => position = low - BLOCK_SIZE,
-                }
-                stride = (stride * 2).min(MAX_STRIDE);
-                continue;
-            }
-            let marker = self.block_type(position)?.ok_or_else(|| self.truncated(position, 1))?;
-            if is_mark(marker) {
-                return Ok(Some(MarkedBlock { position, marker }));
-            }
-            if position == 0 {
-                return Ok(None);
-            }
-            position -= BLOCK_SIZE;
-            stride = if self.io.is_buffered() { FIRST_STRIDE } else { 0 };
-        }
-    }
-
-    /// The last marked block from `low` to `high`, both block boundaries, read at once.
-    fn marked_block_in(&mut self, low: u64, high: u64, buf: &mut Vec<u8>) -> Result<Option<MarkedBlock>> {
-        let length = (high - low + 1) as usize;
-        buf.clear();
-        memory::reserve_exact(buf, length)?;
-        buf.resize(length, 0);
-        self.io.tag(FileTag::Empty);
-        let read = self.io.read_unbuffered(low, buf);
-        self.io.tag(FileTag::Unknown);
-        let read = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, low, error))?;
-        if read < length {
-            return Err(self.truncated(high, 1));
-        }
-        let markers = buf.iter().copied().enumerate().step_by(BLOCK_SIZE as usize);
-        let last = markers.rev().find(|&(_, marker)| is_mark(marker));
-        Ok(last.map(|(offset, marker)| MarkedBlock { position: low + offset as u64, marker }))
-    }
-
     /// Reads and checks the chunk of the header whose block starts at `position`. With `any_checksum` the file's kind
     /// is not known yet: either is accepted.
     pub(crate) fn read_header_chunk(&mut self, position: u64, any_checksum: bool) -> Result<Vec<u8>> {
@@ -486,6 +430,7 @@ impl DbFile {
         if body.len() > LONGEST_HEADER {
             return Err(self.malformed(position, Malformed("a header of 4 to 1024 bytes")));
         }
+        self.check_room(position, (PREFIX + body.len()) as u64)?;
         let prefix = ChunkPrefix { length: body.len() as u32, crc: self.checksum.compute(&body) };
         let mut start = [marker as u8; 1 + PREFIX];
         start[1..].copy_from_slice(&prefix.encode_header());
@@ -593,8 +538,4 @@ impl DbFile {
         self.encoder = None;
         self.io.free_buffers();
     }
-}
-
-fn is_mark(marker: u8) -> bool {
-    !matches!(BlockType::from_byte(marker), Some(BlockType::Data | BlockType::Metadata))
 }

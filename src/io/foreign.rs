@@ -122,7 +122,7 @@ struct ForeignFile {
 // SAFETY: a file handle may move between threads; it is used by one at a time because all use takes `&mut self`.
 unsafe impl Send for ForeignFile {}
 
-const MISSING: IoError = IoError { code: ErrorCode::INVALID_ARGUMENTS, os_error: 0, sync_failed: false };
+const MISSING: IoError = IoError::new(ErrorCode::INVALID_ARGUMENTS, 0);
 
 /// Turns a result of a caller's function into ours: negative numbers are couchstore codes.
 pub(super) fn length(result: i64, info: couchstore_error_info_t) -> Result<u64, IoError> {

@@ -52,12 +52,14 @@ pub struct IoError {
     /// The failure is that of a sync (a periodic one may happen inside a write): the operating system may have
     /// dropped written data, so nothing more may be written through this handle.
     pub sync_failed: bool,
+    /// The name to be opened leads to something that is no regular file.
+    pub not_regular: bool,
 }
 
 impl IoError {
     /// A failure with this code and `errno`.
-    pub fn new(code: ErrorCode, os_error: i32) -> IoError {
-        IoError { code, os_error, sync_failed: false }
+    pub const fn new(code: ErrorCode, os_error: i32) -> IoError {
+        IoError { code, os_error, sync_failed: false, not_regular: false }
     }
 }
 

@@ -234,19 +234,23 @@ impl Drop for Listing {
     }
 }
 
-/// The directory of `path` and the last part of its name.
+/// The directory of `path` and the last part of its name. Where that can be no file's, the error of open(2).
 pub(crate) fn split(path: &CStr) -> io::Result<(&Path, CString)> {
-    let bytes = path.to_bytes();
-    let (directory, name) = match bytes.iter().rposition(|&byte| byte == b'/') {
-        None => (&b"."[..], bytes),
-        Some(0) => (&b"/"[..], &bytes[1..]),
-        Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
-    };
-    if name.is_empty() {
-        let missing = bytes.is_empty();
-        return Err(io::Error::from_raw_os_error(if missing { libc::ENOENT } else { libc::EISDIR }));
+    let last = path.to_bytes().rsplit(|&byte| byte == b'/').next();
+    let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match last {
+        Some(name) if !matches!(name, b"" | b"." | b"..") => Ok((directory, CString::new(name)?)),
+        // With a slash behind its name: what that name leads to need not exist, the directory it is in must.
+        Some(b"") if path.file_name().is_some() => Err(is_directory(&directory.join("."))),
+        _ => Err(is_directory(path)),
     }
-    Ok((Path::new(OsStr::from_bytes(directory)), CString::new(name)?))
+}
+
+/// Why nothing can be opened or created at this directory, if it is one.
+fn is_directory(path: &Path) -> io::Error {
+    let found = std::fs::metadata(path);
+    found.map_or_else(|error| error, |_| io::Error::from_raw_os_error(libc::EISDIR))
 }
 
 /// Identity of an open file.
@@ -296,24 +300,25 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    fn parts(path: &CStr) -> (String, String) {
-        let (directory, name) = split(path).unwrap();
-        (directory.to_string_lossy().into(), name.to_string_lossy().into())
-    }
-
     #[test]
-    fn names_are_split_as_the_kernel_does() {
-        let both = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-        assert_eq!(parts(c"a"), both(".", "a"));
-        assert_eq!(parts(c"/a"), both("/", "a"));
-        assert_eq!(parts(c"a/b"), both("a", "b"));
-        // Not "a": there is no such file unless there is a directory of that name.
-        assert_eq!(parts(c"a/."), both("a", "."));
-        let errno = |path| split(path).unwrap_err().raw_os_error();
-        assert_eq!(
-            (errno(c""), errno(c"/"), errno(c"a/")),
-            (Some(libc::ENOENT), Some(libc::EISDIR), Some(libc::EISDIR))
-        );
+    fn names_that_are_no_files_names_give_what_open_gives() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        File::create(dir.path().join("file")).unwrap();
+        for name in ["sub/.", "sub/..", "sub/", "missing/.", "missing/..", "file/.", "new/", "missing/new/"] {
+            let path = format!("{}/{name}", dir.path().display());
+            let opened = File::options().write(true).create(true).truncate(false).open(&path).unwrap_err();
+            let error = split(&CString::new(path).unwrap()).unwrap_err();
+            assert_eq!(error.raw_os_error(), opened.raw_os_error(), "{name}");
+        }
+        assert_eq!(split(c"").unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        for directory in [c"/", c".", c".."] {
+            assert_eq!(split(directory).unwrap_err().raw_os_error(), Some(libc::EISDIR));
+        }
+        for (path, directory, name) in [(c"a", ".", c"a"), (c"a/./b", "a", c"b"), (c"/.a..", "/", c".a..")] {
+            assert_eq!(split(path).unwrap(), (Path::new(directory), name.to_owned()));
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -4,11 +4,12 @@ use super::naming::{self, FileId};
 use super::{FileHandle, FileOps, IoError, OpenMode};
 use crate::error::ErrorCode;
 use std::ffi::{CStr, OsStr};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
 /// Write validation compares this many bytes of each write.
 const VALIDATED_BYTES: usize = 8192;
@@ -61,6 +62,70 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
+/// Why a file is not opened.
+enum Refusal {
+    /// It is something else: a device, a FIFO, a socket.
+    NotRegular,
+    Os(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal::Os(error)
+    }
+}
+
+fn check_regular(metadata: &Metadata) -> Result<(), Refusal> {
+    match metadata.file_type() {
+        kind if kind.is_file() => Ok(()),
+        kind if kind.is_dir() => Err(io::Error::from_raw_os_error(libc::EISDIR).into()),
+        _ => Err(Refusal::NotRegular),
+    }
+}
+
+fn open_file(name: &CStr, mode: OpenMode) -> Result<File, Refusal> {
+    let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+    if !mode.exclusive
+        && let Ok(metadata) = std::fs::metadata(path)
+    {
+        // Opening it may already do something (a device), or wait for somebody else (a FIFO).
+        check_regular(&metadata)?;
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(!mode.read_only).mode(0o666);
+    if mode.exclusive {
+        options.create_new(mode.create);
+    } else {
+        options.create(mode.create);
+    }
+    let mut file = if mode.read_only {
+        // Reading a database should not write to its inode; only the owner may ask for that.
+        match open_at_once(path, &options, libc::O_NOATIME) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => open_at_once(path, &options, 0)?,
+            result => result?,
+        }
+    } else {
+        open_at_once(path, &options, 0)?
+    };
+    if file.as_raw_fd() <= libc::STDERR_FILENO {
+        // The standard streams were closed: what the program prints must not land in the database.
+        file = file.try_clone()?;
+    }
+    check_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Opens a file that was a regular one a moment ago, without waiting should it be a FIFO by now. To regular files the
+/// flag means nothing, but for one whose owner holds a lease on it: it is waited for.
+fn open_at_once(path: &Path, options: &OpenOptions, flags: i32) -> io::Result<File> {
+    match options.clone().custom_flags(flags | libc::O_NONBLOCK).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            options.clone().custom_flags(flags).open(path)
+        }
+        result => result,
+    }
+}
+
 /// Makes a file's content durable. This is tried once: whatever the reason of a failure, a signal too, the kernel may
 /// have dropped what it did not write, and a second call would say that all is well.
 fn sync_once(file: &File) -> io::Result<()> {
@@ -87,41 +152,18 @@ impl From<File> for PosixFile {
 impl PosixFile {
     /// Opens or creates a file.
     pub(crate) fn open(name: &CStr, mode: OpenMode) -> Result<PosixFile, IoError> {
-        let file = PosixFile::open_file(name, mode).map_err(|error| {
-            let missing = error.raw_os_error() == Some(libc::ENOENT);
-            let code = if missing { ErrorCode::NO_SUCH_FILE } else { ErrorCode::OPEN_FILE };
-            IoError::new(code, os_error(&error))
+        let file = open_file(name, mode).map_err(|refusal| match refusal {
+            Refusal::NotRegular => {
+                IoError { not_regular: true, ..IoError::new(ErrorCode::OPEN_FILE, libc::EINVAL) }
+            }
+            Refusal::Os(error) => match os_error(&error) {
+                libc::ENOENT => IoError::new(ErrorCode::NO_SUCH_FILE, libc::ENOENT),
+                // A directory can be opened, but not read.
+                libc::EISDIR if mode.read_only => IoError::new(ErrorCode::READ, libc::EISDIR),
+                other => IoError::new(ErrorCode::OPEN_FILE, other),
+            },
         })?;
         Ok(PosixFile::from(file))
-    }
-
-    fn open_file(name: &CStr, mode: OpenMode) -> io::Result<File> {
-        let path = OsStr::from_bytes(name.to_bytes());
-        let mut options = OpenOptions::new();
-        options.read(true).write(!mode.read_only).mode(0o666);
-        if mode.exclusive {
-            options.create_new(mode.create);
-        } else {
-            options.create(mode.create);
-        }
-        let mut file = if mode.read_only {
-            // Reading a database should not write to its inode; only the owner may ask for that.
-            let quiet = options.clone().custom_flags(libc::O_NOATIME).open(path);
-            match quiet {
-                Err(error) if error.raw_os_error() == Some(libc::EPERM) => options.open(path)?,
-                result => result?,
-            }
-        } else {
-            options.open(path)?
-        };
-        if file.as_raw_fd() <= libc::STDERR_FILENO {
-            // The standard streams were closed: what the program prints must not land in the database.
-            file = file.try_clone()?;
-        }
-        if file.metadata()?.is_dir() {
-            return Err(io::Error::from_raw_os_error(libc::EISDIR));
-        }
-        Ok(file)
     }
 
     fn file(&self, code: ErrorCode) -> Result<&File, IoError> {
@@ -249,8 +291,58 @@ mod tests {
         for read_only in [false, true] {
             let mode = OpenMode { read_only, ..OpenMode::default() };
             let error = PosixFile::open(&path_in(&dir, ""), mode).err().unwrap();
-            assert_eq!(error, IoError::new(ErrorCode::OPEN_FILE, libc::EISDIR));
+            let code = if read_only { ErrorCode::READ } else { ErrorCode::OPEN_FILE };
+            assert_eq!(error, IoError::new(code, libc::EISDIR));
+            let missing = PosixFile::open(c"", mode).err().unwrap();
+            assert_eq!(missing, IoError::new(ErrorCode::NO_SUCH_FILE, libc::ENOENT));
         }
+    }
+
+    /// Whether it is there at once or takes the place of a regular file meanwhile.
+    #[test]
+    fn devices_pipes_and_sockets_are_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fifo, socket) = (path_in(&dir, "fifo"), path_in(&dir, "socket"));
+        // SAFETY: a terminated name.
+        assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+        let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        for name in [c"/dev/null", c"/dev/zero", c"/dev/full", &fifo, &socket] {
+            for number in 0..4 {
+                let mode = OpenMode { read_only: number & 1 != 0, create: number & 2 != 0, ..CREATE };
+                let error = PosixFile::open(name, mode).err().unwrap();
+                assert_eq!((error.code, error.os_error), (ErrorCode::OPEN_FILE, libc::EINVAL), "{name:?}");
+                assert!(error.not_regular);
+            }
+            let exclusive = PosixFile::open(name, OpenMode { exclusive: true, ..CREATE }).err().unwrap();
+            assert_eq!(exclusive, IoError::new(ErrorCode::OPEN_FILE, libc::EEXIST), "{name:?}");
+        }
+        let path = dir.path().join("fifo");
+        let file = open_at_once(&path, OpenOptions::new().read(true), 0).unwrap();
+        assert!(matches!(check_regular(&file.metadata().unwrap()), Err(Refusal::NotRegular)));
+    }
+
+    #[test]
+    fn a_lease_of_somebody_elses_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = path_in(&dir, "f");
+        let held = File::create(dir.path().join("f")).unwrap();
+        let fd = held.as_raw_fd();
+        // SAFETY: an open descriptor and numbers. The signal that tells the holder of the lease must not end the test.
+        let leased = unsafe {
+            libc::signal(libc::SIGIO, libc::SIG_IGN);
+            libc::fcntl(fd, libc::F_SETLEASE, libc::F_WRLCK) == 0
+        };
+        if !leased {
+            // Not on every file system.
+            return;
+        }
+        std::thread::scope(|scope| {
+            let opened = scope.spawn(|| PosixFile::open(&name, OpenMode::default()).map(drop));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK) }, 0);
+            opened.join().unwrap().unwrap();
+        });
     }
 
     #[test]

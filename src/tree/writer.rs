@@ -4,13 +4,16 @@ use super::{NodeSizes, TreeKind};
 use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
-use crate::format::ints::{MAX_KEY, MAX_VALUE};
+use crate::format::ints::{MAX_KEY, MAX_U48, MAX_VALUE};
 use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, NodeKind, encode_pointer, push_entry};
 use crate::io::shared::SharedFile;
 use crate::memory;
 
 /// Memory of a node that was larger than this is given back before the next one is read.
 const LARGE: usize = 64 << 10;
+
+/// Sizes of subtrees are stored in 48 bits; this leaves room for the node above. Only pointers that lie say more.
+const LARGEST_SUBTREE: u64 = MAX_U48 - (1 << 32);
 
 /// A written node and the highest key below it: what the parent's entry will say.
 #[derive(Clone, Debug)]
@@ -224,6 +227,9 @@ fn write_node(file: &SharedFile, tree: TreeKind, node: &[u8]) -> Result<Child> {
     };
     // Entries that were carried over from the file may be damaged.
     let (key, below, reduce) = summary().map_err(|rule| file.malformed(file.end(), rule))?;
+    if below > LARGEST_SUBTREE {
+        return file.with(|file| Err(file.too_big(file.end())));
+    }
     let chunk = file.append_node(node)?;
     let node = NodeRef { position: chunk.position, subtree_size: chunk.size + below, reduce };
     Ok(Child { key, node })

@@ -50,6 +50,8 @@ impl Call {
 pub(crate) enum Effect {
     /// It fails and does nothing.
     Fail,
+    /// As [`Effect::Fail`], with a code of the test's choice.
+    FailWith(ErrorCode),
     /// Half of the bytes are transferred, and the next call of the kind fails. Only for reads and writes.
     HalfThenFail,
     /// Half of the bytes are transferred, which is no failure. Only for reads and writes.
@@ -156,14 +158,16 @@ impl State {
     }
 }
 
-fn failure() -> IoError {
-    IoError::new(FAILURE, libc::EIO)
+fn failure(effect: Effect) -> IoError {
+    let code = if let Effect::FailWith(code) = effect { code } else { FAILURE };
+    IoError::new(code, libc::EIO)
 }
 
 impl FileOps for Watched {
     fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
-        if self.state.lock().unwrap().enter(Call::Open).is_some() {
-            return Err(failure());
+        let effect = self.state.lock().unwrap().enter(Call::Open);
+        if let Some(effect) = effect {
+            return Err(failure(effect));
         }
         let inner = self.inner.open(name, mode)?;
         Ok(Box::new(WatchedHandle { inner, state: self.state.clone() }))
@@ -181,7 +185,7 @@ impl WatchedHandle {
     }
 
     fn plain(&self, call: Call) -> Result<(), IoError> {
-        if self.enter(call).is_some() { Err(failure()) } else { Ok(()) }
+        self.enter(call).map_or(Ok(()), |effect| Err(failure(effect)))
     }
 }
 
@@ -191,7 +195,7 @@ impl FileHandle for WatchedHandle {
         match self.enter(Call::Read(buf.len(), offset)) {
             None => self.inner.pread(buf, offset),
             Some(Effect::Half) => self.inner.pread(&mut buf[..half], offset),
-            Some(_) => Err(failure()),
+            Some(effect) => Err(failure(effect)),
         }
     }
 
@@ -203,9 +207,9 @@ impl FileHandle for WatchedHandle {
             Some(Effect::Zero) => Ok(0),
             Some(Effect::FailedSync) => {
                 self.inner.pwrite(buf, offset)?;
-                Err(IoError { sync_failed: true, ..failure() })
+                Err(IoError { sync_failed: true, ..failure(Effect::Fail) })
             }
-            Some(_) => Err(failure()),
+            Some(effect) => Err(failure(effect)),
         }
     }
 

@@ -1,0 +1,306 @@
+//! Numbers that the format has no room for: sequence numbers of 48 bits, positions of 47, sizes of subtrees of 48.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::forge::{Forge, be, local_root};
+use common::memory::Memory;
+use common::model::{Doc, Model};
+use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
+use couchstore::{
+    CompactOptions, Db, Document, Error, ErrorCode, LocalUpdate, OpenOptions, Result, SaveOptions, compact,
+    replay,
+};
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex};
+
+const LAST_SEQ: u64 = (1 << 48) - 1;
+const LONGEST_FILE: u64 = 1 << 47;
+const BLOCK: u64 = 4096;
+const NAME: &str = "limits.couch";
+const AS_IS: SaveOptions = SaveOptions { compress: false, keep_sequences: true };
+
+fn doc(id: &str, db_seq: u64) -> Doc {
+    Doc { db_seq, ..Doc::new(id.as_bytes(), b"body") }
+}
+
+fn save(db: &Db, ids: &[&str]) -> Result<Vec<u64>> {
+    let docs: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), b"body")).collect();
+    db.save(&docs, SaveOptions::default())
+}
+
+// ---- sequence numbers ----------------------------------------------------------------------------------------------
+
+/// A database of two documents, and one whose number the caller has chosen.
+fn with_far_document(seq: u64) -> (Memory, Db, Model) {
+    let memory = Memory::default();
+    let db = memory.open(NAME);
+    let mut model = Model::default();
+    model.save_both(&db, &[doc("first", 0), doc("second", 0)], SaveOptions::default());
+    db.save(&[doc("far", seq).document()], AS_IS).unwrap();
+    model.save(&[doc("far", seq & LAST_SEQ)], AS_IS);
+    model.update_seq = model.update_seq.max(seq.min(LAST_SEQ));
+    db.commit().unwrap();
+    (memory, db, model)
+}
+
+#[test]
+fn numbers_end_at_the_last_one() {
+    // The caller's number, and how many the library can give out after it.
+    for (seq, left) in [(LAST_SEQ - 2, 2), (LAST_SEQ - 1, 1), (LAST_SEQ, 0), (LAST_SEQ + 1, 0), (u64::MAX, 0)]
+    {
+        let (memory, db, mut model) = with_far_document(seq);
+        for reopened in [false, true] {
+            let db = if reopened { &memory.options().open(NAME).unwrap() } else { &db };
+            model.check(db);
+            // One more than are left, in one batch.
+            let ids: Vec<String> = (0..=left).map(|number| format!("n{number}")).collect();
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let before = memory.bytes(NAME);
+            let error = save(db, &ids).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::INVALID_ARGUMENTS, "{seq}: {error}");
+            db.commit().unwrap();
+            model.check(db);
+            assert!(memory.bytes(NAME).starts_with(&before));
+        }
+        for number in 0..left {
+            model.save_both(&db, &[doc(&format!("n{number}"), 0)], SaveOptions::default());
+        }
+        assert_eq!(db.info().unwrap().last_sequence, LAST_SEQ);
+        assert_eq!(save(&db, &["more"]).unwrap_err().code(), ErrorCode::INVALID_ARGUMENTS);
+        // The caller's own numbers go on.
+        model.save_both(&db, &[doc("second", 7)], AS_IS);
+        db.commit().unwrap();
+        model.check(&db);
+        model.check(&memory.options().open(NAME).unwrap());
+    }
+}
+
+#[test]
+fn copies_keep_the_last_number() {
+    let (memory, writer, mut model) = with_far_document(LAST_SEQ);
+    let source = memory.options().open(NAME).unwrap();
+    writer.set_purge_seq(LAST_SEQ);
+    model.purge_seq = LAST_SEQ;
+    writer.commit().unwrap();
+    for drop_deletes in [false, true] {
+        memory.remove("target");
+        let options = CompactOptions { drop_deletes, file_ops: memory.ops(), ..CompactOptions::default() };
+        compact(&source, "target", &options).unwrap();
+        let target = memory.options().open("target").unwrap();
+        source.seek(couchstore::Direction::End).unwrap();
+        let base = source.header_position();
+        source.seek(couchstore::Direction::Backward).unwrap();
+        replay(&source, &target, base, &mut (), 1000).unwrap();
+        model.check(&target);
+        assert_eq!(save(&target, &["more"]).unwrap_err().code(), ErrorCode::INVALID_ARGUMENTS);
+        source.seek(couchstore::Direction::End).unwrap();
+    }
+}
+
+#[test]
+fn what_callers_choose_is_stored_modulo_2_to_the_48() {
+    let memory = Memory::default();
+    let db = memory.open(NAME);
+    db.set_purge_seq(LAST_SEQ + 6);
+    let document = Document { rev_seq: LAST_SEQ + 4, db_seq: LAST_SEQ + 43, ..Document::new(b"a", b"1") };
+    assert_eq!(db.save(&[document], AS_IS).unwrap(), [LAST_SEQ + 43], "what the caller gave");
+    for reopened in [false, true] {
+        let db = if reopened { &memory.options().open(NAME).unwrap() } else { &db };
+        let info = db.doc_info(b"a").unwrap();
+        assert_eq!((info.db_seq, info.rev_seq), (42, 3));
+        assert_eq!(db.info().unwrap().purge_seq, 5);
+        db.with_doc_info_by_seq(42, |info| {
+            assert_eq!(info.id, b"a");
+            Ok(())
+        })
+        .unwrap();
+        db.commit().unwrap();
+    }
+}
+
+// ---- positions -----------------------------------------------------------------------------------------------------
+
+/// A file with holes, so that it may be long.
+#[derive(Clone, Default)]
+struct Sparse {
+    file: Arc<Mutex<SparseFile>>,
+}
+
+#[derive(Default)]
+struct SparseFile {
+    blocks: BTreeMap<u64, Vec<u8>>,
+    size: u64,
+    writes: usize,
+}
+
+impl SparseFile {
+    fn write(&mut self, buf: &[u8], offset: u64) {
+        for (at, &byte) in (offset..).zip(buf) {
+            let block = self.blocks.entry(at / BLOCK).or_insert_with(|| vec![0; BLOCK as usize]);
+            block[(at % BLOCK) as usize] = byte;
+        }
+        self.size = self.size.max(offset + buf.len() as u64);
+    }
+
+    fn read(&self, buf: &mut [u8], offset: u64) -> usize {
+        let n = self.size.saturating_sub(offset).min(buf.len() as u64) as usize;
+        for (at, byte) in (offset..).zip(&mut buf[..n]) {
+            *byte = self.blocks.get(&(at / BLOCK)).map_or(0, |block| block[(at % BLOCK) as usize]);
+        }
+        n
+    }
+}
+
+impl FileOps for Sparse {
+    fn open(&self, _: &CStr, _: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl FileHandle for Sparse {
+    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
+        Ok(self.file.lock().unwrap().read(buf, offset))
+    }
+    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
+        let mut file = self.file.lock().unwrap();
+        file.writes += 1;
+        file.write(buf, offset);
+        Ok(buf.len())
+    }
+    fn size(&mut self) -> Result<u64, IoError> {
+        Ok(self.file.lock().unwrap().size)
+    }
+    fn sync(&mut self) -> Result<(), IoError> {
+        Ok(())
+    }
+    fn close(&mut self) -> Result<(), IoError> {
+        Ok(())
+    }
+}
+
+impl Sparse {
+    /// A database with one document whose newest header begins so many blocks before the last position.
+    fn with_blocks_left(blocks: u64) -> Sparse {
+        let sparse = Sparse::default();
+        let db = sparse.open(false);
+        save(&db, &["old"]).unwrap();
+        db.commit().unwrap();
+        let (header, end) = (db.header_position(), db.info().unwrap().file_size);
+        drop(db);
+        let mut bytes = vec![0; (end - header) as usize];
+        let mut file = sparse.file.lock().unwrap();
+        file.read(&mut bytes, header);
+        // A header may stand anywhere behind what it points to.
+        file.write(&bytes, LONGEST_FILE - blocks * BLOCK);
+        drop(file);
+        sparse
+    }
+
+    fn open(&self, unbuffered: bool) -> Db {
+        let options = OpenOptions::new().file_ops(Arc::new(self.clone())).create(true);
+        options.unbuffered(unbuffered).open(NAME).unwrap()
+    }
+
+    fn size(&self) -> u64 {
+        self.file.lock().unwrap().size
+    }
+
+    fn take_writes(&self) -> usize {
+        std::mem::take(&mut self.file.lock().unwrap().writes)
+    }
+}
+
+fn assert_too_big<T: std::fmt::Debug>(result: Result<T>) {
+    let error = result.unwrap_err();
+    assert_eq!((error.code(), error.os_error()), (ErrorCode::WRITE, Some(libc::EFBIG)), "{error}");
+    assert!(matches!(error, Error::Io { .. }));
+}
+
+/// How far a save and a commit have got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Got {
+    Nowhere,
+    Body,
+    Saved,
+    Committed,
+}
+
+/// Saves a body of this length, commits, and checks what is there then.
+fn save_at_the_end(sparse: &Sparse, unbuffered: bool, length: usize) -> Got {
+    let db = sparse.open(unbuffered);
+    sparse.take_writes();
+    let body = vec![7; length];
+    let saved = db.save(&[Document::new(b"new", &body)], SaveOptions::default());
+    let writes = sparse.take_writes();
+    let got = if saved.is_err() {
+        assert_too_big(saved);
+        assert_eq!(db.info().unwrap().last_sequence, 1, "nothing has changed");
+        if writes == 0 { Got::Nowhere } else { Got::Body }
+    } else if let Err(error) = db.commit() {
+        assert_too_big::<()>(Err(error));
+        assert_eq!(sparse.take_writes(), 0, "nothing of the header");
+        Got::Saved
+    } else {
+        Got::Committed
+    };
+    assert_eq!(db.get(b"old").unwrap(), b"body");
+    db.close().unwrap();
+    assert!(sparse.size() <= LONGEST_FILE);
+    let db = sparse.open(unbuffered);
+    assert_eq!(db.get(b"old").unwrap(), b"body");
+    match db.get(b"new") {
+        Ok(found) => assert!(got == Got::Committed && found == body),
+        Err(error) => assert!(got != Got::Committed && error.code() == ErrorCode::DOC_NOT_FOUND, "{error}"),
+    }
+    got
+}
+
+#[test]
+fn nothing_is_written_where_positions_do_not_reach() {
+    let mut unbuffered = Vec::new();
+    for blocks in 1..=3 {
+        for length in (0..12_000).step_by(100) {
+            let got = save_at_the_end(&Sparse::with_blocks_left(blocks), true, length);
+            let buffered = save_at_the_end(&Sparse::with_blocks_left(blocks), false, length);
+            assert_eq!(buffered.max(Got::Body), got.max(Got::Body), "{blocks} blocks, {length} bytes");
+            unbuffered.push(got);
+        }
+    }
+    for got in [Got::Nowhere, Got::Body, Got::Saved, Got::Committed] {
+        assert!(unbuffered.contains(&got), "{got:?}");
+    }
+    // Headers alone fill the last block, and no other.
+    let sparse = Sparse::with_blocks_left(2);
+    let db = sparse.open(false);
+    db.commit().unwrap();
+    assert_too_big(db.commit());
+    assert_eq!(db.header_position(), LONGEST_FILE - BLOCK);
+}
+
+// ---- sizes of subtrees ---------------------------------------------------------------------------------------------
+
+/// Only a damaged or malicious file says that a subtree is larger than the longest file.
+#[test]
+fn sizes_of_subtrees_that_do_not_fit_are_refused() {
+    for size in [100, LAST_SEQ] {
+        let mut forge = Forge::new();
+        let leaf = |id: &[u8]| vec![(id.to_vec(), b"body".to_vec())];
+        let (a, m) = (forge.node(1, &leaf(b"a")), forge.node(1, &leaf(b"m")));
+        let pointer = |position: u64| [be(position, 6), be(size, 6), be(0, 2)].concat();
+        let root = forge.node(0, &vec![(b"a".to_vec(), pointer(a)), (b"m".to_vec(), pointer(m))]);
+        forge.header(0, b"", b"", &local_root(root));
+        let memory = Memory::default();
+        memory.put(NAME, forge.bytes);
+        let db = memory.options().open(NAME).unwrap();
+        let saved = db.save_local(&[LocalUpdate { id: b"a", body: Some(b"new") }]);
+        if size < LAST_SEQ {
+            saved.unwrap();
+        } else {
+            assert_too_big(saved);
+            assert_eq!(db.local(b"a").unwrap(), b"body");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use crate::crypto::keys::KeyStore;
 use crate::db::Db;
 use crate::db::bootstrap::naming_failed;
 use crate::db::open::OpenOptions;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, try_reserve};
 use crate::format::docinfo::DocInfoRef;
 use crate::format::header::{FileHeader, FormatVersion, NodeRef};
 use crate::format::node::Entry;
@@ -390,6 +390,8 @@ impl Copy<'_> {
             info.rev_meta = rev_meta;
         }
         self.value.clear();
+        // Enough for either value.
+        try_reserve(&mut self.value, entry.value.len() + info.rev_meta.len() + info.id.len())?;
         info.encode_by_seq(&mut self.value);
         by_seq.add(entry.key, &self.value)?;
         self.value.clear();

@@ -3,7 +3,7 @@
 use super::replay::ReplayHooks;
 use crate::db::Db;
 use crate::db::local::LocalUpdate;
-use crate::error::Result;
+use crate::error::{Result, try_reserve};
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
 use crate::io::shared::SharedFile;
@@ -25,6 +25,13 @@ pub(super) enum Locals {
     Compared,
     /// The source's two trees are compared, of which most nodes are the same ones: the cost is that of the changes.
     Changed,
+}
+
+fn copy_of(body: &[u8]) -> Result<Vec<u8>> {
+    let mut copy = Vec::new();
+    try_reserve(&mut copy, body.len())?;
+    copy.extend_from_slice(body);
+    Ok(copy)
 }
 
 /// Local documents that wait to be put into the target.
@@ -51,7 +58,7 @@ impl<'a> Changes<'a> {
             return self.target.save_local(&[LocalUpdate { id, body }]);
         }
         self.bytes += bytes;
-        self.waiting.push((id.to_vec(), body.map(<[u8]>::to_vec)));
+        self.waiting.push((id.to_vec(), body.map(copy_of).transpose()?));
         Ok(())
     }
 

@@ -241,7 +241,9 @@ fn local_documents_of_any_three_states() {
 
         let mut expected = Model::default();
         expected.local.extend(present);
-        base.iter().for_each(|(id, _)| drop(expected.local.remove(id)));
+        for (id, _) in &base {
+            expected.local.remove(id);
+        }
         expected.local.extend(end);
         expected.check(&memory.options().read_only(true).open(TARGET).unwrap());
     }

@@ -314,7 +314,7 @@ fn a_body_for_a_few_entries_is_copied_for_each() {
     let source = memory.options().read_only(true).open("source").unwrap();
     let options = CompactOptions { file_ops: memory.ops(), ..CompactOptions::default() };
     compact(&source, "target", &options).unwrap();
-    assert_eq!(memory.options().open("target").unwrap().get(b"0000003").unwrap(), [b'x'; 30_000]);
+    assert_eq!(memory.options().open("target").unwrap().get(b"0000003").unwrap(), vec![b'x'; 30_000]);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::io::file::Body;
 use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
 use crate::io::rights;
+use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::build::TreeBuilder;
 use crate::tree::read::Cursor;
@@ -428,6 +429,8 @@ impl Copy<'_> {
             info.rev_meta = rev_meta;
         }
         self.value.clear();
+        // Enough for either value.
+        memory::reserve_exact(&mut self.value, entry.value.len() + info.rev_meta.len() + info.id.len())?;
         info.encode_by_seq(&mut self.value);
         by_seq.add(entry.key, &self.value)?;
         self.value.clear();

@@ -210,7 +210,9 @@ mod tests {
     fn a_tick_that_fails_ends_a_pass() {
         let dir = tempfile::tempdir().unwrap();
         let mut sorter = sorter(dir.path(), TINY, false);
-        entries(5000).iter().for_each(|(key, value)| sorter.add(key, value).unwrap());
+        for (key, value) in &entries(5000) {
+            sorter.add(key, value).unwrap();
+        }
         let error = sorter.prepare(&mut || Err(crate::Error::Callback(crate::ErrorCode::CANCEL)));
         assert_eq!(error.unwrap_err().code(), crate::ErrorCode::CANCEL);
     }

@@ -70,7 +70,7 @@ fn all_documents_with_one_number_come_back() {
 #[test]
 fn a_body_for_thousands_of_entries_is_not_saved_as_often() {
     let mut forge = Forge::new();
-    let first = forge.doc("00000", 1, &[b'x'; 30_000]);
+    let first = forge.doc("00000", 1, &vec![b'x'; 30_000]);
     let docs: Vec<_> =
         (1..5000).map(|seq| Entry { id: format!("{seq:05}").into(), seq, ..first.clone() }).collect();
     forge.small(&docs.iter().collect::<Vec<_>>());

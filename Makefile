@@ -34,7 +34,7 @@ build: ## build the libraries, the tools and the example with CMake
 
 test: ## run the Rust tests, the C tests and the Python tests
 	@scripts/setup.sh check
-	$(CARGO) test --workspace --locked --features header,sim --profile test-release
+	$(CARGO) test --workspace --locked --features header,sim,cxx --profile test-release
 	@$(call configure,-DCOUCHSTORE_BUILD_TESTS=ON)
 	@cmake --build "$(BUILD)" -j $(JOBS)
 	ctest --test-dir "$(BUILD)" -j $(JOBS) --output-on-failure

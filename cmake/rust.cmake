@@ -33,7 +33,7 @@ endif()
 # Some public functions are defined anew by the C++ part, around those of the Rust library, which get other names then.
 set(cargo_library_features)
 if(COUCHSTORE_CXX_API)
-  set(cargo_library_features --features cxx-names)
+  set(cargo_library_features --features cxx-shim)
 endif()
 
 set(COUCHSTORE_RUST_LIBRARY "${couchstore_rust_dir}/libcouchstore.a")

@@ -4,7 +4,7 @@
 // None of them is exported.
 //
 // Functions of the public C interface that this layer defines anew have the prefix couchstore_private_ in the Rust
-// library that it is linked with (its feature cxx-names); they are declared where they are used.
+// library that it is linked with (its feature cxx-shim); they are declared where they are used.
 #pragma once
 
 #include <libcouchstore/couch_db.h>

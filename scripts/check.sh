@@ -39,7 +39,7 @@ heading "clippy"
 cargo clippy --quiet --workspace --all-targets --all-features --locked -- -D warnings
 
 heading "Rust tests"
-cargo test --quiet --workspace --locked --features header,sim --profile test-release
+cargo test --quiet --workspace --locked --features header,sim,cxx --profile test-release
 
 heading "Rust documentation"
 quietly env RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --workspace --no-deps --locked

@@ -33,7 +33,7 @@ pub(super) fn path(name: &CStr) -> &Path {
 /// @param source          stays open and unchanged
 /// @param target_filename must not exist; is gone again after a failure
 /// @return OPEN_FILE: the target exists; otherwise what reading, writing or opening gave
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_compact_db"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_compact_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db(
     source: *mut Db,
@@ -118,6 +118,7 @@ pub(super) enum Rewrite {
     /// The one of the C interface, which has no context.
     Plain(unsafe extern "C" fn(*mut *mut DocInfo, *const sized_buf) -> c_int),
     /// The one of the C++ layer.
+    #[cfg_attr(not(feature = "cxx-shim"), allow(dead_code, reason = "made by `shim`"))]
     WithContext(unsafe extern "C" fn(*mut *mut DocInfo, *const sized_buf, *mut c_void) -> c_int),
 }
 
@@ -230,7 +231,7 @@ impl CompactHooks for Hooks {
 /// @param flush_threshold   bytes of documents that are gathered before they are saved
 /// @return what a hook returned (any non-zero value of precommit, negative ones of pre_copy), or
 ///         what reading and writing gave
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_replay"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_replay"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_replay(
     source: *mut Db,

@@ -33,7 +33,7 @@ unsafe fn move_or_free(call: Call, db: *mut Db, action: fn(&Db) -> Result<()>) -
 ///
 /// @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
 ///         AND FREED. couchstore_seek() does the same without freeing.
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_rewind_db_header"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_rewind_db_header"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_rewind_db_header(db: *mut Db) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn couchstore_rewind_db_header(db: *mut Db) -> couchstore_
 ///
 /// @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
 ///         AND FREED.
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_fastforward_db_header"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_fastforward_db_header"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_fastforward_db_header(db: *mut Db) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn couchstore_fastforward_db_header(db: *mut Db) -> couchs
 /// @return NO_HEADER: there is no header; INVALID_ARGUMENTS: not a multiple of 4096;
 ///         DB_NO_LONGER_VALID: the handle's own header could not be read again either, the file has
 ///         been closed
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_seek_offset"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_seek_offset"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Db, offset: cs_off_t) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Db, offset: cs_off_t) -
 /// @param direction COUCHSTORE_SEEK_FORWARD, COUCHSTORE_SEEK_BACKWARD, or COUCHSTORE_SEEK_END to
 ///                  look for headers that others have written meanwhile
 /// @return as couchstore_seek_offset()
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_seek"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_seek"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_seek(db: *mut Db, direction: couchstore_direction) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -101,7 +101,7 @@ pub(super) fn seek(db: &Db, direction: couchstore_direction) -> Result<()> {
 /// @param granularity 1, or an interval in units of the headers' timestamps: then the move goes on
 ///                    to the last header of the interval that the header lies in
 /// @return INVALID_ARGUMENTS: granularity is 0; otherwise as couchstore_seek_offset()
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_seek_first_header_containing"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_seek_first_header_containing"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_seek_first_header_containing(
     db: *mut Db,

@@ -11,7 +11,7 @@ use std::ffi::c_char;
 /// A closed handle gives what it knew, with file_size 0 and an empty name.
 ///
 /// @param info receives the figures; info->filename lives as long as the handle
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_db_info"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_db_info"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_db_info(db: *mut Db, info: *mut DbInfo) -> couchstore_error_t {
     let body = |db: &Db| {
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn couchstore_db_info(db: *mut Db, info: *mut DbInfo) -> c
 ///
 /// @param info receives it. previous_header_position is UINT64_MAX below version 14 and in the first
 ///             header of a file, and 0 in the first header of a compacted file, where no header is.
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_get_header"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_get_header"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_get_header(
     db: *mut Db,

@@ -12,6 +12,7 @@ const BUCKETS: usize = 40;
 macro_rules! calls {
     ($($call:ident = $name:literal,)*) => {
         /// A function whose calls are timed.
+        #[cfg_attr(not(feature = "cxx-shim"), allow(dead_code, reason = "some are called by C++ only"))]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Call {
             $($call,)*

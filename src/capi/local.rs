@@ -16,7 +16,7 @@ use std::ffi::c_void;
 /// @param lDoc  receives the document, to be freed with couchstore_free_local_document(); NULL if
 ///              there is none
 /// @return DOC_NOT_FOUND: there is none
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_open_local_document"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_open_local_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_local_document(
     db: *mut Db,
@@ -71,7 +71,7 @@ pub(super) unsafe fn save_all(db: &Db, docs: *const *mut LocalDoc, count: usize)
 ///             none
 /// @return INVALID_ARGUMENTS: an id of more than 4095 bytes or a body of 256 MiB or more; after any
 ///         failure nothing has changed
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_save_local_document"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_save_local_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_local_document(
     db: *mut Db,
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn couchstore_save_local_document(
 /// @param docs    as for couchstore_save_local_document(), in any order; if an id comes twice its last
 ///                document counts
 /// @param numDocs their count; 0 is fine
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_save_local_documents"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_save_local_documents"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_local_documents(
     db: *mut Db,
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn couchstore_save_local_documents(
 /// @param callback called for each local document; it may read from the handle
 /// @param ctx      passed to the callback
 /// @return what the callback returned, if negative
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_scan_local_docs"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_scan_local_docs"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_scan_local_docs(
     db: *mut Db,

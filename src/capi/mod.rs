@@ -18,11 +18,11 @@
 //! # Names
 //!
 //! The C++ API (`cxx/`) defines some of these functions anew, to give exceptions back to C++ callers, and calls the ones
-//! here by names with `couchstore_private_`: their `export_name` with the feature `cxx-names`. It takes precedence over
+//! here by names with `couchstore_private_`: their `export_name` with the feature `cxx-shim`. It takes precedence over
 //! `no_mangle`, which stays for cbindgen: that looks for nothing else.
 
 #![allow(non_camel_case_types, non_snake_case, reason = "the names of the C header")]
-#![cfg_attr(feature = "cxx-names", allow(unused_attributes, reason = "no_mangle beside export_name"))]
+#![cfg_attr(feature = "cxx-shim", allow(unused_attributes, reason = "no_mangle beside export_name"))]
 #![allow(
     clippy::missing_safety_doc,
     reason = "one contract for all functions: see the module's documentation"
@@ -58,6 +58,7 @@ pub mod latency;
 pub mod file_ops;
 
 /// cbindgen:ignore
+#[cfg(feature = "cxx-shim")]
 pub mod shim;
 
 pub mod types;

@@ -44,7 +44,7 @@ pub extern "C" fn couchstore_encode_periodic_sync_flags(bytes: u64) -> couchstor
 ///         (NOT_SUPPORTED if this library was built without encryption); INVALID_ARGUMENTS: flags
 ///         that exclude each other, or COUCHSTORE_OPEN_WITH_LEGACY_CRC for a file of version 12 or
 ///         newer
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_open_db"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_open_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_db(
     filename: *const c_char,
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn couchstore_bootstrap_db(
 ///
 /// @return SUCCESS also for a handle that is closed already. The file is closed even if an error is
 ///         returned.
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_close_file"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_close_file"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_close_file(db: *mut Db) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn couchstore_close_file(db: *mut Db) -> couchstore_error_
 ///
 /// @param db closed with couchstore_close_file() before; NULL is fine
 /// @return INVALID_ARGUMENTS: the file is not closed; then the handle stays valid
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_free_db"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_free_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_free_db(db: *mut Db) -> couchstore_error_t {
     if db.is_null() {
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn couchstore_free_db(db: *mut Db) -> couchstore_error_t {
 /// Closes the file and frees the handle, whatever the result.
 ///
 /// @return what couchstore_close_file() gives
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_close_db"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_close_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_close_db(db: *mut Db) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`; a closed handle may be freed.
@@ -166,7 +166,7 @@ pub unsafe extern "C" fn couchstore_close_db(db: *mut Db) -> couchstore_error_t 
 
 /// Closes the file and keeps the handle, for couchstore_reopen_file(). The same as
 /// couchstore_close_file().
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_drop_file"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_drop_file"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_drop_file(db: *mut Db) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn couchstore_drop_file(db: *mut Db) -> couchstore_error_t
 /// @param filename the file's name now
 /// @param flags    as for couchstore_open_db()
 /// @return DB_NO_LONGER_VALID: it could not be opened or is another file; then the handle is closed
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_reopen_file"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_reopen_file"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_reopen_file(
     db: *mut Db,

@@ -16,7 +16,7 @@ use std::ffi::c_void;
 /// @param idlen its length in bytes
 /// @param pInfo receives the entry, to be freed with couchstore_free_docinfo()
 /// @return DOC_NOT_FOUND: there is none
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_docinfo_by_id"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_docinfo_by_id"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfo_by_id(
     db: *mut Db,
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn couchstore_docinfo_by_id(
 ///
 /// @param pInfo receives the entry, to be freed with couchstore_free_docinfo()
 /// @return DOC_NOT_FOUND: there is none
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_docinfo_by_sequence"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_docinfo_by_sequence"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfo_by_sequence(
     db: *mut Db,
@@ -86,7 +86,7 @@ unsafe fn open_into(db: &Db, pDoc: *mut *mut Doc, make: impl FnOnce() -> Result<
 ///                {NULL, 0}
 /// @param options DECOMPRESS_DOC_BODIES, or 0 for the body as it is stored
 /// @return DOC_NOT_FOUND: there is none, or it has no body; CORRUPT: a body that is not what it says
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_open_document"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_open_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_document(
     db: *mut Db,
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn couchstore_open_document(
 ///                couchstore_free_document(). Its id points to the entry's
 /// @param options as for couchstore_open_document()
 /// @return as couchstore_open_document()
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_open_doc_with_docinfo"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_open_doc_with_docinfo"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_doc_with_docinfo(
     db: *mut Db,

@@ -99,7 +99,7 @@ impl Batch {
 ///
 /// @param doc  the body; NULL: the document is deleted
 /// @param info everything else; db_seq is set
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_save_document"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_save_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_document(
     db: *mut Db,
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn couchstore_save_document(
 /// @return INVALID_ARGUMENTS: an id of more than 4095 bytes, or a body or rev_meta of about 256 MiB or
 ///         more; then nothing was written. WRITE: the file cannot be written, or was opened
 ///         read-only, or a sync failed before on this handle. After any failure nothing has changed.
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_save_documents"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_save_documents"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_documents(
     db: *mut Db,
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn couchstore_save_documents(
 /// @param userReqs    one value for each document, passed to the callback; NULL: none
 /// @param save_cb     called once for each document, in ascending order of ids; NULL: not called
 /// @param save_cb_ctx passed to the callback
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_save_documents_and_callback"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_save_documents_and_callback"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_documents_and_callback(
     db: *mut Db,

@@ -42,7 +42,7 @@ fn with_callback(
 /// @param ctx      passed to the callback
 /// @return what the callback returned, if negative; with COUCHSTORE_TOLERATE_CORRUPTION the last
 ///         error that was stepped over
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_changes_since"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_changes_since"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_changes_since(
     db: *mut Db,
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn couchstore_changes_since(
 /// @param callback    called for each document; it may read from the handle
 /// @param ctx         passed to the callback
 /// @return as couchstore_changes_since()
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_all_docs"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_all_docs"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_all_docs(
     db: *mut Db,
@@ -99,7 +99,7 @@ fn no_keys(is_empty: bool) -> Result<()> {
 /// @param ctx      passed to the callback
 /// @return INVALID_ARGUMENTS: numDocs is 0 (SUCCESS in an empty database); otherwise as
 ///         couchstore_changes_since()
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_docinfos_by_sequence"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_docinfos_by_sequence"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfos_by_sequence(
     db: *mut Db,
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn couchstore_docinfos_by_sequence(
 /// @param callback called for each document; it may read from the handle
 /// @param ctx      passed to the callback
 /// @return as couchstore_docinfos_by_sequence()
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_docinfos_by_id"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_docinfos_by_id"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfos_by_id(
     db: *mut Db,
@@ -169,7 +169,7 @@ pub unsafe extern "C" fn couchstore_docinfos_by_id(
 /// too. Costs a few reads, whatever the number.
 ///
 /// @param count set to 0 at first, then receives the number
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_changes_count"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_changes_count"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_changes_count(
     db: *mut Db,
@@ -226,7 +226,7 @@ fn with_walk_callback(
 /// @param callback   called for each node and each document; it may read from the handle
 /// @param ctx        passed to the callback
 /// @return as couchstore_changes_since()
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_walk_id_tree"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_walk_id_tree"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_walk_id_tree(
     db: *mut Db,
@@ -249,7 +249,7 @@ pub unsafe extern "C" fn couchstore_walk_id_tree(
 /// Walks the index by sequence number. As couchstore_walk_id_tree().
 ///
 /// @param startSequence the sequence number to begin with
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_walk_seq_tree"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_walk_seq_tree"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_walk_seq_tree(
     db: *mut Db,
@@ -271,7 +271,7 @@ pub unsafe extern "C" fn couchstore_walk_seq_tree(
 /// and, as physical_size, the length of their body.
 ///
 /// @param startLocalID the id to begin with; NULL or empty: the beginning
-#[cfg_attr(feature = "cxx-names", unsafe(export_name = "couchstore_private_walk_local_tree"))]
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_walk_local_tree"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_walk_local_tree(
     db: *mut Db,

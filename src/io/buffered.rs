@@ -331,6 +331,7 @@ impl Buffered {
     }
 
     /// The statistics object of the file operations; NULL if they have none.
+    #[cfg_attr(not(feature = "cxx-shim"), allow(dead_code, reason = "only C++ has such objects"))]
     pub(crate) fn stats_object(&mut self) -> *mut std::ffi::c_void {
         self.raw.stats_object()
     }

@@ -18,6 +18,7 @@ pub(crate) mod file;
 
 pub mod foreign;
 pub mod naming;
+#[cfg(feature = "cxx-shim")]
 pub(crate) mod object;
 pub mod posix;
 mod read_buffer;

@@ -171,6 +171,7 @@ fn new_pictures_can_be_read_by_those_the_mask_allows() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn a_wrong_key_does_not_show_a_file_of_garbage() {
     let dir = sample(&["--with-key", KEY]);
     let said = "couch_map: a.couch: nothing can be decrypted: the key is wrong, or the file damaged\n";

@@ -3,7 +3,7 @@
 # They are one program written in Rust, "couch", and a link to it for each tool, whose name says what it does. It holds
 # the library and needs neither libcouchstore.so nor headers.
 #
-# From rust.cmake: COUCHSTORE_CARGO, cargo_common_options, cargo_target_dir, cargo_profile.
+# From rust.cmake: COUCHSTORE_CARGO, cargo_common_options (which may contain generator expressions), cargo_target_dir.
 
 set(couchstore_tools couch_bench couch_check couch_compact couch_create couch_dbck couch_dbdump couch_dbinfo couch_map)
 
@@ -27,14 +27,14 @@ add_custom_command(
   DEPENDS "${build_tools}" "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.toml" "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.lock"
           "${CMAKE_CURRENT_SOURCE_DIR}/tools/Cargo.toml"
   DEPFILE "${tool_program}.d"
-  COMMENT "Building the tools (cargo profile ${cargo_profile})"
+  COMMENT "Building the tools"
   USES_TERMINAL
   VERBATIM)
 
 # Completion scripts are printed by the program itself. If it is for another platform it cannot run here, and there are
 # none.
 set(tool_completions_dir "${CMAKE_INSTALL_DATADIR}")
-set(completions_dir "${CMAKE_CURRENT_BINARY_DIR}/completions")
+set(completions_dir "${tools_dir}/completions")
 set(completions_made "${completions_dir}/made")
 add_custom_command(
   OUTPUT "${completions_made}"

@@ -108,7 +108,7 @@ fn names_cannot_speak_to_the_terminal() {
     std::fs::create_dir(dir.path().join("d\n")).unwrap();
     let arguments = ["--quick", "--rows", "open", "--sync", "none", "--dir", "d\n"];
     let assert = tool("couch_bench", dir.path()).args(arguments).assert().success();
-    assert!(text(&assert.get_output().stdout).starts_with("directory d\\x0a, syncs none"));
+    assert!(text(&assert.get_output().stdout).starts_with("directory d\\x0a\nsyncs none, "));
 }
 
 #[test]

@@ -63,7 +63,8 @@ ssize_t pread(void *object,
               void *buf,
               size_t nbytes,
               int64_t offset) {
-    return caught<ssize_t>(COUCHSTORE_ERROR_READ, [&] {
+    // An exception is no damage that could be stepped over.
+    return caught<ssize_t>(COUCHSTORE_ERROR_CANCEL, [&] {
         return opsOf(object).pread(errinfo, handle, buf, nbytes, offset);
     });
 }

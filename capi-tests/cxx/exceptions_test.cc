@@ -322,4 +322,28 @@ TEST(Exceptions, EveryFileOperation) {
     }
 }
 
+// A scan that may step over damage does not step over an exception, nor does a search for headers.
+TEST(Exceptions, AReadThatThrowsIsNoDamage) {
+    const auto name = sample(200);
+    for (const bool scans : {true, false}) {
+        RecordingOps ops;
+        auto [code, db] = openDatabase(name, COUCHSTORE_OPEN_FLAG_UNBUFFERED, &ops);
+        ASSERT_EQ(COUCHSTORE_SUCCESS, code);
+        int left = 1000;
+        ops.reset();
+        ops.fault = {"pread", 3, true};
+        if (scans) {
+            EXPECT_THROW(couchstore_changes_since(db.get(), 0, COUCHSTORE_TOLERATE_CORRUPTION,
+                                                  throwingChanges, &left),
+                         OpsError);
+            EXPECT_EQ(3, ops.count("pread"));
+        } else {
+            const auto before = getHeader(*db).headerPosition;
+            ASSERT_NE(0u, before);
+            EXPECT_THROW(seek(*db, Direction::Backward), OpsError);
+            EXPECT_EQ(before, getHeader(*db).headerPosition) << "where it stood";
+        }
+    }
+}
+
 }  // namespace

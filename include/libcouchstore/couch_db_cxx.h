@@ -38,7 +38,9 @@
 
 /**
  * Asked when the last sync of a commit failed, the one that makes the header count. Returns true to
- * have the header's mark written and synced once more.
+ * have the header's mark written and synced once more. If the commit fails there, its outcome is open
+ * until the next commit that succeeds on a new handle: a file that shows the commit when it is opened
+ * again may do so from memory only.
  */
 using SysErrorCallback = std::function<bool(const std::system_error &)>;
 

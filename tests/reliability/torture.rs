@@ -28,7 +28,7 @@ impl Done {
         match number % 8 {
             1 => self.kills += kill::kills(seed, 42).0,
             3 => {
-                self.syncs += fsync::failed_syncs(seed, 20) + unwritten::unwritten_blocks(seed, 40);
+                self.syncs += fsync::failed_syncs(seed, 20) + unwritten::unwritten_blocks(seed, 20);
             }
             5 => {
                 let (runs, violations) = naming::sweep();

@@ -8,12 +8,13 @@ use crate::history::{History, Transaction};
 use crate::oracle::{NAME, check_file, check_handle, new_file, options};
 use crate::run::{Replay, report, runs, seed};
 use couchstore::io::sim::SimDisk;
+use couchstore::io::sim::crash::{Log, Shape, Size};
 use couchstore::io::sim::fault::{CallKind, Effect, Fault, LostPages, Repeat};
 use couchstore::io::sim::random::Random;
 use couchstore::{Db, Direction, OpenOptions};
 use std::ffi::CString;
 
-const WORKLOADS: u64 = 40;
+const WORKLOADS: u64 = 20;
 const COMMITS: u64 = 3;
 
 /// Whose bytes they are.
@@ -143,6 +144,22 @@ impl Scene {
     }
 }
 
+/// Some of what the disk may hold if the power goes meanwhile.
+fn check_images(random: &mut Random, log: &Log, states: &[Model], case: Case) {
+    let mut shapes = Shape::all();
+    // Garbage may look like a damaged header: that is for the crash images.
+    shapes.retain(|shape| shape.size != Size::FirstGarbage);
+    log.each_instant(|instant| {
+        if random.percent(90) {
+            return;
+        }
+        let shape = shapes[random.below(shapes.len() as u64) as usize];
+        let image = instant.image(shape, random);
+        let least = instant.marked.saturating_sub(states[0].purge_seq);
+        check_file(&image, case.start == Start::Recovery, states, least as usize);
+    });
+}
+
 fn check(random: &mut Random, case: Case) {
     let scene = Scene::new(random, case);
     let db = scene.handle(|| scene.leave(random));
@@ -151,22 +168,26 @@ fn check(random: &mut Random, case: Case) {
     assert_eq!(db.info().unwrap().file_size, before.len() as u64, "still the file's size");
 
     // Two commits, so that appending goes on after the first.
-    let mut state = scene.state().clone();
+    let mut states = vec![scene.state().clone()];
+    scene.disk.record(NAME);
     for _ in 0..2 {
+        let state = states.last().unwrap();
         let further = scene.transaction(random, state.purge_seq + 1);
         further.save(&db).unwrap();
         further.commit(&db).unwrap();
-        state = further.applied_to(&state);
+        scene.disk.mark(further.number);
+        states.push(further.applied_to(state));
         let durable = scene.disk.after_power_cut(false).bytes(NAME).unwrap();
-        check_file(&durable, false, std::slice::from_ref(&state), 0);
+        check_file(&durable, false, &states[states.len() - 1..], 0);
     }
+    check_images(random, &scene.disk.take_log(), &states, case);
     drop(db);
     assert!(scene.bytes().starts_with(&before), "nothing is overwritten");
     if case.encrypted {
         assert_eq!(scene.disk.rewritten_bytes(NAME), 0, "a nonce that is used twice");
     }
     scene.disk.evict();
-    check_file(&scene.bytes(), false, &[state], 0);
+    check_file(&scene.bytes(), false, &states[2..], 0);
     assert_eq!(scene.disk.open_handles(), 0);
 }
 

@@ -13,7 +13,7 @@ pub const SECTORS: [usize; 2] = [512, 4096];
 /// Something that happened to the recorded file.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Bytes were written.
+    /// Bytes were written, of which the disk gets these.
     Write {
         /// Where.
         offset: u64,

@@ -6,6 +6,7 @@ use super::{INJECTED, SimDisk, State};
 use crate::io::{FileHandle, IoError};
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Size of a page of the cache.
 const PAGE: usize = 4096;
@@ -79,6 +80,12 @@ impl Inode {
         self.dirty.extend(start / PAGE..=(end - 1) / PAGE);
     }
 
+    /// What the disk gets of a write once it is synced: zeros for pages that never get there.
+    fn as_written(&self, offset: usize, bytes: &[u8]) -> Arc<[u8]> {
+        let reaches = |at: usize| !self.unwritten.contains(&(at / PAGE));
+        (offset..).zip(bytes).map(|(at, &byte)| if reaches(at) { byte } else { 0 }).collect()
+    }
+
     pub(super) fn sync(&mut self) {
         self.durable.resize(self.live.len(), 0);
         for page in std::mem::take(&mut self.dirty) {
@@ -132,7 +139,8 @@ impl SimHandle {
 
     fn write_live(&self, state: &mut State, bytes: &[u8], offset: u64) -> usize {
         state.inodes[self.index].write(offset as usize, bytes);
-        state.note(self.index, Event::Write { offset, bytes: bytes.into() });
+        let written = state.inodes[self.index].as_written(offset as usize, bytes);
+        state.note(self.index, Event::Write { offset, bytes: written });
         bytes.len()
     }
 

@@ -591,11 +591,18 @@ LIBCOUCHSTORE_API void couchstore_free_local_document(LocalDoc *lDoc);
  * What other handles commit to the source meanwhile is not seen. The target of an encrypted source
  * is NOT encrypted.
  *
+ * The target gets its name when it is complete and durable: a process that dies before that, or a
+ * power cut, leaves none, and whoever looks for it by name meanwhile finds nothing. A file that gets
+ * the name meanwhile is left alone and found at the end.
+ *
  * @param source          stays open and unchanged
  * @param target_filename must not exist; is gone again after a failure
- * @return OPEN_FILE: the target exists; otherwise what reading, writing or opening gave
+ * @return OPEN_FILE with errno EEXIST: the target exists, at the start or at the end; otherwise what
+ *         reading, writing or opening gave
  */
-LIBCOUCHSTORE_API couchstore_error_t couchstore_compact_db(Db *source, const char *target_filename);
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_compact_db(Db *source,
+                                         const char *target_filename);
 
 /**
  * Compacts with hooks; in C by the name couchstore_compact_db_ex().
@@ -605,6 +612,10 @@ LIBCOUCHSTORE_API couchstore_error_t couchstore_compact_db(Db *source, const cha
  * may then change its rev_meta. After the last document, when local documents have been copied as
  * well, hook is called with a NULL document, and the target is committed with the timestamp of the
  * source's header.
+ *
+ * The target gets its name at the end, as with couchstore_compact_db(): the hooks find nothing by
+ * that name. But with ops that are not the default ones it is created under its name through them,
+ * at once: it is removed after every error, but a process that dies leaves it half-made.
  *
  * @param flags    COUCHSTORE_COMPACT_* values, or-ed together. With COUCHSTORE_COMPACT_RECOVERY_MODE
  *                 what cannot be read is left out, the target is completed, and the last error
@@ -663,7 +674,15 @@ couchstore_error_t couchstore_replay(Db *source,
  * couchstore_is_current(). Only one such compaction of a source runs at a time.
  *
  * After any failure the names are as they were, nothing of the result is left, and the lock was given
- * back. Tombstones that are made while the compaction runs are kept, also with
+ * back; unless names could not be put back, or it could not be told what they lead to: then the error
+ * says that the outcome is unknown, all names stay as they are, and the host should look at them
+ * before it goes on with either file.
+ *
+ * What a dead process has left in the result's folder (.couchstore-*) is removed, as far as nobody
+ * needs it. A source whose name was taken, and to which something was committed in spite of that, is
+ * kept as .couchstore-*.old.
+ *
+ * Tombstones that are made while the compaction runs are kept, also with
  * COUCHSTORE_COMPACT_FLAG_DROP_DELETES.
  *
  * @param source_name the file to be compacted
@@ -672,8 +691,9 @@ couchstore_error_t couchstore_replay(Db *source,
  * @param options     all zero but size is fine: no lock, which is right only if nobody writes
  * @param stats       receives figures; NULL: none
  * @return what a hook returned, if it is an error; OPEN_FILE with errno EBUSY: another one runs;
- *         OPEN_FILE with errno ESTALE: the source's name leads to another file by now; otherwise what
- *         opening, reading or writing gave
+ *         OPEN_FILE with errno ESTALE: the source's name leads to another file by now; OPEN_FILE with
+ *         errno EBADF: the source may only be read, its file system locks none but files that may be
+ *         written, and it was to be replaced; otherwise what opening, reading or writing gave
  */
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_compact_db_online(const char *source_name,
@@ -686,7 +706,8 @@ couchstore_error_t couchstore_compact_db_online(const char *source_name,
  * the file was removed, or replaced by a compaction: then opening the name again gives the new one.
  *
  * @param is_current receives 1 or 0
- * @return NOT_SUPPORTED: the file operations do not tell
+ * @return NOT_SUPPORTED: the file operations do not tell; OPEN_FILE: the system does not say what the
+ *         name leads to
  */
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_is_current(Db *db,

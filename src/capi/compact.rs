@@ -30,9 +30,14 @@ pub(super) fn path(name: &CStr) -> &Path {
 /// What other handles commit to the source meanwhile is not seen. The target of an encrypted source
 /// is NOT encrypted.
 ///
+/// The target gets its name when it is complete and durable: a process that dies before that, or a
+/// power cut, leaves none, and whoever looks for it by name meanwhile finds nothing. A file that gets
+/// the name meanwhile is left alone and found at the end.
+///
 /// @param source          stays open and unchanged
 /// @param target_filename must not exist; is gone again after a failure
-/// @return OPEN_FILE: the target exists; otherwise what reading, writing or opening gave
+/// @return OPEN_FILE with errno EEXIST: the target exists, at the start or at the end; otherwise what
+///         reading, writing or opening gave
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db(
     source: *mut Db,
@@ -55,6 +60,10 @@ pub unsafe extern "C" fn couchstore_compact_db(
 /// may then change its rev_meta. After the last document, when local documents have been copied as
 /// well, hook is called with a NULL document, and the target is committed with the timestamp of the
 /// source's header.
+///
+/// The target gets its name at the end, as with couchstore_compact_db(): the hooks find nothing by
+/// that name. But with ops that are not the default ones it is created under its name through them,
+/// at once: it is removed after every error, but a process that dies leaves it half-made.
 ///
 /// @param flags    COUCHSTORE_COMPACT_* values, or-ed together. With COUCHSTORE_COMPACT_RECOVERY_MODE
 ///                 what cannot be read is left out, the target is completed, and the last error

@@ -603,9 +603,14 @@ LIBCOUCHSTORE_API void couchstore_free_local_document(LocalDoc *lDoc);
  * is NOT encrypted. It has the source's permissions, without those that the umask takes away (with a
  * caller's operations, which couchstore_compact_db_ex() takes, those that the operations give it).
  *
+ * The target gets its name when it is complete and durable: a process that dies before that, or a
+ * power cut, leaves none, and whoever looks for it by name meanwhile finds nothing. A file that gets
+ * the name meanwhile is left alone and found at the end.
+ *
  * @param source          stays open and unchanged
  * @param target_filename must not exist; is gone again after a failure
- * @return OPEN_FILE: the target exists; otherwise what reading, writing or opening gave
+ * @return OPEN_FILE with errno EEXIST: the target exists, at the start or at the end; otherwise what
+ *         reading, writing or opening gave
  */
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_compact_db(Db *source,
@@ -619,6 +624,10 @@ couchstore_error_t couchstore_compact_db(Db *source,
  * may then change its rev_meta. After the last document, when local documents have been copied as
  * well, hook is called with a NULL document, and the target is committed with the timestamp of the
  * source's header.
+ *
+ * The target gets its name at the end, as with couchstore_compact_db(): the hooks find nothing by
+ * that name. But with ops that are not the default ones it is created under its name through them,
+ * at once: it is removed after every error, but a process that dies leaves it half-made.
  *
  * @param flags    COUCHSTORE_COMPACT_* values, or-ed together. With COUCHSTORE_COMPACT_RECOVERY_MODE
  *                 what cannot be read is left out, the target is completed, and the last error
@@ -682,7 +691,15 @@ couchstore_error_t couchstore_replay(Db *source,
  * COUCHSTORE_SWAP_NONE it has permissions as after couchstore_compact_db().
  *
  * After any failure the names are as they were, nothing of the result is left, and the lock was given
- * back. Tombstones that are made while the compaction runs are kept, also with
+ * back; unless names could not be put back, or it could not be told what they lead to: then the error
+ * says that the outcome is unknown, all names stay as they are, and the host should look at them
+ * before it goes on with either file.
+ *
+ * What a dead process has left in the result's folder (.couchstore-*) is removed, as far as nobody
+ * needs it. A source whose name was taken, and to which something was committed in spite of that, is
+ * kept as .couchstore-*.old.
+ *
+ * Tombstones that are made while the compaction runs are kept, also with
  * COUCHSTORE_COMPACT_FLAG_DROP_DELETES.
  *
  * @param source_name the file to be compacted
@@ -691,9 +708,10 @@ couchstore_error_t couchstore_replay(Db *source,
  * @param options     all zero but size is fine: no lock, which is right only if nobody writes
  * @param stats       receives figures; NULL: none
  * @return what a hook returned, if it is an error; OPEN_FILE with errno EBUSY: another one runs;
- *         OPEN_FILE with errno ESTALE: the source's name leads to another file by now;
- *         INVALID_ARGUMENTS: options that this version does not know; otherwise what opening, reading
- *         or writing gave
+ *         OPEN_FILE with errno ESTALE: the source's name leads to another file by now; OPEN_FILE with
+ *         errno EBADF: the source may only be read, its file system locks none but files that may be
+ *         written, and it was to be replaced; INVALID_ARGUMENTS: options that this version does not
+ *         know; otherwise what opening, reading or writing gave
  */
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_compact_db_online(const char *source_name,
@@ -706,7 +724,8 @@ couchstore_error_t couchstore_compact_db_online(const char *source_name,
  * the file was removed, or replaced by a compaction: then opening the name again gives the new one.
  *
  * @param is_current receives 1 or 0
- * @return NOT_SUPPORTED: the file operations do not tell
+ * @return NOT_SUPPORTED: the file operations do not tell; OPEN_FILE: the system does not say what the
+ *         name leads to
  */
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_is_current(Db *db,

@@ -34,9 +34,14 @@ pub(super) fn path(name: &CStr) -> &Path {
 /// is NOT encrypted. It has the source's permissions, without those that the umask takes away (with a
 /// caller's operations, which couchstore_compact_db_ex() takes, those that the operations give it).
 ///
+/// The target gets its name when it is complete and durable: a process that dies before that, or a
+/// power cut, leaves none, and whoever looks for it by name meanwhile finds nothing. A file that gets
+/// the name meanwhile is left alone and found at the end.
+///
 /// @param source          stays open and unchanged
 /// @param target_filename must not exist; is gone again after a failure
-/// @return OPEN_FILE: the target exists; otherwise what reading, writing or opening gave
+/// @return OPEN_FILE with errno EEXIST: the target exists, at the start or at the end; otherwise what
+///         reading, writing or opening gave
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_compact_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db(
@@ -60,6 +65,10 @@ pub unsafe extern "C" fn couchstore_compact_db(
 /// may then change its rev_meta. After the last document, when local documents have been copied as
 /// well, hook is called with a NULL document, and the target is committed with the timestamp of the
 /// source's header.
+///
+/// The target gets its name at the end, as with couchstore_compact_db(): the hooks find nothing by
+/// that name. But with ops that are not the default ones it is created under its name through them,
+/// at once: it is removed after every error, but a process that dies leaves it half-made.
 ///
 /// @param flags    COUCHSTORE_COMPACT_* values, or-ed together. With COUCHSTORE_COMPACT_RECOVERY_MODE
 ///                 what cannot be read is left out, the target is completed, and the last error

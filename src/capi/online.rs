@@ -35,7 +35,15 @@ use std::ffi::{c_char, c_int};
 /// COUCHSTORE_SWAP_NONE it has permissions as after couchstore_compact_db().
 ///
 /// After any failure the names are as they were, nothing of the result is left, and the lock was given
-/// back. Tombstones that are made while the compaction runs are kept, also with
+/// back; unless names could not be put back, or it could not be told what they lead to: then the error
+/// says that the outcome is unknown, all names stay as they are, and the host should look at them
+/// before it goes on with either file.
+///
+/// What a dead process has left in the result's folder (.couchstore-*) is removed, as far as nobody
+/// needs it. A source whose name was taken, and to which something was committed in spite of that, is
+/// kept as .couchstore-*.old.
+///
+/// Tombstones that are made while the compaction runs are kept, also with
 /// COUCHSTORE_COMPACT_FLAG_DROP_DELETES.
 ///
 /// @param source_name the file to be compacted
@@ -44,9 +52,10 @@ use std::ffi::{c_char, c_int};
 /// @param options     all zero but size is fine: no lock, which is right only if nobody writes
 /// @param stats       receives figures; NULL: none
 /// @return what a hook returned, if it is an error; OPEN_FILE with errno EBUSY: another one runs;
-///         OPEN_FILE with errno ESTALE: the source's name leads to another file by now;
-///         INVALID_ARGUMENTS: options that this version does not know; otherwise what opening, reading
-///         or writing gave
+///         OPEN_FILE with errno ESTALE: the source's name leads to another file by now; OPEN_FILE with
+///         errno EBADF: the source may only be read, its file system locks none but files that may be
+///         written, and it was to be replaced; INVALID_ARGUMENTS: options that this version does not
+///         know; otherwise what opening, reading or writing gave
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db_online(
     source_name: *const c_char,
@@ -243,7 +252,8 @@ impl OnlineHooks for OnlineCallbacks {
 /// the file was removed, or replaced by a compaction: then opening the name again gives the new one.
 ///
 /// @param is_current receives 1 or 0
-/// @return NOT_SUPPORTED: the file operations do not tell
+/// @return NOT_SUPPORTED: the file operations do not tell; OPEN_FILE: the system does not say what the
+///         name leads to
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_is_current(
     db: *mut Handle,

@@ -112,7 +112,8 @@ pub struct OnlineStats {
 /// name and `target` is ignored.
 ///
 /// Only one such compaction of a source can run at a time, in all processes. After any failure the names are as
-/// they were, nothing of the result is left, and the lock is released.
+/// they were, nothing of the result is left, and the lock is released. The exception is [`Error::Naming`]: what it says
+/// of the outcome may be that it is unknown; then all names stay as they are.
 pub fn compact_online(
     source: impl AsRef<Path>,
     target: impl AsRef<Path>,

@@ -94,7 +94,7 @@ impl OpenOptions {
         let (parent, _) = split(filename).map_err(|error| failed(error.into()))?;
         let mode = OpenMode { create: true, exclusive: true, ..self.mode() };
         temp::remove_half_made(folder);
-        let made = temp::until_held(|| {
+        let created = temp::until_held(|| {
             let temporary = temp::half_made_name().map_err(|error| failed(error.into()))?;
             let path = parent.join(OsStr::from_bytes(temporary.to_bytes()));
             let path = CString::new(path.as_os_str().as_bytes());
@@ -111,7 +111,7 @@ impl OpenOptions {
                 }
             }
         });
-        made?.ok_or_else(|| failed(temp::never_held()))
+        created?.ok_or_else(|| failed(temp::never_held()))
     }
 
     /// Writes the first header of a new file and makes it durable. A sync that fails is not tried again.

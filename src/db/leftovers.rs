@@ -20,8 +20,8 @@ use std::fs::File;
 
 /// Removes from a folder what is of no use any more.
 pub(crate) fn remove(folder: &Folder) {
-    temp::remove_half_made(folder);
-    let names = folder.naming().list(folder.directory()).unwrap_or_default();
+    let names = temp::names_in(folder);
+    temp::remove_half_made_of(folder, &names);
     for (name, displaced) in names.iter().filter_map(|name| Some((name, Displaced::parse(name)?))) {
         with_dead(folder, name, |file, (_, inode)| {
             let others = names.iter().filter(|name| !temp::is_ours(name));

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// So many files that were taken for those of dead processes before they could be locked.
-const MAX_TRIES: u32 = 10;
+const MAX_TRIES: u32 = 5;
 
 const PREFIX: &str = ".couchstore-";
 const HALF_MADE: &str = ".tmp";
@@ -153,9 +153,9 @@ pub(crate) fn until_held<T, E>(mut make: impl FnMut() -> Result<Option<T>, E>) -
     (0..MAX_TRIES).find_map(|_| make().transpose()).transpose()
 }
 
-/// All tries were in vain.
+/// All tries were in vain: each time the file was gone at once. Or a caller's operations make files somewhere else.
 pub(crate) fn never_held() -> Failure {
-    io::Error::from_raw_os_error(libc::EAGAIN).into()
+    io::Error::from_raw_os_error(libc::ENOENT).into()
 }
 
 /// If something has failed, the file with this name is not needed any more.
@@ -212,10 +212,18 @@ pub(crate) fn release(file: &File) {
 
 /// Removes the files that dead processes were making. Nobody depends on that: failures leave some for the next time.
 pub(crate) fn remove_half_made(folder: &Folder) {
-    for name in folder.naming().list(folder.directory()).unwrap_or_default() {
-        if is_half_made(&name) {
-            with_dead(folder, &name, |_, _| true);
-        }
+    remove_half_made_of(folder, &names_in(folder));
+}
+
+/// All names in a folder; none if it cannot be read.
+pub(crate) fn names_in(folder: &Folder) -> Vec<CString> {
+    folder.naming().list(folder.directory()).unwrap_or_default()
+}
+
+/// As [`remove_half_made`]; these names are in the folder.
+pub(crate) fn remove_half_made_of(folder: &Folder, names: &[CString]) {
+    for name in names.iter().filter(|name| is_half_made(name)) {
+        with_dead(folder, name, |_, _| true);
     }
 }
 

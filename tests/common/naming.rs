@@ -242,6 +242,11 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     temporary
 }
 
+/// Whether a name is that of a file that a compaction has displaced.
+pub(crate) fn is_displaced(name: &str) -> bool {
+    is_temporary(name) && name.rsplit('.').next() == Some("old")
+}
+
 /// Names in a folder, in order.
 pub(crate) fn names_in(dir: &Path) -> Vec<String> {
     let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());

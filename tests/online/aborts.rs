@@ -1,7 +1,7 @@
 //! Failures at every hook and at every naming call: they leave exactly the source, and the lock is given back.
 
 use crate::common::files_in;
-use crate::common::naming::{Failure, Fault, Faulty, Lacks, Then, names_in};
+use crate::common::naming::{Failure, Fault, Faulty, Lacks, Then, is_displaced, names_in};
 use crate::common::rng::{Rng, seed};
 use crate::interleavings::{habits, options};
 use crate::setting;
@@ -141,9 +141,8 @@ impl Outcome {
     fn check_nothing_lost(&self) {
         let world = &self.run.world;
         world.check_untouched();
-        let named = Db::open(world.source()).unwrap();
-        let (kept, copied) = (world.committed(), &named.info().unwrap());
-        assert_eq!(copied.last_sequence, kept.update_seq);
+        let found = Db::open(world.source()).unwrap().info().unwrap();
+        assert_eq!(found.last_sequence, world.committed().update_seq);
         let names = names_in(world.folder.path());
         let ids = names.iter().map(|name| std::fs::metadata(world.folder.path().join(name)).unwrap().ino());
         let source = std::fs::metadata(world.lasting_path()).unwrap().ino();
@@ -159,10 +158,7 @@ impl Outcome {
         let lost_answer = matches!(fault.failure, Failure::Done(_)) && self.log[fault.at] == "unlink";
         let expected = usize::from(removing && !lost_answer);
         if fault.then == Then::Nothing {
-            assert!(
-                left.len() <= expected && left.iter().all(|name| name.ends_with(".old")),
-                "{left:?} {case}"
-            );
+            assert!(left.len() <= expected && left.iter().all(|name| is_displaced(name)), "{left:?} {case}");
         }
         if fault.then == Then::NoIdentity {
             assert!(left.len() <= 1, "{left:?} {case}");
@@ -253,8 +249,8 @@ fn a_switch_over_that_cannot_be_undone_is_told() {
             assert!(error.to_string().contains("the outcome is unknown"), "{error}");
             assert_eq!((error.code(), error.os_error()), (ErrorCode::OPEN_FILE, Some(libc::EIO)));
             let (world, tried) = (&run.world, naming.log());
-            let names = names_in(world.folder.path());
-            assert_eq!(names.len(), 2, "nothing is removed: {names:?}");
+            let left = names_in(world.folder.path());
+            assert_eq!(left.len(), 2, "nothing is removed: {left:?}");
             assert!(tried.len() <= at + 3, "nothing more is tried: {:?}", &tried[at..]);
             world.check_untouched();
         }

@@ -14,18 +14,20 @@ pub(crate) fn habits(rng: &mut Rng) -> Habits {
 }
 
 pub(crate) fn options(rng: &mut Rng) -> OnlineOptions {
-    OnlineOptions {
-        compact: CompactOptions {
-            drop_deletes: rng.percent(25),
-            upgrade: rng.percent(50),
-            ..CompactOptions::default()
-        },
+    let compact = CompactOptions {
+        drop_deletes: rng.percent(25),
+        upgrade: rng.percent(50),
+        ..CompactOptions::default()
+    };
+    let mut options = OnlineOptions {
         swap: if rng.percent(50) { Swap::Replace } else { Swap::None },
         max_unlocked_rounds: rng.below(4) as u32,
         // Zero catches up as long as there is anything at all.
         delta_bytes_for_lock: if rng.percent(70) { 0 } else { 20_000 },
         ..OnlineOptions::default()
-    }
+    };
+    options.compact = compact;
+    options
 }
 
 /// What the result must hold: tombstones that were made while the compaction ran stay.

@@ -1,6 +1,7 @@
 //! The whole procedure on a simulated disk: every call fails in every way, and the power is cut before every call.
 
 use crate::common::model::{Doc, Model};
+use crate::common::naming::is_displaced;
 use couchstore::io::naming::{FileId, Naming};
 use couchstore::io::sim::SimDisk;
 use couchstore::io::sim::fault::{CallKind, Effect, Fault, LostPages, Repeat};
@@ -179,7 +180,7 @@ fn goes_on(world: &World, case: &str) {
 /// After a single fault only what belongs there is in the folder. Removing the replaced file may fail unnoticed.
 fn check_names(swap: Swap, done: bool, names: &[String], case: &str) {
     let expected = if done && swap == Swap::None { &[SOURCE, TARGET][..] } else { &[SOURCE] };
-    let kept = names.iter().filter(|name| !name.ends_with(".old"));
+    let kept = names.iter().filter(|name| !is_displaced(name));
     assert!(kept.eq(expected), "{case}");
     let may_stay = done && swap == Swap::Replace;
     assert!(names.len() - expected.len() <= usize::from(may_stay), "{case}");
@@ -377,7 +378,7 @@ fn what_a_host_commits_that_ignores_the_switch_is_kept() {
         let after = world.ignores_the_switch.take().unwrap();
         for disk in [disk.clone(), disk.after_power_cut(false), disk.after_power_cut(true)] {
             let names = disk.names();
-            let old = names.iter().find(|name| name.ends_with(".old")).expect("the replaced file");
+            let old = names.iter().find(|name| is_displaced(name)).expect("the replaced file");
             check_file(&disk, old, &[after.clone(), after.clone()], 0);
             check_file(&disk, SOURCE, &world.models, 1);
         }

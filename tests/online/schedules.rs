@@ -9,8 +9,8 @@ use crate::common::{files_in, temp_dir};
 use couchstore::io::posix::PosixOps;
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, DocInfoRef, Error, ErrorCode, OnlineHooks, OnlineOptions, OpenOptions,
-    ReplayHooks, Result, SaveOptions, Swap, compact_online,
+    CompactHooks, Db, DocInfoRef, Error, ErrorCode, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks,
+    Result, SaveOptions, Swap, compact_online,
 };
 use shuttle::rand::Rng;
 use shuttle::scheduler::RandomScheduler;
@@ -191,13 +191,13 @@ fn compact(host: &Arc<Host>, finished: &AtomicU64) {
     for _ in 0..2 {
         let end = shuttle::rand::thread_rng().gen_range(0..24u32);
         let mut hooks = Hooks { host: host.clone(), end: Some(end), calls: 0 };
-        let options = OnlineOptions {
+        let mut options = OnlineOptions {
             swap: Swap::Replace,
             delta_bytes_for_lock: 0,
             max_unlocked_rounds: 2,
-            compact: CompactOptions { file_ops: Arc::new(Switching), ..CompactOptions::default() },
             ..OnlineOptions::default()
         };
+        options.compact.file_ops = Arc::new(Switching);
         match compact_online(&host.path, "", &options, &mut hooks) {
             Ok(_) => {
                 finished.fetch_add(1, Ordering::Relaxed);

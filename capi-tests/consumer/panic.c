@@ -12,12 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EXPECT(condition)                                                              \
-    do {                                                                               \
-        if (!(condition)) {                                                            \
+#define EXPECT(condition)                                                             \
+    do {                                                                              \
+        if (!(condition)) {                                                           \
             fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
-            return 1;                                                                  \
-        }                                                                              \
+            return 1;                                                                 \
+        }                                                                             \
     } while (0)
 
 static int clock_fails;

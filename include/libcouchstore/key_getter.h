@@ -80,8 +80,7 @@ public:
               std::enable_if_t<!std::is_base_of_v<EncryptionKeyGetter, std::decay_t<Function>> &&
                                        detail::returnsKey<std::decay_t<Function>>,
                                int> = 0>
-    EncryptionKeyGetter(Function &&getter)
-        : detail::KeyFunction(std::forward<Function>(getter)) {
+    EncryptionKeyGetter(Function &&getter) : detail::KeyFunction(std::forward<Function>(getter)) {
     }
 
     template <typename Function,

@@ -52,7 +52,7 @@ enum couchstore_error_t
     COUCHSTORE_ERROR_DB_NO_LONGER_VALID = -16,
     /** Closing the file failed. */
     COUCHSTORE_ERROR_FILE_CLOSE = -17,
-    /** The file operations in use do not offer what was asked for. */
+    /** The file operations in use, or this build of the library, do not offer what was asked for. */
     COUCHSTORE_ERROR_NOT_SUPPORTED = -18,
     /** For callbacks: stop now, the scan will be resumed. The library gives it no meaning. */
     COUCHSTORE_ERROR_SCAN_YIELD = -19,

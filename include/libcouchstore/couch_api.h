@@ -770,16 +770,19 @@ LIBCOUCHSTORE_API const char *couchstore_strerror(couchstore_error_t errcode);
  * The reason of the last failed system call on this handle: "errno = N: 'text'". N is 0 if none
  * failed.
  *
+ * @param db   NULL: of the last call on this thread that failed for such a reason, with whatever
+ *             handle or none; so after an open that failed
  * @param buf  receives the text, cut to fit and terminated
  * @param size of buf in bytes
  */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_last_os_error(const Db *db, char *buf, size_t size);
 
 /**
- * The last internal error of this thread, in quotes: 'text'. It says which check failed where in
- * the file; '' if there was none. Success does not clear it.
+ * The reason of the last call on this thread that failed, in quotes: 'text'. It says which check
+ * failed where in the file, in couchstore's words where those are known; '' if there was none.
+ * Success does not clear it, nor do DOC_NOT_FOUND and what callbacks returned replace it.
  *
- * @param db   any handle
+ * @param db   not used; NULL is fine, so after an open that failed
  * @param buf  receives the text, at most 251 bytes, cut to fit and terminated
  * @param size of buf in bytes
  */
@@ -789,8 +792,9 @@ couchstore_error_t couchstore_last_internal_error(const Db *db,
                                                   size_t size);
 
 /**
- * Sets the function that is told of every internal error in the process, on the thread where it
- * happens.
+ * Sets the function that is told of damage and defects in the process, on the thread where they are
+ * found: of what couchstore has texts for, and of internal failures. Other failures are texts of
+ * couchstore_last_internal_error() alone.
  *
  * @param handler may be called on several threads at once, and must not call the library; NULL:
  *                nobody is told

@@ -4,11 +4,18 @@ use super::latency::{self, Call};
 use super::types::{Db, couchstore_error_t};
 use crate::error::{Error, ErrorCode, Result};
 use crate::internal_error;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs the body of a C function that takes no handle.
 pub(super) fn guard(call: Call, body: impl FnOnce() -> Result<()>) -> couchstore_error_t {
     run(call, body).map_or_else(|()| ErrorCode::INTERNAL.0, |result| finish(&result))
+}
+
+/// Runs the body of a C function that tells of failures: its own are no news.
+pub(super) fn guard_answer(call: Call, body: impl FnOnce() -> Result<()>) -> couchstore_error_t {
+    let code = |result: Result<()>| result.map_or_else(|error| error.code(), |()| ErrorCode::SUCCESS);
+    run(call, body).map_or(ErrorCode::INTERNAL, code).0
 }
 
 /// Runs the body of a C function on a handle. A panic latches the handle: what was being changed may be half done.
@@ -26,12 +33,10 @@ pub(super) unsafe fn guard_db(
         Err(error) => return finish(&Err(error)),
     };
     if let Ok(result) = run(call, || body(db)) {
-        let code = finish(&result);
-        if code == ErrorCode::DB_NO_LONGER_VALID.0 {
-            // What made it so is known to the handle alone.
-            set_errno(db.last_os_error());
+        if let Some(os_error) = result.as_ref().err().and_then(Error::os_error) {
+            db.set_last_os_error(os_error);
         }
-        code
+        finish(&result)
     } else {
         db.latch_after_panic();
         ErrorCode::INTERNAL.0
@@ -57,7 +62,7 @@ fn run(call: Call, body: impl FnOnce() -> Result<()>) -> Result<Result<()>, ()> 
 fn report_panic(payload: Box<dyn std::any::Any + Send>) {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    internal_error::report(format_args!("panic: {}", text.unwrap_or("no message")));
+    internal_error::report_panic(text.unwrap_or("no message"));
     // Dropping a payload may panic again, and that would abort the host.
     std::mem::forget(payload);
 }
@@ -66,11 +71,27 @@ fn finish(result: &Result<()>) -> couchstore_error_t {
     let Err(error) = result else { return ErrorCode::SUCCESS.0 };
     if let Some(os_error) = error.os_error() {
         set_errno(os_error);
+        LAST_OS_ERROR.set(os_error);
     }
-    if let Error::Internal(text) = error {
-        internal_error::report(format_args!("{text}"));
+    // Absence is no failure, and what a callback says it knows itself.
+    if !matches!(error, Error::DocNotFound | Error::Callback(_)) {
+        internal_error::keep(error);
     }
     error.code().0
+}
+
+thread_local! {
+    static LAST_OS_ERROR: Cell<i32> = const { Cell::new(0) };
+}
+
+/// `errno` of the last call on this thread that failed for a reason of the operating system's; 0: none did.
+pub(super) fn last_os_error() -> i32 {
+    LAST_OS_ERROR.get()
+}
+
+/// Refuses a call that has not begun.
+pub(super) fn refuse(reason: &'static str) -> couchstore_error_t {
+    finish(&Err(Error::InvalidArguments(reason)))
 }
 
 fn set_errno(os_error: i32) {

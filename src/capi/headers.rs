@@ -1,6 +1,6 @@
 //! Moving between headers.
 
-use super::guard::guard_db;
+use super::guard::{guard_db, refuse};
 use super::latency::Call;
 use super::types::{Db, couchstore_direction, couchstore_error_t, cs_off_t};
 use crate::db::headers::Direction;
@@ -14,7 +14,7 @@ unsafe fn move_or_free(call: Call, db: *mut Db, action: fn(&Db) -> Result<()>) -
     // A callback must not free the handle on whose behalf it was called.
     // SAFETY: the contract above.
     if unsafe { db.as_ref() }.is_some_and(Db::is_writing) {
-        return ErrorCode::INVALID_ARGUMENTS.0;
+        return refuse("expected another handle than the one whose callback this is");
     }
     // SAFETY: the contract above.
     let code = unsafe { guard_db(call, db, action) };
@@ -86,7 +86,7 @@ pub(super) fn seek(db: &Db, direction: couchstore_direction) -> Result<()> {
         0 => Direction::Forward,
         1 => Direction::Backward,
         2 => Direction::End,
-        _ => return Err(Error::InvalidArguments("a direction that does not exist")),
+        _ => return Err(Error::InvalidArguments("expected the direction 0, 1 or 2")),
     })
 }
 

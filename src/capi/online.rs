@@ -98,7 +98,7 @@ unsafe fn read_options(
         // Not a reference to all of it: the caller's may be smaller.
         let size = *ptr::get(options.cast::<usize>())?;
         if size < size_of::<usize>() || size > full {
-            return Err(Error::InvalidArguments("options of an unknown size"));
+            return Err(Error::InvalidArguments("expected options whose size is that of their struct"));
         }
         (&raw mut known).cast::<u8>().copy_from_nonoverlapping(options.cast::<u8>(), size);
     }
@@ -227,7 +227,9 @@ pub unsafe extern "C" fn couchstore_is_current(db: *mut Db, is_current: *mut c_i
         db.check_open()?;
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(is_current) }?;
-        let current = db.is_current()?.ok_or(Error::NotSupported("file operations without identity"))?;
+        let current = db
+            .is_current()?
+            .ok_or(Error::NotSupported("expected file operations that tell which file a handle has"))?;
         out.set(c_int::from(current));
         Ok(())
     };

@@ -135,7 +135,11 @@ pub unsafe extern "C" fn couchstore_free_db(db: *mut Db) -> couchstore_error_t {
         return ErrorCode::SUCCESS.0;
     }
     let check = |db: &Db| {
-        if db.is_closed() { Ok(()) } else { Err(Error::InvalidArguments("a handle that is not closed")) }
+        if db.is_closed() {
+            Ok(())
+        } else {
+            Err(Error::InvalidArguments("expected a handle that couchstore_close_file() has closed"))
+        }
     };
     // SAFETY: the pointer contract of `capi`.
     let code = unsafe { guard_db(Call::FreeDb, db, check) };

@@ -13,7 +13,7 @@
 //! another document from the by-sequence tree, which alone decides what a copy gets, and leaves it in the other.
 
 use crate::db::scan::seq_key;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::format::docinfo::{DocInfoRef, seq_value_id};
 use crate::format::header::FileHeader;
 use crate::io::shared::SharedFile;
@@ -44,7 +44,7 @@ pub(crate) fn leads_to(file: &SharedFile, old: &FileHeader, new: &FileHeader) ->
             replaced += u64::from(all_have_numbers || has_entry(file, old, seq, difference.key)?);
         }
         // Enough is known: the error only ends the comparison.
-        if all_newer { Ok(()) } else { Err(Error::DbNoLongerValid) }
+        if all_newer { Ok(()) } else { Err(Error::Callback(ErrorCode::CANCEL)) }
     };
     let result = diff(file, old.by_id.as_ref(), new.by_id.as_ref(), &mut look);
     if !all_newer {

@@ -138,7 +138,7 @@ pub fn compact_online(
         return Err(naming_failed(&final_name, &std::io::Error::from_raw_os_error(libc::EEXIST)));
     }
     if hooks.rewrites() && !hooks.filters() {
-        return Err(Error::InvalidArguments("rewriting without a filter"));
+        return Err(Error::InvalidArguments("expected a filter beside the hook that rewrites"));
     }
     let exclusion = exclude_others(source.as_ref())?;
     let locked_file = exclusion.as_ref().map(|held| identity(&held.0)).transpose();
@@ -154,7 +154,8 @@ pub fn compact_online(
 }
 
 fn c_name(path: &Path) -> Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::InvalidArguments("a name with a zero byte"))
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::InvalidArguments("expected a name without zero bytes"))
 }
 
 fn path(name: &CStr) -> &Path {

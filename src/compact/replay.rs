@@ -50,7 +50,7 @@ pub fn replay(
     source.check_open()?;
     target.check_open()?;
     let end_offset =
-        i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("an offset of 2^63 or more"))?;
+        i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("expected an offset below 2^63"))?;
     let base = source.snapshot();
     let before = target.snapshot();
     let _latch = target.latch_if_panicking();

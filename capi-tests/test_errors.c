@@ -150,11 +150,12 @@ CALL(rewind, couchstore_rewind_db_header(db))
 CALL(fastforward, couchstore_fastforward_db_header(db))
 CALL(reopen_file, couchstore_reopen_file(db, path("closed.couch"), 0))
 
-enum { CLOSED = COUCHSTORE_ERROR_FILE_CLOSED, FREES = 1, EITHER = 2 };
+enum { CLOSED = COUCHSTORE_ERROR_FILE_CLOSED, FREES = 1, EITHER = 2, ANSWERS = 3 };
 static const struct {
     const char *name;
     couchstore_error_t (*call)(Db *);
-    int on_closed; /* FREES: not tried on a closed handle here. EITHER: FILE_CLOSED or an outcome of its own */
+    int on_closed; /* FREES: not tried on a closed handle here. EITHER: FILE_CLOSED or an outcome of its own.
+                      ANSWERS: tells of failures with any handle and none */
 } calls[] = {
 #define ROW(name, on_closed) \
     { #name, call_##name, on_closed }
@@ -203,8 +204,8 @@ static const struct {
         ROW(db_info, 0),
         ROW(get_header, 0),
         ROW(filestats, EITHER),
-        ROW(last_os_error, 0),
-        ROW(last_internal_error, 0),
+        ROW(last_os_error, ANSWERS),
+        ROW(last_internal_error, ANSWERS),
         ROW(set_purge_seq, EITHER),
         ROW(close_file, 0),
         ROW(drop_file, 0),
@@ -218,7 +219,8 @@ TEST(null_handle) {
     other = CREATE(path("other.couch"));
     for (size_t i = 0; i < COUNT_OF(calls); ++i) {
         test_equal_code(__FILE__, __LINE__, calls[i].name, calls[i].call(NULL),
-                        COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+                        calls[i].on_closed == ANSWERS ? COUCHSTORE_SUCCESS
+                                                      : COUCHSTORE_ERROR_INVALID_ARGUMENTS);
     }
     CHECK_OK(couchstore_free_db(NULL));
     (void)couchstore_get_db_filename(NULL); /* these two have no error code: they must not crash */
@@ -240,7 +242,8 @@ TEST(closed_handle) {
         }
         code = calls[i].call(db);
         if (calls[i].on_closed != EITHER) {
-            test_equal_code(__FILE__, __LINE__, calls[i].name, code, calls[i].on_closed);
+            test_equal_code(__FILE__, __LINE__, calls[i].name, code,
+                            calls[i].on_closed == ANSWERS ? 0 : calls[i].on_closed);
         }
     }
     CHECK_EQ_INT(couchstore_get_header_position(db), 4096);

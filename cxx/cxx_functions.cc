@@ -16,7 +16,7 @@ couchstore_error_t couchstore_open_db_ex(const char *filename,
                                          FileOpsInterface *ops,
                                          Db **db) {
     if (!ops) {
-        return COUCHSTORE_ERROR_INVALID_ARGUMENTS;
+        return couchstore_c_open_db_ex(filename, flags, nullptr, db);  // says why not
     }
     Keys keys(encryptionKeyCB);
     return guardedResult(db, closeAndFree, [&] {

@@ -6,6 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod detail;
+
+pub use detail::{Found, NoKey, Sought};
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Result of every fallible operation of this crate.
@@ -130,7 +135,7 @@ impl std::fmt::Display for Operation {
 #[non_exhaustive]
 pub enum Error {
     /// The file operations reported a failure; their code is handed on unchanged.
-    #[error("{file}: {operation} at offset {position} failed: {code}, OS error {os_error}")]
+    #[error(fmt = detail::io)]
     Io {
         /// What was tried.
         operation: Operation,
@@ -162,14 +167,16 @@ pub enum Error {
         file: Arc<str>,
     },
     /// Bytes of the file break a rule of the format.
-    #[error("{file}: malformed data at offset {position}: {expected}")]
+    #[error(fmt = detail::corrupt)]
     Corrupt {
         /// Name of the file.
         file: Arc<str>,
         /// Offset of the chunk or block.
         position: u64,
-        /// The rule that is broken.
+        /// What the rule that is broken asks for.
         expected: &'static str,
+        /// What stands there instead.
+        found: Found,
     },
     /// The file ends before the data that something in it points to.
     #[error("{file}: expected {wanted} bytes at offset {position}, the file ends before")]
@@ -194,10 +201,14 @@ pub enum Error {
         crc: u32,
     },
     /// No header was found.
-    #[error("{file}: no header")]
+    #[error("{file}: {sought}")]
     NoHeader {
         /// Name of the file.
         file: Arc<str>,
+        /// Where it was looked for.
+        sought: Sought,
+        /// What only looked like one.
+        cause: Option<Box<Error>>,
     },
     /// The header is of a version that is not 11 to 14.
     #[error("{file}: header at offset {position} has version {version}, expected 11 to 14")]
@@ -206,6 +217,14 @@ pub enum Error {
         file: Arc<str>,
         /// Offset of the header.
         position: u64,
+        /// The version found.
+        version: u8,
+    },
+    /// The metadata header of an encrypted file is of a version that is neither 0 nor 1.
+    #[error("{file}: metadata header at offset 0 has version {version}, expected 0 or 1")]
+    MetadataVersion {
+        /// Name of the file.
+        file: Arc<str>,
         /// The version found.
         version: u8,
     },
@@ -221,20 +240,44 @@ pub enum Error {
     /// Arguments that make no sense; the text says which.
     #[error("invalid arguments: {0}")]
     InvalidArguments(&'static str),
+    /// A document of a batch that makes no sense.
+    #[error("invalid arguments: document {index} of the batch, counted from 0: {reason}")]
+    Refused {
+        /// Its index.
+        index: usize,
+        /// What is wrong with it.
+        reason: Cow<'static, str>,
+    },
     /// The handle's file has been closed.
-    #[error("the file is closed")]
+    #[error("the handle's file is closed")]
     FileClosed,
-    /// The handle's file was lost while moving between headers.
-    #[error("the handle is no longer valid")]
-    DbNoLongerValid,
+    /// The handle's file was lost, or is another one, for this reason.
+    #[error("the handle is no longer valid: {0}")]
+    DbNoLongerValid(Box<Error>),
+    /// The file has another header than a handle on it had there.
+    #[error(
+        "{file}: expected the update sequence {expected} in the header at offset {position}, found {found}"
+    )]
+    OtherHeader {
+        /// Name of the file.
+        file: Arc<str>,
+        /// Offset of the header.
+        position: u64,
+        /// What the handle's header has.
+        expected: u64,
+        /// What this one has.
+        found: u64,
+    },
     /// Something that these file operations or this version do not offer.
     #[error("not supported: {0}")]
     NotSupported(&'static str),
-    /// The file is encrypted and no key was given for it.
-    #[error("{file}: encrypted, and no key for it")]
+    /// The file is encrypted and there is no key for it.
+    #[error("{file}: encrypted, and no key for it: {why}")]
     NoEncryptionKey {
         /// Name of the file.
         file: Arc<str>,
+        /// Why not.
+        why: NoKey,
     },
     /// The file is encrypted, or should be, and this build of the library was made without its feature `encryption`.
     #[error("{file}: encrypted files are not supported: this build of the library has no encryption")]
@@ -243,19 +286,23 @@ pub enum Error {
         file: Arc<str>,
     },
     /// Encrypting failed, or the caller's key store did.
-    #[error("{file}: encryption failed")]
+    #[error("{file}: encryption failed: {reason}")]
     Encrypt {
         /// Name of the file.
         file: Arc<str>,
+        /// What failed.
+        reason: &'static str,
     },
     /// The key does not fit the file.
-    #[error("{file}: decryption failed")]
+    #[error("{file}: decryption failed: the key {key_id:?} does not fit the metadata header at offset 0")]
     Decrypt {
         /// Name of the file.
         file: Arc<str>,
+        /// Id of the key.
+        key_id: Arc<str>,
     },
     /// A write on a handle that was opened read-only.
-    #[error("{file}: opened read-only")]
+    #[error("{file}: cannot be written, it was opened read-only")]
     ReadOnly {
         /// Name of the file.
         file: Arc<str>,
@@ -287,10 +334,12 @@ impl Error {
             Error::HeaderVersion { .. } => ErrorCode::HEADER_VERSION,
             Error::AllocFail { .. } => ErrorCode::ALLOC_FAIL,
             Error::DocNotFound => ErrorCode::DOC_NOT_FOUND,
-            Error::InvalidArguments(_) => ErrorCode::INVALID_ARGUMENTS,
+            Error::InvalidArguments(_) | Error::Refused { .. } => ErrorCode::INVALID_ARGUMENTS,
             Error::FileClosed => ErrorCode::FILE_CLOSED,
-            Error::DbNoLongerValid => ErrorCode::DB_NO_LONGER_VALID,
-            Error::NotSupported(_) | Error::EncryptionLeftOut { .. } => ErrorCode::NOT_SUPPORTED,
+            Error::DbNoLongerValid(_) | Error::OtherHeader { .. } => ErrorCode::DB_NO_LONGER_VALID,
+            Error::NotSupported(_) | Error::MetadataVersion { .. } | Error::EncryptionLeftOut { .. } => {
+                ErrorCode::NOT_SUPPORTED
+            }
             Error::NoEncryptionKey { .. } => ErrorCode::NO_ENCRYPTION_KEY,
             Error::Encrypt { .. } => ErrorCode::ENCRYPT,
             Error::Decrypt { .. } => ErrorCode::DECRYPT,
@@ -305,7 +354,40 @@ impl Error {
             Error::Io { os_error, .. } | Error::Naming { os_error, .. } if *os_error != 0 => Some(*os_error),
             Error::ReadOnly { .. } => Some(libc::EBADF),
             Error::NotRegular { .. } => Some(libc::EINVAL),
+            Error::DbNoLongerValid(cause) => cause.os_error(),
             _ => None,
+        }
+    }
+
+    /// Name of the file that this is about, if it is about one.
+    pub(crate) fn file(&self) -> Option<&Arc<str>> {
+        match self {
+            Error::Io { file, .. }
+            | Error::Naming { file, .. }
+            | Error::NotRegular { file }
+            | Error::EncryptionLeftOut { file }
+            | Error::Corrupt { file, .. }
+            | Error::Truncated { file, .. }
+            | Error::Checksum { file, .. }
+            | Error::NoHeader { file, .. }
+            | Error::HeaderVersion { file, .. }
+            | Error::MetadataVersion { file, .. }
+            | Error::OtherHeader { file, .. }
+            | Error::NoEncryptionKey { file, .. }
+            | Error::Encrypt { file, .. }
+            | Error::Decrypt { file, .. }
+            | Error::ReadOnly { file }
+            | Error::Latched { file } => Some(file),
+            Error::DbNoLongerValid(cause) => cause.file(),
+            _ => None,
+        }
+    }
+
+    /// For a document of a batch: which one it is.
+    pub(crate) fn of_document(self, index: usize) -> Error {
+        match self {
+            Error::InvalidArguments(reason) => Error::Refused { index, reason: reason.into() },
+            other => other,
         }
     }
 
@@ -346,6 +428,92 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One of each that is about a file.
+    fn about_a_file() -> Vec<(Error, &'static str)> {
+        let file = || Arc::<str>::from("f");
+        let io =
+            |operation, code, os_error| Error::Io { operation, file: file(), position: 7, code, os_error };
+        let corrupt = |position, found| Error::Corrupt { file: file(), position, expected: "0 or 1", found };
+        let no_header = |sought| Error::NoHeader { file: file(), sought, cause: None };
+        let no_key = |why| Error::NoEncryptionKey { file: file(), why };
+        let id = || Arc::<str>::from("id");
+        vec![
+            (
+                io(Operation::Read, ErrorCode::READ, 5),
+                "read at offset 7 failed: Input/output error (os error 5)",
+            ),
+            (
+                io(Operation::Write, ErrorCode(-99), 0),
+                "write at offset 7 failed: couchstore_strerror unknown errcode (-99)",
+            ),
+            (io(Operation::Sync, ErrorCode::WRITE, 28), "sync failed: No space left on device (os error 28)"),
+            (corrupt(9, Found::Unsaid), "malformed data at offset 9: expected 0 or 1"),
+            (corrupt(9, Found::HeaderLength(3)), "malformed data at offset 9: expected 0 or 1, found 3"),
+            (corrupt(0, Found::BlockType(9)), "not a couchstore file: expected 0 or 1 at offset 0, found 9"),
+            (
+                corrupt(4096, Found::BlockType(9)),
+                "expected 0 or 1 at offset 4096, found 9: damaged, or not a couchstore file",
+            ),
+            (
+                Error::Truncated { file: file(), position: 9, wanted: 8 },
+                "expected 8 bytes at offset 9, the file ends before",
+            ),
+            (
+                Error::Checksum { file: file(), position: 9, length: 8, crc: 7 },
+                "checksum of the 8 bytes at offset 9 is not 7",
+            ),
+            (no_header(Sought::At(-4096)), "no header at offset -4096, expected one"),
+            (no_header(Sought::AtOrBelow(9)), "no header at or below offset 9, expected one"),
+            (no_header(Sought::AtOrAbove(9)), "no header at or above offset 9, expected one"),
+            (no_header(Sought::Anywhere(0)), "no header, the file is empty"),
+            (
+                no_header(Sought::Anywhere(9)),
+                "not a couchstore file: no header in its 9 bytes, expected one at a multiple of 4096",
+            ),
+            (
+                Error::HeaderVersion { file: file(), position: 9, version: 15 },
+                "header at offset 9 has version 15, expected 11 to 14",
+            ),
+            (
+                Error::MetadataVersion { file: file(), version: 2 },
+                "metadata header at offset 0 has version 2, expected 0 or 1",
+            ),
+            (
+                no_key(NoKey::NoMetadata),
+                "encrypted, and no key for it: expected a metadata header at offset 0",
+            ),
+            (
+                no_key(NoKey::NoStore(id())),
+                "encrypted, and no key for it: expected the key \"id\", none was given",
+            ),
+            (
+                Error::Decrypt { file: file(), key_id: id() },
+                "decryption failed: the key \"id\" does not fit the metadata header at offset 0",
+            ),
+            (Error::Encrypt { file: file(), reason: "why" }, "encryption failed: why"),
+            (Error::ReadOnly { file: file() }, "cannot be written, it was opened read-only"),
+            (
+                Error::OtherHeader { file: file(), position: 9, expected: 5, found: 6 },
+                "expected the update sequence 5 in the header at offset 9, found 6",
+            ),
+        ]
+    }
+
+    #[test]
+    fn sentences_name_the_file_the_offset_and_what_was_expected() {
+        for (error, text) in about_a_file() {
+            assert_eq!(error.to_string(), format!("f: {text}"));
+            assert_eq!(error.file().map(AsRef::as_ref), Some("f"));
+            let lost = Error::DbNoLongerValid(Box::new(error.clone()));
+            assert_eq!(lost.to_string(), format!("the handle is no longer valid: f: {text}"));
+            assert_eq!((lost.os_error(), lost.code()), (error.os_error(), ErrorCode::DB_NO_LONGER_VALID));
+        }
+        let refused = Error::InvalidArguments("expected a callback, got NULL").of_document(3);
+        let text =
+            "invalid arguments: document 3 of the batch, counted from 0: expected a callback, got NULL";
+        assert_eq!((refused.to_string().as_str(), refused.code()), (text, ErrorCode::INVALID_ARGUMENTS));
+    }
 
     #[test]
     fn unknown_codes_have_the_unknown_text() {

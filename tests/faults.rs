@@ -267,7 +267,7 @@ fn seeking() {
                     world.watched.set_fault(None);
                     match result {
                         Ok(()) => assert_eq!(db.header_position() == newest, direction == Direction::End),
-                        Err(Error::DbNoLongerValid) => assert!(db.is_closed()),
+                        Err(Error::DbNoLongerValid(_)) => assert!(db.is_closed()),
                         Err(error) => {
                             assert_eq!((error.code(), db.header_position()), (FAILURE, newest));
                             world.before.check(&db);

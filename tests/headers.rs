@@ -303,7 +303,7 @@ fn reopening_checks_that_it_is_the_same_database() {
     assert_eq!(old.info().unwrap().last_sequence, 1);
     old.seek(Direction::End).unwrap();
     let error = old.reopen(&path("missing"), &OpenOptions::new()).unwrap_err();
-    assert!(matches!(error, Error::DbNoLongerValid));
+    assert!(matches!(error, Error::DbNoLongerValid(_)));
     assert!(old.is_closed());
 }
 

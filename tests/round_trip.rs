@@ -151,15 +151,19 @@ fn what_does_not_fit_is_refused_before_anything_is_written() {
     let size = db.info().unwrap().file_size;
     let (long_id, long_meta) = (vec![b'x'; 4096], vec![0; 1 << 28]);
     let refused = [
-        Doc::new(&long_id, b"x"),
-        Doc { rev_meta: long_meta.clone(), ..Doc::new(b"x", b"x") },
-        Doc::new(b"x", &long_meta),
+        (Doc::new(&long_id, b"x"), "expected an id of at most 4095 bytes, got 4096"),
+        (Doc { rev_meta: long_meta.clone(), ..Doc::new(b"x", b"x") }, "got 268435456 bytes"),
+        (
+            Doc::new(b"x", &long_meta),
+            "expected a body of at most 268435447 bytes as it is stored, got 268435456",
+        ),
     ];
-    for doc in refused {
+    for (doc, why) in refused {
         let batch = [Doc::new(b"fine", b"fine"), doc];
         let documents: Vec<_> = batch.iter().map(Doc::document).collect();
         let result = db.save(&documents, SaveOptions::default());
-        assert!(matches!(result, Err(Error::InvalidArguments(_))), "{result:?}");
+        let Err(Error::Refused { index: 1, reason }) = result else { panic!("{result:?}") };
+        assert!(reason.contains(why), "{reason}");
     }
     assert_eq!(db.info().unwrap().file_size, size);
     assert!(matches!(db.get(b"fine"), Err(Error::DocNotFound)));

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <fcntl.h>
+#include <fstream>
 #include <set>
 #include <sys/stat.h>
 #include <thread>
@@ -462,7 +463,33 @@ TEST(Diagnostics, Texts) {
     errno = 0;
     EXPECT_EQ(COUCHSTORE_ERROR_WRITE, put(db.get(), "a", "b"));
     EXPECT_EQ(EBADF, errno);
+    EXPECT_EQ("errno = 9: 'Bad file descriptor'", getLastOsError(*db));
+    EXPECT_EQ("'" + name + ": cannot be written, it was opened read-only'", getLastInternalError());
     std::thread([] { EXPECT_EQ("''", getLastInternalError()); }).join();
+}
+
+TEST(Diagnostics, ReasonsOfFailedOpens) {
+    std::vector<std::string> told;
+    setOnInternalError([&](std::string_view text) { told.emplace_back(text); });
+    const auto missing = freshName("missing");
+    EXPECT_EQ(COUCHSTORE_ERROR_NO_SUCH_FILE, openDatabase(missing, 0).first);
+    EXPECT_EQ("'" + missing + ": open failed: No such file or directory (os error 2)'",
+              getLastInternalError());
+    EXPECT_TRUE(told.empty());
+    const auto text = freshName("text");
+    std::ofstream(text) << "text";
+    EXPECT_EQ(COUCHSTORE_ERROR_CORRUPT, openDatabase(text, 0).first);
+    EXPECT_EQ("'find_header_at_pos: unknown block type:116 pos:0'", getLastInternalError());
+    EXPECT_EQ(std::vector<std::string>{"find_header_at_pos: unknown block type:116 pos:0"}, told);
+    // Neither success nor what is not there changes it.
+    auto db = open(sample());
+    EXPECT_EQ(COUCHSTORE_ERROR_DOC_NOT_FOUND, openDocInfo(*db, "missing").first);
+    EXPECT_EQ("'find_header_at_pos: unknown block type:116 pos:0'", getLastInternalError());
+    setOnInternalError({});
+    Db *none = nullptr;
+    EXPECT_EQ(COUCHSTORE_ERROR_INVALID_ARGUMENTS,
+              couchstore_open_db_ex(text.c_str(), 0, {}, nullptr, &none));
+    EXPECT_EQ("'invalid arguments: expected file operations, got NULL'", getLastInternalError());
 }
 
 TEST(Diagnostics, InternalErrorHandler) {

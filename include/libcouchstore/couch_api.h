@@ -38,7 +38,7 @@ LIBCOUCHSTORE_API couchstore_open_flags couchstore_encode_periodic_sync_flags(ui
  *                 writing
  * @param db       receives the handle, which is closed with couchstore_close_file() and freed with
  *                 couchstore_free_db(); untouched on failure
- *  *return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, is no regular file (a
+ * ///return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, is no regular file (a
  *         device, a FIFO: errno is EINVAL), or exists and COUCHSTORE_OPEN_FLAG_EXCL was given;
  *         NO_HEADER: it is no database; CORRUPT, CHECKSUM_FAIL, READ: its newest header is damaged
  *         (see COUCHSTORE_OPEN_RECOVERY_MODE); READ with errno EISDIR: a directory, read-only;
@@ -804,16 +804,19 @@ LIBCOUCHSTORE_API const char *couchstore_strerror(couchstore_error_t errcode);
  * The reason of the last failed system call on this handle: "errno = N: 'text'". N is 0 if none
  * failed.
  *
+ * @param db   NULL: of the last call on this thread that failed for such a reason, with whatever
+ *             handle or none; so after an open that failed
  * @param buf  receives the text, cut to fit and terminated
  * @param size of buf in bytes
  */
 LIBCOUCHSTORE_API couchstore_error_t couchstore_last_os_error(const Db *db, char *buf, size_t size);
 
 /**
- * The last internal error of this thread, in quotes: 'text'. It says which check failed where in
- * the file; '' if there was none. Success does not clear it.
+ * The reason of the last call on this thread that failed, in quotes: 'text'. It says which check
+ * failed where in the file, in couchstore's words where those are known; '' if there was none.
+ * Success does not clear it, nor do DOC_NOT_FOUND and what callbacks returned replace it.
  *
- * @param db   any handle
+ * @param db   not used; NULL is fine, so after an open that failed
  * @param buf  receives the text, at most 251 bytes, cut to fit and terminated
  * @param size of buf in bytes
  */
@@ -823,8 +826,9 @@ couchstore_error_t couchstore_last_internal_error(const Db *db,
                                                   size_t size);
 
 /**
- * Sets the function that is told of every internal error in the process, on the thread where it
- * happens.
+ * Sets the function that is told of damage and defects in the process, on the thread where they are
+ * found: of what couchstore has texts for, and of internal failures. Other failures are texts of
+ * couchstore_last_internal_error() alone.
  *
  * @param handler may be called on several threads at once. Handles are in use meanwhile: it must
  *                neither call the library nor wait for a thread that may be doing so. NULL: nobody

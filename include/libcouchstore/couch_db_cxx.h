@@ -281,11 +281,11 @@ using PreCopyHook = std::function<
 /** The reason of the last failed system call on this handle: "errno = N: 'text'". */
 LIBCOUCHSTORE_API std::string getLastOsError(const Db &db);
 
-/** The last internal error of this thread, in quotes. */
+/** Why the last call on this thread failed, in quotes. See couchstore_last_internal_error(). */
 LIBCOUCHSTORE_API std::string getLastInternalError();
 
 /**
- * Sets the function that is told of every internal error in the process, on the thread where it
+ * Sets the function that is told of damage and defects in the process, on the thread where it
  * happens, perhaps on several at once. An empty one: nobody is told.
  */
 LIBCOUCHSTORE_API void setOnInternalError(std::function<void(std::string_view)> handler);

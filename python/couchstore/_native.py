@@ -230,6 +230,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
         *(c_char_p, c_char_p, POINTER(OnlineCompactOptions), POINTER(OnlineCompactStats)),
     ),
     "couchstore_strerror": (c_int,),
+    "couchstore_last_internal_error": (_DB, c_char_p, c_size_t),
 }
 _RESULTS = {
     "couchstore_free_document": None,

@@ -50,27 +50,45 @@ _SYSTEM_CODES = {
 }
 
 
+# Absence, and what callbacks end a call with: the library's text is that of an earlier failure then.
+_WITHOUT_REASON = {
+    ErrorCode.DOC_NOT_FOUND,
+    ErrorCode.CANCEL,
+    ErrorCode.SCAN_YIELD,
+    ErrorCode.SCAN_CANCELLED,
+}
+
+
 class CouchStoreException(Exception):
     """A call of the library failed.
 
     code: an ErrorCode, or another negative number if a callback returned one.
     what: what the call was about, for example the name of the file; may be empty.
     os_error: errno, if a system call failed; else 0.
+    reason: what the library says of it: which check failed where in which file; may be empty.
     """
 
-    def __init__(self, code: int, what: str = "", os_error: int = 0) -> None:
-        super().__init__(code, what, os_error)
+    def __init__(self, code: int, what: str = "", os_error: int = 0, reason: str = "") -> None:
+        super().__init__(code, what, os_error, reason)
         self.code: int = ErrorCode(code) if code in ErrorCode.__members__.values() else code
         self.what = what
         self.os_error = os_error
+        self.reason = reason
 
     def __str__(self) -> str:
         text = f"{strerror(self.code)} ({int(self.code)})"
         if self.what:
             text = f"{self.what}: {text}"
-        if self.os_error:
+        if self.reason:
+            # Most begin with the name of the file.
+            text = f"{text}: {self.reason[len(self.what) + 2 :] if self._reason_names_it else self.reason}"
+        elif self.os_error:
             text = f"{text}: {os.strerror(self.os_error)}"
         return text
+
+    @property
+    def _reason_names_it(self) -> bool:
+        return bool(self.what) and self.reason.startswith(f"{self.what}: ")
 
 
 def strerror(code: int) -> str:
@@ -78,9 +96,17 @@ def strerror(code: int) -> str:
     return bytes(lib.couchstore_strerror(code)).decode()
 
 
+def _last_reason() -> str:
+    """Why the last call on this thread failed, without the quotes."""
+    text = ctypes.create_string_buffer(300)
+    lib.couchstore_last_internal_error(None, text, len(text))
+    return text.value.decode(errors="replace")[1:-1]
+
+
 def call(function: Any, *arguments: Any, what: str = "") -> None:
     """Calls a function of the library. Raises CouchStoreException unless it returns success."""
     ctypes.set_errno(0)
     code = function(*arguments)
     if code:
-        raise CouchStoreException(code, what, ctypes.get_errno() if code in _SYSTEM_CODES else 0)
+        os_error = ctypes.get_errno() if code in _SYSTEM_CODES else 0
+        raise CouchStoreException(code, what, os_error, "" if code in _WITHOUT_REASON else _last_reason())

@@ -44,7 +44,7 @@ def test_modes(path: Path) -> None:
             CouchStore(path, mode)
         assert caught.value.code == ErrorCode.NO_SUCH_FILE
         assert caught.value.os_error == errno.ENOENT
-        assert str(caught.value) == f"{path}: no such file (-11): No such file or directory"
+        assert str(caught.value) == f"{path}: no such file (-11): open failed: No such file or directory (os error 2)"
     assert not path.exists()
     with CouchStore(path, "c") as store:
         store["a"] = "1"
@@ -98,6 +98,39 @@ def test_names_with_a_zero_byte(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="null byte"):
             store.compact_online(str(tmp_path / "b\0"))
     assert sorted(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_reasons(path: Path) -> None:
+    path.write_text("this is a text")
+    with pytest.raises(CouchStoreException) as caught:
+        CouchStore(path)
+    assert caught.value.reason == "find_header_at_pos: unknown block type:116 pos:0"
+    assert str(caught.value) == f"{path}: malformed data in file (-2): {caught.value.reason}"
+    path.unlink()
+    with CouchStore(path, "c") as store:
+        with pytest.raises(CouchStoreException) as caught:
+            store.save_many(["a", "b" * 5000, "c"], ["1", "2", "3"])
+        assert "document 1 of the batch" in caught.value.reason
+        assert "an id of at most 4095 bytes, got 5000" in str(caught.value)
+        store.commit()
+    with CouchStore(path, "r") as store:
+        with pytest.raises(CouchStoreException) as caught:
+            store["a"] = "1"
+        assert (caught.value.os_error, caught.value.reason) == (
+            errno.EBADF,
+            f"{path}: cannot be written, it was opened read-only",
+        )
+
+
+def test_absence_has_no_reason(path: Path) -> None:
+    with pytest.raises(CouchStoreException) as caught:
+        CouchStore(path)
+    assert caught.value.reason
+    with CouchStore(path, "c") as store:
+        with pytest.raises(KeyError) as missing:
+            store.get("missing")
+        cause = missing.value.__cause__ or missing.value.__context__
+        assert cause is None or getattr(cause, "reason", "") == ""
 
 
 def test_what_is_no_database(path: Path) -> None:

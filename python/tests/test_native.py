@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -75,6 +76,13 @@ def test_codes_are_those_of_the_header() -> None:
 def test_texts_of_errors() -> None:
     assert str(CouchStoreException(-5)) == "document not found (-5)"
     assert str(CouchStoreException(-1, "name", 17)) == "name: error opening file (-1): File exists"
+    reason = "name: no header at offset 4096, expected one"
+    told = CouchStoreException(-6, "name", 0, reason)
+    assert str(told) == "name: no header in non-empty file (-6): no header at offset 4096, expected one"
+    assert str(CouchStoreException(-6, "", 0, reason)) == f"no header in non-empty file (-6): {reason}"
+    assert str(CouchStoreException(-6, "other", 0, reason)) == f"other: no header in non-empty file (-6): {reason}"
+    copy = pickle.loads(pickle.dumps(told))
+    assert (copy.code, copy.what, copy.os_error, copy.reason) == (-6, "name", 0, reason)
     error = CouchStoreException(-12345)
     assert error.code == -12345 and "unknown" in str(error)
     assert CouchStoreException(-5).code is ErrorCode.DOC_NOT_FOUND

@@ -111,7 +111,7 @@ impl Compaction {
     pub(super) unsafe fn run(self, source: &Db) -> Result<()> {
         let mut hooks = Hooks::new(self.hook, self.dhook.map(Rewrite::Plain), None, self.hook_ctx);
         if hooks.rewrites() && !hooks.filters() {
-            return Err(Error::InvalidArguments("rewriting without a filter"));
+            return Err(Error::InvalidArguments("expected a filter beside the hook that rewrites"));
         }
         source.check_open()?;
         let mut options = CompactOptions { keys: self.keys, ..flags::compact_options(self.flags) };

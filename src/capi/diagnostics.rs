@@ -1,9 +1,7 @@
 //! What went wrong.
 
-use super::guard::{guard, guard_ask, guard_value};
-use super::handle::Published;
+use super::guard::{guard_answer, guard_value, last_os_error};
 use super::latency::Call;
-use super::ptr;
 use super::types::{Handle, couchstore_error_t, couchstore_internal_error_fn};
 use crate::error::{Error, ErrorCode, Result};
 use crate::internal_error::{last_internal_error, set_on_internal_error};
@@ -24,7 +22,7 @@ pub extern "C" fn couchstore_strerror(errcode: couchstore_error_t) -> *const c_c
 /// `buf` is NULL or valid for writes of `size` bytes.
 pub(super) unsafe fn give(text: &str, buf: *mut c_char, size: usize) -> Result<()> {
     if buf.is_null() || size == 0 {
-        return Err(Error::InvalidArguments("no room for a text"));
+        return Err(Error::InvalidArguments("expected room for a text"));
     }
     let length = text.len().min(size - 1);
     // SAFETY: by the contract there is room for `length` bytes and the terminator.
@@ -50,6 +48,8 @@ fn os_error_text(os_error: i32) -> String {
 /// The reason of the last failed system call on this handle: "errno = N: 'text'". N is 0 if none
 /// failed.
 ///
+/// @param db   NULL: of the last call on this thread that failed for such a reason, with whatever
+///             handle or none; so after an open that failed
 /// @param buf  receives the text, cut to fit and terminated
 /// @param size of buf in bytes
 #[unsafe(no_mangle)]
@@ -58,20 +58,21 @@ pub unsafe extern "C" fn couchstore_last_os_error(
     buf: *mut c_char,
     size: usize,
 ) -> couchstore_error_t {
-    let answer = |known: &Published| {
-        let os_error = known.last_os_error;
+    guard_answer(Call::LastOsError, || {
+        // SAFETY: the pointer contract of `capi`.
+        let handle = unsafe { db.as_ref() };
+        let os_error = handle.map_or_else(last_os_error, |handle| handle.ask(|known| known.last_os_error));
         let text = format!("errno = {os_error}: '{}'", os_error_text(os_error));
         // SAFETY: the pointer contract of `capi`.
         unsafe { give(&text, buf, size) }
-    };
-    // SAFETY: the pointer contract of `capi`.
-    unsafe { guard_ask(Call::LastOsError, db, answer) }
+    })
 }
 
-/// The last internal error of this thread, in quotes: 'text'. It says which check failed where in
-/// the file; '' if there was none. Success does not clear it.
+/// The reason of the last call on this thread that failed, in quotes: 'text'. It says which check
+/// failed where in the file, in couchstore's words where those are known; '' if there was none.
+/// Success does not clear it, nor do DOC_NOT_FOUND and what callbacks returned replace it.
 ///
-/// @param db   any handle
+/// @param db   not used; NULL is fine, so after an open that failed
 /// @param buf  receives the text, at most 251 bytes, cut to fit and terminated
 /// @param size of buf in bytes
 #[unsafe(no_mangle)]
@@ -80,13 +81,9 @@ pub unsafe extern "C" fn couchstore_last_internal_error(
     buf: *mut c_char,
     size: usize,
 ) -> couchstore_error_t {
-    guard(Call::LastInternalError, || {
-        // SAFETY: the pointer contract of `capi`; the handle is only checked.
-        unsafe {
-            ptr::get(db)?;
-            give(&last_internal_error(), buf, size)
-        }
-    })
+    let _ = db;
+    // SAFETY: the pointer contract of `capi`.
+    guard_answer(Call::LastInternalError, || unsafe { give(&last_internal_error(), buf, size) })
 }
 
 /// A C handler of internal errors.
@@ -109,8 +106,9 @@ impl Handler {
     }
 }
 
-/// Sets the function that is told of every internal error in the process, on the thread where it
-/// happens.
+/// Sets the function that is told of damage and defects in the process, on the thread where they are
+/// found: of what couchstore has texts for, and of internal failures. Other failures are texts of
+/// couchstore_last_internal_error() alone.
 ///
 /// @param handler may be called on several threads at once. Handles are in use meanwhile: it must
 ///                neither call the library nor wait for a thread that may be doing so. NULL: nobody

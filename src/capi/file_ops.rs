@@ -19,13 +19,18 @@ pub(super) unsafe fn to_rust(ops: *const couch_file_ops) -> Result<Arc<dyn FileO
     if std::ptr::eq(ops, &raw const DEFAULT_OPS.0) {
         return Ok(Arc::new(PosixOps));
     }
+    if ops.is_null() {
+        return Err(Error::InvalidArguments("expected file operations, got NULL"));
+    }
     // SAFETY: the contract above. Only the version is read before the layout is known.
     unsafe {
-        if ops.is_null() || (*ops).version != COUCH_FILE_OPS_VERSION {
-            return Err(Error::InvalidArguments("file operations of another version than 5"));
+        if (*ops).version != COUCH_FILE_OPS_VERSION {
+            return Err(Error::InvalidArguments("expected file operations of version 5"));
         }
         let ops = ForeignOps::new(*ops);
-        Ok(Arc::new(ops.ok_or(Error::InvalidArguments("file operations with functions missing"))?))
+        Ok(Arc::new(
+            ops.ok_or(Error::InvalidArguments("expected file operations with all functions but advise"))?,
+        ))
     }
 }
 

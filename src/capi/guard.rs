@@ -8,43 +8,52 @@ use super::types::couchstore_error_t;
 use crate::db::Db;
 use crate::error::{Error, ErrorCode, Result};
 use crate::internal_error;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-/// What a C function returns, and leaves in `errno`. Told to the caller when the locks are given up.
+/// What a C function returns, and leaves behind. Told to the caller when the locks are given up.
 struct Outcome {
     code: ErrorCode,
     os_error: i32,
-    /// What the library has to say of itself.
-    internal: Option<String>,
+    said: Said,
+}
+
+/// What there is to be said of a failure.
+enum Said {
+    Nothing,
+    /// Kept for whoever asks.
+    Reason(Error),
+    /// A defect of the library's: the host is told, too.
+    Panic(String),
 }
 
 impl Outcome {
-    /// `db`: what the function was called on.
-    fn of(result: &Result<()>, db: Option<&Db>) -> Outcome {
-        let Err(error) = result else { return Outcome::with(ErrorCode::SUCCESS) };
-        let os_error = error.os_error().unwrap_or_else(|| match (error, db) {
-            // What made it so is known to the handle alone.
-            (Error::DbNoLongerValid, Some(db)) => db.last_os_error(),
-            _ => 0,
-        });
-        let internal = if let Error::Internal(text) = error { Some(text.clone()) } else { None };
-        Outcome { code: error.code(), os_error, internal }
-    }
+    const SUCCESS: Outcome = Outcome { code: ErrorCode::SUCCESS, os_error: 0, said: Said::Nothing };
 
-    fn with(code: ErrorCode) -> Outcome {
-        Outcome { code, os_error: 0, internal: None }
+    fn of(result: &Result<()>) -> Outcome {
+        let Err(error) = result else { return Outcome::SUCCESS };
+        let said = match error {
+            // Absence is no failure, and what a callback says it knows itself.
+            Error::DocNotFound | Error::Callback(_) => Said::Nothing,
+            error => Said::Reason(error.clone()),
+        };
+        Outcome { code: error.code(), os_error: error.os_error().unwrap_or(0), said }
     }
 
     fn panicked(text: String) -> Outcome {
-        Outcome { internal: Some(text), ..Outcome::with(ErrorCode::INTERNAL) }
+        Outcome { code: ErrorCode::INTERNAL, os_error: 0, said: Said::Panic(text) }
     }
 
     fn tell(self) -> couchstore_error_t {
-        if let Some(text) = self.internal {
-            internal_error::report(format_args!("{text}"));
+        match self.said {
+            Said::Nothing => {}
+            Said::Reason(error @ Error::Internal(_)) => internal_error::report(&error),
+            Said::Reason(error) => internal_error::keep(&error),
+            Said::Panic(text) => internal_error::report_panic(&text),
         }
         if self.os_error != 0 {
+            LAST_OS_ERROR.set(self.os_error);
             // SAFETY: the location of this thread's errno is always valid.
             unsafe { *libc::__errno_location() = self.os_error };
         }
@@ -52,11 +61,27 @@ impl Outcome {
     }
 }
 
+thread_local! {
+    static LAST_OS_ERROR: Cell<i32> = const { Cell::new(0) };
+}
+
+/// `errno` of the last call on this thread that failed for a reason of the operating system's; 0: none did.
+pub(super) fn last_os_error() -> i32 {
+    LAST_OS_ERROR.get()
+}
+
 /// Runs the body of a C function that takes no handle.
 pub(super) fn guard(call: latency::Call, body: impl FnOnce() -> Result<()>) -> couchstore_error_t {
     // SAFETY: no handles.
     let outcome = unsafe { call::with([None, None], |_| run(call, None, body)) };
-    outcome.unwrap_or_else(|refused| Outcome::of(&Err(refused), None)).tell()
+    outcome.unwrap_or_else(|refused| Outcome::of(&Err(refused))).tell()
+}
+
+/// Runs the body of a C function that tells of failures: its own are no news.
+pub(super) fn guard_answer(call: latency::Call, body: impl FnOnce() -> Result<()>) -> couchstore_error_t {
+    // SAFETY: no handles.
+    let outcome = unsafe { call::with([None, None], |_| run(call, None, body)) };
+    outcome.map_or_else(|refused| refused.code(), |outcome| outcome.code).0
 }
 
 /// Runs the body of a C function on a handle. A panic latches the handle: what was being changed may be half done.
@@ -85,11 +110,11 @@ pub(super) unsafe fn guard_dbs(
     let handles = [first, second].map(|handle| NonNull::new(handle.cast_mut()));
     let work = |[db, other]: [Option<&Db>; 2]| match db {
         Some(db) => run(call, Some(db), || body(db, other)),
-        None => Outcome::of(&Err(NULL), None),
+        None => Outcome::of(&Err(NULL)),
     };
     // SAFETY: the contract above.
     let outcome = unsafe { call::with(handles, work) };
-    outcome.unwrap_or_else(|refused| Outcome::of(&Err(refused), None)).tell()
+    outcome.unwrap_or_else(|refused| Outcome::of(&Err(refused))).tell()
 }
 
 /// How [`guard_last`] ended.
@@ -163,7 +188,7 @@ pub(super) fn guard_value<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     match unsafe { call::with([None, None], |_| catch(body)) } {
         Ok(Ok(value)) => value,
         Ok(Err(text)) => {
-            internal_error::report(format_args!("{text}"));
+            internal_error::report_panic(&text);
             otherwise
         }
         Err(_) => otherwise,
@@ -175,7 +200,12 @@ fn run(call: latency::Call, db: Option<&Db>, body: impl FnOnce() -> Result<()>) 
     let result = catch(body);
     timer.stop();
     match result {
-        Ok(result) => Outcome::of(&result, db),
+        Ok(result) => {
+            if let (Some(db), Some(os_error)) = (db, result.as_ref().err().and_then(Error::os_error)) {
+                db.set_last_os_error(os_error);
+            }
+            Outcome::of(&result)
+        }
         Err(text) => {
             if let Some(db) = db {
                 db.latch_after_panic();
@@ -190,7 +220,7 @@ fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(body)).map_err(|payload| {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        let text = format!("panic: {}", text.unwrap_or("no message"));
+        let text = text.unwrap_or("no message").to_owned();
         // Dropping a payload may panic again, and that would abort the host.
         std::mem::forget(payload);
         text

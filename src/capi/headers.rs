@@ -85,7 +85,7 @@ pub(super) fn seek(db: &Db, direction: couchstore_direction) -> Result<()> {
         0 => Direction::Forward,
         1 => Direction::Backward,
         2 => Direction::End,
-        _ => return Err(Error::InvalidArguments("a direction that does not exist")),
+        _ => return Err(Error::InvalidArguments("expected the direction 0, 1 or 2")),
     })
 }
 

@@ -61,7 +61,9 @@ pub(super) unsafe fn save_all(db: &Db, docs: *const *mut LocalDoc, count: usize)
     // SAFETY: the contract above.
     let updates = unsafe {
         let docs = ptr::slice(docs, count)?;
-        memory::try_collect(docs.iter().map(|&doc| update(doc)))
+        let update =
+            |(index, &doc): (usize, &*mut LocalDoc)| update(doc).map_err(|error| error.of_document(index));
+        memory::try_collect(docs.iter().enumerate().map(update))
     }?;
     db.save_local(&updates)
 }
@@ -119,7 +121,7 @@ pub unsafe extern "C" fn couchstore_scan_local_docs(
 ) -> couchstore_error_t {
     let body = |db: &Db| {
         db.check_open()?;
-        let callback = callback.ok_or(Error::InvalidArguments("a NULL callback"))?;
+        let callback = callback.ok_or(Error::InvalidArguments("expected a callback, got NULL"))?;
         // SAFETY: the pointer contract of `capi`.
         let from = unsafe { ptr::optional_buf(from) }?;
         db.scan_local(from, &mut |id, body| {

@@ -115,12 +115,14 @@ unsafe fn read_options(
     // SAFETY: the contract above: the size can be read.
     let size = unsafe { *ptr::get(options.cast::<usize>())? };
     if !(size_of::<usize>()..=LARGEST_OPTIONS).contains(&size) {
-        return Err(Error::InvalidArguments("options of an unknown size"));
+        return Err(Error::InvalidArguments("expected options whose size is that of their struct"));
     }
     // SAFETY: the contract above: so many bytes can be read. Not as a reference to the struct: it may be smaller.
     let given = unsafe { std::slice::from_raw_parts(options.cast::<u8>(), size) };
     if given.iter().skip(full).any(|&byte| byte != 0) {
-        return Err(Error::InvalidArguments("options that this version does not know"));
+        return Err(Error::InvalidArguments(
+            "expected zeros in the part of the options that this version does not know",
+        ));
     }
     let length = size.min(full);
     // SAFETY: `given` has so many bytes, and so has `known`, of which every pattern of bytes is one.
@@ -267,8 +269,8 @@ pub unsafe extern "C" fn couchstore_is_current(
         open?;
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(is_current) }?;
-        let identity = identity.ok_or(Error::NotSupported("file operations without identity"))?;
-        out.set(c_int::from(leads_to(&name, identity)?));
+        let without = Error::NotSupported("expected file operations that tell which file a handle has");
+        out.set(c_int::from(leads_to(&name, identity.ok_or(without)?)?));
         Ok(())
     };
     guard(Call::IsCurrent, answer)

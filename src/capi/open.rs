@@ -142,7 +142,11 @@ pub unsafe extern "C" fn couchstore_free_db(db: *mut Handle) -> couchstore_error
         return ErrorCode::SUCCESS.0;
     }
     let check = |db: &Db| {
-        if db.is_closed() { Ok(()) } else { Err(Error::InvalidArguments("a handle that is not closed")) }
+        if db.is_closed() {
+            Ok(())
+        } else {
+            Err(Error::InvalidArguments("expected a handle that couchstore_close_file() has closed"))
+        }
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_last(Call::FreeDb, db, check, |code| code == ErrorCode::SUCCESS.0) }.code

@@ -7,7 +7,8 @@ use crate::db::save::Document;
 use crate::error::{Error, Result};
 use std::ffi::{CStr, c_char, c_void};
 
-pub(super) const NULL: Error = Error::InvalidArguments("a NULL pointer");
+/// The error for a call without a handle.
+pub(super) const NULL: Error = Error::InvalidArguments("expected a handle, got NULL");
 
 /// A struct of the caller.
 ///
@@ -15,7 +16,7 @@ pub(super) const NULL: Error = Error::InvalidArguments("a NULL pointer");
 /// The pointer contract of `capi`.
 pub(super) unsafe fn get<'a, T>(pointer: *const T) -> Result<&'a T> {
     // SAFETY: NULL or valid by the contract.
-    unsafe { pointer.as_ref() }.ok_or(NULL)
+    unsafe { pointer.as_ref() }.ok_or(Error::InvalidArguments("expected a struct, got NULL"))
 }
 
 /// A place for a result. Checked before work begins, written with [`Out::set`].
@@ -25,7 +26,10 @@ impl<T> Out<T> {
     /// # Safety
     /// The pointer contract of `capi`.
     pub(super) unsafe fn new(pointer: *mut T) -> Result<Out<T>> {
-        if pointer.is_null() { Err(NULL) } else { Ok(Out(pointer)) }
+        if pointer.is_null() {
+            return Err(Error::InvalidArguments("expected a place for the result, got NULL"));
+        }
+        Ok(Out(pointer))
     }
 
     /// Writes the result.
@@ -43,8 +47,11 @@ pub(super) unsafe fn slice<'a, T>(pointer: *const T, length: usize) -> Result<&'
     if length == 0 {
         return Ok(&[]);
     }
-    if pointer.is_null() || length > isize::MAX as usize / size_of::<T>().max(1) {
-        return Err(NULL);
+    if pointer.is_null() {
+        return Err(Error::InvalidArguments("expected data of a size above 0, got NULL"));
+    }
+    if length > isize::MAX as usize / size_of::<T>().max(1) {
+        return Err(Error::InvalidArguments("expected data of a size below 2^63"));
     }
     // SAFETY: not NULL, and by the contract valid for `length` elements.
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
@@ -87,7 +94,7 @@ pub(super) unsafe fn optional_buf<'a>(pointer: *const sized_buf) -> Result<&'a [
 /// The pointer contract of `capi`.
 pub(super) unsafe fn name<'a>(name: *const c_char) -> Result<&'a CStr> {
     if name.is_null() {
-        return Err(NULL);
+        return Err(Error::InvalidArguments("expected the name of a file, got NULL"));
     }
     // SAFETY: not NULL, and by the contract a terminated string.
     Ok(unsafe { CStr::from_ptr(name) })

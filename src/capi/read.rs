@@ -9,6 +9,7 @@ use super::types::{Doc, DocInfo, Handle, couchstore_error_t, couchstore_open_opt
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
+use crate::internal_error;
 use std::ffi::c_void;
 
 /// The entry of the document with this id, also of a deleted one.
@@ -158,7 +159,12 @@ pub unsafe extern "C" fn couchstore_alloc_docinfo(
         let (id, rev_meta) = unsafe { (ptr::optional_buf(id)?, ptr::optional_buf(rev_meta)?) };
         alloc::doc_info(&DocInfoRef { id, rev_meta, ..DocInfoRef::default() })
     };
-    guard_value(std::ptr::null_mut(), || make().unwrap_or(std::ptr::null_mut()))
+    guard_value(std::ptr::null_mut(), || {
+        make().unwrap_or_else(|error| {
+            internal_error::keep(&error);
+            std::ptr::null_mut()
+        })
+    })
 }
 
 /// Frees an entry that the library has handed out; NULL is fine.

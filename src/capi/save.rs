@@ -92,7 +92,8 @@ impl Batch {
         for (index, &info) in infos.iter().enumerate() {
             let doc = docs.map_or(std::ptr::null(), |docs| docs[index]);
             // SAFETY: the contract above.
-            documents.push(unsafe { ptr::document(doc, info) }?);
+            let document = unsafe { ptr::document(doc, info) };
+            documents.push(document.map_err(|error| error.of_document(index))?);
         }
         Ok(documents)
     }

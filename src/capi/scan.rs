@@ -24,7 +24,7 @@ fn with_callback(
     scan: impl FnOnce(OnDocument<'_>) -> Result<()>,
 ) -> Result<()> {
     db.check_open()?;
-    let callback = callback.ok_or(Error::InvalidArguments("a NULL callback"))?;
+    let callback = callback.ok_or(Error::InvalidArguments("expected a callback, got NULL"))?;
     scan(&mut |info| {
         let docinfo = alloc::doc_info(info)?;
         // SAFETY: the pointer contract of `capi`.
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn couchstore_all_docs(
 
 /// No keys: an error, unless the database is empty.
 fn no_keys(is_empty: bool) -> Result<()> {
-    if is_empty { Ok(()) } else { Err(Error::InvalidArguments("no keys")) }
+    if is_empty { Ok(()) } else { Err(Error::InvalidArguments("expected at least one key, got 0")) }
 }
 
 /// Shows those of the documents with these sequence numbers that exist, in ascending order.
@@ -201,7 +201,7 @@ fn with_walk_callback(
     walk: impl FnOnce(OnItem<'_>) -> Result<()>,
 ) -> Result<()> {
     db.check_open()?;
-    let callback = callback.ok_or(Error::InvalidArguments("a NULL callback"))?;
+    let callback = callback.ok_or(Error::InvalidArguments("expected a callback, got NULL"))?;
     walk(&mut |depth, item| {
         let depth = depth as c_int;
         let code = match item {

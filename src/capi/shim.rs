@@ -203,7 +203,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_scan_local(
 ) -> couchstore_error_t {
     let body = |db: &Db| {
         db.check_open()?;
-        let callback = callback.ok_or(Error::InvalidArguments("a NULL callback"))?;
+        let callback = callback.ok_or(Error::InvalidArguments("expected a callback, got NULL"))?;
         // SAFETY: the pointer contract of `capi`.
         let from = unsafe { ptr::buf(&from) }?;
         db.scan_local(from, &mut |id, body| {

@@ -199,11 +199,11 @@ fn compact_in_place(
 /// What must be so before anything is created. Returns the target's name.
 fn check(source: &Db, target: &Path, hooks: &dyn CompactHooks) -> Result<CString> {
     if hooks.rewrites() && !hooks.filters() {
-        return Err(Error::InvalidArguments("rewriting without a filter"));
+        return Err(Error::InvalidArguments("expected a filter beside the hook that rewrites"));
     }
     source.check_open()?;
     let name = CString::new(target.as_os_str().as_bytes());
-    name.map_err(|_| Error::InvalidArguments("a name with a zero byte"))
+    name.map_err(|_| Error::InvalidArguments("expected a name without zero bytes"))
 }
 
 /// As [`copy_into`], and closes the target.
@@ -471,7 +471,9 @@ impl Copy<'_> {
                 Verdict::Keep => {}
                 Verdict::Drop => return Ok(None),
                 Verdict::NeedBody => {
-                    return Err(Error::InvalidArguments("a filter that needs the body it was given"));
+                    return Err(Error::InvalidArguments(
+                        "expected a filter that decides once it has the body",
+                    ));
                 }
             }
         } else if self.options.drop_deletes && info.deleted {
@@ -493,7 +495,9 @@ impl Copy<'_> {
         if let Some(rev_meta) = &rev_meta
             && !(DocInfoRef { rev_meta, ..*info }).fits()
         {
-            return Err(Error::InvalidArguments("a rev_meta too large for the trees"));
+            return Err(Error::InvalidArguments(
+                "expected a rev_meta from the hook that fits into a node, below 2^28 bytes",
+            ));
         }
         Ok(Some(Kept { body, rev_meta }))
     }

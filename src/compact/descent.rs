@@ -14,7 +14,7 @@
 
 use super::sort::{OnTick, SortPlace, Sorter};
 use crate::db::scan::seq_key;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::format::docinfo::{DocInfoRef, seq_value_id};
 use crate::format::header::{FileHeader, NodeRef};
 use crate::io::shared::SharedFile;
@@ -61,7 +61,7 @@ pub(super) fn leads_to(
             }
         }
         // Enough is known: the error only ends the comparison.
-        if all_newer { Ok(()) } else { Err(Error::DbNoLongerValid) }
+        if all_newer { Ok(()) } else { Err(Error::Callback(ErrorCode::CANCEL)) }
     };
     let result = diff(file, old.by_id.as_ref(), new.by_id.as_ref(), &mut look);
     if !all_newer {

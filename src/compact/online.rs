@@ -133,7 +133,7 @@ pub fn compact_online(
         check_free(naming, &final_name).map_err(|failure| naming_failed(&final_name, failure))?;
     }
     if hooks.rewrites() && !hooks.filters() {
-        return Err(Error::InvalidArguments("rewriting without a filter"));
+        return Err(Error::InvalidArguments("expected a filter beside the hook that rewrites"));
     }
     let exclusion = exclude_others(source.as_ref(), options);
     let exclusion = exclusion.map_err(|failure| naming_failed(&source_name, failure))?;
@@ -149,7 +149,8 @@ pub fn compact_online(
 }
 
 fn c_name(path: &Path) -> Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::InvalidArguments("a name with a zero byte"))
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::InvalidArguments("expected a name without zero bytes"))
 }
 
 fn path(name: &CStr) -> &Path {

@@ -90,7 +90,7 @@ fn replay_with(
     let before = target.snapshot();
     let _latch = target.latch_if_panicking();
     let end_offset =
-        i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("an offset of 2^63 or more"));
+        i64::try_from(end_offset).map_err(|_| Error::InvalidArguments("expected an offset below 2^63"));
     let moved = end_offset.and_then(|offset| source.seek_offset(offset));
     *cannot_move = moved.is_err();
     let replayed = moved.and_then(|()| replay_from((source, target), &base.header, hooks, how));

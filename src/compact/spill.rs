@@ -126,7 +126,8 @@ impl Spill {
     pub(super) fn new(directory: &Path, secret: bool) -> Result<Spill> {
         let name: Arc<str> = format!("temporary file in {}", directory.display()).into();
         let file = unnamed_file(directory).map_err(|error| failed(&name, Operation::Open, 0, &error))?;
-        let seal = Seal::new(secret).map_err(|_| Error::Encrypt { file: name.clone() })?;
+        let seal = Seal::new(secret);
+        let seal = seal.map_err(|_| Error::Encrypt { file: name.clone(), reason: "no key could be made" })?;
         Ok(Spill { file, name, seal, runs: Vec::new(), end: Place::default() })
     }
 
@@ -201,7 +202,7 @@ impl RunWriter<'_> {
     fn write_frame(&mut self) -> Result<()> {
         let Spill { file, name, seal, end, .. } = &mut *self.spill;
         let sealed = seal.close(end.frame, &mut self.frame);
-        sealed.map_err(|_| Error::Encrypt { file: name.clone() })?;
+        sealed.map_err(|_| Error::Encrypt { file: name.clone(), reason: "the cipher refused" })?;
         let written = file.write_all(&self.frame);
         written.map_err(|error| failed(name, Operation::Write, end.offset, &error))?;
         end.offset += self.frame.len() as u64;

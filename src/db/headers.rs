@@ -1,7 +1,7 @@
 //! Finding headers in a file, and moving a handle from one to another.
 
 use super::{Db, State};
-use crate::error::{Error, Result};
+use crate::error::{Error, Found, Result, Sought};
 use crate::format::Malformed;
 use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_below, is_boundary};
 use crate::format::header::{FileHeader, NO_PREVIOUS};
@@ -26,26 +26,39 @@ pub enum Direction {
     End,
 }
 
-fn no_header(file: &DbFile) -> Error {
-    Error::NoHeader { file: file.name().clone() }
+fn no_header(file: &DbFile, sought: Sought) -> Error {
+    Error::NoHeader { file: file.name().clone(), sought, cause: None }
 }
 
 /// The newest header of the file.
 pub(crate) fn find_last(file: &mut DbFile, kind: Kind, recovery: bool) -> Result<(u64, FileHeader)> {
+    let sought = Sought::Anywhere(file.end());
     match file.end().checked_sub(2) {
-        Some(last) => find_at_or_below(file, last, kind, recovery),
-        None => Err(no_header(file)),
+        Some(last) => find_at_or_below(file, last, sought, kind, recovery),
+        None => Err(no_header(file, sought)),
     }
 }
 
-/// The newest header at or below `from`. A damaged one ends the search, unless `recovery` says to go on.
-fn find_at_or_below(file: &mut DbFile, from: u64, kind: Kind, recovery: bool) -> Result<(u64, FileHeader)> {
+/// The newest header at or below `from`. A damaged one ends the search, unless `recovery` says to go on. `sought` is
+/// for the error.
+fn find_at_or_below(
+    file: &mut DbFile,
+    from: u64,
+    sought: Sought,
+    kind: Kind,
+    recovery: bool,
+) -> Result<(u64, FileHeader)> {
     let mut from = from;
     let mut last_error = None;
+    let mut no_header = no_header(file, sought);
     while let Some(block) = file.marked_block_at_or_below(from)? {
         match read_marked(file, block, kind) {
             Ok(header) => return Ok((block.position, header)),
-            Err(Error::NoHeader { .. }) => {}
+            Err(Error::NoHeader { cause: looked_like_one, .. }) => {
+                if let Error::NoHeader { cause, .. } = &mut no_header {
+                    *cause = looked_like_one;
+                }
+            }
             Err(error) if recovery && error.is_damage() => last_error = Some(error),
             Err(error) => return Err(error),
         }
@@ -54,18 +67,22 @@ fn find_at_or_below(file: &mut DbFile, from: u64, kind: Kind, recovery: bool) ->
             None => break,
         }
     }
-    Err(last_error.unwrap_or_else(|| no_header(file)))
+    Err(last_error.unwrap_or(no_header))
 }
 
 /// Reads the header of a block whose type byte is not that of data.
 fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<FileHeader> {
     let MarkedBlock { position, marker } = block;
     if marker != BlockType::Header as u8 {
-        return Err(file.malformed(position, Malformed("a block of type 0, 1 or 2")));
+        let rule = Malformed("0, 1 or 2 as the first byte of the block");
+        return Err(file.found_instead(position, rule, Found::BlockType(marker)));
     }
     let body = match file.read_header_chunk(position, kind == Kind::Unknown) {
         // Files compacted by an old release begin with a header's type byte in front of data.
-        Err(error) if position == 0 && error.is_damage() => return Err(no_header(file)),
+        Err(error) if position == 0 && error.is_damage() => {
+            let (file, sought) = (file.name().clone(), Sought::At(0));
+            return Err(Error::NoHeader { file, sought, cause: Some(Box::new(error)) });
+        }
         body => body?,
     };
     file.parse_header(&body, position)
@@ -77,7 +94,7 @@ pub(crate) fn read_at(file: &mut DbFile, position: u64, kind: Kind) -> Result<Fi
         Some(marker) if marker == BlockType::Header as u8 => {
             read_marked(file, MarkedBlock { position, marker }, kind)
         }
-        _ => Err(no_header(file)),
+        _ => Err(no_header(file, Sought::At(position as i64))),
     }
 }
 
@@ -97,7 +114,7 @@ fn find_at_or_above(file: &mut DbFile, from: u64, limit: u64) -> Result<(u64, Fi
         }
         position += BLOCK_SIZE;
     }
-    Err(no_header(file))
+    Err(no_header(file, Sought::AtOrAbove(from)))
 }
 
 fn find_before(file: &mut DbFile, position: u64, previous: Option<u64>) -> Result<(u64, FileHeader)> {
@@ -109,8 +126,8 @@ fn find_before(file: &mut DbFile, position: u64, previous: Option<u64>) -> Resul
         }
     }
     match position.checked_sub(BLOCK_SIZE) {
-        Some(from) => find_at_or_below(file, from, Kind::Known, false),
-        None => Err(no_header(file)),
+        Some(from) => find_at_or_below(file, from, Sought::AtOrBelow(from), Kind::Known, false),
+        None => Err(no_header(file, Sought::AtOrBelow(0))),
     }
 }
 
@@ -145,15 +162,15 @@ impl Db {
     pub fn seek_offset(&self, offset: i64) -> Result<()> {
         self.check_open()?;
         if offset % BLOCK_SIZE as i64 != 0 {
-            return Err(Error::InvalidArguments("an offset that is not a multiple of the block size"));
+            return Err(Error::InvalidArguments("expected an offset that is a multiple of 4096"));
         }
         if offset >= self.file.end() as i64 {
-            return Err(Error::NoHeader { file: self.name() });
+            return Err(self.no_header(Sought::At(offset)));
         }
         let _exclusive = self.begin_exclusive()?;
         self.load(|file| {
-            let offset = u64::try_from(offset).map_err(|_| no_header(file))?;
-            Ok((offset, read_at(file, offset, Kind::Known)?))
+            let position = u64::try_from(offset).map_err(|_| no_header(file, Sought::At(offset)))?;
+            Ok((position, read_at(file, position, Kind::Known)?))
         })
     }
 
@@ -165,10 +182,10 @@ impl Db {
         let State { header, position } = self.snapshot();
         match (direction, position) {
             (Direction::End, _) => self.seek_end(),
-            (Direction::Backward, Some(0)) => Err(Error::NoHeader { file: self.name() }),
-            (Direction::Backward, Some(_)) if header.previous == Some(NO_PREVIOUS) => {
-                Err(Error::DbNoLongerValid)
-            }
+            (Direction::Backward, Some(0)) => Err(self.no_header(Sought::AtOrBelow(0))),
+            (Direction::Backward, Some(position)) if header.previous == Some(NO_PREVIOUS) => Err(
+                Error::DbNoLongerValid(Box::new(self.no_header(Sought::AtOrBelow(position - BLOCK_SIZE)))),
+            ),
             (Direction::Backward, Some(position)) => {
                 self.load(|file| find_before(file, position, header.previous))
             }
@@ -176,7 +193,7 @@ impl Db {
                 let limit = file.end();
                 find_at_or_above(file, position + BLOCK_SIZE, limit)
             }),
-            (_, None) => self.load(|file| Err(no_header(file))),
+            (_, None) => self.load(|file| Err(no_header(file, Sought::Anywhere(file.end())))),
         }
     }
 
@@ -187,7 +204,7 @@ impl Db {
             match self.seek(Direction::Backward) {
                 Err(Error::NoHeader { .. }) => break,
                 // It says itself that it is the first.
-                Err(Error::DbNoLongerValid) if !self.is_closed() => break,
+                Err(Error::DbNoLongerValid(_)) if !self.is_closed() => break,
                 moved => moved?,
             }
         }
@@ -213,17 +230,27 @@ impl Db {
             }
             Err(error) => error,
         };
-        let position = self.snapshot().position;
-        let reloaded = match position {
+        let reloaded = match self.snapshot().position {
             Some(position) => self.file.with(|file| read_at(file, position, Kind::Known)),
-            None => Err(Error::DbNoLongerValid),
+            None => return Err(self.lost(error)),
         };
-        if let Ok(header) = reloaded {
-            self.update_state(|state| state.header = header);
-            return Err(error);
+        match reloaded {
+            Ok(header) => {
+                self.update_state(|state| state.header = header);
+                Err(error)
+            }
+            Err(error) => Err(self.lost(error)),
         }
+    }
+
+    /// Closes the file, for this reason.
+    fn lost(&self, cause: Error) -> Error {
         let _ = self.close();
-        Err(Error::DbNoLongerValid)
+        Error::DbNoLongerValid(Box::new(cause))
+    }
+
+    fn no_header(&self, sought: Sought) -> Error {
+        Error::NoHeader { file: self.name(), sought, cause: None }
     }
 
     /// Moves to the previous header; on any failure the file is closed and the result is
@@ -238,9 +265,9 @@ impl Db {
     }
 
     fn seek_or_close(&self, direction: Direction) -> Result<()> {
-        self.seek(direction).map_err(|_| {
-            let _ = self.close();
-            Error::DbNoLongerValid
+        self.seek(direction).map_err(|error| match error {
+            Error::DbNoLongerValid(cause) => self.lost(*cause),
+            error => self.lost(error),
         })
     }
 
@@ -250,10 +277,11 @@ impl Db {
     pub fn seek_first_header_containing(&self, seq: u64, granularity: u64) -> Result<()> {
         self.check_open()?;
         if granularity == 0 {
-            return Err(Error::InvalidArguments("a granularity of 0"));
+            return Err(Error::InvalidArguments("expected a granularity of at least 1"));
         }
         let _exclusive = self.begin_exclusive()?;
-        let current = self.snapshot().position.ok_or_else(|| Error::NoHeader { file: self.name() })?;
+        let current =
+            self.snapshot().position.ok_or_else(|| self.no_header(Sought::Anywhere(self.file.end())))?;
         self.load(|file| {
             let first = first_reaching(file, current, seq)?;
             last_of_interval(file, first, current, granularity)

@@ -47,11 +47,16 @@ impl Db {
             return Ok(());
         }
         let _writing = self.begin_write()?;
-        let too_long = |update: &LocalUpdate<'_>| {
-            update.id.len() > MAX_KEY || update.body.is_some_and(|body| body.len() > MAX_VALUE)
-        };
-        if updates.iter().any(too_long) {
-            return Err(Error::InvalidArguments("an id over 4095 bytes or a body of 2^28 bytes or more"));
+        for (index, update) in updates.iter().enumerate() {
+            let (id, body) = (update.id.len(), update.body.map_or(0, <[u8]>::len));
+            let reason = if id > MAX_KEY {
+                format!("expected an id of at most {MAX_KEY} bytes, got {id}")
+            } else if body > MAX_VALUE {
+                format!("expected a body of at most {MAX_VALUE} bytes, got {body}")
+            } else {
+                continue;
+            };
+            return Err(Error::Refused { index, reason: reason.into() });
         }
         let mut order = memory::collect(0..updates.len())?;
         // Of equal ids the later comes first, and is the one that stays.

@@ -222,6 +222,15 @@ impl Db {
         if self.file.is_closed() { self.closed_os_error.get() } else { self.file.last_os_error() }
     }
 
+    /// A call on this handle has failed for this reason, perhaps before it came to the file operations.
+    pub(crate) fn set_last_os_error(&self, os_error: i32) {
+        self.closed_os_error.set(os_error);
+        let _ = self.file.with(|file| {
+            file.io().set_last_os_error(os_error);
+            Ok(())
+        });
+    }
+
     /// Counts of what was asked of the file operations since open.
     pub fn file_stats(&self) -> Result<FileStats> {
         self.file.stats()
@@ -245,7 +254,9 @@ impl Db {
     /// Begins something that no callback of a write may do: the write would undo it.
     pub(crate) fn begin_exclusive(&self) -> Result<Writing<'_>> {
         if self.writing.replace(true) {
-            return Err(Error::InvalidArguments("a write from a callback of a write on the same handle"));
+            return Err(Error::InvalidArguments(
+                "expected a call that changes nothing, inside a callback of a write on the same handle",
+            ));
         }
         Ok(Writing { db: self })
     }

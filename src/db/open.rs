@@ -2,8 +2,8 @@
 
 use super::{Db, State, headers};
 use crate::crypto;
-use crate::crypto::keys::{KeyError, KeyStore, file_cipher, new_file_key};
-use crate::error::{Error, Operation, Result};
+use crate::crypto::keys::{EncryptionKey, KeyError, KeyStore, file_cipher, new_file_key};
+use crate::error::{Error, NoKey, Operation, Result, Sought};
 use crate::format::block::BlockType;
 use crate::format::header::{FileHeader, FormatVersion};
 use crate::format::ints::MAX_U48;
@@ -184,7 +184,7 @@ impl OpenOptions {
     /// after success it is there, complete and durable; after a failure, or when the process dies, there is none.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Db> {
         let name = CString::new(path.as_ref().as_os_str().as_bytes());
-        self.open_named(&name.map_err(|_| Error::InvalidArguments("a name with a zero byte"))?)
+        self.open_named(&name.map_err(|_| Error::InvalidArguments("expected a name without zero bytes"))?)
     }
 
     /// Opens the file of this name.
@@ -196,7 +196,9 @@ impl OpenOptions {
     pub(super) fn open_file(&self, filename: &CStr) -> Result<(DbFile, State)> {
         self.check()?;
         if self.bootstrap && self.no_commit_at_create {
-            return Err(Error::InvalidArguments("a file without header cannot be created atomically"));
+            return Err(Error::InvalidArguments(
+                "expected either atomic creation or a file without a first header, not both",
+            ));
         }
         // A file without a header is not a database yet: whoever asks for one fills it and gives it its name.
         let atomic =
@@ -254,18 +256,18 @@ impl OpenOptions {
     fn check(&self) -> Result<()> {
         let OpenMode { read_only, create, exclusive, .. } = self.mode;
         if read_only && create {
-            return Err(Error::InvalidArguments("read-only and create together"));
+            return Err(Error::InvalidArguments("expected either read-only or create, not both"));
         }
         if exclusive && !create {
-            return Err(Error::InvalidArguments("exclusive without create"));
+            return Err(Error::InvalidArguments("expected create beside exclusive"));
         }
         let BufferSizes { unit, count } = self.buffers;
         if unit.checked_mul(count).is_none_or(|bytes| bytes > LARGEST_BUFFERS) {
-            return Err(Error::InvalidArguments("read buffers of more than 256 MiB"));
+            return Err(Error::InvalidArguments("expected read buffers of at most 256 MiB"));
         }
         let NodeSizes { interior, leaf } = self.node_sizes;
         if interior.max(leaf) > LARGEST_NODE_SIZE {
-            return Err(Error::InvalidArguments("nodes of more than 16 MiB"));
+            return Err(Error::InvalidArguments("expected nodes of at most 16 MiB"));
         }
         Ok(())
     }
@@ -301,7 +303,7 @@ impl OpenOptions {
         let (position, header) = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
         file.set_tail(Tail::found(file.end(), header.end_at(position)));
         if self.legacy_crc && header.version > FormatVersion::V11 {
-            return Err(Error::InvalidArguments("legacy CRC for a file of version 12 or newer"));
+            return Err(Error::InvalidArguments("expected a file of version 11 for legacy CRC, it is newer"));
         }
         file.set_version(header.version);
         if header.has_metadata {
@@ -312,35 +314,50 @@ impl OpenOptions {
 
     /// Finds the key of an encrypted file.
     fn find_key(&self, file: &mut DbFile) -> Result<()> {
-        let no_key = Error::NoEncryptionKey { file: file.name().clone() };
-        let Some(metadata) = file.read_metadata()? else { return Err(no_key) };
+        let name = file.name().clone();
+        let Some(metadata) = file.read_metadata()? else {
+            return Err(Error::NoEncryptionKey { file: name, why: NoKey::NoMetadata });
+        };
         if metadata.key_id.is_empty() {
             return Ok(());
         }
         check_encryption(file)?;
-        let found = match &self.keys {
-            Some(keys) => keys.key(&metadata.key_id).unwrap_or(None),
-            None => None,
-        };
-        let Some(key) = found.filter(|key| key.id() == metadata.key_id) else { return Err(no_key) };
-        let cipher = file_cipher(&key, &metadata);
-        let cipher = cipher.map_err(|_| Error::Decrypt { file: file.name().clone() })?;
+        let key_id: Arc<str> = String::from_utf8_lossy(&metadata.key_id).into();
+        let key = self.key_of(&metadata.key_id).map_err(|why| {
+            let error = Error::NoEncryptionKey { file: name.clone(), why: why(key_id.clone()) };
+            if self.keys.is_none() {
+                internal_error::report(&error);
+            }
+            error
+        })?;
+        let cipher = file_cipher(&key, &metadata).map_err(|_| Error::Decrypt { file: name, key_id })?;
         file.set_encryption(Encryption { cipher, key_id: metadata.key_id });
         Ok(())
+    }
+
+    /// The key with this id; an error is what to make of the id.
+    fn key_of(&self, id: &[u8]) -> Result<EncryptionKey, fn(Arc<str>) -> NoKey> {
+        let keys = self.keys.as_ref().ok_or(NoKey::NoStore as fn(_) -> _)?;
+        let key = keys.key(id).map_err(|_| NoKey::StoreFailed as fn(_) -> _)?;
+        key.filter(|key| key.id() == id).ok_or(NoKey::Unknown)
     }
 
     /// Gives an empty file its metadata header, if it is to be encrypted.
     fn start_encrypted(&self, file: &mut DbFile) -> Result<bool> {
         let Some(keys) = &self.keys else { return Ok(false) };
-        let failed = || Error::Encrypt { file: file.name().clone() };
-        let Some(key) = keys.key(b"").map_err(|_| failed())? else { return Ok(false) };
+        let failed = |reason| Error::Encrypt { file: file.name().clone(), reason };
+        let key =
+            keys.key(b"").map_err(|_| failed("the key store failed when asked for the key of a new file"))?;
+        let Some(key) = key else { return Ok(false) };
         if self.legacy_crc {
-            return Err(Error::InvalidArguments("legacy CRC for an encrypted file"));
+            return Err(Error::InvalidArguments("expected either legacy CRC or encryption, not both"));
         }
         check_encryption(file)?;
         let (cipher, metadata) = new_file_key(&key).map_err(|error| match error {
-            KeyError::Unusable => Error::InvalidArguments("a key that cannot be used for a file"),
-            KeyError::Failed => failed(),
+            KeyError::Unusable => Error::InvalidArguments(
+                "expected a key of 32 bytes with an id of 1 to 255 bytes for the new file",
+            ),
+            KeyError::Failed => failed("no file key could be made"),
         })?;
         file.start_with_metadata(&metadata)?;
         file.set_encryption(Encryption { cipher, key_id: metadata.key_id });
@@ -349,7 +366,8 @@ impl OpenOptions {
 
     fn start_empty(&self, file: &mut DbFile) -> Result<State> {
         if self.mode.read_only {
-            return Err(Error::NoHeader { file: file.name().clone() });
+            let (file, sought) = (file.name().clone(), Sought::Anywhere(0));
+            return Err(Error::NoHeader { file, sought, cause: None });
         }
         let version = if self.legacy_crc { FormatVersion::V11 } else { FormatVersion::NEWEST };
         file.set_version(version);
@@ -386,14 +404,9 @@ impl OpenOptions {
     }
 }
 
-/// Fails in builds without encryption. The code has other reasons, too: C callers hear of this one as of an internal
-/// error.
+/// Fails in builds without encryption.
 fn check_encryption(file: &DbFile) -> Result<()> {
-    if crypto::AVAILABLE {
-        return Ok(());
-    }
-    internal_error::report(format_args!("this build of the library has no encryption: {}", file.name()));
-    Err(Error::EncryptionLeftOut { file: file.name().clone() })
+    if crypto::AVAILABLE { Ok(()) } else { Err(Error::EncryptionLeftOut { file: file.name().clone() }) }
 }
 
 impl std::fmt::Debug for OpenOptions {
@@ -428,21 +441,8 @@ impl Db {
         let filename = &filename.to_owned();
         let _ = self.close();
         let old = self.snapshot();
-        let opened = options.open_file(filename);
-        let invalid = |_| Error::DbNoLongerValid;
-        let (mut file, mut state) = opened.map_err(invalid)?;
-        let found = old.position.ok_or(Error::DbNoLongerValid).and_then(|position| {
-            if state.position != Some(position) {
-                state.header = headers::read_at(&mut file, position, headers::Kind::Known)?;
-                state.position = Some(position);
-            }
-            Ok(())
-        });
-        found.map_err(invalid)?;
-        // The handle's own may have been beyond what a header can hold.
-        if state.header.update_seq != old.header.update_seq & MAX_U48 {
-            return Err(Error::DbNoLongerValid);
-        }
+        let opened = open_again(filename, options, &old);
+        let (file, state) = opened.map_err(|error| Error::DbNoLongerValid(Box::new(error)))?;
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
         *self.key_id.borrow_mut() = key_id.unwrap_or_default();
         self.file.replace(file);
@@ -452,4 +452,23 @@ impl Db {
         self.latch.set(None);
         Ok(())
     }
+}
+
+/// Opens a file that holds the header of `old`, and goes there.
+fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(DbFile, State)> {
+    let (mut file, mut state) = options.open_file(filename)?;
+    let Some(position) = old.position else {
+        let (file, sought) = (file.name().clone(), Sought::Anywhere(file.end()));
+        return Err(Error::NoHeader { file, sought, cause: None });
+    };
+    if state.position != Some(position) {
+        state.header = headers::read_at(&mut file, position, headers::Kind::Known)?;
+        state.position = Some(position);
+    }
+    // The handle's own may have been beyond what a header can hold.
+    let (expected, found) = (old.header.update_seq & MAX_U48, state.header.update_seq);
+    if found != expected {
+        return Err(Error::OtherHeader { file: file.name().clone(), position, expected, found });
+    }
+    Ok((file, state))
 }

@@ -4,7 +4,7 @@ use super::Db;
 use crate::error::{Error, Result};
 use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 use crate::format::header::NodeRef;
-use crate::format::ints::{MAX_U48, u48_bytes};
+use crate::format::ints::{MAX_KEY, MAX_U48, u48_bytes};
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::modify::{Action, Edit, modify};
@@ -137,14 +137,16 @@ impl Db {
             return Ok(Vec::new());
         }
         let _writing = self.begin_write()?;
-        for document in documents {
-            self.check_document(document, options)?;
+        for (index, document) in documents.iter().enumerate() {
+            if let Some(reason) = self.check_document(document, options)? {
+                return Err(Error::Refused { index, reason: reason.into() });
+            }
         }
         let update_seq = self.snapshot().header.update_seq;
         // The highest number is never followed by the lowest: that would replace documents.
         if !options.keep_sequences && documents.len() as u64 > MAX_U48.saturating_sub(update_seq) {
             return Err(Error::InvalidArguments(
-                "more documents than there are sequence numbers left below 2^48",
+                "expected no more documents than there are sequence numbers left below 2^48",
             ));
         }
         let mut batch = Batch::new(documents, options, update_seq)?;
@@ -155,11 +157,18 @@ impl Db {
         Ok(sequences)
     }
 
-    fn check_document(&self, document: &Document<'_>, options: SaveOptions) -> Result<()> {
-        if !document.info(0).fits() {
-            return Err(Error::InvalidArguments("an id over 4095 bytes, or too large a rev_meta"));
+    /// What is wrong with a document, if anything is.
+    fn check_document(&self, document: &Document<'_>, options: SaveOptions) -> Result<Option<String>> {
+        let (id, rev_meta) = (document.id.len(), document.rev_meta.len());
+        if id > MAX_KEY {
+            return Ok(Some(format!("expected an id of at most {MAX_KEY} bytes, got {id}")));
         }
-        let Some(body) = document.body else { return Ok(()) };
+        if !document.info(0).fits() {
+            return Ok(Some(format!(
+                "expected a rev_meta that fits into a node below 2^28 bytes, got {rev_meta} bytes"
+            )));
+        }
+        let Some(body) = document.body else { return Ok(None) };
         let longest = self.file.with(|file| Ok(file.longest_body()))?;
         let compress = options.compress && document.content_meta & COMPRESSED != 0;
         let length = if compress && snap::raw::max_compress_len(body.len()) > longest {
@@ -167,10 +176,8 @@ impl Db {
         } else {
             body.len()
         };
-        if length > longest {
-            return Err(Error::InvalidArguments("a body of 256 MiB or nearly so"));
-        }
-        Ok(())
+        let too_long = || format!("expected a body of at most {longest} bytes as it is stored, got {length}");
+        Ok((length > longest).then(too_long))
     }
 
     fn save_batch(

@@ -107,6 +107,12 @@ impl ChunkPrefix {
         Ok(ChunkPrefix { length: length - 4, crc })
     }
 
+    /// The length that the prefix of a file header states: without the top bit, if it is too large even so.
+    pub(crate) fn stated_length(bytes: [u8; PREFIX]) -> u32 {
+        let (length, _) = ChunkPrefix::split(bytes);
+        if HEADER_LENGTHS.contains(&(length & !DATA_BIT)) { length } else { length & !DATA_BIT }
+    }
+
     /// Reads the prefix of a file header.
     pub(crate) fn parse_header(bytes: [u8; PREFIX]) -> Result<ChunkPrefix, Malformed> {
         let (length, crc) = ChunkPrefix::split(bytes);

@@ -17,13 +17,15 @@ pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 impl<'a> Fields<'a> {
     /// The next `n` bytes.
     pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
-        let (head, tail) = self.0.split_at_checked(n).ok_or(Malformed("a field runs over the end"))?;
+        let (head, tail) =
+            self.0.split_at_checked(n).ok_or(Malformed("a field that ends within its bytes"))?;
         self.0 = tail;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (head, tail) = self.0.split_first_chunk::<N>().ok_or(Malformed("a field runs over the end"))?;
+        let (head, tail) =
+            self.0.split_first_chunk::<N>().ok_or(Malformed("a field that ends within its bytes"))?;
         self.0 = tail;
         Ok(*head)
     }

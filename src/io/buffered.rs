@@ -85,6 +85,11 @@ impl Buffered {
         self.last_os_error
     }
 
+    /// Sets what [`Buffered::last_os_error`] gives.
+    pub(crate) fn set_last_os_error(&mut self, os_error: i32) {
+        self.last_os_error = os_error;
+    }
+
     /// What was asked of the handle so far.
     pub(crate) fn stats(&self) -> FileStats {
         self.stats

@@ -15,7 +15,7 @@ use super::tail::Tail;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
 use crate::crypto::keys::NEWEST_METADATA;
-use crate::error::{Error, ErrorCode, Operation, Result};
+use crate::error::{Error, ErrorCode, Found, Operation, Result};
 use crate::format::Malformed;
 use crate::format::block::{
     self, BLOCK_SIZE, BlockType, LONGEST_FILE, content_end, content_left, content_start, is_boundary,
@@ -151,7 +151,14 @@ impl DbFile {
 
     /// The error for bytes at `position` that break a rule of the format.
     pub(crate) fn malformed(&self, position: u64, rule: Malformed) -> Error {
-        Error::Corrupt { file: self.name.clone(), position, expected: rule.0 }
+        Error::Corrupt { file: self.name.clone(), position, expected: rule.0, found: Found::Unsaid }
+    }
+
+    /// The error for bytes at `position` that break a rule of the format, with what stands there; reported.
+    pub(crate) fn found_instead(&self, position: u64, rule: Malformed, found: Found) -> Error {
+        let error = Error::Corrupt { file: self.name.clone(), position, expected: rule.0, found };
+        internal_error::report(&error);
+        error
     }
 
     fn truncated(&self, position: u64, wanted: u64) -> Error {
@@ -291,10 +298,9 @@ impl DbFile {
 
     fn checksum_failed(&self, position: u64, prefix: ChunkPrefix) -> Error {
         let ChunkPrefix { length, crc } = prefix;
-        internal_error::report(format_args!(
-            "Couchstore::pread_bin_internal() Checksum fail length:{length} crc:{crc} pos:{position}"
-        ));
-        Error::Checksum { file: self.name.clone(), position, length, crc }
+        let error = Error::Checksum { file: self.name.clone(), position, length, crc };
+        internal_error::report(&error);
+        error
     }
 
     /// Inflates a Snappy buffer that was read at `position`.
@@ -310,11 +316,8 @@ impl DbFile {
     }
 
     fn not_snappy(&self, position: u64, compressed: &[u8]) -> Error {
-        let length = compressed.len();
-        internal_error::report(format_args!(
-            "Couchstore::pread_compressed() Invalid compressed buffer length:{length} pos:{position}"
-        ));
-        self.malformed(position, Malformed("a Snappy-compressed chunk"))
+        let found = Found::Uncompressed(compressed.len());
+        self.found_instead(position, Malformed("a Snappy-compressed chunk"), found)
     }
 
     /// Compresses `plain` with this file's encoder, whose tables are kept between calls.
@@ -324,7 +327,7 @@ impl DbFile {
         // It fails only for inputs of 4 GiB and more.
         let written = encoder
             .compress(plain, &mut compressed)
-            .map_err(|_| Error::InvalidArguments("a body too long to be compressed"))?;
+            .map_err(|_| Error::InvalidArguments("expected a body below 4 GiB, to be compressed"))?;
         compressed.truncate(written);
         Ok(compressed)
     }
@@ -372,7 +375,7 @@ impl DbFile {
         chunk.extend_from_slice(body);
         let (_, sealed) = chunk.split_at_mut(ENCRYPTED_PREFIX);
         let tag = encryption.cipher.seal_chunk(position, sealed);
-        let tag = tag.map_err(|_| Error::Encrypt { file: self.name.clone() })?;
+        let tag = tag.map_err(|_| Error::Encrypt { file: self.name.clone(), reason: "the cipher failed" })?;
         chunk.extend_from_slice(&tag);
         Ok(Some(chunk))
     }
@@ -397,7 +400,9 @@ impl DbFile {
     fn read_tagged_header(&mut self, position: u64, any_checksum: bool) -> Result<Vec<u8>> {
         let mut bytes = [0; PREFIX];
         self.read_content(position, &mut bytes)?;
-        let prefix = ChunkPrefix::parse_header(bytes).map_err(|rule| self.malformed(position, rule))?;
+        let prefix = ChunkPrefix::parse_header(bytes).map_err(|rule| {
+            self.found_instead(position, rule, Found::HeaderLength(ChunkPrefix::stated_length(bytes)))
+        })?;
         let mut body = vec![0; prefix.length as usize];
         self.read_content(content_end(position, PREFIX as u64), &mut body)?;
         let matches = |kind: Checksum| kind.compute(&body) == prefix.crc;
@@ -498,7 +503,10 @@ impl DbFile {
             Some(version) if version <= NEWEST_METADATA => {
                 Metadata::parse(&body).map(Some).map_err(|rule| self.malformed(0, rule))
             }
-            _ => Err(Error::NotSupported("an encrypted file with this version of metadata")),
+            Some(version) => Err(Error::MetadataVersion { file: self.name.clone(), version }),
+            None => {
+                Err(Error::NotSupported("a metadata header at offset 0 without a version, expected 0 or 1"))
+            }
         }
     }
 

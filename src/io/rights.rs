@@ -1,7 +1,7 @@
 //! Files that take another one's place, or are copies of one: they are open to nobody to whom that one is not.
 //!
 //! What a process may not carry over (an owner, a group, a list, a label) is made up for by narrower permissions, see
-//! [`Acl`]. The steps come in such an order that the file is at no moment open to more people than in the end, and
+//! `acl`. The steps come in such an order that the file is at no moment open to more people than in the end, and
 //! whichever step fails, it leaves the file as narrow as it was.
 
 #![forbid(unsafe_code)]

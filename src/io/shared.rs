@@ -7,9 +7,8 @@
 
 use super::file::{Appended, Body, DbFile};
 use super::{FileStats, FileTag};
-use crate::error::{Error, Result};
+use crate::error::{Error, Found, Result};
 use crate::format::Malformed;
-use crate::internal_error;
 use std::cell::RefCell;
 
 /// A node as read.
@@ -57,10 +56,8 @@ impl SharedFile {
             let stored = file.read_chunk(position, FileTag::BTree)?.bytes;
             let bytes = file.inflate(position, &stored)?;
             if bytes.is_empty() {
-                internal_error::report(format_args!(
-                    "btree_lookup_inner: (nodebuflen > 0) check failed on line {}",
-                    line!()
-                ));
+                let rule = Malformed("a node of at least one byte");
+                return Err(file.found_instead(position, rule, Found::EmptyNode));
             }
             Ok(StoredNode { bytes, stored_size: stored.len() as u64 })
         })

@@ -73,7 +73,7 @@ impl<'a> Guarded<'a> {
             return broken("a child that lies before its parent");
         }
         if depth > MAX_DEPTH {
-            return broken("a tree of sensible depth");
+            return broken("a tree of at most 200 levels");
         }
         if self.budget == 0 {
             return broken("nodes that are not larger than the file in sum");

@@ -58,7 +58,9 @@ impl<'a> NodeWriter<'a> {
     /// Adds an entry; keys come in ascending order.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         if key.len() > MAX_KEY || value.len() > MAX_VALUE {
-            return Err(Error::InvalidArguments("a key or value longer than a node can hold"));
+            return Err(Error::InvalidArguments(
+                "expected a key of at most 4095 bytes and a value below 2^28 bytes",
+            ));
         }
         memory::reserve(&mut self.node, ENTRY_PREFIX + key.len() + value.len())?;
         push_entry(&mut self.node, key, value);

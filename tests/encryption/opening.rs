@@ -115,7 +115,7 @@ fn going_back_from_the_first_header_leaves_the_handle_there() {
     let db = open(&memory, some_keys()).unwrap();
     db.seek(Direction::Backward).unwrap();
     assert_eq!(db.header_position(), 4096);
-    assert!(matches!(db.seek(Direction::Backward), Err(Error::DbNoLongerValid)));
+    assert!(matches!(db.seek(Direction::Backward), Err(Error::DbNoLongerValid(_))));
     assert_eq!((db.header_position(), contents(&db).unwrap().len()), (4096, 0));
     db.seek(Direction::Forward).unwrap();
     assert_eq!(contents(&db).unwrap().len(), 5);

@@ -66,7 +66,7 @@ fn files_that_cannot_be_checked() {
         text(&output.stderr).lines().collect::<Vec<_>>(),
         [
             format!("{name}none: cannot open: No such file or directory (os error 2)"),
-            format!("{name}empty: no header"),
+            format!("{name}empty: no header, the file is empty"),
             format!("{name}.: is a directory"),
         ]
     );

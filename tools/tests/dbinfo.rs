@@ -277,7 +277,8 @@ fn encrypted_files_need_their_key() {
     let options = OpenOptions::new().create(true).keys(Some(Arc::new(key)));
     fill(&options.open(dir.path().join("secret.couch")).unwrap());
     let assert = tool("couch_dbinfo", dir.path()).arg("secret.couch").assert().code(1).stdout("");
-    assert.stderr("couch_dbinfo: secret.couch: encrypted, and no key for it\n");
+    let expected = "expected the key \"my:key\", none was given";
+    assert.stderr(format!("couch_dbinfo: secret.couch: encrypted, and no key for it: {expected}\n"));
     let key = "my:key:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
     let shown = stdout_of(dir.path(), &["--with-key", key, "--trees", "secret.couch"]);
     assert!(shown.contains("   encryption key: my:key\n"), "{shown}");

@@ -312,7 +312,7 @@ fn encrypted_files_need_their_key() {
         .arg("a.couch")
         .assert()
         .code(1)
-        .stderr(ends_with("encrypted, and no key for it\n"));
+        .stderr(ends_with("encrypted, and no key for it: expected the key \"key\", none was given\n"));
 }
 
 #[test]

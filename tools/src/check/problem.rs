@@ -94,7 +94,7 @@ pub(super) fn position_of(error: &Error) -> Option<u64> {
 /// An error without the file's name and the place, which are told before it.
 pub(super) fn reason_of(error: &Error) -> String {
     match error {
-        Error::Corrupt { expected, .. } => format!("malformed: expected {expected}"),
+        Error::Corrupt { expected, found, .. } => format!("malformed: expected {expected}{found}"),
         Error::Truncated { wanted, .. } => format!("the file ends before these {wanted} bytes"),
         Error::Checksum { length, crc, .. } => format!("the checksum of {length} bytes is not {crc}"),
         Error::HeaderVersion { version, .. } => format!("version {version}, expected 11 to 14"),

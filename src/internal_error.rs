@@ -24,6 +24,13 @@ struct Text {
 impl Text {
     const EMPTY: Text = Text { bytes: [0; MAX_TEXT], length: 0 };
 
+    /// A text that is too long is cut.
+    fn of(text: std::fmt::Arguments<'_>) -> Text {
+        let mut new = Text::EMPTY;
+        let _ = new.write_fmt(text);
+        new
+    }
+
     fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..self.length).unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or_default()
@@ -53,14 +60,17 @@ static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
 
 /// Records an internal error of this thread and tells the handler.
 pub(crate) fn report(text: std::fmt::Arguments<'_>) {
-    let mut new = Text::EMPTY;
-    // A text that is too long is cut.
-    let _ = new.write_fmt(text);
+    let new = Text::of(text);
     let handler = HANDLER.read().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(handler) = handler {
         handler(new.as_str());
     }
     LAST.with(|last| *last.borrow_mut() = new);
+}
+
+/// Records a text as [`report`] does, and tells nobody: for failures that are not the library's own.
+pub(crate) fn remember(text: std::fmt::Arguments<'_>) {
+    LAST.with(|last| *last.borrow_mut() = Text::of(text));
 }
 
 /// The last internal error of this thread, quoted: `'text'`; `''` if there was none.

@@ -332,6 +332,10 @@ impl Job<'_> {
             Swap::Replace => hidden.replace(),
         };
         let named = named.map_err(|error| naming_failed(self.final_name, &error))?;
+        target.file().with(|file| {
+            file.set_named(true);
+            Ok(())
+        })?;
         lock.hooks.publish(&source, &target)?;
         named.settle();
         // The result is durable and in use: that closing our own handle on it fails changes nothing.

@@ -215,6 +215,7 @@ impl OpenOptions {
             let _ = file.io().close();
             return Err(failed(error));
         }
+        file.set_named(true);
         Ok((file, state))
     }
 
@@ -267,6 +268,7 @@ impl OpenOptions {
     /// Writes the first header of a new file and makes it durable. A sync that fails is not tried again.
     fn fill(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> Result<(DbFile, State)> {
         let mut file = self.wrap(filename, handle);
+        file.set_named(false);
         let started = self.start(&mut file, &mut None).and_then(|state| {
             file.flush()?;
             file.sync_flushed()?;

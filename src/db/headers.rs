@@ -175,6 +175,7 @@ impl Db {
             };
             file.set_end(readable);
             let found = find_last(file, Kind::Known, false)?;
+            file.renew_watch(size);
             // Positions that may have been encrypted and written must not be encrypted again.
             file.set_end(if file.encryption().is_some() { safe } else { readable });
             Ok(found)

@@ -40,6 +40,7 @@ pub struct OpenOptions {
     tracing: bool,
     write_validation: bool,
     mprotect: bool,
+    stale_check: bool,
     ops: Arc<dyn FileOps>,
     keys: Option<Arc<dyn KeyStore>>,
     /// Create atomically also with the caller's file operations.
@@ -60,6 +61,7 @@ impl Default for OpenOptions {
             tracing: false,
             write_validation: false,
             mprotect: false,
+            stale_check: true,
             ops: Arc::new(PosixOps),
             keys: None,
             bootstrap: false,
@@ -106,6 +108,9 @@ impl OpenOptions {
         write_validation => write_validation;
         /// Ask the file operations to guard the write buffer's pages.
         mprotect => mprotect;
+        /// Look at the file before writing to it, and write nothing if it was replaced, or written by somebody else,
+        /// meanwhile ([`Error::Stale`]). On by default; only the library's own file operations can.
+        stale_check => stale_check;
     }
 
     /// Sizes of the read buffers: `count` units of `unit` bytes each. The default is 16 of 4096.
@@ -221,7 +226,11 @@ impl OpenOptions {
     /// Puts the layers of this library before an open handle.
     pub(super) fn wrap(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> DbFile {
         let buffers = (!self.mode.unbuffered).then_some(self.buffers);
-        DbFile::new(filename.to_string_lossy().into(), handle, buffers, self.mode.read_only)
+        let mut file = DbFile::new(filename.to_string_lossy().into(), handle, buffers, self.mode.read_only);
+        if self.stale_check && !self.mode.read_only {
+            file.io().watch(filename);
+        }
+        file
     }
 
     fn check(&self) -> Result<()> {
@@ -240,6 +249,7 @@ impl OpenOptions {
         self.configure(file)?;
         let size = file.size()?;
         file.set_end(size);
+        file.renew_watch(size);
         *was_empty = Some(size == 0);
         if size == 0 { self.start_empty(file) } else { self.find_state(file) }
     }

@@ -9,7 +9,7 @@ use super::buffered::{BufferSizes, Buffered};
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
 use crate::crypto::keys::NEWEST_METADATA;
-use crate::error::{Error, Operation, Result, try_reserve};
+use crate::error::{Error, ErrorCode, Operation, Result, try_reserve};
 use crate::format::Malformed;
 use crate::format::block::{
     self, BLOCK_SIZE, BlockType, boundary_at_or_below, content_end, content_left, content_start, is_boundary,
@@ -145,6 +145,11 @@ impl DbFile {
 
     /// An error that names this file.
     pub(crate) fn error(&self, operation: Operation, position: u64, error: IoError) -> Error {
+        if let (ErrorCode::DB_NO_LONGER_VALID, Some(reason)) = (error.code, self.io.refused()) {
+            let stale = Error::Stale { file: self.name.clone(), reason };
+            internal_error::remember(format_args!("{stale}"));
+            return stale;
+        }
         DbFile::io_error(&self.name, operation, position, error)
     }
 
@@ -155,6 +160,20 @@ impl DbFile {
 
     fn truncated(&self, position: u64, wanted: u64) -> Error {
         Error::Truncated { file: self.name.clone(), position, wanted }
+    }
+
+    /// The file has this size, and from now on nobody else is expected to change it.
+    pub(crate) fn renew_watch(&mut self, size: u64) {
+        if let Some(watch) = self.io.watched() {
+            watch.renew(size);
+        }
+    }
+
+    /// Says whether the file has got its name already.
+    pub(crate) fn set_named(&mut self, named: bool) {
+        if let Some(watch) = self.io.watched() {
+            watch.set_named(named);
+        }
     }
 
     /// Size of the file on disk.

@@ -9,7 +9,7 @@
 //! * `read_buffer`: what was read is kept for a while
 //! * `write_back`: when to sync what is written beside others' commits
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
-//! * `stale`: whether a handle still is the file that its name leads to
+//! * [`stale`]: whether the file behind a handle still is what its writer takes it for
 //! * `shared`: that file behind a cell, for trees and databases
 //! * `temp`: temporary files
 //! * `sim` (only for tests, feature `sim`): a disk in memory that fails on demand and loses power
@@ -25,7 +25,7 @@ mod read_buffer;
 pub(crate) mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
-pub(crate) mod stale;
+pub mod stale;
 pub(crate) mod temp;
 mod write_back;
 
@@ -141,6 +141,11 @@ pub trait FileHandle: Send {
     }
     /// Which file of the operating system this is; `None` if it is none.
     fn identity(&self) -> Option<naming::FileId> {
+        None
+    }
+    /// What the operating system says of the file; `None` if it is none of the operating system's. Then the library
+    /// does not notice when somebody else replaces or writes it.
+    fn status(&self) -> Option<Result<stale::FileStatus, IoError>> {
         None
     }
     /// Asks for memory that is held for speed alone to be released.

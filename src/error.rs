@@ -130,6 +130,39 @@ impl std::fmt::Display for Operation {
     }
 }
 
+/// Why a file is not written any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// Its size is not what the handle has left.
+    Size {
+        /// The size found.
+        found: u64,
+        /// The size when the handle looked last, or what it has written since.
+        least: u64,
+        /// The end of what the handle has written, or tried to write.
+        most: u64,
+    },
+    /// It has no name any more, and its name leads to another file.
+    Replaced,
+}
+
+impl std::fmt::Display for Stale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stale::Size { found, least, most } if least == most => {
+                write!(f, "it has {found} bytes, expected {least}: somebody else writes to it or has cut it")
+            }
+            Stale::Size { found, least, most } => {
+                write!(
+                    f,
+                    "it has {found} bytes, expected {least} to {most}: somebody else writes to it or has cut it"
+                )
+            }
+            Stale::Replaced => f.write_str("its name leads to another file by now"),
+        }
+    }
+}
+
 /// Everything that can go wrong. [`Error::code`] gives the couchstore code.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -313,6 +346,14 @@ pub enum Error {
         /// Name of the file.
         file: Arc<str>,
     },
+    /// A write to a file that is not as the handle has left it; see [`Stale`]. Nothing was written, and reading goes on.
+    #[error("{file}: not written: {reason}")]
+    Stale {
+        /// Name of the file.
+        file: Arc<str>,
+        /// What was found.
+        reason: Stale,
+    },
     /// A callback of the caller ended the operation with this code.
     #[error("stopped by a callback: {0}")]
     Callback(ErrorCode),
@@ -336,7 +377,9 @@ impl Error {
             Error::DocNotFound => ErrorCode::DOC_NOT_FOUND,
             Error::InvalidArguments(_) | Error::Refused { .. } => ErrorCode::INVALID_ARGUMENTS,
             Error::FileClosed => ErrorCode::FILE_CLOSED,
-            Error::DbNoLongerValid(_) | Error::OtherHeader { .. } => ErrorCode::DB_NO_LONGER_VALID,
+            Error::DbNoLongerValid(_) | Error::OtherHeader { .. } | Error::Stale { .. } => {
+                ErrorCode::DB_NO_LONGER_VALID
+            }
             Error::NotSupported(_) | Error::MetadataVersion { .. } | Error::EncryptionLeftOut { .. } => {
                 ErrorCode::NOT_SUPPORTED
             }
@@ -355,6 +398,7 @@ impl Error {
             Error::ReadOnly { .. } => Some(libc::EBADF),
             Error::NotRegular { .. } => Some(libc::EINVAL),
             Error::DbNoLongerValid(cause) => cause.os_error(),
+            Error::Stale { .. } => Some(libc::ESTALE),
             _ => None,
         }
     }
@@ -376,6 +420,7 @@ impl Error {
             | Error::NoEncryptionKey { file, .. }
             | Error::Encrypt { file, .. }
             | Error::Decrypt { file, .. }
+            | Error::Stale { file, .. }
             | Error::ReadOnly { file }
             | Error::Latched { file } => Some(file),
             Error::DbNoLongerValid(cause) => cause.file(),

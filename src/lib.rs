@@ -61,7 +61,7 @@ pub use db::local::{LocalUpdate, OnLocal};
 pub use db::open::OpenOptions;
 pub use db::save::{Document, OnSave, SaveOptions};
 pub use db::scan::{OnDocument, OnItem, ScanOptions, WalkItem};
-pub use error::{Error, ErrorCode, Found, NoKey, Operation, Result, Sought};
+pub use error::{Error, ErrorCode, Found, NoKey, Operation, Result, Sought, Stale};
 pub use format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 pub use format::header::FormatVersion;
 pub use internal_error::{Handler as InternalErrorHandler, last_internal_error, set_on_internal_error};

@@ -38,7 +38,7 @@ LIBCOUCHSTORE_API couchstore_open_flags couchstore_encode_periodic_sync_flags(ui
  *                 writing
  * @param db       receives the handle, which is closed with couchstore_close_file() and freed with
  *                 couchstore_free_db(); untouched on failure
- * ///return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, is no regular file (a
+ * @return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, is no regular file (a
  *         device, a FIFO: errno is EINVAL), or exists and COUCHSTORE_OPEN_FLAG_EXCL was given;
  *         NO_HEADER: it is no database; CORRUPT, CHECKSUM_FAIL, READ: its newest header is damaged
  *         (see COUCHSTORE_OPEN_RECOVERY_MODE); READ with errno EISDIR: a directory, read-only;
@@ -312,12 +312,14 @@ couchstore_error_t couchstore_save_documents_and_callback(Db *db,
  *
  * The header gets the time of the system clock, in nanoseconds since 1970.
  *
- * @return WRITE, or the code of the file operations: nothing became visible, unless it was the very
- *         last sync that failed (see couchstore_commit_ex()). If it was a sync that failed, this
+ * @return DB_NO_LONGER_VALID: the file was replaced, or is written by somebody else (see couch_db.h);
+ *         WRITE, or the code of the file operations. Nothing became visible then, unless it was the
+ *         very last sync that failed (see couchstore_commit_ex()). If it was a sync that failed, this
  *         handle takes no more writes (they return WRITE), because the operating system may have
  *         dropped what it could not write: open the file again.
  */
-LIBCOUCHSTORE_API couchstore_error_t couchstore_c_commit(Db *db);
+LIBCOUCHSTORE_API
+couchstore_error_t couchstore_c_commit(Db *db);
 
 /**
  * Commits with a timestamp of the caller's; in C by the name couchstore_commit_ex().

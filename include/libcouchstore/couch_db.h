@@ -29,6 +29,15 @@
  *    couchstore_fastforward_db_header(). Handles that only callbacks are shown are good until the
  *    call returns that shows them.
  *  - File operations must not use the handle that they work for.
+ *  - One handle writes a file. With the library's own file operations, a handle whose file was
+ *    replaced under its name, or is written by somebody else, or was cut, is refused:
+ *    COUCHSTORE_ERROR_DB_NO_LONGER_VALID with errno ESTALE, from saving or from committing. Nothing
+ *    is written then; the handle goes on reading, and is closed and freed as always.
+ *    couchstore_seek() to the end, or couchstore_reopen_file(), make it take the file as it is by
+ *    then. A file that was only removed may be used on. COUCHSTORE_OPEN_WITHOUT_STALE_CHECK
+ *    switches this off. File operations of the caller's are not asked (and not called for this):
+ *    with them a commit to a replaced file succeeds and is lost with it, and of two writers on one
+ *    file one overwrites what the other has committed.
  *  - After the failure of a system call, errno still has its reason when the function returns.
  */
 #ifndef COUCHSTORE_COUCH_DB_H
@@ -85,6 +94,11 @@ typedef uint64_t couchstore_open_flags;
 #define COUCHSTORE_OPEN_WITH_MPROTECT UINT64_C(0x800000000)
 /** Skip damaged headers: stand on the newest one that is whole. */
 #define COUCHSTORE_OPEN_RECOVERY_MODE UINT64_C(0x1000000000)
+/**
+ * Do not look, before writing, whether the file was replaced or is written by somebody else: see the
+ * rules above. The bit is far from those that other versions of this header use.
+ */
+#define COUCHSTORE_OPEN_WITHOUT_STALE_CHECK UINT64_C(0x4000000000000000)
 #else
 } /* extern "C" */
 constexpr couchstore_open_flags COUCHSTORE_OPEN_FLAG_CREATE{1};
@@ -100,6 +114,7 @@ constexpr couchstore_open_flags COUCHSTORE_OPEN_WITH_TRACING{0x20000000};
 constexpr couchstore_open_flags COUCHSTORE_OPEN_WITH_WRITE_VALIDATION{0x40000000};
 constexpr couchstore_open_flags COUCHSTORE_OPEN_WITH_MPROTECT{0x800000000};
 constexpr couchstore_open_flags COUCHSTORE_OPEN_RECOVERY_MODE{0x1000000000};
+constexpr couchstore_open_flags COUCHSTORE_OPEN_WITHOUT_STALE_CHECK{0x4000000000000000};
 extern "C" {
 #endif
 

@@ -66,6 +66,7 @@ pub(super) fn open_options(flags: couchstore_open_flags) -> OpenOptions {
         .write_validation(has(0x4000_0000))
         .mprotect(has(0x8_0000_0000))
         .recovery(has(0x10_0000_0000))
+        .stale_check(!has(0x4000_0000_0000_0000))
 }
 
 /// Refuses bits that mean nothing. Only newer functions do: callers of older ones have always got away with them.

@@ -38,7 +38,7 @@ pub extern "C" fn couchstore_encode_periodic_sync_flags(bytes: u64) -> couchstor
 ///                 writing
 /// @param db       receives the handle, which is closed with couchstore_close_file() and freed with
 ///                 couchstore_free_db(); untouched on failure
-/// ///return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, is no regular file (a
+/// @return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, is no regular file (a
 ///         device, a FIFO: errno is EINVAL), or exists and COUCHSTORE_OPEN_FLAG_EXCL was given;
 ///         NO_HEADER: it is no database; CORRUPT, CHECKSUM_FAIL, READ: its newest header is damaged
 ///         (see COUCHSTORE_OPEN_RECOVERY_MODE); READ with errno EISDIR: a directory, read-only;

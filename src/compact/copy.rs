@@ -215,9 +215,8 @@ fn copy_and_close(
     hooks: &mut dyn CompactHooks,
 ) -> Result<Option<Error>> {
     let original = original(source, options)?;
-    take_mode(original.as_ref(), target)?;
     let copied = copy_into(source, target, directory_of(path), options, hooks);
-    // The source's permissions may have been changed meanwhile.
+    // The source's permissions as they are now: until here the file is the process's own.
     let copied = copied.and_then(|damage| take_mode(original.as_ref(), target).map(|()| damage));
     if copied.is_err() {
         // The file is going to be removed: what is still buffered need not reach it.

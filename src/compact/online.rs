@@ -204,7 +204,10 @@ impl Job<'_> {
         file.io().set_write_back(compact.periodic_sync.is_none() && compact.file_ops.is_default());
         let target = Db::from_parts(file, state, options, self.final_name);
         target.set_unseen(true);
-        self.take_rights(&source, &target, &hidden)?;
+        if !compact.file_ops.is_default() {
+            // A caller's operations may make files that others can read. Our own are private until they get their name.
+            self.take_rights(&source, &target, &hidden)?;
+        }
         let damage = copy_into(&source, &target, self.directory(), compact, lock.hooks)?;
         damage.map_or(Ok(Copied::new(source, target, hidden)), Err)
     }
@@ -284,7 +287,7 @@ impl Job<'_> {
         stats.documents = info.doc_count + info.deleted_count;
         stats.bytes = info.file_size;
         target.set_unseen(false);
-        // The source's may have been changed meanwhile.
+        // Those that the source has now.
         self.take_rights(&source, &target, &hidden)?;
         let failed = |failure| naming_failed(self.final_name, failure);
         let named = match self.options.swap {
@@ -295,6 +298,10 @@ impl Job<'_> {
             }
         };
         let named = named.map_err(failed)?;
+        target.file().with(|file| {
+            file.set_named(true);
+            Ok(())
+        })?;
         if let Err(error) = lock.hooks.publish(&source, &target) {
             named.undo().map_err(failed)?;
             return Err(error);

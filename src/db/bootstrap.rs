@@ -57,7 +57,10 @@ impl OpenOptions {
         let mut purpose = Purpose::Creation;
         loop {
             let (mut hidden, mut file, state) = self.create_hidden(filename, purpose)?;
-            let Err(failure) = hidden.publish() else { return Ok((file, state)) };
+            let Err(failure) = hidden.publish() else {
+                file.set_named(true);
+                return Ok((file, state));
+            };
             // It is not going to be used: whether closing it succeeds does not matter.
             let _ = file.io().close();
             if !(hidden.is_unnamed() && failure.allows_another_way()) {
@@ -117,6 +120,7 @@ impl OpenOptions {
     /// Writes the first header of a new file and makes it durable. A sync that fails is not tried again.
     fn fill(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> Result<(DbFile, State)> {
         let mut file = self.wrap(filename, handle);
+        file.set_named(false);
         let started = self.start(&mut file, &mut None).and_then(|state| {
             file.flush()?;
             file.sync_flushed()?;

@@ -147,6 +147,7 @@ fn load_newest(file: &mut DbFile, own: Option<u64>) -> Result<(u64, FileHeader)>
     };
     file.set_tail(Tail::own(readable));
     let (position, header) = find_last(file, Kind::Known, false)?;
+    file.renew_watch(size);
     // Positions that may have been encrypted and written must not be encrypted again.
     let end = if file.encryption().is_some() { safe } else { readable };
     file.set_tail(Tail::found(end, header.end_at(position)));

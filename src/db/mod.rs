@@ -246,6 +246,7 @@ impl Db {
                 Some(Latch::Panicked) => Err(Error::Internal("an earlier call on this handle failed".into())),
                 None => Ok(()),
             }?;
+            file.io().begin_call();
             file.check_writable()
         })?;
         self.begin_exclusive()

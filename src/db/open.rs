@@ -6,7 +6,6 @@ use crate::crypto::keys::{EncryptionKey, KeyError, KeyStore, file_cipher, new_fi
 use crate::error::{Error, NoKey, Operation, Result, Sought};
 use crate::format::block::BlockType;
 use crate::format::header::{FileHeader, FormatVersion};
-use crate::format::ints::MAX_U48;
 use crate::internal_error;
 use crate::io::buffered::BufferSizes;
 use crate::io::file::{DbFile, Encryption};
@@ -50,6 +49,7 @@ pub struct OpenOptions {
     tracing: bool,
     write_validation: bool,
     mprotect: bool,
+    stale_check: bool,
     ops: Arc<dyn FileOps>,
     keys: Option<Arc<dyn KeyStore>>,
     /// Create atomically also with the caller's file operations.
@@ -70,6 +70,7 @@ impl Default for OpenOptions {
             tracing: false,
             write_validation: false,
             mprotect: false,
+            stale_check: true,
             ops: Arc::new(PosixOps),
             keys: None,
             bootstrap: false,
@@ -116,6 +117,9 @@ impl OpenOptions {
         write_validation => write_validation;
         /// Ask the file operations to guard the write buffer's pages.
         mprotect => mprotect;
+        /// Look at the file before writing to it, and write nothing if it was replaced, or written by somebody else,
+        /// meanwhile ([`Error::Stale`]). On by default; only the library's own file operations can.
+        stale_check => stale_check;
     }
 
     /// Sizes of the read buffers: `count` units of `unit` bytes each. The default is 16 of 4096. Opening fails if they
@@ -250,7 +254,11 @@ impl OpenOptions {
     /// Puts the layers of this library before an open handle.
     pub(super) fn wrap(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> DbFile {
         let buffers = (!self.mode.unbuffered).then_some(self.buffers);
-        DbFile::new(filename.to_string_lossy().into(), handle, buffers, self.mode.read_only)
+        let mut file = DbFile::new(filename.to_string_lossy().into(), handle, buffers, self.mode.read_only);
+        if self.stale_check && !self.mode.read_only {
+            file.io().watch(filename);
+        }
+        file
     }
 
     fn check(&self) -> Result<()> {
@@ -277,6 +285,7 @@ impl OpenOptions {
         self.configure(file)?;
         let size = file.size()?;
         file.set_tail(Tail::own(size));
+        file.renew_watch(size);
         *was_empty = Some(size == 0);
         if size == 0 { self.start_empty(file) } else { self.find_state(file) }
     }
@@ -465,8 +474,7 @@ fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(Db
         state.header = headers::read_at(&mut file, position, headers::Kind::Known)?;
         state.position = Some(position);
     }
-    // The handle's own may have been beyond what a header can hold.
-    let (expected, found) = (old.header.update_seq & MAX_U48, state.header.update_seq);
+    let (expected, found) = (old.header.update_seq, state.header.update_seq);
     if found != expected {
         return Err(Error::OtherHeader { file: file.name().clone(), position, expected, found });
     }

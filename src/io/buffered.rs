@@ -9,12 +9,15 @@
 
 #![forbid(unsafe_code)]
 
+use super::naming::FileId;
 pub(crate) use super::read_buffer::BufferSizes;
 use super::read_buffer::ReadBuffer;
+use super::stale::Watch;
 use super::write_back::WriteBack;
 use super::{FileHandle, FileStats, FileTag, IoError};
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Stale};
 use crate::memory;
+use std::ffi::CStr;
 use std::time::Instant;
 
 /// The write buffer is flushed when it holds this many bytes.
@@ -57,6 +60,12 @@ pub(crate) struct Buffered {
     /// `Some` while writing is interrupted by syncs.
     write_back: Option<WriteBack>,
     high_water: u64,
+    /// Which file of the operating system this is, if any.
+    identity: Option<FileId>,
+    /// `Some` for writers that look at their file before they write.
+    watch: Option<Watch>,
+    /// The file was looked at in this call.
+    looked: bool,
     stats: FileStats,
     last_os_error: i32,
 }
@@ -65,6 +74,9 @@ impl Buffered {
     /// Puts buffers of these sizes, or none, before a handle.
     pub(crate) fn new(raw: Box<dyn FileHandle>, sizes: Option<BufferSizes>) -> Buffered {
         Buffered {
+            identity: raw.identity(),
+            watch: None,
+            looked: false,
             raw,
             reads: sizes.map(ReadBuffer::new),
             writes: WriteBuffer::default(),
@@ -207,8 +219,13 @@ impl Buffered {
     /// Writes all of `bytes` at `offset`, into the buffer if there is one.
     pub(crate) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), IoError> {
         if self.reads.is_none() {
+            if !self.looked {
+                self.look()?;
+                self.looked = true;
+            }
             return self.write_raw(offset, bytes).1;
         }
+        self.check_refused()?;
         if !self.writes.data.is_empty() && offset != self.writes.end() {
             let end = offset + bytes.len() as u64;
             if offset >= self.writes.start && end <= self.writes.end() {
@@ -238,7 +255,11 @@ impl Buffered {
     fn write_raw(&mut self, offset: u64, bytes: &[u8]) -> (usize, Result<(), IoError>) {
         let mut done = 0;
         let mut zeros = 0;
-        self.high_water = self.high_water.max(offset + bytes.len() as u64);
+        let end = offset + bytes.len() as u64;
+        self.high_water = self.high_water.max(end);
+        if let Some(watch) = &mut self.watch {
+            watch.writing(end);
+        }
         while done < bytes.len() {
             self.stats.write_count += 1;
             let result = self.raw.pwrite(&bytes[done..], offset + done as u64);
@@ -252,8 +273,48 @@ impl Buffered {
             }
             self.stats.write_bytes += n as u64;
             done += n;
+            if let Some(watch) = &mut self.watch {
+                watch.written(offset + done as u64);
+            }
         }
         (done, self.sync_if_due(done as u64))
+    }
+
+    /// From now on the file is looked at before it is written: once in a call if there are no buffers, else before
+    /// the write buffer is handed over. It has this name.
+    pub(crate) fn watch(&mut self, name: &CStr) {
+        self.watch = Some(Watch::new(name));
+    }
+
+    /// What is known of the file before it is written, if it is watched.
+    pub(crate) fn watched(&mut self) -> Option<&mut Watch> {
+        self.watch.as_mut()
+    }
+
+    /// Why the file is not written any more, if it is not.
+    pub(crate) fn refused(&self) -> Option<Stale> {
+        self.watch.as_ref().and_then(Watch::refused)
+    }
+
+    /// A call of the caller's begins.
+    pub(crate) fn begin_call(&mut self) {
+        self.looked = false;
+    }
+
+    fn check_refused(&mut self) -> Result<(), IoError> {
+        if self.refused().is_none() {
+            return Ok(());
+        }
+        let stale = IoError::new(ErrorCode::DB_NO_LONGER_VALID, libc::ESTALE);
+        Buffered::noted(&mut self.last_os_error, Err(stale))
+    }
+
+    /// Refuses to write to a file that is not as this handle has left it.
+    fn look(&mut self) -> Result<(), IoError> {
+        self.check_refused()?;
+        let (Some(watch), Some(status)) = (&mut self.watch, self.raw.status()) else { return Ok(()) };
+        let status = Buffered::noted(&mut self.last_os_error, status)?;
+        if watch.judge(&status).is_ok() { Ok(()) } else { self.check_refused() }
     }
 
     /// Hands the write buffer to the handle. What could not be written stays for another try.
@@ -261,6 +322,7 @@ impl Buffered {
         if self.writes.data.is_empty() {
             return Ok(());
         }
+        self.look()?;
         let mut data = std::mem::take(&mut self.writes.data);
         let start = self.writes.start;
         let (done, result) = self.write_raw(start, &data);
@@ -324,9 +386,10 @@ impl Buffered {
         self.raw.free_buffers();
     }
 
-    /// Flushes and closes. The handle is closed even if flushing fails; the first error is returned.
+    /// Flushes and closes. The handle is closed even if flushing fails; the first error is returned. What a refused
+    /// file did not get, it does not get now either: its owner knows.
     pub(crate) fn close(&mut self) -> Result<(), IoError> {
-        let flushed = self.flush();
+        let flushed = if self.refused().is_some() { Ok(()) } else { self.flush() };
         let closed = Buffered::noted(&mut self.last_os_error, self.raw.close());
         flushed.and(closed)
     }
@@ -340,8 +403,8 @@ impl Buffered {
     }
 
     /// Which file of the operating system this is, if any.
-    pub(crate) fn identity(&self) -> Option<super::naming::FileId> {
-        self.raw.identity()
+    pub(crate) fn identity(&self) -> Option<FileId> {
+        self.identity
     }
 
     /// The operating system's file behind the handle, if any.
@@ -362,193 +425,4 @@ impl Buffered {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use parking_lot::Mutex;
-    use std::sync::Arc;
-
-    /// A file in memory that counts calls, can return short counts and can fail.
-    #[derive(Default)]
-    struct Memory {
-        bytes: Vec<u8>,
-        preads: Vec<usize>,
-        pwrites: usize,
-        fail_writes: bool,
-        fail_syncs: bool,
-        syncs: usize,
-        shortest: bool,
-    }
-
-    struct Handle(Arc<Mutex<Memory>>);
-
-    impl FileHandle for Handle {
-        fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
-            let mut memory = self.0.lock();
-            memory.preads.push(buf.len());
-            let from = memory.bytes.get(offset as usize..).unwrap_or_default();
-            let n = from.len().min(if memory.shortest { 1 } else { buf.len() });
-            buf[..n].copy_from_slice(&from[..n]);
-            Ok(n)
-        }
-        fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
-            let mut memory = self.0.lock();
-            memory.pwrites += 1;
-            if memory.fail_writes {
-                return Err(IoError::new(ErrorCode::WRITE, libc::EIO));
-            }
-            let n = if memory.shortest { 1 } else { buf.len() };
-            let end = offset as usize + n;
-            if memory.bytes.len() < end {
-                memory.bytes.resize(end, 0);
-            }
-            memory.bytes[offset as usize..end].copy_from_slice(&buf[..n]);
-            Ok(n)
-        }
-        fn size(&mut self) -> Result<u64, IoError> {
-            Ok(self.0.lock().bytes.len() as u64)
-        }
-        fn sync(&mut self) -> Result<(), IoError> {
-            let mut memory = self.0.lock();
-            memory.syncs += 1;
-            if memory.fail_syncs { Err(IoError::new(ErrorCode::WRITE, libc::EIO)) } else { Ok(()) }
-        }
-        fn close(&mut self) -> Result<(), IoError> {
-            Ok(())
-        }
-    }
-
-    fn buffered() -> (Buffered, Arc<Mutex<Memory>>) {
-        let memory = Arc::new(Mutex::new(Memory::default()));
-        (Buffered::new(Box::new(Handle(memory.clone())), Some(BufferSizes::default())), memory)
-    }
-
-    #[test]
-    fn reads_see_through_the_write_buffer_without_flushing() {
-        let (mut io, memory) = buffered();
-        memory.lock().bytes = vec![7; 10];
-        io.write(10, b"abc").unwrap();
-        let mut buf = [0; 6];
-        assert_eq!(io.read(8, &mut buf, 6), Ok(5));
-        assert_eq!(&buf[..5], b"\x07\x07abc");
-        assert_eq!(memory.lock().pwrites, 0);
-    }
-
-    #[test]
-    fn stale_partial_units_are_not_served_after_a_flush() {
-        let (mut io, memory) = buffered();
-        memory.lock().bytes = vec![7; 10];
-        let mut buf = [0; 12];
-        assert_eq!(io.read(0, &mut buf, 12), Ok(10));
-        io.write(4, b"abcdefgh").unwrap();
-        io.flush().unwrap();
-        assert_eq!(io.read(0, &mut buf, 12), Ok(12));
-        assert_eq!(&buf, b"\x07\x07\x07\x07abcdefgh");
-    }
-
-    #[test]
-    fn short_transfers_are_continued() {
-        let (mut io, memory) = buffered();
-        memory.lock().shortest = true;
-        io.write(0, &[5; 300]).unwrap();
-        io.flush().unwrap();
-        assert_eq!(memory.lock().bytes, [5; 300]);
-        let mut buf = [0; 300];
-        assert_eq!(io.read(0, &mut buf, 300), Ok(300));
-        assert_eq!(buf, [5; 300]);
-    }
-
-    #[test]
-    fn a_failed_flush_keeps_the_bytes() {
-        let (mut io, memory) = buffered();
-        io.write(0, b"abc").unwrap();
-        memory.lock().fail_writes = true;
-        assert!(io.flush().is_err());
-        assert_eq!(io.last_os_error(), libc::EIO);
-        memory.lock().fail_writes = false;
-        io.flush().unwrap();
-        assert_eq!(memory.lock().bytes, b"abc");
-    }
-
-    #[test]
-    fn writing_back_syncs_now_and_then() {
-        let (mut io, memory) = buffered();
-        let piece = vec![1; WRITE_CAPACITY];
-        let write = |io: &mut Buffered, from: u64| {
-            for index in from..from + 64 {
-                io.write(index * piece.len() as u64, &piece).unwrap();
-            }
-            io.flush().unwrap();
-            std::mem::take(&mut memory.lock().syncs)
-        };
-        assert_eq!(write(&mut io, 0), 0);
-        io.set_write_back(true);
-        // 8 MiB.
-        assert!((2..=16).contains(&write(&mut io, 64)));
-        io.set_write_back(false);
-        assert_eq!(write(&mut io, 128), 0);
-    }
-
-    #[test]
-    fn a_failed_sync_while_writing_is_told() {
-        let (mut io, memory) = buffered();
-        io.set_write_back(true);
-        memory.lock().fail_syncs = true;
-        let piece = vec![1; 1 << 17];
-        let error = (0..64).find_map(|index| io.write(index << 17, &piece).err()).unwrap();
-        assert!(error.sync_failed);
-    }
-
-    #[test]
-    fn taking_back_leaves_what_was_handed_over() {
-        let (mut io, memory) = buffered();
-        io.write(0, b"abc").unwrap();
-        assert_eq!(io.take_back(1), 1);
-        io.flush().unwrap();
-        assert_eq!(memory.lock().bytes, b"a");
-        assert_eq!(io.take_back(0), 1);
-    }
-
-    #[test]
-    fn reads_in_order_grow_up_to_all_units() {
-        let (mut io, memory) = buffered();
-        memory.lock().bytes = vec![1; 1 << 20];
-        let mut buf = [0; 4096];
-        for unit in 0..256 {
-            io.read(unit * 4096, &mut buf, 4096).unwrap();
-        }
-        let preads = memory.lock().preads.clone();
-        assert_eq!(&preads[..5], [4096, 8192, 16384, 32768, 65536]);
-        assert!(preads.len() < 24, "{} reads", preads.len());
-    }
-
-    #[test]
-    fn a_load_of_all_units_keeps_the_one_that_was_asked_for() {
-        let (mut io, memory) = buffered();
-        let bytes: Vec<u8> = (0..4_u32 << 20).map(|i| (i / 4096) as u8).collect();
-        memory.lock().bytes = bytes.clone();
-        let mut buf = vec![0; 60_000];
-        for step in 0..500_usize {
-            // Pieces that were just used get a second chance and make later ones of the load evict each other.
-            let at = step * 40_961 % (3 << 20);
-            let length = 1 + step * 7919 % buf.len();
-            assert_eq!(io.read(at as u64, &mut buf[..length], length), Ok(length));
-            assert!(buf[..length] == bytes[at..at + length]);
-            io.read(at as u64 / 2, &mut buf[..1], 1).unwrap();
-        }
-    }
-
-    #[test]
-    fn memory_stays_within_the_sizes() {
-        let (mut io, memory) = buffered();
-        memory.lock().bytes = vec![1; 4 << 20];
-        let mut buf = [0; 100];
-        for step in 0..2000_u64 {
-            io.read(step * 7919 % (4 << 20), &mut buf, 100).unwrap();
-        }
-        let reads = io.reads.as_ref().unwrap();
-        assert!(reads.units() <= 16);
-        io.free_buffers();
-        assert_eq!(io.reads.as_ref().unwrap().units(), 0);
-    }
-}
+mod tests;

@@ -146,6 +146,9 @@ impl DbFile {
 
     /// An error that names this file.
     pub(crate) fn error(&self, operation: Operation, position: u64, error: IoError) -> Error {
+        if let (ErrorCode::DB_NO_LONGER_VALID, Some(reason)) = (error.code, self.io.refused()) {
+            return Error::Stale { file: self.name.clone(), reason };
+        }
         DbFile::io_error(&self.name, operation, position, error)
     }
 
@@ -163,6 +166,20 @@ impl DbFile {
 
     fn truncated(&self, position: u64, wanted: u64) -> Error {
         Error::Truncated { file: self.name.clone(), position, wanted }
+    }
+
+    /// The file has this size, and from now on nobody else is expected to change it.
+    pub(crate) fn renew_watch(&mut self, size: u64) {
+        if let Some(watch) = self.io.watched() {
+            watch.renew(size);
+        }
+    }
+
+    /// Says whether the file has got its name already.
+    pub(crate) fn set_named(&mut self, named: bool) {
+        if let Some(watch) = self.io.watched() {
+            watch.set_named(named);
+        }
     }
 
     /// Size of the file on disk. Offsets are signed 64-bit numbers to the operating system, and callers' operations

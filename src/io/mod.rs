@@ -11,7 +11,7 @@
 //! * `read_buffer`: what was read is kept for a while
 //! * `write_back`: when to sync what is written beside others' commits
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
-//! * `stale`: whether a handle still is the file that its name leads to
+//! * [`stale`]: whether the file behind a handle still is what its writer takes it for
 //! * `shared`: that file behind a cell, for trees and databases
 //! * `tail`: where a file ends and is appended to
 //! * `temp`: temporary files, and those that dead processes have left
@@ -32,7 +32,7 @@ pub mod rights;
 pub(crate) mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
-pub(crate) mod stale;
+pub mod stale;
 pub(crate) mod tail;
 pub(crate) mod temp;
 mod write_back;
@@ -156,6 +156,11 @@ pub trait FileHandle: Send {
     }
     /// The operating system's file behind this handle; `None` for files of a caller's operations.
     fn os_file(&self) -> Option<&File> {
+        None
+    }
+    /// What the operating system says of the file; `None` if it is none of the operating system's. Then the library
+    /// does not notice when somebody else replaces or writes it.
+    fn status(&self) -> Option<Result<stale::FileStatus, IoError>> {
         None
     }
     /// Asks for memory that is held for speed alone to be released.

@@ -1,6 +1,7 @@
 //! The default file operations: plain system calls.
 
 use super::naming::{self, FileId};
+use super::stale::FileStatus;
 use super::{FileHandle, FileOps, IoError, OpenMode};
 use crate::error::ErrorCode;
 use std::ffi::{CStr, OsStr};
@@ -250,6 +251,20 @@ impl FileHandle for PosixFile {
 
     fn os_file(&self) -> Option<&File> {
         self.file.as_ref()
+    }
+
+    fn status(&self) -> Option<Result<FileStatus, IoError>> {
+        Some(self.file(ErrorCode::WRITE).and_then(|file| {
+            let mut stat = std::mem::MaybeUninit::<libc::stat64>::uninit();
+            // SAFETY: an open descriptor, and room for the result.
+            if unsafe { libc::fstat64(file.as_raw_fd(), stat.as_mut_ptr()) } != 0 {
+                return Err(failed(ErrorCode::WRITE)(io::Error::last_os_error()));
+            }
+            // SAFETY: filled in by the successful call.
+            let stat = unsafe { stat.assume_init() };
+            let (size, linked) = (stat.st_size as u64, stat.st_nlink > 0);
+            Ok(FileStatus { size, linked, id: (stat.st_dev, stat.st_ino) })
+        }))
     }
 
     fn set_periodic_sync(&mut self, bytes: u64) -> Result<(), IoError> {

@@ -140,6 +140,7 @@ fn create_named(folder: &Folder) -> Result<NewFile, Failure> {
         let name = half_made_name()?;
         let file = create_private(folder, &name)?;
         let held = identity(&file).and_then(|id| Ok((id, hold(folder, &name, &file, id)?)));
+        let held = held.inspect_err(|_| release(&file));
         match or_removed(folder, &name, held)? {
             (id, true) => Ok(Some(NewFile { file, id, temporary: Some(name) })),
             (id, false) => folder.remove(&name, id).map(|()| None),
@@ -184,7 +185,8 @@ pub(crate) fn adopt(folder: &Folder, name: &CStr) -> Result<Option<(FileId, Opti
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         Err(error) => return Ok(or_removed(folder, name, Err(error))?),
     };
-    let held = or_removed(folder, name, hold(folder, name, &file, id))?;
+    let held = hold(folder, name, &file, id).inspect_err(|_| release(&file));
+    let held = or_removed(folder, name, held)?;
     if held { Ok(Some((id, Some(file)))) } else { folder.remove(name, id).map(|()| None) }
 }
 

@@ -134,13 +134,19 @@ couchstore_error_t compact(Db &source,
                            PrecommitHook replayPrecommitHook) {
     const Ongoing onSource(&source);
     const auto end = couchstore_get_header_position(&source);
-    auto code = moveBackTo(source, timestamp);
-    if (code == COUCHSTORE_SUCCESS && preCompactionCallback) {
-        code = preCompactionCallback(source);
-    }
-    if (code == COUCHSTORE_SUCCESS) {
-        code = compact(source, target_filename, flags, std::move(filterCallback),
-                       std::move(rewriteDocInfoCallback), ops, std::move(precommitHook));
+    couchstore_error_t code;
+    try {
+        code = moveBackTo(source, timestamp);
+        if (code == COUCHSTORE_SUCCESS && preCompactionCallback) {
+            code = preCompactionCallback(source);
+        }
+        if (code == COUCHSTORE_SUCCESS) {
+            code = compact(source, target_filename, flags, std::move(filterCallback),
+                           std::move(rewriteDocInfoCallback), ops, std::move(precommitHook));
+        }
+    } catch (...) {
+        couchstore_private_cxx_seek_offset(&source, static_cast<cs_off_t>(end));
+        throw;
     }
     if (code != COUCHSTORE_SUCCESS) {
         seek(source, static_cast<cs_off_t>(end));

@@ -17,7 +17,7 @@ use crate::compact::replay::ReplayHooks;
 use crate::db::{Db, leads_to};
 use crate::error::{Error, ErrorCode, Result};
 use crate::format::docinfo::DocInfoRef;
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
 /// Compacts a file while others save to it.
 ///
@@ -48,6 +48,22 @@ pub unsafe extern "C" fn couchstore_compact_db_online(
     options: *const couchstore_online_compact_options,
     stats: *mut couchstore_online_compact_stats,
 ) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { compact_db_online(source_name, target_name, options, stats, None) }
+}
+
+/// A lock that may fail, in place of the caller's; a negative result: it is not held.
+pub(super) type TryLock = unsafe extern "C" fn(ctx: *mut c_void) -> c_int;
+
+/// # Safety
+/// The pointer contract of `capi`.
+pub(super) unsafe fn compact_db_online(
+    source_name: *const c_char,
+    target_name: *const c_char,
+    options: *const couchstore_online_compact_options,
+    stats: *mut couchstore_online_compact_stats,
+    try_lock: Option<TryLock>,
+) -> couchstore_error_t {
     guard(Call::CompactDbOnline, || {
         // SAFETY: the pointer contract of `capi`.
         let (source, options) = unsafe { (ptr::name(source_name)?, read_options(options)?) };
@@ -72,6 +88,7 @@ pub unsafe extern "C" fn couchstore_compact_db_online(
                 ctx: options.replay_ctx,
             },
             options,
+            try_lock,
         };
         let figures = compact_online(path(source), path(target), &rust, &mut hooks)?;
         // SAFETY: the pointer contract of `capi`.
@@ -142,6 +159,7 @@ struct OnlineCallbacks {
     compact: Hooks,
     replay: ReplayCallbacks,
     options: couchstore_online_compact_options,
+    try_lock: Option<TryLock>,
 }
 
 impl CompactHooks for OnlineCallbacks {
@@ -195,6 +213,15 @@ impl OnlineHooks for OnlineCallbacks {
             // SAFETY: the pointer contract of `capi`.
             callback(|| unsafe { lock(self.options.ctx) });
         }
+    }
+
+    fn try_lock(&mut self) -> Result<()> {
+        let Some(try_lock) = self.try_lock else {
+            self.lock();
+            return Ok(());
+        };
+        // SAFETY: the pointer contract of `capi`.
+        callback_result(callback(|| unsafe { try_lock(self.options.ctx) })).map(|_| ())
     }
 
     fn unlock(&mut self) {

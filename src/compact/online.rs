@@ -84,6 +84,12 @@ pub trait OnlineHooks: CompactHooks + ReplayHooks {
     /// Whoever holds the lock must not wait for this compaction.
     fn lock(&mut self) {}
 
+    /// As [`OnlineHooks::lock`], for locks that may fail. After an error the lock is not held, and the compaction ends.
+    fn try_lock(&mut self) -> Result<()> {
+        self.lock();
+        Ok(())
+    }
+
     /// Lets writers go on. Called after every [`OnlineHooks::lock`], whatever happens between.
     fn unlock(&mut self) {}
 
@@ -231,7 +237,7 @@ impl Job<'_> {
         loop {
             if stats.restarts == MAX_RESTARTS {
                 // A writer that keeps rewinding: exclude it.
-                lock.take();
+                lock.take()?;
             }
             let copied = self.copy(lock)?;
             if let Some(finished) = self.catch_up(copied, lock, stats)? {
@@ -287,7 +293,7 @@ impl Job<'_> {
             let mut delta = copied.delta(&newest);
             let may_go_on = !lock.is_taken() && rounds < most_rounds;
             if !may_go_on || delta <= little {
-                lock.take();
+                lock.take()?;
                 newest = copied.newest()?;
                 delta = copied.delta(&newest);
                 stats.locked_bytes = delta;
@@ -406,7 +412,7 @@ struct Finishing<'a, 'b> {
 impl ReplayHooks for Finishing<'_, '_> {
     fn before_document(&mut self, source: &Db, target: &Db, info: &DocInfoRef<'_>) -> Result<bool> {
         if let Some(stretch) = self.stretch {
-            self.lock.alternate(stretch);
+            self.lock.alternate(stretch)?;
         }
         self.lock.hooks.before_document(source, target, info)
     }

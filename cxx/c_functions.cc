@@ -34,6 +34,12 @@ GUARDED_RESULT(open_db,
                closeAndFree,
                (const char *filename, couchstore_open_flags flags, Db **db),
                (filename, flags, db))
+GUARDED_RESULT(
+        bootstrap_db,
+        db,
+        closeAndFree,
+        (const char *filename, couchstore_open_flags flags, const couch_file_ops *ops, Db **db),
+        (filename, flags, ops, db))
 GUARDED(close_file, (Db * db), (db))
 GUARDED(free_db, (Db * db), (db))
 GUARDED(close_db, (Db * db), (db))

@@ -5,6 +5,7 @@
 // A public function runs its work in guarded(). What a callback, or a file operation, throws meanwhile is caught by
 // the function through which Rust called it (caught()): it is remembered in the innermost call of the thread, and Rust
 // gets an error code, with which it unwinds in its own way. When it has returned, guarded() throws the exception on.
+// Functions that end something, an unlock for example, are called after an exception, too: caught() alone does that.
 //
 // Calls nest: a callback may use the library, and then has a call of its own. All of this lives on the stack; the
 // thread-local pointer below only says where.
@@ -19,7 +20,7 @@ namespace couchstore_shim {
 
 class Call {
 public:
-    Call() noexcept : outer(innermost) {
+    explicit Call(void *context_ = nullptr) noexcept : outer(innermost), context(context_) {
         innermost = this;
     }
 
@@ -42,6 +43,11 @@ public:
         return innermost && innermost->exception;
     }
 
+    // What the innermost call was given, for callbacks that have no context of their own.
+    static void *innermostContext() noexcept {
+        return innermost ? innermost->context : nullptr;
+    }
+
     bool failed() const noexcept {
         return static_cast<bool>(exception);
     }
@@ -55,13 +61,14 @@ public:
 private:
     static thread_local Call *innermost;
     Call *outer;
+    void *context;
     std::exception_ptr exception;
 };
 
 // Runs the work of a public function, and throws on what was thrown in it.
 template <typename Work>
-auto guarded(Work &&work) {
-    Call call;
+auto guarded(Work &&work, void *context = nullptr) {
+    Call call(context);
     const auto result = work();
     call.rethrow();
     return result;

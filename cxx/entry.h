@@ -124,6 +124,14 @@ couchstore_error_t couchstore_private_cxx_compact(Db *source,
                                                   couchstore_private_hooks hooks,
                                                   bool is_c_function);
 
+// try_lock in place of the lock in the options; a negative result: it is not held. nullptr: as they say.
+couchstore_error_t couchstore_private_cxx_compact_online(
+        const char *source_name,
+        const char *target_name,
+        const couchstore_online_compact_options *options,
+        couchstore_online_compact_stats *stats,
+        int (*try_lock)(void *ctx));
+
 // *cannot_move becomes true if the result is that of moving the source to the offset.
 couchstore_error_t couchstore_private_cxx_replay(Db *source,
                                                  Db *target,

@@ -114,6 +114,7 @@ impl Handler {
 ///                neither call the library nor wait for a thread that may be doing so. NULL: nobody
 ///                is told
 /// @param ctx     passed to handler
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_set_on_internal_error"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_set_on_internal_error(
     handler: couchstore_internal_error_fn,

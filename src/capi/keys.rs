@@ -85,6 +85,7 @@ pub(super) fn given_key(id: &[u8], secret: &[u8], derivation: c_int) -> Encrypti
 ///         that this version does not know, or this library was built without encryption (of
 ///         which the handler of couchstore_set_on_internal_error() is told); otherwise as
 ///         couchstore_open_db_ex()
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_open_db_with_key"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_db_with_key(
     filename: *const c_char,
@@ -114,6 +115,7 @@ pub unsafe extern "C" fn couchstore_open_db_with_key(
 ///                 none: the target is NOT encrypted
 /// @param keys_ctx passed to keys
 /// @return as couchstore_compact_db_ex() and, for the key, couchstore_open_db_with_key()
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_compact_db_with_key"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db_with_key(
     source: *mut Handle,

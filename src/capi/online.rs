@@ -17,7 +17,7 @@ use crate::compact::replay::ReplayHooks;
 use crate::db::{Db, leads_to};
 use crate::error::{Error, ErrorCode, Result};
 use crate::format::docinfo::DocInfoRef;
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
 /// Compacts a file while others save to it.
 ///
@@ -56,12 +56,29 @@ use std::ffi::{c_char, c_int};
 ///         errno EBADF: the source may only be read, its file system locks none but files that may be
 ///         written, and it was to be replaced; INVALID_ARGUMENTS: options that this version does not
 ///         know; otherwise what opening, reading or writing gave
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_compact_db_online"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db_online(
     source_name: *const c_char,
     target_name: *const c_char,
     options: *const couchstore_online_compact_options,
     stats: *mut couchstore_online_compact_stats,
+) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { compact_db_online(source_name, target_name, options, stats, None) }
+}
+
+/// A lock that may fail, in place of the caller's; a negative result: it is not held.
+pub(super) type TryLock = unsafe extern "C" fn(ctx: *mut c_void) -> c_int;
+
+/// # Safety
+/// The pointer contract of `capi`.
+pub(super) unsafe fn compact_db_online(
+    source_name: *const c_char,
+    target_name: *const c_char,
+    options: *const couchstore_online_compact_options,
+    stats: *mut couchstore_online_compact_stats,
+    try_lock: Option<TryLock>,
 ) -> couchstore_error_t {
     guard(Call::CompactDbOnline, || {
         // SAFETY: the pointer contract of `capi`.
@@ -89,6 +106,7 @@ pub unsafe extern "C" fn couchstore_compact_db_online(
                 ctx: options.replay_ctx,
             },
             options,
+            try_lock,
         };
         let figures = compact_online(path(source), path(target), &rust, &mut hooks)?;
         // SAFETY: the pointer contract of `capi`.
@@ -177,6 +195,7 @@ struct OnlineCallbacks {
     compact: Hooks,
     replay: ReplayCallbacks,
     options: couchstore_online_compact_options,
+    try_lock: Option<TryLock>,
 }
 
 impl CompactHooks for OnlineCallbacks {
@@ -230,6 +249,15 @@ impl OnlineHooks for OnlineCallbacks {
             // SAFETY: the pointer contract of `capi`.
             callback(|| unsafe { lock(self.options.ctx) });
         }
+    }
+
+    fn try_lock(&mut self) -> Result<()> {
+        let Some(try_lock) = self.try_lock else {
+            self.lock();
+            return Ok(());
+        };
+        // SAFETY: the pointer contract of `capi`.
+        callback_result(callback(|| unsafe { try_lock(self.options.ctx) })).map(|_| ())
     }
 
     fn unlock(&mut self) {

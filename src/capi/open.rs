@@ -97,6 +97,7 @@ pub unsafe extern "C" fn couchstore_c_open_db_ex(
 /// @param ops   as for couchstore_open_db_ex(); NULL: the default ones. They must reach the files that
 ///              the operating system knows by the same names.
 /// @return as couchstore_open_db_ex()
+#[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_bootstrap_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_bootstrap_db(
     filename: *const c_char,

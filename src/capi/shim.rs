@@ -16,14 +16,15 @@ use super::guard::{ask_value, callback_result, guard, guard_db, guard_dbs, guard
 use super::handle::Published;
 use super::keys::given_key;
 use super::latency::Call;
+use super::online::{TryLock, compact_db_online};
 use super::open::open;
 use super::ptr::{self, Out};
 use super::save::Batch;
 use super::types::{
     Doc, DocInfo, Handle, LocalDoc, couchstore_commit_retry_fn, couchstore_compact_flags,
     couchstore_compact_hook, couchstore_direction, couchstore_error_t, couchstore_local_docs_callback_fn,
-    couchstore_open_flags, couchstore_pre_copy_hook, couchstore_precommit_hook, couchstore_save_options,
-    cs_off_t, sized_buf,
+    couchstore_online_compact_options, couchstore_online_compact_stats, couchstore_open_flags,
+    couchstore_pre_copy_hook, couchstore_precommit_hook, couchstore_save_options, cs_off_t, sized_buf,
 };
 use crate::compact::copy::compact_with;
 use crate::compact::replay::replay_or_tell;
@@ -334,6 +335,20 @@ pub unsafe extern "C" fn couchstore_private_cxx_compact(
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(call, source, body) }
+}
+
+/// `try_lock` in place of the lock in the options; a negative result: it is not held, and the compaction ends. NULL: as
+/// the options say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn couchstore_private_cxx_compact_online(
+    source_name: *const c_char,
+    target_name: *const c_char,
+    options: *const couchstore_online_compact_options,
+    stats: *mut couchstore_online_compact_stats,
+    try_lock: Option<TryLock>,
+) -> couchstore_error_t {
+    // SAFETY: the pointer contract of `capi`.
+    unsafe { compact_db_online(source_name, target_name, options, stats, try_lock) }
 }
 
 /// `cannot_move` becomes true if the result is that of moving the source to the offset.

@@ -146,7 +146,7 @@ struct Finishing<'a, 'b> {
 impl Finishing<'_, '_> {
     fn step(&mut self, target: &Db, bytes: usize) -> Result<()> {
         if let Some(stretch) = self.stretch {
-            self.lock.alternate(stretch);
+            self.lock.alternate(stretch)?;
         }
         self.progress.step(bytes, target, self.lock.hooks)
     }

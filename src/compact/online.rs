@@ -78,6 +78,12 @@ pub trait OnlineHooks: CompactHooks + ReplayHooks {
     /// Whoever holds the lock must not wait for this compaction.
     fn lock(&mut self) {}
 
+    /// As [`OnlineHooks::lock`], for locks that may fail. After an error the lock is not held, and the compaction ends.
+    fn try_lock(&mut self) -> Result<()> {
+        self.lock();
+        Ok(())
+    }
+
     /// Lets writers go on. Called after every [`OnlineHooks::lock`], whatever happens between.
     fn unlock(&mut self) {}
 
@@ -170,7 +176,7 @@ impl Job<'_> {
         loop {
             if stats.restarts == MAX_RESTARTS {
                 // A writer that keeps rewinding: exclude it.
-                lock.take();
+                lock.take()?;
             }
             let copied = self.copy(lock)?;
             if let Some(finished) = self.catch_up(copied, lock, stats)? {
@@ -246,7 +252,7 @@ impl Job<'_> {
             let mut delta = copied.delta(&newest);
             let may_go_on = !lock.is_taken() && rounds < most_rounds;
             if !may_go_on || delta <= little {
-                lock.take();
+                lock.take()?;
                 newest = copied.newest()?;
                 delta = copied.delta(&newest);
                 stats.locked_bytes = delta;

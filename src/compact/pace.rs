@@ -1,6 +1,7 @@
 //! The host's lock, and how writers are slowed down that an online compaction cannot catch up with.
 
 use super::online::OnlineHooks;
+use crate::error::Result;
 use std::time::{Duration, Instant};
 
 /// How long writers are kept out at a stretch to slow them down. If that does not help, twice as long in the next
@@ -25,11 +26,12 @@ impl<'a> Lock<'a> {
         Lock { hooks, taken: None, released: None, longest: Duration::ZERO }
     }
 
-    pub(super) fn take(&mut self) {
+    pub(super) fn take(&mut self) -> Result<()> {
         if self.taken.is_none() {
-            self.hooks.lock();
+            self.hooks.try_lock()?;
             self.taken = Some(Instant::now());
         }
+        Ok(())
     }
 
     pub(super) fn release(&mut self) {
@@ -50,13 +52,14 @@ impl<'a> Lock<'a> {
     }
 
     /// Takes the lock for so long and gives it back for a pause, in turn. To be called all the time.
-    pub(super) fn alternate(&mut self, stretch: Duration) {
+    pub(super) fn alternate(&mut self, stretch: Duration) -> Result<()> {
         match (self.taken, self.released) {
             (Some(taken), _) if taken.elapsed() >= stretch => self.release(),
             (None, Some(released)) if released.elapsed() < PAUSE => {}
             (Some(_), _) => {}
-            (None, _) => self.take(),
+            (None, _) => self.take()?,
         }
+        Ok(())
     }
 }
 

@@ -110,7 +110,8 @@ impl Handler {
 }
 
 /// Sets the function that is told of every internal error in the process, on the thread where it
-/// happens.
+/// happens. Failures of the library itself (COUCHSTORE_ERROR_INTERNAL) are told here alone: nothing is
+/// written to standard error.
 ///
 /// @param handler may be called on several threads at once. Handles are in use meanwhile: it must
 ///                neither call the library nor wait for a thread that may be doing so. NULL: nobody

@@ -129,3 +129,21 @@ TEST(no_header_to_move_to_leaves_errno_as_before) {
     CHECK_CODE(couchstore_rewind_db_header(db), COUCHSTORE_ERROR_DB_NO_LONGER_VALID);
     CHECK_EQ_INT(errno, 77);
 }
+
+TEST(closing_is_the_first_to_notice) {
+    const char *name = path("a");
+    Db *one = writer(name, 0), *other = OPEN(name, 0);
+    CHECK_OK(put(other, "second", "body"));
+    CHECK_OK(commit(one, 2));
+    struct bytes before = file_read(name), after;
+    errno = 0;
+    CHECK_CODE(couchstore_close_file(other), COUCHSTORE_ERROR_DB_NO_LONGER_VALID);
+    CHECK_EQ_INT(errno, ESTALE);
+    CHECK_OK(couchstore_close_file(other));
+    CHECK_OK(couchstore_free_db(other));
+    after = file_read(name);
+    CHECK_MEM(after.data, after.size, before.data, before.size);
+    bytes_free(&before);
+    bytes_free(&after);
+    CLOSE(one);
+}

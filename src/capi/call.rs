@@ -20,7 +20,7 @@
 use super::handle::Handle;
 use crate::db::Db;
 use crate::error::Result;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
 thread_local! {
@@ -41,6 +41,8 @@ struct Call {
     lent: Cell<[Option<NonNull<Handle>>; 2]>,
     /// The library is at work, not a callback.
     running: Cell<bool>,
+    /// Where the library has panicked.
+    panicked: RefCell<Option<String>>,
 }
 
 /// Runs the work of a C function with the locks of these handles, and gives it their databases.
@@ -53,7 +55,7 @@ pub(super) unsafe fn with<T>(
 ) -> Result<T> {
     let entered = if handles[0] == handles[1] { [handles[0], None] } else { handles };
     let (outer, lent, running) = (INNERMOST.get(), Cell::default(), Cell::new(true));
-    let call = Call { outer, entered, lent, running };
+    let call = Call { outer, entered, lent, running, panicked: RefCell::default() };
     call.enter()?;
     INNERMOST.set(&raw const call);
     let _leave = Leave(&call);
@@ -206,10 +208,30 @@ pub(super) fn callback_on_two<T>(
 }
 
 fn callback_with<T>(dbs: [Option<&Db>; 2], code: impl FnOnce([*mut Handle; 2]) -> T) -> T {
-    // SAFETY: a call that is announced there lives until it takes that back.
-    let call = unsafe { INNERMOST.get().as_ref() }.expect("callbacks are made within calls");
+    let call = innermost().expect("callbacks are made within calls");
     let handles = call.show(dbs);
     call.give_up();
     let _take_back = TakeBack(call);
     code(handles)
+}
+
+/// The innermost call of this thread, while whoever asks is in it.
+fn innermost<'a>() -> Option<&'a Call> {
+    // SAFETY: a call that is announced there lives until it takes that back.
+    unsafe { INNERMOST.get().as_ref() }
+}
+
+/// Notes where this thread has panicked, if the library did so in a call. Not if a callback did; and not if it is the
+/// second time, during the unwinding, because that ends the process.
+pub(super) fn note_panic(place: String) -> bool {
+    let Some(call) = innermost().filter(|call| call.running.get()) else { return false };
+    let mut panicked = call.panicked.borrow_mut();
+    let is_first = panicked.is_none();
+    panicked.get_or_insert(place);
+    is_first
+}
+
+/// Where the call has panicked; forgotten by this.
+pub(super) fn take_panic() -> Option<String> {
+    innermost().and_then(|call| call.panicked.borrow_mut().take())
 }

@@ -107,8 +107,9 @@ impl Handler {
 }
 
 /// Sets the function that is told of damage and defects in the process, on the thread where they are
-/// found: of what couchstore has texts for, and of internal failures. Other failures are texts of
-/// couchstore_last_internal_error() alone.
+/// found: of what couchstore has texts for, and of failures of the library itself
+/// (COUCHSTORE_ERROR_INTERNAL), of which nothing is written to standard error. Other failures are
+/// texts of couchstore_last_internal_error() alone.
 ///
 /// @param handler may be called on several threads at once. Handles are in use meanwhile: it must
 ///                neither call the library nor wait for a thread that may be doing so. NULL: nobody

@@ -1,5 +1,6 @@
 //! The library's own file operations as a C struct, for callers that want to wrap them.
 
+use super::guard::guard_value;
 use super::types::{
     couch_file_handle, couch_file_ops, couchstore_error_info_t, couchstore_error_t, cs_off_t,
 };
@@ -8,7 +9,6 @@ use crate::io::foreign::{COUCH_FILE_OPS_VERSION, ForeignOps};
 use crate::io::posix::{PosixFile, PosixOps};
 use crate::io::{FileHandle, FileOps, IoError, OpenMode};
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// The caller's file operations. The library's own struct stands for its own implementation.
@@ -77,11 +77,10 @@ unsafe fn operate(
     // SAFETY: the contract above; a handle is used by one thread at a time.
     let slot = unsafe { handle.cast::<Slot>().as_mut() };
     let closed = IoError::new(ErrorCode::FILE_CLOSED, libc::EBADF);
-    let result = catch_unwind(AssertUnwindSafe(|| match slot {
+    let result = guard_value(Err(IoError::new(ErrorCode::INTERNAL, 0)), || match slot {
         Some(Some(file)) => action(file),
         _ => Err(closed),
-    }));
-    let result = result.unwrap_or(Err(IoError::new(ErrorCode::INTERNAL, 0)));
+    });
     result.unwrap_or_else(|error| {
         // SAFETY: the contract above.
         if let Some(info) = unsafe { info.as_mut() } {

@@ -9,8 +9,9 @@ use crate::db::Db;
 use crate::error::{Error, ErrorCode, Result};
 use crate::internal_error;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::ptr::NonNull;
+use std::sync::Once;
 
 /// What a C function returns, and leaves behind. Told to the caller when the locks are given up.
 struct Outcome {
@@ -215,12 +216,35 @@ fn run(call: latency::Call, db: Option<&Db>, body: impl FnOnce() -> Result<()>) 
     }
 }
 
-/// Runs something; a panic gives its text.
+/// Keeps panics of the library within calls off the host's standard error: their text goes to the handler of internal
+/// errors. All other panics are left to the hook that was there before. A program that uses the library from Rust makes
+/// no such calls, and keeps its hook.
+fn keep_quiet() {
+    static INSTALLED: Once = Once::new();
+    // While a panic unwinds hooks cannot be set.
+    if INSTALLED.is_completed() || std::thread::panicking() {
+        return;
+    }
+    INSTALLED.call_once(|| {
+        let previous = take_hook();
+        set_hook(Box::new(move |panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            if !call::note_panic(place) {
+                previous(panic);
+            }
+        }));
+    });
+}
+
+/// Runs something in a call; a panic gives its text.
 fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    keep_quiet();
     catch_unwind(AssertUnwindSafe(body)).map_err(|payload| {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        let text = text.unwrap_or("no message").to_owned();
+        let text = text.unwrap_or("no message");
+        let place = call::take_panic().map(|place| format!(" ({place})")).unwrap_or_default();
+        let text = format!("{text}{place}");
         // Dropping a payload may panic again, and that would abort the host.
         std::mem::forget(payload);
         text
@@ -230,4 +254,92 @@ fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
 /// The code of a callback as a result: negative numbers are errors.
 pub(super) fn callback_result(code: i32) -> Result<i32> {
     if code < 0 { Err(Error::Callback(ErrorCode(code))) } else { Ok(code) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::internal_error::{last_internal_error, set_on_internal_error};
+    use std::process::{Command, Output};
+    use std::sync::{Arc, Mutex};
+
+    const ROLE: &str = "COUCHSTORE_TEST_PANICS";
+
+    /// Runs the test of this name in a process of its own.
+    fn in_process(name: &str) -> Output {
+        let name = format!("capi::guard::tests::{name}");
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &name, "--nocapture"]).env(ROLE, "1").output().unwrap()
+    }
+
+    fn is_child() -> bool {
+        std::env::var_os(ROLE).is_some()
+    }
+
+    #[test]
+    fn a_panic_is_told_to_the_handler_and_not_to_the_host() {
+        if is_child() {
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let handler = Arc::clone(&told);
+            set_on_internal_error(Some(Arc::new(move |text: &str| {
+                handler.lock().unwrap().push(text.to_owned());
+            })));
+            assert_eq!(guard(latency::Call::OpenDb, || panic!("inside a call")), -100);
+            assert_eq!(guard_value(7, || panic!("inside a {}", "value")), 7);
+            let told = told.lock().unwrap();
+            assert_eq!(told.len(), 2);
+            assert!(told[0].starts_with("panic: inside a call (src/capi/guard.rs:"), "{}", told[0]);
+            assert!(told[1].starts_with("panic: inside a value ("), "{}", told[1]);
+            assert_eq!(last_internal_error(), format!("'{}'", told[1]));
+            return;
+        }
+        let output = in_process("a_panic_is_told_to_the_handler_and_not_to_the_host");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    }
+
+    #[test]
+    fn panics_of_others_are_left_to_their_hook() {
+        if is_child() {
+            let caught = |text: &'static str| drop(catch_unwind(|| panic!("{text}")).unwrap_err());
+            guard(latency::Call::OpenDb, || {
+                call::callback(|| caught("of a callback"));
+                Ok(())
+            });
+            caught("of the program");
+            std::thread::spawn(move || caught("of another thread")).join().unwrap();
+            guard(latency::Call::OpenDb, || panic!("of the library"));
+            return;
+        }
+        let output = in_process("panics_of_others_are_left_to_their_hook");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        for other in ["of a callback", "of the program", "of another thread"] {
+            assert!(text.contains(other), "{text}");
+        }
+        assert!(!text.contains("of the library"), "{text}");
+    }
+
+    #[test]
+    fn what_ends_the_process_is_told() {
+        struct PanicsAgain;
+        impl Drop for PanicsAgain {
+            fn drop(&mut self) {
+                panic!("while unwinding");
+            }
+        }
+        if is_child() {
+            guard(latency::Call::OpenDb, || {
+                let _again = PanicsAgain;
+                panic!("the first one")
+            });
+            return;
+        }
+        let output = in_process("what_ends_the_process_is_told");
+        assert!(!output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("while unwinding"), "{text}");
+    }
 }

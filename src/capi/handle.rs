@@ -44,7 +44,11 @@ enum Database {
 unsafe impl Send for Inside {}
 
 const fn may_move<T: Send>() {}
-const _: () = may_move::<Db>();
+const fn may_be_shared<T: Sync>() {}
+const _: () = {
+    may_move::<Db>();
+    may_be_shared::<Handle>();
+};
 
 /// What can be told of a handle without waiting for a call on it: how things stood when the last one ended or began a
 /// callback.

@@ -262,8 +262,9 @@ mod tests {
 
     use super::*;
     use crate::internal_error::{last_internal_error, set_on_internal_error};
+    use parking_lot::Mutex;
     use std::process::{Command, Output};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     const ROLE: &str = "COUCHSTORE_TEST_PANICS";
 
@@ -284,11 +285,11 @@ mod tests {
             let told = Arc::new(Mutex::new(Vec::new()));
             let handler = Arc::clone(&told);
             set_on_internal_error(Some(Arc::new(move |text: &str| {
-                handler.lock().unwrap().push(text.to_owned());
+                handler.lock().push(text.to_owned());
             })));
             assert_eq!(guard(latency::Call::OpenDb, || panic!("inside a call")), -100);
             assert_eq!(guard_value(7, || panic!("inside a {}", "value")), 7);
-            let told = told.lock().unwrap();
+            let told = told.lock();
             assert_eq!(told.len(), 2);
             assert!(told[0].starts_with("panic: inside a call (src/capi/guard.rs:"), "{}", told[0]);
             assert!(told[1].starts_with("panic: inside a value ("), "{}", told[1]);

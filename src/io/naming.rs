@@ -2,7 +2,7 @@
 //!
 //! All names are relative to one open directory, so that renaming a parent directory meanwhile changes nothing.
 //! Tests put their own implementation before the real one and let each call fail. What a failed call means is decided
-//! in [`super::folder`].
+//! in `folder`.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, OpenOptions, TryLockError};

@@ -3,7 +3,7 @@
 //! A writer appends where it knows the file to end. If the file was replaced meanwhile (by a compaction, by another
 //! process), what it writes goes to a file that nobody will open again; if another writer has appended, it would
 //! overwrite that; if the file was cut, it would leave a hole. So before bytes are written the handle is looked at
-//! once ([`Watch::judge`]), and nothing is written to a file that is not as the handle left it. Between the look and the
+//! once (`Watch::judge`), and nothing is written to a file that is not as the handle left it. Between the look and the
 //! write somebody may still be faster: this finds mistakes, it is no lock.
 //!
 //! A file that was removed may be written as long as nothing else has its name: programs use such files.

@@ -84,6 +84,9 @@ fn handles_hold_little() {
     assert!(held / HANDLES < 100 << 10, "{held}");
 }
 
+/// Something that takes memory.
+type Step<'a> = &'a dyn Fn() -> couchstore::Result<()>;
+
 /// What is compressed well takes its plain size, once for each buffer on its way. Reading has one such buffer, and a
 /// second one only where the caller gets a copy.
 #[test]
@@ -104,7 +107,7 @@ fn what_inflates_to_much_is_not_copied_about() {
     let small = Document::new(b"small", b"");
     let scan = ScanOptions::default();
     // Each with the most buffers of the large size that it may take.
-    let steps: [(&str, usize, &dyn Fn() -> couchstore::Result<()>); 7] = [
+    let steps: [(&str, usize, Step<'_>); 7] = [
         ("get a body", 1, &|| bodies.get(b"body").map(drop)),
         ("get a local document", 1, &|| db.local(b"_local/large").map(drop)),
         ("scan local documents", 1, &|| db.scan_local(b"", &mut |_, _| Ok(()))),

@@ -20,7 +20,7 @@ fn sample() -> TempDir {
 }
 
 fn shell(name: &str, dir: &Path, line: &str) {
-    let program = assert_cmd::cargo::cargo_bin(name);
+    let program = common::program(name);
     let output = Command::new("sh").current_dir(dir).args(["-c", line]).arg(program).output().unwrap();
     assert!(output.status.success(), "{line}: {output:?}");
 }

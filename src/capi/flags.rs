@@ -1,7 +1,7 @@
 //! The bits of the C flags.
 
 use super::types::{couchstore_compact_flags, couchstore_docinfos_options, couchstore_open_flags};
-use crate::db::open::OpenOptions;
+use crate::db::open::{LARGEST_BUFFERS, OpenOptions};
 use crate::db::scan::ScanOptions;
 use crate::error::{Error, Result};
 
@@ -48,10 +48,12 @@ pub(super) fn open_options(flags: couchstore_open_flags) -> OpenOptions {
         0 => 4096,
         n => 1024 << (n - 1),
     };
-    let count = match nibble(flags, 8) {
+    let count: usize = match nibble(flags, 8) {
         0 => 16,
         n => 8 << (n - 1),
     };
+    // The highest values ask for terabytes.
+    let count = count.min(LARGEST_BUFFERS / unit);
     OpenOptions::new()
         .create(has(1))
         .read_only(has(2))

@@ -4,7 +4,7 @@
 //! last one shorter:
 //!
 //! ```text
-//! bytes | u32 CRC-32C of salt, number of the frame, bytes
+//! bytes | u32 CRC-32C of the bytes, combined by XOR with that of salt and number of the frame
 //! bytes | 16-byte tag         the bytes encrypted with a random key, if the entries are secret
 //! ```
 //! Where the runs are and how long they are stays in memory, as key and salt do, which no other file has: whatever the
@@ -13,6 +13,7 @@
 use super::merge::Run;
 use crate::crypto::cipher::{Cipher, Failed, NONCE_LEN, TAG_LEN};
 use crate::error::{Error, ErrorCode, Operation, Result};
+use crate::format::chunk::Checksum;
 use crate::io::temp::unnamed_file;
 use crate::memory;
 use std::collections::hash_map::RandomState;
@@ -54,11 +55,8 @@ impl Seal {
     }
 
     fn checksum(salt: [u8; 8], number: u64, bytes: &[u8]) -> u32 {
-        let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-        digest.update(&salt);
-        digest.update(&number.to_be_bytes());
-        digest.update(bytes);
-        digest.finalize() as u32
+        let place = [salt, number.to_be_bytes()].concat();
+        Checksum::Crc32c.compute(bytes) ^ Checksum::Crc32c.compute(&place)
     }
 
     /// Makes of the bytes of a frame what is written.

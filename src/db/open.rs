@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// All read buffers may be filled, and loaded, at once.
-const LARGEST_BUFFERS: usize = 256 << 20;
+pub(crate) const LARGEST_BUFFERS: usize = 256 << 20;
 
 /// A node is in memory as a whole. It may have one entry more than this, of up to 256 MiB.
 const LARGEST_NODE_SIZE: usize = 16 << 20;

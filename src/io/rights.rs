@@ -51,7 +51,7 @@ pub fn take_over(from: &File, to: &File) -> io::Result<()> {
         source.give(from, to, &before)?;
         true
     };
-    if changed { Ok(fs::fsync(to)?) } else { Ok(()) }
+    if changed { Ok(make_durable(to)?) } else { Ok(()) }
 }
 
 /// Gives a copy the permissions of its source, without those that the umask takes away. Owner and group stay those of
@@ -66,7 +66,15 @@ pub fn take_mode(from: &File, to: &File) -> io::Result<()> {
     match apply(to, &wanted) {
         // The file is the process's own: a file system that has one set of permissions for all its files.
         Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-        result => Ok(result.and_then(|()| fs::fsync(to))?),
+        result => Ok(result.and_then(|()| make_durable(to))?),
+    }
+}
+
+/// Makes a file's rights durable: by a sync of the whole file system where there is none of single files.
+fn make_durable(file: &File) -> rustix::io::Result<()> {
+    match fs::fsync(file) {
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => fs::syncfs(file),
+        result => result,
     }
 }
 

@@ -188,6 +188,8 @@ TEST(damaged_headers) {
 
 /* ---- keys ---- */
 
+#if HAS_ENCRYPTION
+
 struct keys {
     const char *id, *secret;
     int result;
@@ -234,6 +236,8 @@ TEST(encrypted_files) {
           COUCHSTORE_ERROR_DECRYPT);
     REASON(0, name, "the key \"mine\" does not fit");
 }
+
+#endif
 
 /* ---- documents ---- */
 

@@ -80,7 +80,7 @@ TEST(Client, ChecksumsAndIntegers) {
     EXPECT_TRUE(perform_integrity_check(text, 9, 0xcbf43926, CRC_UNKNOWN));
     EXPECT_FALSE(perform_integrity_check(text, 9, 0xcbf43926, CRC32C));
     raw_48 raw{};
-    couchstore_encode_raw48p(0x010203040506, &raw);
+    couchstore_encode_raw48(0x010203040506, &raw);
     EXPECT_EQ(1, raw.raw_bytes[0]);
     EXPECT_EQ(0x010203040506u, couchstore_decode_raw48p(&raw));
     EXPECT_EQ(0x1234, couchstore_decode_raw16(couchstore_encode_raw16(0x1234)));

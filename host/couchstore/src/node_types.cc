@@ -62,7 +62,7 @@ raw_16 couchstore_encode_raw16(uint16_t value) {
     return encode<raw_16>(value);
 }
 
-void couchstore_encode_raw24p(uint32_t value, raw_24 *raw) {
+void couchstore_encode_raw24(uint64_t value, raw_24 *raw) {
     *raw = encode<raw_24>(value);
 }
 
@@ -70,11 +70,11 @@ raw_32 couchstore_encode_raw32(uint32_t value) {
     return encode<raw_32>(value);
 }
 
-void couchstore_encode_raw40p(uint64_t value, raw_40 *raw) {
+void couchstore_encode_raw40(uint64_t value, raw_40 *raw) {
     *raw = encode<raw_40>(value);
 }
 
-void couchstore_encode_raw48p(uint64_t value, raw_48 *raw) {
+void couchstore_encode_raw48(uint64_t value, raw_48 *raw) {
     *raw = encode<raw_48>(value);
 }
 

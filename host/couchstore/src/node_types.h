@@ -46,10 +46,10 @@ LIBCOUCHSTORE_API uint64_t couchstore_decode_raw64(raw_64 raw);
 
 LIBCOUCHSTORE_API raw_08 couchstore_encode_raw08(uint8_t value);
 LIBCOUCHSTORE_API raw_16 couchstore_encode_raw16(uint16_t value);
-LIBCOUCHSTORE_API void couchstore_encode_raw24p(uint32_t value, raw_24 *raw);
+LIBCOUCHSTORE_API void couchstore_encode_raw24(uint64_t value, raw_24 *raw);
 LIBCOUCHSTORE_API raw_32 couchstore_encode_raw32(uint32_t value);
-LIBCOUCHSTORE_API void couchstore_encode_raw40p(uint64_t value, raw_40 *raw);
-LIBCOUCHSTORE_API void couchstore_encode_raw48p(uint64_t value, raw_48 *raw);
+LIBCOUCHSTORE_API void couchstore_encode_raw40(uint64_t value, raw_40 *raw);
+LIBCOUCHSTORE_API void couchstore_encode_raw48(uint64_t value, raw_48 *raw);
 LIBCOUCHSTORE_API raw_64 couchstore_encode_raw64(uint64_t value);
 
 // The lengths of key and value before an item of a node: 12 and 28 bits.

@@ -11,9 +11,24 @@ function(run what)
   endif()
 endfunction()
 
-run("configuring" "${CMAKE_COMMAND}" -S "${SOURCE}" -B "${BUILD}/build" -G "${GENERATOR}"
+set(configure "${CMAKE_COMMAND}" -S "${SOURCE}" -B "${BUILD}/build" -G "${GENERATOR}"
   "-DCMAKE_MAKE_PROGRAM=${MAKE_PROGRAM}" "-DCMAKE_C_COMPILER=${C_COMPILER}" "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}"
   "-DCMAKE_BUILD_TYPE=${BUILD_TYPE}" "-DCOUCHSTORE_DIRECTORY=${BUILD}/source/couchstore"
   "-DCOUCHSTORE_CARGO_DIR=${CARGO_DIR}" "-DCOUCHSTORE_ENCRYPTION=${ENCRYPTION}")
+# What the commands that link the library name, for the second time.
+function(read_link_commands result)
+  execute_process(COMMAND "${CMAKE_COMMAND}" --build "${BUILD}/build" --target couchstore client_static -- -n -v
+    OUTPUT_VARIABLE output)
+  string(REGEX MATCHALL "[^ \n]*libplatform[^ \n]*" commands "${output}")
+  set(${result} "${commands}" PARENT_SCOPE)
+endfunction()
+
+run("configuring" ${configure})
+read_link_commands(first)
+run("configuring once more" ${configure})
+read_link_commands(second)
+if(NOT first OR NOT first STREQUAL second)
+  message(FATAL_ERROR "the host's library is linked otherwise the second time:\n${first}\nand\n${second}")
+endif()
 run("building" "${CMAKE_COMMAND}" --build "${BUILD}/build" -j 2)
 run("testing" "${CMAKE_CTEST_COMMAND}" --test-dir "${BUILD}/build" --output-on-failure)

@@ -15,12 +15,9 @@
 #ifndef COUCHSTORE_COUCH_COMMON_H
 #define COUCHSTORE_COUCH_COMMON_H
 
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#if !defined(__linux__)
-#include <fcntl.h>
-#endif
 
 /* C++ users get zeroed members, C users the plain fields. */
 /* clang-format off */

@@ -8,6 +8,16 @@ using ::testing::_;
 using ::testing::Invoke;
 
 MockOps::MockOps(FileOpsInterface *wrapped) : wrapped_ops(wrapped) {
+    DelegateToFake();
+}
+
+MockOps::MockOps(std::unique_ptr<FileOpsInterface> wrapped) : MockOps(wrapped.release()) {
+}
+
+MockOps::~MockOps() = default;
+
+void MockOps::DelegateToFake() {
+    auto *const wrapped = get_wrapped();
     ON_CALL(*this, constructor(_)).WillByDefault(Invoke(wrapped, &FileOpsInterface::constructor));
     ON_CALL(*this, open(_, _, _, _)).WillByDefault(Invoke(wrapped, &FileOpsInterface::open));
     ON_CALL(*this, close(_, _)).WillByDefault(Invoke(wrapped, &FileOpsInterface::close));
@@ -30,12 +40,13 @@ MockOps::MockOps(FileOpsInterface *wrapped) : wrapped_ops(wrapped) {
     ON_CALL(*this, free_buffers(_)).WillByDefault(Invoke(wrapped, &FileOpsInterface::free_buffers));
 }
 
-MockOps::~MockOps() = default;
-
 LogOps::LogOps(FileOpsInterface *wrapped) : LogOps(wrapped, std::cerr) {
 }
 
 LogOps::LogOps(FileOpsInterface *wrapped, std::ostream &out_) : wrapped_ops(wrapped), out(out_) {
+}
+
+LogOps::LogOps(std::unique_ptr<FileOpsInterface> wrapped) : LogOps(wrapped.release()) {
 }
 
 namespace {

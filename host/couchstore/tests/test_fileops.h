@@ -11,10 +11,11 @@
 #include <iosfwd>
 #include <memory>
 
-// Passes every call on to the wrapped operations, unless a test says otherwise.
+// Passes every call on to the wrapped operations, which are its own from now on, unless a test says otherwise.
 class MockOps : public FileOpsInterface {
 public:
     explicit MockOps(FileOpsInterface *wrapped);
+    explicit MockOps(std::unique_ptr<FileOpsInterface> wrapped);
     ~MockOps() override;
 
     MOCK_METHOD(couch_file_handle, constructor, (couchstore_error_info_t *), (override));
@@ -56,19 +57,24 @@ public:
     MOCK_METHOD(void, destructor, (couch_file_handle), (override));
     MOCK_METHOD(void, free_buffers, (couch_file_handle), (override));
 
+    // Makes passing on what every call does by default, as it is from the beginning.
+    void DelegateToFake();
+
     // The operations behind it, for tests that do something before they pass a call on.
     FileOpsInterface *get_wrapped() const {
-        return wrapped_ops;
+        return wrapped_ops.get();
     }
 
-    FileOpsInterface *wrapped_ops;
+    std::unique_ptr<FileOpsInterface> wrapped_ops;
 };
 
-// Passes every call on, and writes what was asked and what came back.
+// Passes every call on to the wrapped operations, which are its own from now on, and writes what was asked and what
+// came back.
 class LogOps : public FileOpsInterface {
 public:
     explicit LogOps(FileOpsInterface *wrapped);
     LogOps(FileOpsInterface *wrapped, std::ostream &out);
+    explicit LogOps(std::unique_ptr<FileOpsInterface> wrapped);
 
     couch_file_handle constructor(couchstore_error_info_t *errinfo) override;
     couchstore_error_t open(couchstore_error_info_t *errinfo,
@@ -103,6 +109,6 @@ public:
     void free_buffers(couch_file_handle handle) override;
 
 private:
-    FileOpsInterface *wrapped_ops;
+    std::unique_ptr<FileOpsInterface> wrapped_ops;
     std::ostream &out;
 };

@@ -91,6 +91,62 @@ struct Replay {
     }
 };
 
+// What the host of an online compaction does besides the hooks of copying and of replaying.
+struct Host {
+    OnlineCompactOptions &options;
+
+    static const OnlineCompactOptions &of(void *self) noexcept {
+        return static_cast<Host *>(self)->options;
+    }
+
+    // What throws has not locked.
+    static int tryLock(void *self) noexcept {
+        return caughtCallback([&] {
+            of(self).lock();
+            return 0;
+        });
+    }
+
+    // Also after an exception; what throws has unlocked.
+    static void unlock(void *self) noexcept {
+        caught<int>(0, [&] {
+            of(self).unlock();
+            return 0;
+        });
+    }
+
+    static couchstore_error_t publish(void *self, Db *source, Db *target) noexcept {
+        return static_cast<couchstore_error_t>(
+                caughtCallback([&] { return of(self).publish(*source, *target); }));
+    }
+
+    static int progress(void *self, uint64_t done, uint64_t total, uint64_t bytes) noexcept {
+        return caughtCallback([&] { return of(self).progress(done, total, bytes); });
+    }
+
+    // The options as those of C, without what they cannot have.
+    couchstore_online_compact_options toC(Compaction &compaction, Replay &replay) {
+        couchstore_online_compact_options c{};
+        c.size = sizeof(c);
+        c.flags = options.flags;
+        c.hook = compaction.filter ? Compaction::callFilter : nullptr;
+        c.hook_ctx = &compaction;
+        c.pre_copy = replay.preCopy ? Replay::callPreCopy : nullptr;
+        c.precommit = replay.precommit ? Replay::callPrecommit : nullptr;
+        c.replay_ctx = &replay;
+        c.unlock = options.unlock ? unlock : nullptr;
+        c.publish = options.publish ? publish : nullptr;
+        c.progress = options.progress ? progress : nullptr;
+        c.ctx = this;
+        c.swap = options.replaceSource ? COUCHSTORE_SWAP_REPLACE : COUCHSTORE_SWAP_NONE;
+        c.max_unlocked_rounds = options.maxUnlockedRounds == 0 ? -1 : options.maxUnlockedRounds;
+        c.delta_bytes_for_lock = options.deltaBytesForLock;
+        c.memory_budget = options.memoryBudget;
+        c.open_flags = options.openFlags;
+        return c;
+    }
+};
+
 }  // namespace
 
 couchstore_error_t couchstore_compact_db_ex(Db *source,
@@ -173,6 +229,30 @@ couchstore_error_t detail::compactWithKeys(Db &source,
                      std::move(precommitHook)};
     return run(&source, target_filename, flags, std::move(targetEncrKeyCB), std::move(hooks), ops,
                false);
+}
+
+couchstore_error_t compact_online(const std::string &source_name,
+                                  const std::string &target_name,
+                                  OnlineCompactOptions options,
+                                  couchstore_online_compact_stats *stats) {
+    if (options.rewrite && !options.filter) {
+        throw std::invalid_argument("compact_online: rewriting entries needs a filter");
+    }
+    couchstore_shim::Keys keys(detail::functionOf(options.keys));
+    Compaction compaction{std::move(options.filter), std::move(options.rewrite), {}};
+    Replay replay{std::move(options.preCopy), std::move(options.precommit)};
+    Host host{options};
+    const auto c = host.toC(compaction, replay);
+    couchstore_private_online replaced{};
+    replaced.try_lock = options.lock ? Host::tryLock : nullptr;
+    replaced.rewrite = compaction.rewrite ? Compaction::callRewrite : nullptr;
+    replaced.keys = keys.toRust();
+    replaced.has_ops = options.ops != nullptr;
+    replaced.ops = toRust(options.ops ? options.ops : couchstore_get_default_file_ops());
+    return guarded([&] {
+        return couchstore_private_cxx_compact_online(source_name.c_str(), target_name.c_str(), &c,
+                                                     stats, replaced);
+    });
 }
 
 couchstore_error_t replay(Db &source,

@@ -20,7 +20,7 @@ couchstore_error_t couchstore_open_db_ex(const char *filename,
     }
     Keys keys(encryptionKeyCB);
     return guardedResult(db, closeAndFree, [&] {
-        return couchstore_private_cxx_open(filename, flags, keys.toRust(), toRust(ops), db);
+        return couchstore_private_cxx_open(filename, flags, keys.toRust(), toRust(ops), false, db);
     });
 }
 

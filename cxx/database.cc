@@ -4,6 +4,7 @@
 
 #include "call.h"
 #include "entry.h"
+#include "file_ops.h"
 
 #include <algorithm>
 #include <array>
@@ -93,6 +94,18 @@ std::pair<couchstore_error_t, UniqueDbPtr> detail::openWithKeys(const std::strin
     return open(filename, flags, std::move(getter), fileops, offset);
 }
 #endif
+
+std::pair<couchstore_error_t, UniqueDbPtr> bootstrap(const std::string &filename,
+                                                     BootstrapOptions options) {
+    couchstore_shim::Keys keys(detail::functionOf(options.keys));
+    auto *ops = options.ops ? options.ops : couchstore_get_default_file_ops();
+    Db *opened = nullptr;
+    const auto code = couchstore_shim::guardedResult(&opened, couchstore_shim::closeAndFree, [&] {
+        return couchstore_private_cxx_open(filename.c_str(), options.flags, keys.toRust(),
+                                           couchstore_shim::toRust(ops), true, &opened);
+    });
+    return {code, UniqueDbPtr(opened)};
+}
 
 size_t getDiskBlockSize(Db &) {
     return 4096;

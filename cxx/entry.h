@@ -38,6 +38,7 @@ struct couchstore_private_file_ops {
                       int64_t offset);
     int64_t (*goto_eof)(void *object, couchstore_error_info_t *errinfo, couch_file_handle handle);
     int (*sync)(void *object, couchstore_error_info_t *errinfo, couch_file_handle handle);
+    void (*evict)(void *object, couchstore_error_info_t *errinfo, couch_file_handle handle);
     void (*tag)(void *object, couch_file_handle handle, uint8_t tag);
     void *(*get_stats)(void *object, couch_file_handle handle);
     void (*destructor)(void *object, couch_file_handle handle);
@@ -63,10 +64,12 @@ struct couchstore_private_keys {
     void *ctx;
 };
 
+// bootstrap: creates the file atomically if there is none, as couchstore_bootstrap_db().
 couchstore_error_t couchstore_private_cxx_open(const char *filename,
                                                couchstore_open_flags flags,
                                                couchstore_private_keys keys,
                                                couchstore_private_ops ops,
+                                               bool bootstrap,
                                                Db **db);
 
 // timestamp nullptr: the system clock.
@@ -124,13 +127,24 @@ couchstore_error_t couchstore_private_cxx_compact(Db *source,
                                                   couchstore_private_hooks hooks,
                                                   bool is_c_function);
 
-// try_lock in place of the lock in the options; a negative result: it is not held. nullptr: as they say.
+// What stands in place of members of the options of an online compaction; nullptr: as they say.
+struct couchstore_private_online {
+    // A negative result: it is not held. With the options' ctx.
+    int (*try_lock)(void *ctx);
+    // With the options' hook_ctx.
+    int (*rewrite)(DocInfo **docinfo, const sized_buf *item, void *ctx);
+    couchstore_private_keys keys;
+    // Used if has_ops.
+    couchstore_private_ops ops;
+    bool has_ops;
+};
+
 couchstore_error_t couchstore_private_cxx_compact_online(
         const char *source_name,
         const char *target_name,
         const couchstore_online_compact_options *options,
         couchstore_online_compact_stats *stats,
-        int (*try_lock)(void *ctx));
+        couchstore_private_online replaced);
 
 // *cannot_move becomes true if the result is that of moving the source to the offset.
 couchstore_error_t couchstore_private_cxx_replay(Db *source,

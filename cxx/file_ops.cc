@@ -89,6 +89,12 @@ int sync(void *object, couchstore_error_info_t *errinfo, couch_file_handle handl
     return caught<int>(COUCHSTORE_ERROR_WRITE, [&] { return opsOf(object).sync(errinfo, handle); });
 }
 
+void evict(void *object, couchstore_error_info_t *errinfo, couch_file_handle handle) {
+    caught<int>(0, [&] {
+        return opsOf(object).advise(errinfo, handle, 0, 0, COUCHSTORE_FILE_ADVICE_EVICT);
+    });
+}
+
 void tag(void *object, couch_file_handle handle, uint8_t tag) {
     caught<int>(0, [&] {
         opsOf(object).tag(handle, static_cast<FileTag>(tag));
@@ -125,6 +131,7 @@ constexpr couchstore_private_file_ops table = {constructor,
                                                pwrite,
                                                gotoEof,
                                                sync,
+                                               evict,
                                                tag,
                                                getStats,
                                                destructor,

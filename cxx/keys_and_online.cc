@@ -224,9 +224,10 @@ couchstore_error_t couchstore_compact_db_online(const char *source_name,
         options = replaced;
     }
     const auto work = [&] {
-        return couchstore_private_cxx_compact_online(
-                source_name, target_name, options, stats,
-                online.caller.lock ? Online::tryLock : nullptr);
+        couchstore_private_online replaced{};
+        replaced.try_lock = online.caller.lock ? Online::tryLock : nullptr;
+        return couchstore_private_cxx_compact_online(source_name, target_name, options, stats,
+                                                     replaced);
     };
     return guarded(work, &online);
 }

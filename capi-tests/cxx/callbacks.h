@@ -131,6 +131,16 @@ inline void onInternalError(const char *, size_t, void *ctx) {
 
 using Options = couchstore_online_compact_options;
 
+// The first time: commits something to the source.
+inline int commitOnce(World &w) {
+    if (w.db) {
+        EXPECT_EQ(COUCHSTORE_SUCCESS, put(w.db.get(), "new", "body"));
+        EXPECT_EQ(COUCHSTORE_SUCCESS, couchstore_commit(w.db.get()));
+        w.db.reset();
+    }
+    return 0;
+}
+
 // An online compaction beside which something is committed, so that all hooks are called.
 inline couchstore_error_t online(World &w, const std::function<void(Options &)> &set) {
     w.ownHandlesAreUsed = false;
@@ -138,14 +148,7 @@ inline couchstore_error_t online(World &w, const std::function<void(Options &)> 
     options.size = sizeof(options);
     options.swap = COUCHSTORE_SWAP_REPLACE;
     options.ctx = options.hook_ctx = options.keys_ctx = options.replay_ctx = &w;
-    options.progress = [](void *ctx, uint64_t, uint64_t, uint64_t) {
-        if (of(ctx).db) {
-            EXPECT_EQ(COUCHSTORE_SUCCESS, put(of(ctx).db.get(), "new", "body"));
-            EXPECT_EQ(COUCHSTORE_SUCCESS, couchstore_commit(of(ctx).db.get()));
-            of(ctx).db.reset();
-        }
-        return 0;
-    };
+    options.progress = [](void *ctx, uint64_t, uint64_t, uint64_t) { return commitOnce(of(ctx)); };
     set(options);
     return couchstore_compact_db_online(w.name.c_str(), nullptr, &options, nullptr);
 }
@@ -520,10 +523,61 @@ inline std::vector<Callback> compactions() {
     };
 }
 
+// The members of the options of compact_online() and bootstrap().
+inline std::vector<Callback> optionsOfObjects() {
+    using Set = std::function<void(OnlineCompactOptions &, World &)>;
+    const auto with = [](const char *name, const Set &set, Outcome outcome = Outcome::Thrown) {
+        const auto run = [set](World &w) {
+            w.ownHandlesAreUsed = false;
+            OnlineCompactOptions options;
+            options.replaceSource = true;
+            options.progress = [&w](uint64_t, uint64_t, uint64_t) { return commitOnce(w); };
+            set(options, w);
+            return compact_online(w.name, {}, std::move(options));
+        };
+        return Callback{name, run, outcome};
+    };
+    return {
+            with(
+                    "compact_online.keys",
+                    [](OnlineCompactOptions &o, World &w) { o.keys = Hooks{w}.key(); },
+                    Outcome::Encrypt),
+            with("compact_online.filter",
+                 [](OnlineCompactOptions &o, World &w) { o.filter = Hooks{w}.filter(); }),
+            with("compact_online.rewrite",
+                 [](OnlineCompactOptions &o, World &w) {
+                     o.filter = Hooks{w}.keep();
+                     o.rewrite = Hooks{w}.rewrite();
+                 }),
+            with("compact_online.preCopy",
+                 [](OnlineCompactOptions &o, World &w) { o.preCopy = Hooks{w}.preCopy(); }),
+            with("compact_online.precommit",
+                 [](OnlineCompactOptions &o, World &w) { o.precommit = Hooks{w}.precommit(); }),
+            with("compact_online.lock",
+                 [](OnlineCompactOptions &o, World &w) { o.lock = [&w] { w.call(); }; }),
+            with("compact_online.unlock",
+                 [](OnlineCompactOptions &o, World &w) { o.unlock = [&w] { w.call(); }; }),
+            with("compact_online.publish",
+                 [](OnlineCompactOptions &o, World &w) { o.publish = Hooks{w}.precommit(); }),
+            with("compact_online.progress",
+                 [](OnlineCompactOptions &o, World &w) {
+                     o.progress = [&w](uint64_t, uint64_t, uint64_t) { return w.call(); };
+                 }),
+            {"bootstrap.keys",
+             [](World &w) {
+                 w.ownHandlesAreUsed = false;
+                 BootstrapOptions options;
+                 options.keys = Hooks{w}.key();
+                 return bootstrap(w.target, std::move(options)).first;
+             },
+             Outcome::Encrypt},
+    };
+}
+
 inline std::vector<Callback> all() {
     std::vector<Callback> callbacks;
-    for (const auto &part :
-         {functionsOfC(), onlineOptions(), functionsWithObjects(), compactions()}) {
+    for (const auto &part : {functionsOfC(), onlineOptions(), functionsWithObjects(), compactions(),
+                             optionsOfObjects()}) {
         callbacks.insert(callbacks.end(), part.begin(), part.end());
     }
     return callbacks;

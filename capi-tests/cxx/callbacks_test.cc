@@ -137,6 +137,26 @@ void collect(const std::string &text, std::set<std::string> &found) {
     }
 }
 
+// The members of a struct of couch_db_cxx.h that are callbacks, as in the list above.
+void collectMembers(const std::string &type,
+                    const std::string &function,
+                    std::set<std::string> &found) {
+    const auto text = headerText("couch_db_cxx.h");
+    const auto from = text.find("struct " + type + " {");
+    ASSERT_NE(std::string::npos, from) << type;
+    std::stringstream members(text.substr(from, text.find("\n};", from) - from));
+    int callbacks = 0;
+    for (std::string member; std::getline(members, member, ';');) {
+        static const std::regex typeAndName(R"(^[^]*?([\w:]+[^{]*[\w>&*])\s+(\w+)(\{\w*\})?\s*$)");
+        std::smatch parts;
+        if (std::regex_match(member, parts, typeAndName) && takesCallback(parts[1])) {
+            found.insert(function + "." + parts[2].str());
+            ++callbacks;
+        }
+    }
+    EXPECT_LT(0, callbacks) << type;
+}
+
 TEST(Callbacks, AllAreListed) {
     std::set<std::string> declared;
     for (const char *name :
@@ -161,6 +181,10 @@ TEST(Callbacks, AllAreListed) {
          ++match) {
         declared.insert("couchstore_compact_db_online." + (*match)[1].str() + (*match)[2].str());
     }
+
+    // And those in the options of the C++ functions.
+    collectMembers("OnlineCompactOptions", "compact_online", declared);
+    collectMembers("BootstrapOptions", "bootstrap", declared);
 
     std::set<std::string> listed;
     for (const auto &callback : all()) {

@@ -313,7 +313,7 @@ TEST(Exceptions, EveryFileOperation) {
                 }
             }
         }
-        // Only advise is not called at all.
+        // All but advise, which belongs to online compactions.
         for (const char *kind : {"constructor", "open", "close", "set_periodic_sync", "set_tracing",
                                  "set_validation", "set_mprotect", "pread", "pwrite", "goto_eof",
                                  "sync", "tag", "get_stats", "destructor", "free_buffers"}) {

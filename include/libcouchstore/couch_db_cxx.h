@@ -276,6 +276,65 @@ using PostCompactionCallback = std::function<couchstore_error_t(Db &)>;
 using PreCopyHook = std::function<
         couchstore_error_t(Db &source, Db &target, const DocInfo *doc, const DocInfo *local)>;
 
+/* ---- The two promises ---- */
+
+/** Options of bootstrap(). */
+struct BootstrapOptions {
+    couchstore_open_flags flags{0}; /**< as for openDatabase(); CREATE is implied */
+    EncryptionKeyGetter keys;       /**< see couchstore_open_db_ex(); empty: not encrypted */
+    FileOpsInterface *ops{nullptr}; /**< nullptr: the default ones */
+};
+
+/**
+ * Opens a file with the caller's file operations or, if there is none, creates it: a complete and
+ * durable file, or none. As couchstore_bootstrap_db(), which see.
+ */
+LIBCOUCHSTORE_API
+std::pair<couchstore_error_t, UniqueDbPtr> bootstrap(const std::string &filename,
+                                                     BootstrapOptions options = {});
+
+/**
+ * Options of compact_online(). Functions may be empty, and are not called then. The members mean what
+ * those of couchstore_online_compact_options mean, unless said otherwise.
+ */
+struct OnlineCompactOptions {
+    couchstore_compact_flags flags{0};
+    FileOpsInterface *ops{nullptr};        /**< for both files; nullptr: the default ones */
+    EncryptionKeyGetter keys;              /**< of the source by its id, and of the result */
+    CompactFilterCallback filter;          /**< decides about each document that is copied */
+    CompactRewriteDocInfoCallback rewrite; /**< may change entries; only with filter */
+    PreCopyHook preCopy;                   /**< before what the source has changed is put */
+    PrecommitHook precommit;               /**< before each commit of that */
+    std::function<void()> lock;            /**< keeps writers out; what throws has not locked */
+    std::function<void()> unlock;          /**< after each lock; what throws has unlocked */
+    /** The host switches over, under the lock. An error undoes everything. */
+    std::function<couchstore_error_t(Db &source, Db &target)> publish;
+    /** Non-zero cancels. */
+    std::function<int(uint64_t doneDocs, uint64_t totalDocs, uint64_t doneBytes)> progress;
+    bool replaceSource{false}; /**< the result takes the source's name, not the target's */
+    int maxUnlockedRounds{10}; /**< 0: none */
+    uint64_t deltaBytesForLock{1 << 20};
+    size_t memoryBudget{0};             /**< 0: 48 MiB */
+    couchstore_open_flags openFlags{0}; /**< that the source is opened with elsewhere */
+};
+
+/**
+ * Compacts a file while others save to it. As couchstore_compact_db_online(), which see.
+ *
+ * Which file the source is, behind a caller's operations, is told by its name, if that leads to a
+ * regular file of the operating system that is not shorter.
+ *
+ * @param target_name ignored if the result takes the source's name
+ * @param stats       receives figures; nullptr: none
+ * @throws std::invalid_argument rewrite without filter
+ * @throws std::logic_error      filter asked for a body that it had been given
+ */
+LIBCOUCHSTORE_API
+couchstore_error_t compact_online(const std::string &source_name,
+                                  const std::string &target_name,
+                                  OnlineCompactOptions options,
+                                  couchstore_online_compact_stats *stats = nullptr);
+
 /* ---- Diagnostics ---- */
 
 /** The reason of the last failed system call on this handle: "errno = N: 'text'". */

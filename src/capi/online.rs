@@ -14,10 +14,13 @@ use super::types::{
 use crate::compact::copy::{CompactHooks, Verdict};
 use crate::compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
 use crate::compact::replay::ReplayHooks;
+use crate::crypto::keys::KeyStore;
 use crate::db::{Db, leads_to};
 use crate::error::{Error, ErrorCode, Result};
 use crate::format::docinfo::DocInfoRef;
+use crate::io::FileOps;
 use std::ffi::{c_char, c_int, c_void};
+use std::sync::Arc;
 
 /// Compacts a file while others save to it.
 ///
@@ -65,11 +68,20 @@ pub unsafe extern "C" fn couchstore_compact_db_online(
     stats: *mut couchstore_online_compact_stats,
 ) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.
-    unsafe { compact_db_online(source_name, target_name, options, stats, None) }
+    unsafe { compact_db_online(source_name, target_name, options, stats, Replaced::default()) }
 }
 
 /// A lock that may fail, in place of the caller's; a negative result: it is not held.
 pub(super) type TryLock = unsafe extern "C" fn(ctx: *mut c_void) -> c_int;
+
+/// What stands in place of members of the options, in forms that they cannot have.
+#[derive(Default)]
+pub(super) struct Replaced {
+    pub(super) try_lock: Option<TryLock>,
+    pub(super) rewrite: Option<Rewrite>,
+    pub(super) keys: Option<Arc<dyn KeyStore>>,
+    pub(super) file_ops: Option<Arc<dyn FileOps>>,
+}
 
 /// # Safety
 /// The pointer contract of `capi`.
@@ -78,7 +90,7 @@ pub(super) unsafe fn compact_db_online(
     target_name: *const c_char,
     options: *const couchstore_online_compact_options,
     stats: *mut couchstore_online_compact_stats,
-    try_lock: Option<TryLock>,
+    replaced: Replaced,
 ) -> couchstore_error_t {
     guard(Call::CompactDbOnline, || {
         // SAFETY: the pointer contract of `capi`.
@@ -91,22 +103,25 @@ pub(super) unsafe fn compact_db_online(
             max_unlocked_rounds: rounds(options.max_unlocked_rounds),
             ..OnlineOptions::default()
         };
-        let rust = with_sizes(rust, options)?;
+        let mut rust = with_sizes(rust, options)?;
+        rust.compact.keys = replaced.keys.or(rust.compact.keys);
+        rust.compact.file_ops = replaced.file_ops.unwrap_or(rust.compact.file_ops);
         let target = if rust.swap == Swap::Replace && target_name.is_null() {
             source
         } else {
             // SAFETY: the pointer contract of `capi`.
             unsafe { ptr::name(target_name) }?
         };
+        let rewrite = replaced.rewrite.or(options.dhook.map(Rewrite::Plain));
         let mut hooks = OnlineCallbacks {
-            compact: Hooks::new(options.hook, options.dhook.map(Rewrite::Plain), None, options.hook_ctx),
+            compact: Hooks::new(options.hook, rewrite, None, options.hook_ctx),
             replay: ReplayCallbacks {
                 pre_copy: options.pre_copy,
                 precommit: options.precommit,
                 ctx: options.replay_ctx,
             },
             options,
-            try_lock,
+            try_lock: replaced.try_lock,
         };
         let figures = compact_online(path(source), path(target), &rust, &mut hooks)?;
         // SAFETY: the pointer contract of `capi`.

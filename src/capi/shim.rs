@@ -16,7 +16,7 @@ use super::guard::{ask_value, callback_result, guard, guard_db, guard_dbs, guard
 use super::handle::Published;
 use super::keys::given_key;
 use super::latency::Call;
-use super::online::{TryLock, compact_db_online};
+use super::online::{Replaced, TryLock, compact_db_online};
 use super::open::open;
 use super::ptr::{self, Out};
 use super::save::Batch;
@@ -119,18 +119,24 @@ impl KeyStore for couchstore_private_keys {
     }
 }
 
+/// `bootstrap`: on behalf of `cb::couchstore::bootstrap`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_open(
     filename: *const c_char,
     flags: couchstore_open_flags,
     keys: couchstore_private_keys,
     ops: couchstore_private_ops,
+    bootstrap: bool,
     db: *mut *mut Handle,
 ) -> couchstore_error_t {
-    guard(Call::OpenDbEx, || {
+    let call = if bootstrap { Call::BootstrapDb } else { Call::OpenDbEx };
+    guard(call, || {
         // SAFETY: the pointer contract of `capi`.
         let (filename, ops, out) = unsafe { (ptr::name(filename)?, ops.to_rust(), Out::new(db)?) };
-        let options = flags::open_options(flags).file_ops(ops).keys(keys.store());
+        let mut options = flags::open_options(flags).file_ops(ops).keys(keys.store());
+        if bootstrap {
+            options = options.create(true).bootstrap(true);
+        }
         open(&options, filename, &out)
     })
 }
@@ -299,13 +305,16 @@ pub unsafe extern "C" fn couchstore_private_cxx_seek_first(
     unsafe { guard_db(Call::CxxSeekFirst, db, body) }
 }
 
+/// A hook that changes entries, with a context.
+pub type couchstore_private_rewrite =
+    Option<unsafe extern "C" fn(*mut *mut DocInfo, item: *const sized_buf, ctx: *mut c_void) -> c_int>;
+
 /// The hooks of a compaction; a negative result of any ends it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct couchstore_private_hooks {
     pub filter: couchstore_compact_hook,
-    pub rewrite:
-        Option<unsafe extern "C" fn(*mut *mut DocInfo, item: *const sized_buf, ctx: *mut c_void) -> c_int>,
+    pub rewrite: couchstore_private_rewrite,
     pub precommit: couchstore_precommit_hook,
     pub ctx: *mut c_void,
 }
@@ -337,18 +346,37 @@ pub unsafe extern "C" fn couchstore_private_cxx_compact(
     unsafe { guard_db(call, source, body) }
 }
 
-/// `try_lock` in place of the lock in the options; a negative result: it is not held, and the compaction ends. NULL: as
-/// the options say.
+/// What stands in place of members of the options of an online compaction; NULL: as they say.
+#[repr(C)]
+#[derive(Debug)]
+pub struct couchstore_private_online {
+    /// A negative result: the lock is not held, and the compaction ends. With the options' ctx.
+    pub try_lock: Option<TryLock>,
+    /// With the options' hook_ctx.
+    pub rewrite: couchstore_private_rewrite,
+    pub keys: couchstore_private_keys,
+    /// Used if `has_ops`.
+    pub ops: couchstore_private_ops,
+    pub has_ops: bool,
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_compact_online(
     source_name: *const c_char,
     target_name: *const c_char,
     options: *const couchstore_online_compact_options,
     stats: *mut couchstore_online_compact_stats,
-    try_lock: Option<TryLock>,
+    replaced: couchstore_private_online,
 ) -> couchstore_error_t {
+    let replaced = Replaced {
+        try_lock: replaced.try_lock,
+        rewrite: replaced.rewrite.map(Rewrite::WithContext),
+        keys: replaced.keys.store(),
+        // SAFETY: the contract of `io::object`.
+        file_ops: replaced.has_ops.then(|| unsafe { replaced.ops.to_rust() }),
+    };
     // SAFETY: the pointer contract of `capi`.
-    unsafe { compact_db_online(source_name, target_name, options, stats, try_lock) }
+    unsafe { compact_db_online(source_name, target_name, options, stats, replaced) }
 }
 
 /// `cannot_move` becomes true if the result is that of moving the source to the offset.

@@ -17,6 +17,7 @@ use crate::db::scan::seq_key;
 use crate::db::{Db, State};
 use crate::error::Result;
 use crate::format::docinfo::DocInfoRef;
+use crate::io::naming::FileId;
 use crate::tree::read::count_range;
 use std::path::Path;
 use std::time::Duration;
@@ -30,6 +31,8 @@ const BRAKING_FLUSH_THRESHOLD: usize = 512 << 10;
 /// A copy of the source's state at one of its headers.
 pub(super) struct Copied {
     pub(super) source: Db,
+    /// Which file of the operating system the source is, if any.
+    pub(super) source_file: Option<FileId>,
     pub(super) target: Db,
     pub(super) hidden: Hidden,
     /// The header of the source that the target is up to date with; the source handle stands there.
@@ -49,11 +52,11 @@ pub(super) enum Round {
 
 impl Copied {
     /// `target` has what `source` stands on.
-    pub(super) fn new(source: Db, target: Db, hidden: Hidden) -> Copied {
+    pub(super) fn new(source: Db, source_file: Option<FileId>, target: Db, hidden: Hidden) -> Copied {
         let base = source.snapshot();
         let mut progress = Progress::new(documents_in(&base.header));
         progress.all_done();
-        Copied { source, target, hidden, base, is_first: true, progress }
+        Copied { source, source_file, target, hidden, base, is_first: true, progress }
     }
 
     /// The newest header of the source. Leaves the source handle at the header that the copy is up to date with.

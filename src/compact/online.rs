@@ -22,6 +22,7 @@ use crate::db::hidden::{Hidden, Purpose, check_free, naming_failed, stale};
 use crate::db::open::OpenOptions;
 use crate::db::{Db, State};
 use crate::error::{Error, Result};
+use crate::io::naming::{FileId, regular_file_at};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -194,8 +195,8 @@ impl Job<'_> {
             .file_ops(compact.file_ops.clone())
             .keys(compact.keys.clone())
             .open_named(self.source_name)?;
-        let opened = source.file().with(|file| Ok(file.io().identity()))?;
-        if let (Some(opened), Some(locked)) = (opened, self.exclusion)
+        let source_file = self.file_of(&source)?;
+        if let (Some(opened), Some(locked)) = (source_file, self.exclusion)
             && opened != locked.id
         {
             return Err(naming_failed(self.source_name, stale().into()));
@@ -215,7 +216,15 @@ impl Job<'_> {
             self.take_rights(&source, &target, &hidden)?;
         }
         let damage = copy_into(&source, &target, self.directory(), compact, lock.hooks)?;
-        damage.map_or(Ok(Copied::new(source, target, hidden)), Err)
+        damage.map_or(Ok(Copied::new(source, source_file, target, hidden)), Err)
+    }
+
+    /// Which file the source is. A caller's operations do not tell; then it is the one that the name leads to, if that
+    /// can be. It may have grown since it was opened.
+    fn file_of(&self, source: &Db) -> Result<Option<FileId>> {
+        let known = source.identity()?;
+        let size = source.info()?.file_size;
+        Ok(known.or_else(|| regular_file_at(path(self.source_name), size)))
     }
 
     /// Where temporary files go.
@@ -288,7 +297,7 @@ impl Job<'_> {
 
     /// Gives the result its name and lets the host switch over, under the lock, and gives that back.
     fn finish(&self, copied: Copied, lock: &mut Lock<'_>, stats: &mut OnlineStats) -> Result<()> {
-        let Copied { source, target, mut hidden, base, .. } = copied;
+        let Copied { source, source_file, target, mut hidden, base, .. } = copied;
         let info = target.info()?;
         stats.documents = info.doc_count + info.deleted_count;
         stats.bytes = info.file_size;
@@ -298,10 +307,7 @@ impl Job<'_> {
         let failed = |failure| naming_failed(self.final_name, failure);
         let named = match self.options.swap {
             Swap::None => hidden.publish_for_now(),
-            Swap::Replace => {
-                let file = source.file().with(|file| Ok(file.io().identity()))?;
-                hidden.replace(file, base.position.unwrap_or(0))
-            }
+            Swap::Replace => hidden.replace(source_file, base.position.unwrap_or(0)),
         };
         let named = named.map_err(failed)?;
         target.file().with(|file| {
@@ -319,6 +325,12 @@ impl Job<'_> {
             && self.is_newest(&source, &base)
         {
             hidden.remove_displaced(&displaced);
+        }
+        if self.options.swap == Swap::Replace {
+            let _ = source.file().with(|file| {
+                file.io().evict();
+                Ok(())
+            });
         }
         // The result is durable and in use: that closing our own handle on it fails changes nothing.
         let _ = target.close();

@@ -418,6 +418,11 @@ impl Buffered {
         self.raw.stats_object()
     }
 
+    /// Says that nothing of the file will be read for now.
+    pub(crate) fn evict(&mut self) {
+        self.raw.evict();
+    }
+
     /// Says what the accesses that follow are for.
     pub(crate) fn tag(&mut self, tag: FileTag) {
         self.raw.tag(tag);

@@ -209,6 +209,14 @@ impl FileHandle for ForeignFile {
         unsafe { close(&raw mut info, self.handle) };
         Ok(())
     }
+
+    fn evict(&mut self) {
+        let mut info = couchstore_error_info_t::default();
+        if let Some(advise) = self.ops.advise {
+            // SAFETY: the contract of the module.
+            unsafe { advise(&raw mut info, self.handle, 0, 0, libc::POSIX_FADV_DONTNEED) };
+        }
+    }
 }
 
 impl Drop for ForeignFile {

@@ -163,6 +163,8 @@ pub trait FileHandle: Send {
     fn status(&self) -> Option<Result<stale::FileStatus, IoError>> {
         None
     }
+    /// Says that nothing of the file will be read for now. Only a hint: nobody is told if it fails.
+    fn evict(&mut self) {}
     /// Asks for memory that is held for speed alone to be released.
     fn free_buffers(&mut self) {}
     /// The caller's own statistics object for this file (`FileOpsInterface::FHStats`), NULL if it has none.

@@ -268,6 +268,12 @@ pub(crate) fn file_at(path: &Path) -> io::Result<Option<FileId>> {
     }
 }
 
+/// The regular file that this path leads to, if it has so many bytes at least.
+pub(crate) fn regular_file_at(path: &Path, size: u64) -> Option<FileId> {
+    let found = std::fs::metadata(path).ok()?;
+    (found.is_file() && found.len() >= size).then(|| (found.dev(), found.ino()))
+}
+
 /// Whether this path leads to this file.
 pub(crate) fn leads_to(path: &Path, file: FileId) -> io::Result<bool> {
     Ok(file_at(path)? == Some(file))

@@ -36,6 +36,8 @@ pub struct couchstore_private_file_ops {
     pub pwrite: unsafe extern "C" fn(Object, Info, couch_file_handle, *const c_void, usize, i64) -> isize,
     pub goto_eof: unsafe extern "C" fn(Object, Info, couch_file_handle) -> i64,
     pub sync: unsafe extern "C" fn(Object, Info, couch_file_handle) -> c_int,
+    /// `FileOpsInterface::advise` about the whole file.
+    pub evict: unsafe extern "C" fn(Object, Info, couch_file_handle),
     pub tag: unsafe extern "C" fn(Object, couch_file_handle, u8),
     pub get_stats: unsafe extern "C" fn(Object, couch_file_handle) -> *mut c_void,
     pub destructor: unsafe extern "C" fn(Object, couch_file_handle),
@@ -161,6 +163,12 @@ impl FileHandle for ObjectFile {
 
     fn set_mprotect(&mut self) -> Result<(), IoError> {
         self.switch(self.ops.table.set_mprotect_enabled)
+    }
+
+    fn evict(&mut self) {
+        let mut info = couchstore_error_info_t::default();
+        // SAFETY: the contract of the module.
+        unsafe { (self.ops.table.evict)(self.ops.object, &raw mut info, self.handle) };
     }
 
     fn tag(&mut self, tag: FileTag) {

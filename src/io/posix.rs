@@ -267,6 +267,10 @@ impl FileHandle for PosixFile {
         }))
     }
 
+    fn evict(&mut self) {
+        let _ = self.advise(0, 0, libc::POSIX_FADV_DONTNEED);
+    }
+
     fn set_periodic_sync(&mut self, bytes: u64) -> Result<(), IoError> {
         self.periodic_sync = (bytes > 0).then_some(PeriodicSync { every: bytes, written: 0 });
         Ok(())

@@ -4,7 +4,7 @@
 
 use couchstore::capi::shim::{
     couchstore_private_file_ops, couchstore_private_hooks, couchstore_private_key, couchstore_private_keys,
-    couchstore_private_ops,
+    couchstore_private_online, couchstore_private_ops,
 };
 use couchstore::capi::types::{
     DbInfo, Doc, DocInfo, LocalDoc, couch_file_ops, couchstore_c_latency, couchstore_compact_flags,
@@ -77,12 +77,13 @@ fn private_structs() -> Vec<Layout> {
     structs! {
         couchstore_private_file_ops {
             constructor open close set_periodic_sync set_tracing_enabled set_write_validation_enabled
-            set_mprotect_enabled pread pwrite goto_eof sync tag get_stats destructor free_buffers
+            set_mprotect_enabled pread pwrite goto_eof sync evict tag get_stats destructor free_buffers
         }
         couchstore_private_ops { table object }
         couchstore_private_key { id key cipher derivation }
         couchstore_private_keys { function ctx }
         couchstore_private_hooks { filter rewrite precommit ctx }
+        couchstore_private_online { try_lock rewrite keys ops has_ops }
     }
 }
 

@@ -289,6 +289,41 @@ TEST(node_sizes_of_the_source) {
     CLOSE(db);
 }
 
+/* Headers of a file: blocks that begin with their type. */
+static int headers_of(const char *file) {
+    struct bytes bytes = file_read(file);
+    int headers = 0;
+    for (size_t block = 0; block < bytes.size; block += BLOCK_SIZE) {
+        headers += bytes.data[block] == HEADER_BLOCK;
+    }
+    bytes_free(&bytes);
+    return headers;
+}
+
+static couchstore_error_t change_nothing(Db *source, Db *target, void *ctx) {
+    (void)source;
+    (void)target;
+    ++*(int *)ctx;
+    return COUCHSTORE_SUCCESS;
+}
+
+/* A hook that is given takes a commit of its own, one that is not takes none. */
+TEST(the_commit_of_the_last_hook) {
+    Db *db = source_db();
+    for (int given = 0; given < 2; ++given) {
+        int calls = 0;
+        struct host host = {0};
+        couchstore_online_compact_options options = options_for(&host);
+        options.precommit = given ? change_nothing : NULL;
+        options.replay_ctx = &calls;
+        CHECK_OK(compact(&options, NULL));
+        CHECK_EQ_INT(calls, given);
+        CHECK_EQ_INT(headers_of(path("a.couch.2")), 1 + given);
+        CHECK_OK(unlink(path("a.couch.2")));
+    }
+    CLOSE(db);
+}
+
 static couchstore_error_t write_state(Db *source, Db *target, void *ctx) {
     (void)source;
     ++*(int *)ctx;

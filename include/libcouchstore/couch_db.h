@@ -366,7 +366,7 @@ typedef struct couchstore_online_compact_options {
     couchstore_pre_copy_hook pre_copy;
     /**
      * Before each commit of what was put. If nothing was committed meanwhile it is called all the
-     * same, once, under the lock; what it changes then takes one more commit.
+     * same, once, under the lock, and takes one more commit.
      */
     couchstore_precommit_hook precommit;
     void *replay_ctx; /**< passed to both */

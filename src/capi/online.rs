@@ -259,6 +259,10 @@ impl ReplayHooks for OnlineCallbacks {
 }
 
 impl OnlineHooks for OnlineCallbacks {
+    fn counts_on_precommit(&self) -> bool {
+        self.replay.precommit.is_some()
+    }
+
     fn lock(&mut self) {
         if let Some(lock) = self.options.lock {
             // SAFETY: the pointer contract of `capi`.

@@ -123,17 +123,12 @@ impl Copied {
         self.progress.tell_more(&self.target, lock.hooks)
     }
 
-    /// A host may rely on the hook of the last commit, also if there was nothing to replay. What the hook has changed
-    /// takes one more commit.
-    pub(super) fn finish_first(&self, lock: &mut Lock<'_>) -> Result<()> {
-        if !self.is_first {
+    /// A host that counts on the hook before the last commit gets one, also if there was nothing to replay.
+    pub(super) fn commit_for_hook(&self, lock: &mut Lock<'_>) -> Result<()> {
+        if !self.is_first || !lock.hooks.counts_on_precommit() {
             return Ok(());
         }
-        let before = self.target.snapshot().header;
         ReplayHooks::precommit(lock.hooks, &self.source, &self.target)?;
-        if self.target.snapshot().header == before {
-            return Ok(());
-        }
         self.target.commit_with(self.base.header.timestamp, None)
     }
 }

@@ -74,6 +74,12 @@ impl Default for OnlineOptions {
 
 /// What the host does during an online compaction, besides the hooks of copying and of replaying.
 pub trait OnlineHooks: CompactHooks + ReplayHooks {
+    /// Whether the host counts on [`ReplayHooks::precommit`]: then it is called, and its commit made, also if nothing
+    /// was committed meanwhile. Else it is called only before the commits of replays.
+    fn counts_on_precommit(&self) -> bool {
+        false
+    }
+
     /// Keeps writers from saving and committing until [`OnlineHooks::unlock`]. Called once at the end; before that
     /// for short times if writers are faster than the catching up, and again if the source turns out to be rewound.
     /// Whoever holds the lock must not wait for this compaction.
@@ -283,7 +289,7 @@ impl Job<'_> {
         copied.stop_write_back()?;
         match copied.replay_up_to(&newest, lock, self.options, (self.directory(), None))? {
             Round::UpToDate => {
-                copied.finish_first(lock)?;
+                copied.commit_for_hook(lock)?;
                 Ok(Some(copied))
             }
             Round::Rewound => {

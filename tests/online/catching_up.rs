@@ -134,6 +134,10 @@ impl ReplayHooks for Host {
 }
 
 impl OnlineHooks for Host {
+    fn counts_on_precommit(&self) -> bool {
+        self.precommit.is_some()
+    }
+
     fn lock(&mut self) {
         self.locked = true;
         if let Some(watched) = &self.watched {
@@ -255,21 +259,32 @@ fn the_last_hook_is_called_also_if_nothing_was_committed_meanwhile() {
 }
 
 #[test]
-fn a_hook_that_changes_nothing_takes_no_commit() {
+fn a_hook_that_changes_nothing_takes_a_commit_too() {
+    let mut host = Host::new(10, 3);
+    host.precommit = Some(|_, _| Ok(()));
+    host.compact().unwrap();
+    assert_eq!((host.precommits, headers(&host)), (1, 2));
+}
+
+#[test]
+fn a_host_without_that_hook_pays_for_no_commit() {
     let mut host = Host::new(10, 3);
     host.compact().unwrap();
-    assert_eq!((host.precommits, headers(&host)), (1, 1));
+    assert_eq!((host.precommits, headers(&host)), (0, 1));
 }
 
 #[test]
 fn otherwise_it_is_called_before_the_commit_of_each_replay() {
-    let mut host = Host::new(10, 3);
-    host.meanwhile = Some(|writer| {
-        save(writer, 100, 1);
-        writer.commit().unwrap();
-    });
-    host.compact().unwrap();
-    assert_eq!((host.precommits, headers(&host)), (1, 2));
+    for precommit in [None, Some((|_, _| Ok(())) as OnBoth)] {
+        let mut host = Host::new(10, 3);
+        host.precommit = precommit;
+        host.meanwhile = Some(|writer| {
+            save(writer, 100, 1);
+            writer.commit().unwrap();
+        });
+        host.compact().unwrap();
+        assert_eq!((host.precommits, headers(&host)), (1, 2));
+    }
 }
 
 #[test]

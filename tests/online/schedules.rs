@@ -125,6 +125,10 @@ impl ReplayHooks for Hooks {
 }
 
 impl OnlineHooks for Hooks {
+    fn counts_on_precommit(&self) -> bool {
+        true
+    }
+
     fn lock(&mut self) {
         self.host.lock.lock();
     }

@@ -130,6 +130,10 @@ impl ReplayHooks for Steps<'_> {
 }
 
 impl OnlineHooks for Steps<'_> {
+    fn counts_on_precommit(&self) -> bool {
+        true
+    }
+
     fn lock(&mut self) {
         assert!(!self.locked, "locked twice");
         // The last chance of a writer that had the lock.

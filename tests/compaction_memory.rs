@@ -1,5 +1,5 @@
-//! How much memory compactions take, counted by the allocator: the budget, 4 MiB, and twice the largest body; while
-//! catching up one batch more. The tests here run one at a time.
+//! How much memory compactions take, counted by the allocator: the budget, 4 MiB, and twice the largest body, or twice
+//! the largest node if that is larger; while catching up one batch more. The tests here run one at a time.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -85,10 +85,10 @@ impl Source {
         File::options().write(true).open(self.path()).unwrap().set_len(self.first).unwrap();
     }
 
-    /// Bytes for what is largest: a document's body twice. Local documents stand in nodes, of which one may hold three
-    /// large ones; it is read compressed and inflated, and while catching up compared with what it was before.
+    /// Bytes for what is largest, twice: a document's body, or a node. Local documents stand in nodes, of which one may
+    /// hold three large ones; it is read compressed and inflated.
     fn largest(&self) -> usize {
-        (2 * self.shape.body).max(3 * 3 * self.shape.local_body)
+        2 * self.shape.body.max(3 * self.shape.local_body)
     }
 
     /// The target has as many documents as the source, in both trees, and their bodies.

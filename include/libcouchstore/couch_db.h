@@ -395,7 +395,11 @@ typedef struct couchstore_online_compact_options {
     int max_unlocked_rounds; /**< of catching up without lock; 0: 10; negative: none */
     uint64_t
             delta_bytes_for_lock; /**< growth of the source from which on to take the lock; 0: 1 MiB */
-    size_t memory_budget;         /**< for sorting, in bytes; 0: 48 MiB */
+    /**
+     * For sorting, in bytes; 0: 48 MiB. Besides that 4 MiB are used, and twice the largest body or tree
+     * node (of local documents up to three share one); 16 MiB more while catching up.
+     */
+    size_t memory_budget;
     /**
      * COUCHSTORE_OPEN_* values that the source is opened with elsewhere. The file does not tell the sizes
      * of tree nodes: the result gets those that are given here. The sizes of read buffers and UNBUFFERED

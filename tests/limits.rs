@@ -223,23 +223,33 @@ fn assert_too_big<T: std::fmt::Debug>(result: Result<T>) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Got {
     Nowhere,
-    Body,
     Saved,
     Committed,
 }
 
-/// Saves a body of this length, commits, and checks what is there then.
-fn save_at_the_end(sparse: &Sparse, unbuffered: bool, length: usize) -> Got {
+/// Saves a batch with bodies of this length, commits, and checks what is there then.
+fn save_at_the_end(sparse: &Sparse, unbuffered: bool, (length, bodies): (usize, usize)) -> Got {
     let db = sparse.open(unbuffered);
     sparse.take_writes();
     let body = vec![7; length];
-    let saved = db.save(&[Document::new(b"new", &body)], SaveOptions::default());
-    let writes = sparse.take_writes();
+    let ids = ["new", "new 1", "new 2", "new 3"];
+    let batch: Vec<_> = ids[..bodies].iter().map(|id| Document::new(id.as_bytes(), &body)).collect();
+    let before = db.info().unwrap();
+    let mut told = 0;
+    let saved = db.save_and_tell(&batch, SaveOptions::default(), &mut |_, _, _| {
+        told += 1;
+        Ok(())
+    });
     let got = if saved.is_err() {
         assert_too_big(saved);
-        assert_eq!(db.info().unwrap().last_sequence, 1, "nothing has changed");
-        if writes == 0 { Got::Nowhere } else { Got::Body }
-    } else if let Err(error) = db.commit() {
+        assert_eq!((sparse.take_writes(), told), (0, 0), "nothing is written");
+        assert_eq!(db.info().unwrap(), before, "nothing has changed");
+        Got::Nowhere
+    } else if let Err(error) = {
+        assert_eq!(told, bodies);
+        sparse.take_writes();
+        db.commit()
+    } {
         assert_too_big::<()>(Err(error));
         assert_eq!(sparse.take_writes(), 0, "nothing of the header");
         Got::Saved
@@ -262,14 +272,14 @@ fn save_at_the_end(sparse: &Sparse, unbuffered: bool, length: usize) -> Got {
 fn nothing_is_written_where_positions_do_not_reach() {
     let mut unbuffered = Vec::new();
     for blocks in 1..=3 {
-        for length in (0..12_000).step_by(100) {
-            let got = save_at_the_end(&Sparse::with_blocks_left(blocks), true, length);
-            let buffered = save_at_the_end(&Sparse::with_blocks_left(blocks), false, length);
-            assert_eq!(buffered.max(Got::Body), got.max(Got::Body), "{blocks} blocks, {length} bytes");
+        for (length, bodies) in (0..12_000).step_by(100).flat_map(|length| [(length, 1), (length / 4, 4)]) {
+            let got = save_at_the_end(&Sparse::with_blocks_left(blocks), true, (length, bodies));
+            let buffered = save_at_the_end(&Sparse::with_blocks_left(blocks), false, (length, bodies));
+            assert_eq!(buffered, got, "{blocks} blocks, {bodies} bodies of {length} bytes");
             unbuffered.push(got);
         }
     }
-    for got in [Got::Nowhere, Got::Body, Got::Saved, Got::Committed] {
+    for got in [Got::Nowhere, Got::Saved, Got::Committed] {
         assert!(unbuffered.contains(&got), "{got:?}");
     }
     // Headers alone fill the last block, and no other.
@@ -278,6 +288,29 @@ fn nothing_is_written_where_positions_do_not_reach() {
     db.commit().unwrap();
     assert_too_big(db.commit());
     assert_eq!(db.header_position(), LONGEST_FILE - BLOCK);
+}
+
+/// Local documents that take several nodes, of which the first ones would fit.
+#[test]
+fn nodes_are_not_written_either_where_positions_do_not_reach() {
+    for unbuffered in [false, true] {
+        let sparse = Sparse::with_blocks_left(3);
+        let db = sparse.open(unbuffered);
+        let bodies: Vec<_> = (0..20).map(|number| common::rng::Rng::with_seed(number).noise(1000)).collect();
+        let ids: Vec<_> = (0..20).map(|number| format!("_local/{number:02}")).collect();
+        let updates = |count| -> Vec<_> {
+            let both = ids.iter().zip(&bodies).take(count);
+            both.map(|(id, body)| LocalUpdate { id: id.as_bytes(), body: Some(body) }).collect()
+        };
+        sparse.take_writes();
+        let before = db.info().unwrap();
+        assert_too_big(db.save_local(&updates(20)));
+        assert_eq!(sparse.take_writes(), 0);
+        assert_eq!(db.info().unwrap(), before);
+        db.save_local(&updates(3)).unwrap();
+        db.commit().unwrap();
+        assert_eq!(sparse.open(unbuffered).local(b"_local/02").unwrap(), bodies[2]);
+    }
 }
 
 // ---- sizes of subtrees ---------------------------------------------------------------------------------------------

@@ -65,8 +65,10 @@ impl Db {
         let actions = memory::collect(order.iter().map(|&index| updates[index].action()))?;
         let root = self.local_root();
         let nodes = self.options().nodes();
-        let root = modify(&self.file, TreeKind::Local, nodes, root.as_ref(), &actions, &mut |_, _| Ok(()));
-        let root = self.note(root)?;
+        let modified =
+            || modify(&self.file, TreeKind::Local, nodes, root.as_ref(), &actions, &mut |_, _| Ok(()));
+        self.rehearse_if_long(|| modified().map(drop))?;
+        let root = self.note(modified())?;
         self.update_state(|state| state.header.local = root);
         Ok(())
     }

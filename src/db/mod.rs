@@ -268,6 +268,12 @@ impl Db {
         self.unseen.set(unseen);
     }
 
+    /// Rehearses a write in a file so long that positions may not reach to its end: what they do not reach is refused
+    /// before anything is written.
+    pub(crate) fn rehearse_if_long(&self, write: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.file.with(|file| Ok(file.may_be_too_long()))? { self.file.rehearse(write) } else { Ok(()) }
+    }
+
     /// Looks at the result of a write: after a failed sync the handle takes no more.
     pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(Error::Io { operation: Operation::Sync, .. }) = &result {

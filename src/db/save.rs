@@ -152,8 +152,15 @@ impl Db {
         let mut batch = Batch::new(documents, options, update_seq)?;
         batch.others = others;
         let sequences = memory::collect(batch.infos.iter().map(|info| info.db_seq))?;
-        let result = self.save_batch(&mut batch, documents, options, on_save);
-        self.note(result)?;
+        self.rehearse_if_long(|| {
+            self.append_batch(&mut batch, documents, options, &mut |_, _, _| Ok(())).map(drop)
+        })?;
+        let (by_id, by_seq) = self.note(self.append_batch(&mut batch, documents, options, on_save))?;
+        self.update_state(|state| {
+            state.header.by_id = by_id;
+            state.header.by_seq = by_seq;
+            state.header.update_seq = batch.update_seq;
+        });
         Ok(sequences)
     }
 
@@ -180,13 +187,14 @@ impl Db {
         Ok((length > longest).then(too_long))
     }
 
-    fn save_batch(
+    /// Appends bodies and changed nodes. Returns the roots of both trees.
+    fn append_batch(
         &self,
         batch: &mut Batch<'_>,
         documents: &[Document<'_>],
         options: SaveOptions,
         on_save: OnSave<'_>,
-    ) -> Result<()> {
+    ) -> Result<(Option<NodeRef>, Option<NodeRef>)> {
         for index in batch.in_given_order()? {
             let document = &documents[index];
             if let Some(body) = document.body {
@@ -204,12 +212,7 @@ impl Db {
         }
         let (by_id, replaced) = self.save_by_id(batch, on_save)?;
         let by_seq = self.save_by_seq(batch, &replaced)?;
-        self.update_state(|state| {
-            state.header.by_id = by_id;
-            state.header.by_seq = by_seq;
-            state.header.update_seq = batch.update_seq;
-        });
-        Ok(())
+        Ok((by_id, by_seq))
     }
 
     /// Rewrites the by-id tree. Also returns the entries that were replaced.

@@ -62,6 +62,8 @@ pub(crate) struct DbFile {
     read_only: bool,
     encoder: Option<Box<snap::raw::Encoder>>,
     encryption: Option<Encryption>,
+    /// Nothing is appended; what it ends with is forgotten, and this is the tail again.
+    rehearsal: Option<Tail>,
 }
 
 impl DbFile {
@@ -73,8 +75,8 @@ impl DbFile {
         read_only: bool,
     ) -> DbFile {
         let io = Buffered::new(raw, sizes);
-        let tail = Tail::default();
-        DbFile { name, io, tail, checksum: Checksum::Crc32c, read_only, encoder: None, encryption: None }
+        let (tail, checksum) = (Tail::default(), Checksum::Crc32c);
+        DbFile { name, io, tail, checksum, read_only, encoder: None, encryption: None, rehearsal: None }
     }
 
     /// Name of the file, for messages.
@@ -241,6 +243,23 @@ impl DbFile {
         Err(self.too_big(position))
     }
 
+    /// Whether it cannot be ruled out that the next call comes to where positions do not reach.
+    pub(crate) fn may_be_too_long(&self) -> bool {
+        self.tail.append_at() > LONGEST_FILE / 2
+    }
+
+    /// From now on chunks get their positions, but are not written.
+    pub(crate) fn begin_rehearsal(&mut self) {
+        self.rehearsal = Some(self.tail);
+    }
+
+    /// Everything is as it was before the rehearsal.
+    pub(crate) fn end_rehearsal(&mut self) {
+        if let Some(tail) = self.rehearsal.take() {
+            self.tail = tail;
+        }
+    }
+
     /// The error for numbers that the format has no room for.
     pub(crate) fn too_big(&self, position: u64) -> Error {
         self.error(Operation::Write, position, IoError::new(ErrorCode::WRITE, libc::EFBIG))
@@ -355,7 +374,12 @@ impl DbFile {
     pub(crate) fn append_chunk(&mut self, body: &[u8], crc: Option<u32>, tag: FileTag) -> Result<Appended> {
         self.check_writable()?;
         let position = self.tail.append_at();
-        self.check_room(position, self.chunk_size(body.len() as u64))?;
+        let size = self.chunk_size(body.len() as u64);
+        self.check_room(position, size)?;
+        if self.rehearsal.is_some() {
+            self.tail = self.tail.moved_to(content_end(position, size));
+            return Ok(Appended { position, size });
+        }
         let sealed = self.seal(position, body)?;
         self.io.tag(tag);
         let written = if let Some(sealed) = &sealed {
@@ -369,7 +393,6 @@ impl DbFile {
         match written {
             Ok(end) => {
                 self.tail = self.tail.moved_to(end);
-                let size = sealed.map_or(PREFIX + body.len(), |sealed| sealed.len()) as u64;
                 Ok(Appended { position, size })
             }
             Err(error) => {

@@ -73,6 +73,17 @@ impl SharedFile {
         self.with(|file| file.read_chunk(position, FileTag::Document))
     }
 
+    /// Rehearses `action`, which appends chunks: they get the positions that they will have, but are not written. Its
+    /// error is what writing would end with, unless the file operations fail.
+    pub(crate) fn rehearse(&self, action: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.with(|file| {
+            file.begin_rehearsal();
+            Ok(())
+        })?;
+        let _rehearsal = Rehearsal(self);
+        action()
+    }
+
     /// Appends a document's body as it is.
     pub(crate) fn append_body(&self, body: &[u8], crc: Option<u32>) -> Result<Appended> {
         self.with(|file| file.append_chunk(body, crc, FileTag::Document))
@@ -99,5 +110,16 @@ impl SharedFile {
     /// Counts of calls of the file operations.
     pub(crate) fn stats(&self) -> Result<FileStats> {
         self.with(|file| Ok(file.stats()))
+    }
+}
+
+/// A rehearsal under way; also a panic ends it.
+struct Rehearsal<'a>(&'a SharedFile);
+
+impl Drop for Rehearsal<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.file.borrow_mut().as_mut() {
+            file.end_rehearsal();
+        }
     }
 }

@@ -6,13 +6,19 @@ use crate::keys::Keys;
 use crate::program::{Failure, open_for_recovery};
 use couchstore::inspect::{BLOCK_SIZE, FileHeader, Tree, extent, is_size_of};
 use couchstore::{COMPRESSED, Db, DocInfo, DocInfoRef, Error};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender};
 
-/// Documents handed over at once.
+/// Documents handed over at once, and bytes of their ids.
 const BATCH: usize = 256;
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Memory for the bodies that all threads have at hand, in bytes. Those that may take more come one at a time.
+const AT_ONCE: u64 = 16 << 20;
+/// Inflating makes no more than so many times as much of a body.
+const DENSEST: u64 = 22;
 
 /// Sizes of chunks beside their bodies: plain and encrypted. Compaction copies the sizes of its source's index, so
 /// either may stand in either kind of file.
@@ -29,12 +35,14 @@ pub(super) struct Batch {
 pub(super) struct Feed {
     sender: SyncSender<Batch>,
     documents: Vec<DocInfo>,
+    /// Bytes of their ids.
+    bytes: usize,
     of_newest: bool,
 }
 
 impl Feed {
     pub(super) fn new(sender: SyncSender<Batch>) -> Feed {
-        Feed { sender, documents: Vec::with_capacity(BATCH), of_newest: true }
+        Feed { sender, documents: Vec::with_capacity(BATCH), bytes: 0, of_newest: true }
     }
 
     /// What comes from here on is of older headers.
@@ -46,7 +54,8 @@ impl Feed {
     /// The body of this document is to be checked.
     pub(super) fn add(&mut self, info: &DocInfoRef<'_>) {
         self.documents.push((DocInfoRef { rev_meta: &[], ..*info }).to_owned());
-        if self.documents.len() == BATCH {
+        self.bytes += info.id.len();
+        if self.documents.len() == BATCH || self.bytes > BATCH_BYTES {
             self.flush();
         }
     }
@@ -54,6 +63,7 @@ impl Feed {
     /// Hands on what waits. The threads go on receiving until there is no feed left, whatever happens.
     pub(super) fn flush(&mut self) {
         let documents = std::mem::replace(&mut self.documents, Vec::with_capacity(BATCH));
+        self.bytes = 0;
         if !documents.is_empty() {
             let _ = self.sender.send(Batch { documents, of_newest: self.of_newest });
         }
@@ -110,6 +120,24 @@ fn place(db: &Db, position: u64, length: u64) -> Range<u64> {
     extent(position, length + if db.encryption_key_id().is_some() { encrypted } else { plain })
 }
 
+/// Bodies that are large: while one is read and inflated, the other threads keep to those that are not.
+pub(super) struct Large {
+    /// Bytes as they are stored.
+    from: u64,
+    turn: Mutex<()>,
+}
+
+impl Large {
+    pub(super) fn new(threads: usize) -> Large {
+        Large { from: AT_ONCE / (1 + DENSEST) / threads.max(1) as u64, turn: Mutex::new(()) }
+    }
+
+    /// Waits for the turn of a body with so many bytes; `None`: it is not large.
+    fn wait(&self, bytes: u64) -> Option<MutexGuard<'_, ()>> {
+        (bytes > self.from).then(|| self.turn.lock())
+    }
+}
+
 /// Checks one body. Returns how many bytes are stored, unless it cannot be read; errors are those that are not the
 /// file's fault.
 fn check(db: &Db, shared: &Shared<'_>, info: &DocInfoRef<'_>) -> couchstore::Result<Option<u64>> {
@@ -118,6 +146,7 @@ fn check(db: &Db, shared: &Shared<'_>, info: &DocInfoRef<'_>) -> couchstore::Res
         let position = info.body_position;
         shared.problems.add(Problem::of_tree(Tree::BySeq, position, format!("{document}: {reason}")));
     };
+    let mut turn = shared.large.wait(info.physical_size);
     let stored = match db.stored_body(info) {
         Ok(stored) => stored,
         Err(error) => return damage(error, problem).map(|()| None),
@@ -127,11 +156,14 @@ fn check(db: &Db, shared: &Shared<'_>, info: &DocInfoRef<'_>) -> couchstore::Res
     if !OVERHEADS.iter().any(|overhead| is_size_of(info.physical_size, length + overhead, counted_at)) {
         problem(format!("physical size {} for {length} bytes stored", info.physical_size));
     }
+    // Its entry may have said less.
+    turn = turn.or_else(|| shared.large.wait(length));
     if info.content_meta & COMPRESSED != 0
         && let Err(error) = db.inflate_body(info, &stored)
     {
         damage(error, problem)?;
     }
+    drop(turn);
     Ok(Some(length))
 }
 

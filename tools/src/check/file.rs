@@ -1,7 +1,7 @@
 //! The check of one file.
 
 use super::agree::{self, Whole};
-use super::bodies::{self, Feed};
+use super::bodies::{self, Feed, Large};
 use super::headers::{Chain, check_previous};
 use super::places::Places;
 use super::problem::{Problem, Problems, position_of, reason_of};
@@ -60,8 +60,9 @@ pub(super) fn check(
     let places = Places::default();
     let stopped = AtomicBool::new(false);
     let bodies_moved = bodies::may_have_moved(&db);
-    let shared = Shared { problems, bar: &bar, places: &places, bodies_moved, interrupt, stopped };
     let threads = args.threads();
+    let large = Large::new(threads);
+    let shared = Shared { problems, bar: &bar, places: &places, large, bodies_moved, interrupt, stopped };
     let (sender, receiver) = mpsc::sync_channel(2 * threads);
     let receiver = Mutex::new(receiver);
     let (checked, worked) = std::thread::scope(|scope| {

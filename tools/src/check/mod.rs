@@ -91,6 +91,7 @@ struct Shared<'a> {
     problems: &'a Problems,
     bar: &'a ProgressBar,
     places: &'a Places,
+    large: bodies::Large,
     /// See [`bodies::may_have_moved`].
     bodies_moved: bool,
     interrupt: &'a Interrupt,

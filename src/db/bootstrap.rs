@@ -15,7 +15,6 @@ use crate::error::Result;
 use crate::io::file::DbFile;
 use crate::io::folder::{Failure, Folder};
 use crate::io::naming::split;
-use crate::io::posix::PosixFile;
 use crate::io::temp;
 use crate::io::{FileHandle, OpenMode};
 use std::ffi::{CStr, CString, OsStr};
@@ -77,8 +76,7 @@ impl OpenOptions {
         let (folder, name) = place(self.naming_calls(), filename, purpose).map_err(failed)?;
         let (hidden, handle) = if self.ops().is_default() {
             let (hidden, file) = Hidden::create(folder, name, purpose).map_err(failed)?;
-            let handle: Box<dyn FileHandle> = Box::new(PosixFile::from(file));
-            (hidden, handle)
+            (hidden, self.ops().take_over(file))
         } else {
             self.create_through_operations(filename, &folder, &name)?
         };

@@ -103,6 +103,12 @@ pub trait FileOps: Send + Sync {
         false
     }
 
+    /// Takes over a file that the library's own calls have made. Only operations that pass for the library's own are
+    /// asked to ([`FileOps::is_default`]).
+    fn take_over(&self, file: File) -> Box<dyn FileHandle> {
+        Box::new(posix::PosixFile::from(file))
+    }
+
     /// Whether something has this name; asked before a file is created in place. The default looks at the real file
     /// system.
     fn exists(&self, name: &CStr) -> bool {

@@ -11,6 +11,7 @@
 //! * [`traps`]: histories that a replay by sequence number alone would get wrong
 //! * [`threads`]: a writer, readers and a compaction in threads of their own
 //! * [`schedules`]: the same as coroutines, in random schedules
+//! * `disk`: a simulated disk with a source, a writer and a host (feature `sim`)
 //! * `power`: the whole procedure on a simulated disk (feature `sim`)
 //! * [`cost`]: how long the lock is held, and what the writer feels (not part of the usual run)
 //!
@@ -24,6 +25,8 @@ mod common;
 mod aborts;
 mod catching_up;
 mod cost;
+#[cfg(feature = "sim")]
+mod disk;
 mod exclusion;
 mod interleavings;
 mod leftovers;

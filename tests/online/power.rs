@@ -1,14 +1,14 @@
 //! The whole procedure on a simulated disk: every call fails in every way, and the power is cut before every call.
 
-use crate::common::model::{Doc, Model};
+use crate::common::model::Model;
 use crate::common::naming::is_displaced;
+use crate::disk::{Ground, SOURCE, TARGET, World, change, check_file};
 use couchstore::io::naming::{FileId, Naming};
 use couchstore::io::sim::SimDisk;
 use couchstore::io::sim::fault::{CallKind, Effect, Fault, LostPages, Repeat};
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, Error, OnlineHooks, OnlineOptions, OnlineStats, OpenOptions,
-    ReplayHooks, Result, SaveOptions, Swap, compact_online, compact_unseen,
+    CompactHooks, CompactOptions, Db, Error, OnlineStats, Result, Swap, compact, compact_unseen,
 };
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -16,110 +16,6 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-
-const SOURCE: &str = "a.couch.1";
-const TARGET: &str = "a.couch.2";
-
-/// A disk with a source, a writer, and what the source holds before and after the writer's commit.
-struct World {
-    disk: SimDisk,
-    models: [Model; 2],
-    /// 1 once the writer's commit was acknowledged.
-    acknowledged: Arc<AtomicUsize>,
-    locks: i32,
-    writer: Option<Db>,
-    /// Whether the host saves to the new file as soon as it has its name.
-    saves_at_publish: bool,
-    /// What the old file holds if the writer goes on with it then.
-    ignores_the_switch: Option<Model>,
-}
-
-fn change(db: &Db, model: &mut Model, from: u32) -> Result<()> {
-    let docs: Vec<_> =
-        (from..from + 30).map(|number| Doc::new(format!("doc-{number}").as_bytes(), &[b'x'; 200])).collect();
-    let documents: Vec<_> = docs.iter().map(Doc::document).collect();
-    model.save(&docs, SaveOptions::default());
-    db.save(&documents, SaveOptions::default())?;
-    model.local.insert(b"_local/x".to_vec(), from.to_string().into_bytes());
-    let local = from.to_string();
-    db.save_local(&[couchstore::LocalUpdate { id: b"_local/x", body: Some(local.as_bytes()) }])?;
-    db.commit_with(u64::from(from), None)
-}
-
-impl World {
-    fn new() -> World {
-        let disk = SimDisk::new();
-        let writer = OpenOptions::new().create(true).file_ops(disk.ops()).open(SOURCE).unwrap();
-        let mut model = Model::default();
-        change(&writer, &mut model, 1).unwrap();
-        disk.naming().sync_directory(&File::open("/dev/null").unwrap()).unwrap();
-        let mut after = model.clone();
-        // The same on a copy tells what the writer's commit will lead to.
-        let other = SimDisk::new();
-        let db = OpenOptions::new().create(true).file_ops(other.ops()).open(SOURCE).unwrap();
-        change(&db, &mut Model::default(), 1).unwrap();
-        change(&db, &mut after, 20).unwrap();
-        World {
-            disk,
-            models: [model, after],
-            acknowledged: Arc::default(),
-            locks: 0,
-            writer: Some(writer),
-            saves_at_publish: false,
-            ignores_the_switch: None,
-        }
-    }
-
-    fn compact(
-        &mut self,
-        swap: Swap,
-        unbuffered: bool,
-        ops: Arc<dyn FileOps>,
-        naming: Arc<dyn Naming>,
-    ) -> Result<OnlineStats> {
-        let options = OnlineOptions {
-            swap,
-            delta_bytes_for_lock: 0,
-            compact: CompactOptions { file_ops: ops, naming, unbuffered, ..CompactOptions::default() },
-            ..OnlineOptions::default()
-        };
-        compact_online(SOURCE, TARGET, &options, self)
-    }
-}
-
-impl CompactHooks for World {
-    fn copied(&mut self, _: &Db) -> Result<()> {
-        // The disk may fail the writer as well.
-        let writer = self.writer.as_ref().expect("the writer");
-        if change(writer, &mut self.models[0].clone(), 20).is_ok() {
-            self.acknowledged.store(1, Ordering::SeqCst);
-        }
-        Ok(())
-    }
-}
-impl ReplayHooks for World {}
-impl OnlineHooks for World {
-    fn lock(&mut self) {
-        self.locks += 1;
-    }
-    fn unlock(&mut self) {
-        self.locks -= 1;
-    }
-    fn publish(&mut self, _: &Db, target: &Db) -> Result<()> {
-        if let Some(model) = &mut self.ignores_the_switch {
-            change(self.writer.as_ref().expect("the writer"), model, 60)?;
-        }
-        if self.saves_at_publish { change(target, &mut self.models[1], 40) } else { Ok(()) }
-    }
-}
-
-/// Whether the name leads to a whole database with everything that was acknowledged; a compacted one or not.
-fn check_file(disk: &SimDisk, name: &str, models: &[Model; 2], acknowledged: usize) {
-    let db = OpenOptions::new().read_only(true).file_ops(disk.ops()).open(name).unwrap();
-    let reached = usize::from(db.info().unwrap().last_sequence == models[1].update_seq);
-    assert!(reached >= acknowledged, "an acknowledged commit is missing in {name}");
-    models[reached].check(&db);
-}
 
 fn effects(kind: CallKind) -> Vec<Effect> {
     match kind {
@@ -131,70 +27,195 @@ fn effects(kind: CallKind) -> Vec<Effect> {
                 Effect::ShortThenError(libc::ENOSPC),
             ]
         }
-        CallKind::Sync => LostPages::ALL.map(|lost| Effect::SyncError(libc::EIO, lost)).to_vec(),
-        CallKind::Naming => vec![Effect::Error(libc::EIO), Effect::DoneThenError(libc::EIO)],
+        CallKind::Sync => {
+            let lost = LostPages::ALL.map(|lost| Effect::SyncError(libc::EIO, lost));
+            lost.into_iter().chain([Effect::Error(libc::EINTR)]).collect()
+        }
+        CallKind::Naming => vec![
+            Effect::Error(libc::EIO),
+            Effect::Error(libc::EINTR),
+            Effect::DoneThenError(libc::EIO),
+            Effect::AskedTwice,
+            Effect::NotRemoved,
+        ],
         _ => vec![Effect::Error(libc::EIO)],
     }
 }
 
+/// One run with a fault.
+struct Run {
+    world: World,
+    ground: Ground,
+    swap: Swap,
+    fault: Fault,
+    result: Result<OnlineStats>,
+    /// The naming calls that were made.
+    calls: Vec<&'static str>,
+    failed_name_syncs: usize,
+    /// For messages.
+    case: String,
+}
+
+/// Calls on names whose outcome can be seen.
+const VISIBLE: [&str; 6] = ["link unnamed", "rename exclusive", "rename", "exchange", "link", "unlink"];
+
 /// Runs with one fault; `None`: there is no such call any more.
-fn run_with(swap: Swap, unbuffered: bool, fault: Fault) -> Option<bool> {
-    let mut world = World::new();
+fn run_with(ground: Ground, swap: Swap, unbuffered: bool, fault: Fault) -> Option<bool> {
+    let mut world = World::on(ground);
     let disk = world.disk.clone();
     disk.set_fault(Some(fault));
-    let result = world.compact(swap, unbuffered, disk.ops(), disk.naming());
-    let (hits, names) = (disk.hits(), disk.names());
+    let result = world.compact(swap, unbuffered, world.ops.clone(), disk.naming());
+    let (hits, calls) = (disk.hits(), disk.naming_calls());
+    let failed_name_syncs = disk.failed_name_syncs();
     disk.set_fault(None);
-    let case = format!("{swap:?}, {fault:?}: {result:?}, {names:?}");
-    assert_eq!(world.locks, 0, "{case}");
-    let acknowledged = world.acknowledged.load(Ordering::SeqCst);
-    // The name of the source always leads to a whole file.
-    check_file(&disk, SOURCE, &world.models, acknowledged);
-    let unknown = matches!(result, Err(Error::Naming { .. }));
-    if result.is_err() && !unknown && acknowledged == 1 {
-        goes_on(&world, &case);
+    if hits == 0 {
+        return None;
     }
-    drop(world.writer.take());
-    assert_eq!(disk.open_handles(), 0, "{case}");
-    if fault.repeat == Repeat::Once && !unknown {
-        check_names(swap, result.is_ok(), &names, &case);
-    }
-    if result.is_ok() && swap == Swap::None {
-        check_file(&disk, TARGET, &world.models, acknowledged);
-    }
-    (hits > 0).then_some(result.is_err())
+    let case = format!("{ground:?}, {swap:?}, {fault:?}: {result:?}, {:?} after {calls:?}", disk.names());
+    let run = Run { world, ground, swap, fault, result, calls, failed_name_syncs, case };
+    let failed = run.result.is_err();
+    run.check();
+    Some(failed)
 }
 
-/// The host was told that nothing has changed, and goes on with the old file: nothing of that is lost, even if the
-/// power is cut.
-fn goes_on(world: &World, case: &str) {
-    let [_, mut after] = world.models.clone();
-    let writer = world.writer.as_ref().expect("the writer");
-    change(writer, &mut after, 60).expect(case);
-    for disk in [world.disk.clone(), world.disk.after_power_cut(false), world.disk.after_power_cut(true)] {
-        check_file(&disk, SOURCE, &[after.clone(), after.clone()], 0);
-        assert!(!disk.names().contains(&TARGET.to_owned()), "a newer file that nobody goes on with: {case}");
+impl Run {
+    fn disk(&self) -> &SimDisk {
+        &self.world.disk
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.world.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// Whether it was said that nobody knows which names lead to which files.
+    fn is_unknown(&self) -> bool {
+        matches!(self.result, Err(Error::Naming { .. }))
+    }
+
+    fn check(mut self) {
+        let case = self.case.clone();
+        assert_eq!(self.world.locks, 0, "{case}");
+        // The name of the source always leads to a whole file.
+        check_file(&self.disk().as_seen(), SOURCE, &self.world.models, self.acknowledged());
+        assert!(self.result.is_err() || self.failed_name_syncs == 0, "names that are not durable: {case}");
+        assert!(self.result.is_ok() || !self.only_an_answer_is_lost(), "nothing has failed: {case}");
+        if self.fault.repeat == Repeat::Once && !self.is_unknown() {
+            self.check_names();
+        }
+        match (&self.result, self.swap) {
+            (Ok(_), Swap::None) => self.check_result(TARGET),
+            (Ok(_), Swap::Replace) => self.check_result(SOURCE),
+            _ => self.goes_on(),
+        }
+        drop(self.world.writer.take());
+        assert_eq!(self.disk().open_handles(), 0, "{case}");
+        self.check_that_the_next_one_tidies_up();
+    }
+
+    /// Whether nothing but the answer to a call got lost whose outcome can be seen.
+    fn only_an_answer_is_lost(&self) -> bool {
+        let Fault { kind, index, repeat, effect } = self.fault;
+        let lost = matches!(effect, Effect::DoneThenError(_) | Effect::AskedTwice);
+        kind == CallKind::Naming && repeat == Repeat::Once && lost && VISIBLE.contains(&self.calls[index])
+    }
+
+    /// The result is there, and durable.
+    fn check_result(&self, name: &str) {
+        for disk in self.disk().after_power_cuts().into_iter().chain([self.disk().as_seen()]) {
+            check_file(&disk, name, &self.world.models, self.acknowledged());
+        }
+    }
+
+    /// The host was told of a failure, and goes on with the old file: nothing of that is lost, even if the power is cut.
+    /// If nobody knows what has become of the names, some file still holds it, or the commit is refused.
+    fn goes_on(&self) {
+        let [_, mut after] = self.world.models.clone();
+        let writer = self.world.writer.as_ref().expect("the writer");
+        if self.acknowledged() == 0 {
+            return;
+        }
+        if let Err(error) = change(writer, &mut after, 60) {
+            assert!(self.is_unknown() && matches!(error, Error::Stale { .. }), "{error}: {}", self.case);
+            return;
+        }
+        for disk in self.disk().after_power_cuts().into_iter().chain([self.disk().as_seen()]) {
+            let names = disk.names();
+            if self.is_unknown() {
+                let kept = names.iter().any(|name| shows(&disk, name, &after));
+                assert!(kept, "a commit is nowhere in {names:?}: {}", self.case);
+            } else {
+                check_file(&disk, SOURCE, &[after.clone(), after.clone()], 0);
+                assert!(!names.contains(&TARGET.to_owned()), "nobody goes on with the target: {}", self.case);
+            }
+        }
+    }
+
+    /// After a single fault only what belongs there is in the folder. Removing the replaced file may fail unnoticed.
+    fn check_names(&self) {
+        let Run { swap, fault, case, .. } = self;
+        let done = self.result.is_ok();
+        let names = self.disk().names();
+        let expected = if done && *swap == Swap::None { &[SOURCE, TARGET][..] } else { &[SOURCE] };
+        let other = names.iter().filter(|name| !expected.contains(&name.as_str())).collect::<Vec<_>>();
+        assert!(expected.iter().all(|name| names.iter().any(|found| found == name)), "{case}");
+        let lied = fault.effect == Effect::NotRemoved;
+        let may_stay = lied || done && *swap == Swap::Replace && !self.only_an_answer_is_lost();
+        assert!(other.len() <= usize::from(may_stay), "foreign files: {case}");
+        assert!(other.iter().all(|name| lied || is_displaced(name)), "{case}");
+    }
+
+    /// Whatever was left, the next compaction in the folder removes it, unless it holds what is nowhere else.
+    fn check_that_the_next_one_tidies_up(&self) {
+        if self.ground == Ground::Callers {
+            // Nobody can list the files, or lock them.
+            return;
+        }
+        let source = Db::open(self.world.path(SOURCE)).unwrap();
+        compact(&source, self.world.path("again"), &CompactOptions::default()).expect("the next compaction");
+        let found = source.info().unwrap().last_sequence;
+        for name in crate::common::naming::names_in(self.world.folder.as_ref().unwrap().path()) {
+            if [SOURCE, TARGET, "again"].contains(&name.as_str()) {
+                continue;
+            }
+            let kept = Db::open(self.world.path(&name)).map(|db| db.info().unwrap().last_sequence);
+            assert!(
+                is_displaced(&name) && kept.is_ok_and(|kept| kept > found),
+                "{name} stays: {}",
+                self.case
+            );
+        }
     }
 }
 
-/// After a single fault only what belongs there is in the folder. Removing the replaced file may fail unnoticed.
-fn check_names(swap: Swap, done: bool, names: &[String], case: &str) {
-    let expected = if done && swap == Swap::None { &[SOURCE, TARGET][..] } else { &[SOURCE] };
-    let kept = names.iter().filter(|name| !is_displaced(name));
-    assert!(kept.eq(expected), "{case}");
-    let may_stay = done && swap == Swap::Replace;
-    assert!(names.len() - expected.len() <= usize::from(may_stay), "{case}");
+/// Whether this file shows this state.
+fn shows(disk: &SimDisk, name: &str, model: &Model) -> bool {
+    let opened = couchstore::OpenOptions::new().read_only(true).file_ops(disk.ops()).open(name);
+    let Ok(db) = opened else { return false };
+    let found = db.info().unwrap().last_sequence == model.update_seq;
+    if found {
+        model.check(&db);
+    }
+    found
+}
+
+fn settings() -> impl Iterator<Item = (Ground, Swap, bool)> {
+    let ways = [(Ground::Callers, true), (Ground::Callers, false)];
+    let ways =
+        ways.into_iter().chain([Ground::CallersInFolder, Ground::Default].map(|ground| (ground, false)));
+    ways.flat_map(|(ground, unbuffered)| [Swap::None, Swap::Replace].map(|swap| (ground, swap, unbuffered)))
 }
 
 #[test]
 fn every_call_fails_in_every_way() {
     let (mut runs, mut failures) = (0, 0);
-    let settings = [Swap::None, Swap::Replace].map(|swap| [(swap, false), (swap, true)]);
-    for (swap, unbuffered) in settings.into_iter().flatten() {
+    for (ground, swap, unbuffered) in settings() {
         for kind in CallKind::ALL {
+            // The way back fails, too.
+            let more = (kind == CallKind::Naming).then_some(Repeat::Twice);
             for effect in effects(kind) {
-                for repeat in [Repeat::Once, Repeat::FromThenOn] {
-                    let run = |index| run_with(swap, unbuffered, Fault { kind, index, repeat, effect });
+                for repeat in [Repeat::Once, Repeat::FromThenOn].into_iter().chain(more) {
+                    let run =
+                        |index| run_with(ground, swap, unbuffered, Fault { kind, index, repeat, effect });
                     let results = (0..).map_while(run);
                     for failed in results {
                         runs += 1;
@@ -205,7 +226,7 @@ fn every_call_fails_in_every_way() {
         }
     }
     println!("{runs} runs with a fault, of which {failures} failed");
-    assert!(runs > 600 && failures > 400);
+    assert!(runs > 2_000 && failures > 1_000);
 }
 
 /// Looks at what a power cut would leave, before every call that changes something.

@@ -4,6 +4,7 @@
 //! * [`oracle`]: whether a file is a database in one of those states, whole and usable
 //! * [`operations`], [`sweep`]: every call of every operation fails in every way
 //! * [`images`]: power cuts, also a second one after the work that followed the first
+//! * [`folders`]: power cuts while files get their names
 //! * [`fsync`]: what file systems do to pages after a failed sync
 //! * [`unwritten`]: blocks that keep nothing after a failed sync
 //! * [`naming`]: failures of the calls that give files their names
@@ -20,6 +21,7 @@
 mod common;
 
 mod cost;
+mod folders;
 mod fsync;
 mod history;
 mod images;

@@ -214,7 +214,7 @@ impl Done<'_> {
                 | Effect::ShortThenError(errno)
                 | Effect::SyncError(errno, _)
                 | Effect::DoneThenError(errno) => errno,
-                Effect::Short | Effect::Zero => 0,
+                Effect::Short | Effect::Zero | Effect::AskedTwice | Effect::NotRemoved => 0,
             };
             assert_eq!(error.os_error(), Some(errno));
             return;

@@ -7,6 +7,8 @@
 use super::random::Random;
 use std::sync::Arc;
 
+pub use super::folder::{FolderImage, FolderInstant, FolderLog};
+
 /// Sizes of pieces that are written as a whole: sectors of old and of new disks.
 pub const SECTORS: [usize; 2] = [512, 4096];
 
@@ -22,6 +24,8 @@ pub enum Event {
     },
     /// Everything written before became durable.
     Sync,
+    /// A sync has failed: what was written before may be durable or not, and no later sync changes that.
+    FailedSync,
     /// The caller was told that something is durable.
     Mark(u64),
 }
@@ -49,7 +53,7 @@ impl Log {
 
     /// Calls `visit` with every instant at which the power may go: before the first event and after each one.
     pub fn each_instant(&self, mut visit: impl FnMut(&Instant)) {
-        let mut instant = Instant { number: 0, durable: self.start.clone(), unsynced: vec![], marked: 0 };
+        let mut instant = Instant { number: 0, marked: 0, pages: Pages::new(self.start.clone()) };
         visit(&instant);
         for event in &self.events {
             instant.number += 1;
@@ -66,8 +70,17 @@ pub struct Instant {
     pub number: usize,
     /// The highest mark so far, 0 if there is none.
     pub marked: u64,
+    pages: Pages,
+}
+
+/// What is known of a file's content on the disk.
+#[derive(Clone, Debug)]
+pub(super) struct Pages {
     durable: Vec<u8>,
+    /// Writes that the next sync makes durable.
     unsynced: Vec<(u64, Arc<[u8]>)>,
+    /// Writes that no sync makes durable any more, since one has failed. They may be there all the same.
+    lost: Vec<(u64, Arc<[u8]>)>,
 }
 
 /// What part of the writes after the last sync is on the disk.
@@ -131,24 +144,51 @@ impl Shape {
 impl Instant {
     fn apply(&mut self, event: &Event) {
         match event {
-            Event::Write { offset, bytes } => self.unsynced.push((*offset, bytes.clone())),
-            Event::Sync => {
-                for (offset, bytes) in std::mem::take(&mut self.unsynced) {
-                    overwrite(&mut self.durable, offset as usize, &bytes);
-                }
-            }
             Event::Mark(number) => self.marked = *number,
+            event => self.pages.apply(event),
         }
     }
 
     /// Whether everything is durable, so that all images are equal.
     pub fn is_quiet(&self) -> bool {
-        self.unsynced.is_empty()
+        self.pages.is_quiet()
     }
 
     /// An image of the file after the power cut.
     pub fn image(&self, shape: Shape, random: &mut Random) -> Vec<u8> {
-        let full = self.unsynced.iter().map(|(offset, bytes)| *offset as usize + bytes.len());
+        self.pages.image(shape, random)
+    }
+}
+
+impl Pages {
+    /// Of a file that is as it is on the disk.
+    pub(super) fn new(durable: Vec<u8>) -> Pages {
+        Pages { durable, unsynced: vec![], lost: vec![] }
+    }
+
+    pub(super) fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Write { offset, bytes } => self.unsynced.push((*offset, bytes.clone())),
+            Event::Sync => {
+                for (offset, bytes) in std::mem::take(&mut self.unsynced) {
+                    overwrite(&mut self.durable, offset as usize, &bytes);
+                    // What was lost and then written again is there.
+                    let end = offset + bytes.len() as u64;
+                    self.lost.retain(|(at, lost)| *at >= end || at + lost.len() as u64 <= offset);
+                }
+            }
+            Event::FailedSync => self.lost.append(&mut self.unsynced),
+            Event::Mark(_) => {}
+        }
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.unsynced.is_empty() && self.lost.is_empty()
+    }
+
+    pub(super) fn image(&self, shape: Shape, random: &mut Random) -> Vec<u8> {
+        let open: Vec<_> = self.lost.iter().chain(&self.unsynced).collect();
+        let full = open.iter().map(|(offset, bytes)| *offset as usize + bytes.len());
         let full = full.max().unwrap_or(0).max(self.durable.len());
         let mut image = self.durable.clone();
         match shape.size {
@@ -156,8 +196,8 @@ impl Instant {
             Size::FirstGarbage => image.extend(random.noise(full - self.durable.len())),
             Size::Exact | Size::Behind => {}
         }
-        let last = self.unsynced.len().saturating_sub(1);
-        for (index, (offset, bytes)) in self.unsynced.iter().enumerate() {
+        let last = open.len().saturating_sub(1);
+        for (index, (offset, bytes)) in open.into_iter().enumerate() {
             for (at, piece) in survivors(shape.survivors, *offset as usize, bytes, index == last, random) {
                 overwrite(&mut image, at, piece);
             }

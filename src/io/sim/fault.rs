@@ -78,13 +78,18 @@ pub enum Effect {
     SyncError(i32, LostPages),
     /// A naming call is carried out and reports a failure all the same, as over a network.
     DoneThenError(i32),
+    /// A naming call is carried out, asked for once more since its answer got lost, and reports what that gives: the
+    /// name is there already, or is not there any more. Calls that can be made twice are as usual.
+    AskedTwice,
+    /// Removing a name reports success and has not done it. Other calls are as usual.
+    NotRemoved,
 }
 
 impl Effect {
     /// The `errno` of effects that are failures.
     pub(super) fn errno(self) -> Option<i32> {
         match self {
-            Effect::Short | Effect::Zero => None,
+            Effect::Short | Effect::Zero | Effect::AskedTwice | Effect::NotRemoved => None,
             Effect::Error(errno)
             | Effect::PartialError(errno)
             | Effect::ShortThenError(errno)
@@ -144,6 +149,7 @@ pub(super) struct Faults {
     hits: usize,
     failures: usize,
     failed_syncs: usize,
+    failed_name_syncs: usize,
 }
 
 impl Faults {
@@ -170,22 +176,38 @@ impl Faults {
         self.failed_syncs
     }
 
+    pub(super) fn failed_name_syncs(&self) -> usize {
+        self.failed_name_syncs
+    }
+
+    /// A sync of the folder reports a failure.
+    pub(super) fn fail_name_sync(&mut self) {
+        self.failed_name_syncs += 1;
+    }
+
     /// Counts a call and says what is to happen to it.
     pub(super) fn enter(&mut self, kind: CallKind) -> Option<Effect> {
+        let effect = self.peek(kind);
+        self.calls[kind as usize] += 1;
+        self.hits += usize::from(effect.is_some());
+        effect
+    }
+
+    /// What is to happen to the next call of a kind.
+    pub(super) fn peek(&self, kind: CallKind) -> Option<Effect> {
         let fault = self.fault.filter(|fault| fault.kind == CallKind::Any || fault.kind == kind);
         let number = fault.map_or(0, |fault| self.calls(fault.kind));
-        self.calls[kind as usize] += 1;
         let Fault { index, repeat, effect, .. } = fault?;
         let later = number.checked_sub(index)?;
-        let effect = match (effect, later.checked_sub(1)) {
-            (Effect::ShortThenError(_), None) => Effect::Short,
-            (Effect::ShortThenError(errno), Some(later)) if repeat.covers(later) => Effect::Error(errno),
-            (Effect::ShortThenError(_), _) => return None,
-            (effect, _) if repeat.covers(later) => effect,
-            _ => return None,
-        };
-        self.hits += 1;
-        Some(effect)
+        match (effect, later.checked_sub(1)) {
+            (Effect::ShortThenError(_), None) => Some(Effect::Short),
+            (Effect::ShortThenError(errno), Some(later)) if repeat.covers(later) => {
+                Some(Effect::Error(errno))
+            }
+            (Effect::ShortThenError(_), _) => None,
+            (effect, _) if repeat.covers(later) => Some(effect),
+            _ => None,
+        }
     }
 
     /// The failure that a call reports.

@@ -2,9 +2,13 @@
 
 use super::crash::Event;
 use super::fault::{CallKind, Effect, LostPages};
+use super::real::{Mirror, status};
 use super::{INJECTED, SimDisk, State};
+use crate::io::naming::{FileId, identity};
+use crate::io::stale::FileStatus;
 use crate::io::{FileHandle, IoError};
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -28,6 +32,8 @@ pub(super) struct Inode {
     tried: Vec<Option<u8>>,
     /// How many bytes somebody tried to change afterwards.
     rewritten: usize,
+    /// The real file that this one is.
+    mirror: Option<Mirror>,
 }
 
 /// Copies one page; both vectors are long enough or end within it.
@@ -48,6 +54,11 @@ impl Inode {
     pub(super) fn durable(bytes: Vec<u8>) -> Inode {
         let tried = bytes.iter().copied().map(Some).collect();
         Inode { live: bytes.clone(), durable: bytes, tried, ..Inode::default() }
+    }
+
+    /// As [`Inode::durable`], for a real file that has this content.
+    pub(super) fn mirrored(bytes: Vec<u8>, mirror: Mirror) -> Inode {
+        Inode { mirror: Some(mirror), ..Inode::durable(bytes) }
     }
 
     /// How many bytes somebody tried to change after they had been written, or might have been. The type bytes of
@@ -77,6 +88,9 @@ impl Inode {
             self.live.resize(end, 0);
         }
         self.live[start..end].copy_from_slice(bytes);
+        if let Some(mirror) = &self.mirror {
+            mirror.write(bytes, start);
+        }
         self.dirty.extend(start / PAGE..=(end - 1) / PAGE);
     }
 
@@ -111,6 +125,19 @@ impl Inode {
                 self.unwritten.extend(dirty.into_iter().filter(|&page| page >= on_disk));
             }
         }
+        self.show();
+    }
+
+    /// The cache has changed by itself: so has what everybody sees.
+    fn show(&self) {
+        if let Some(mirror) = &self.mirror {
+            mirror.replace(&self.live);
+        }
+    }
+
+    /// Which real file it is, if it is one.
+    pub(super) fn id(&self) -> Option<FileId> {
+        self.mirror.as_ref().and_then(Mirror::id)
     }
 
     /// Reads the clean pages from the disk again.
@@ -120,6 +147,7 @@ impl Inode {
                 copy_page(&self.durable, &mut self.live, page);
             }
         }
+        self.show();
     }
 }
 
@@ -129,12 +157,14 @@ pub(super) struct SimHandle {
     index: usize,
     periodic_sync: Option<u64>,
     since_sync: u64,
+    /// The real file, for handles that pass for the library's own.
+    file: Option<File>,
 }
 
 impl SimHandle {
     /// The disk has counted the handle already.
-    pub(super) fn new(disk: SimDisk, index: usize) -> SimHandle {
-        SimHandle { disk, index, periodic_sync: None, since_sync: 0 }
+    pub(super) fn new(disk: SimDisk, index: usize, file: Option<File>) -> SimHandle {
+        SimHandle { disk, index, periodic_sync: None, since_sync: 0, file }
     }
 
     fn write_live(&self, state: &mut State, bytes: &[u8], offset: u64) -> usize {
@@ -202,7 +232,23 @@ impl FileHandle for SimHandle {
     }
 
     fn close(&mut self) -> Result<(), IoError> {
+        self.file = None;
         self.disk.lock().enter_plain(CallKind::Close)
+    }
+
+    fn identity(&self) -> Option<FileId> {
+        self.file.as_ref().and_then(|file| identity(file).ok())
+    }
+
+    fn os_file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    fn status(&self) -> Option<Result<FileStatus, IoError>> {
+        let file = self.file.as_ref()?;
+        let mut state = self.disk.lock();
+        let asked = state.enter_plain(CallKind::Size);
+        Some(asked.and_then(|()| status(file).or_else(|_| state.fail(CallKind::Size, libc::EIO))))
     }
 
     fn set_periodic_sync(&mut self, bytes: u64) -> Result<(), IoError> {

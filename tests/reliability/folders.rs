@@ -23,15 +23,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-const NAME: &str = "a.couch.1";
-const TARGET: &str = "a.couch.2";
+pub(crate) const NAME: &str = "a.couch.1";
+pub(crate) const TARGET: &str = "a.couch.2";
 const WORKLOADS: u64 = 24;
 /// Commits before the recording starts.
-const COMMITS: u64 = 3;
+pub(crate) const COMMITS: u64 = 3;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
+pub(crate) enum Work {
     Create,
     Compact,
     Online(Swap),
@@ -59,16 +59,16 @@ impl Told {
 }
 
 /// A folder and what is done in it.
-struct Scene {
-    folder: TempDir,
-    disk: SimDisk,
-    work: Work,
-    history: History,
+pub(crate) struct Scene {
+    pub(crate) folder: TempDir,
+    pub(crate) disk: SimDisk,
+    pub(crate) work: Work,
+    pub(crate) history: History,
     unbuffered: bool,
 }
 
 impl Scene {
-    fn new(random: &mut Random, work: Work) -> Scene {
+    pub(crate) fn new(random: &mut Random, work: Work) -> Scene {
         let folder = temp_dir();
         let history = History::random(random, Model::default(), COMMITS + 2, false);
         if work != Work::Create {
@@ -108,28 +108,29 @@ impl Scene {
         self.disk.mark(Told { commit, done: true }.mark());
     }
 
-    fn act(&self) {
+    pub(crate) fn act(&self) -> Result<()> {
         match self.work {
             Work::Create => {
-                let db = self.options().create(true).open(self.path(NAME)).unwrap();
+                let db = self.options().create(true).open(self.path(NAME))?;
                 self.tell_done(0);
-                self.commit(&db, 1, true).unwrap();
+                self.commit(&db, 1, true)?;
             }
             Work::Compact => {
-                let source = self.options().open(self.path(NAME)).unwrap();
-                compact(&source, self.path(TARGET), &self.compact_options()).unwrap();
+                let source = self.options().open(self.path(NAME))?;
+                compact(&source, self.path(TARGET), &self.compact_options())?;
                 self.tell_done(COMMITS);
             }
             Work::Online(swap) => {
-                let writer = self.options().open(self.path(NAME)).unwrap();
+                let writer = self.options().open(self.path(NAME))?;
                 let compact = self.compact_options();
                 let source = small_nodes(OpenOptions::new());
                 let options = OnlineOptions { swap, compact, source, ..OnlineOptions::default() };
                 let mut host = Host { scene: self, writer };
-                compact_online(self.path(NAME), self.path(TARGET), &options, &mut host).unwrap();
+                compact_online(self.path(NAME), self.path(TARGET), &options, &mut host)?;
                 self.tell_done(COMMITS + 2);
             }
         }
+        Ok(())
     }
 
     fn check(&self, image: &FolderImage, told: Told) {
@@ -233,7 +234,7 @@ fn check_workload(seed: u64, run: u64) -> u64 {
     let mut random = Random::for_run(seed, run);
     let scene = Scene::new(&mut random, work);
     scene.disk.record_folder();
-    scene.act();
+    scene.act().unwrap();
     assert_eq!(scene.disk.open_handles(), 0, "handles that were not released");
     let (mut images, mut seen) = (0, Seen::default());
     scene.disk.take_folder_log().each_instant(|instant| {

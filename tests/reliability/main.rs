@@ -5,6 +5,7 @@
 //! * [`operations`], [`sweep`]: every call of every operation fails in every way
 //! * [`images`]: power cuts, also a second one after the work that followed the first
 //! * [`folders`]: power cuts while files get their names
+//! * [`folder_faults`]: failures meanwhile
 //! * [`fsync`]: what file systems do to pages after a failed sync
 //! * [`unwritten`]: blocks that keep nothing after a failed sync
 //! * [`naming`]: failures of the calls that give files their names
@@ -21,6 +22,7 @@
 mod common;
 
 mod cost;
+mod folder_faults;
 mod folders;
 mod fsync;
 mod history;

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// The ways in which a call can fail.
 fn effects(kind: CallKind) -> Vec<Effect> {
-    use libc::{EDQUOT, EIO, EMFILE, ENOSPC};
+    use libc::{EDQUOT, EINTR, EIO, EMFILE, ENOSPC};
     match kind {
         CallKind::Open => [EIO, EMFILE, ENOSPC, EDQUOT].map(Effect::Error).to_vec(),
         CallKind::Read => vec![Effect::Error(EIO), Effect::Short, Effect::Zero, Effect::ShortThenError(EIO)],
@@ -32,17 +32,17 @@ fn effects(kind: CallKind) -> Vec<Effect> {
         }
         CallKind::Sync => {
             let lost = LostPages::ALL.map(|lost| [EIO, ENOSPC, EDQUOT].map(|e| Effect::SyncError(e, lost)));
-            lost.into_iter().flatten().chain([Effect::Error(libc::EINTR)]).collect()
+            lost.into_iter().flatten().chain([Effect::Error(EINTR)]).collect()
         }
         CallKind::Naming => {
-            let done = [Effect::DoneThenError(EIO)];
-            [EIO, ENOSPC, EDQUOT].map(Effect::Error).into_iter().chain(done).collect()
+            let done = [Effect::DoneThenError(EIO), Effect::AskedTwice, Effect::NotRemoved];
+            [EIO, ENOSPC, EDQUOT, EINTR].map(Effect::Error).into_iter().chain(done).collect()
         }
         CallKind::Size | CallKind::Close | CallKind::Configure | CallKind::Any => vec![Effect::Error(EIO)],
     }
 }
 
-fn faults_of(kind: CallKind, calls: usize) -> Vec<Fault> {
+pub(crate) fn faults_of(kind: CallKind, calls: usize) -> Vec<Fault> {
     let repeats: &[Repeat] = match kind {
         // All calls fail from one on: as if the power had gone.
         CallKind::Any => &[Repeat::FromThenOn],

@@ -56,6 +56,8 @@ header: ## generate include/libcouchstore/couch_api.h from src/capi
 torture: ## prove the promises for SECONDS (default 600): power cuts, faults, kills; see docs/reliability.md
 	COUCHSTORE_TORTURE_SECONDS=$(SECONDS) $(CARGO) test --quiet --locked --features sim --profile test-release \
 		--test reliability -- --exact torture::torture --nocapture
+	COUCHSTORE_TORTURE_SECONDS=$$(($(SECONDS) / 10)) $(CARGO) test --quiet --locked -p couchstore-tools \
+		--profile test-release --test killed_dbck -- --exact torture --nocapture
 
 tsan: ## run the C test with threads under ThreadSanitizer
 	@scripts/setup.sh demo

@@ -1,17 +1,16 @@
 //! A process that is killed while it saves and commits: every commit that it has acknowledged is there.
 //!
 //! The operating system lives on, so this is not a power cut; but it is the real program on a real file system, with
-//! real system calls cut short at real instants. Creation is part of it: every few rounds begin without a file. So is
-//! compaction: its target is there, whole, or not at all.
+//! real system calls cut short at real instants. Creation is part of it: every few rounds begin without a file.
 
 use crate::common::model::Model;
-use crate::common::naming::{is_temporary, names_in};
+use crate::common::naming::names_in;
 use crate::common::temp_dir;
 use crate::history::{Transaction, small_nodes};
 use crate::oracle::check_handle;
 use crate::run::{Replay, all_wanted, report, runs, seed};
+use couchstore::OpenOptions;
 use couchstore::io::sim::random::Random;
-use couchstore::{CompactOptions, Db, OpenOptions, compact};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -26,7 +25,7 @@ const FILE: &str = "COUCHSTORE_TEST_KILL_FILE";
 const SEED: &str = "COUCHSTORE_TEST_KILL_SEED";
 
 /// The transaction with this number: parent and child must agree on it.
-fn transaction(seed: u64, number: u64) -> Transaction {
+pub(crate) fn transaction(seed: u64, number: u64) -> Transaction {
     Transaction::random(&mut Random::for_run(seed, number), number)
 }
 
@@ -75,13 +74,13 @@ fn run_and_kill(path: &Path, seed: u64, random: &mut Random) -> Option<u64> {
 }
 
 /// States of the history up to now; it grows as far as the file has got.
-struct Expected {
-    seed: u64,
-    states: Vec<Model>,
+pub(crate) struct Expected {
+    pub(crate) seed: u64,
+    pub(crate) states: Vec<Model>,
 }
 
 impl Expected {
-    fn grow_to(&mut self, number: u64) {
+    pub(crate) fn grow_to(&mut self, number: u64) {
         while self.states.len() as u64 <= number {
             let next = transaction(self.seed, self.states.len() as u64);
             self.states.push(next.applied_to(self.states.last().unwrap()));
@@ -132,68 +131,4 @@ fn killed_processes_lose_nothing() {
     let seconds = start.elapsed().as_secs_f64();
     report(&format!("kill -9: {kills} kills, {commits} acknowledged commits in {seconds:.1} s, 0 lost"));
     assert!(!all_wanted() || (kills >= 200 && commits >= 200), "{kills} kills, {commits} commits");
-}
-
-// ---- compactions --------------------------------------------------------------------------------------------------------
-
-const COMPACTION_KILLS: u64 = 40;
-/// Set for the child: the folder.
-const FOLDER: &str = "COUCHSTORE_TEST_KILL_FOLDER";
-const SOURCE: &str = "source.couch";
-
-/// The child; does nothing when it is run as a test. It compacts to one name after the other.
-#[test]
-fn killed_compaction() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
-    let folder = Path::new(&folder);
-    let source = OpenOptions::new().read_only(true).open(folder.join(SOURCE)).unwrap();
-    for number in 0.. {
-        let options = CompactOptions { memory_budget: 1000, ..CompactOptions::default() };
-        compact(&source, folder.join(format!("target.couch.{number}")), &options).unwrap();
-    }
-}
-
-/// Compacts in a process of its own, which is killed after a random time. Returns how many targets it has made.
-fn kill_compaction(folder: &Path, expected: &Model, random: &mut Random) -> u64 {
-    let mut child: Child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kill::killed_compaction", "--nocapture"])
-        .env(FOLDER, folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    std::thread::sleep(Duration::from_micros(random.below(25_000)));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    // What a file without a name leaves at most is the probe that looks whether it can get one.
-    let (temporary, named): (Vec<_>, Vec<_>) =
-        names_in(folder).into_iter().partition(|name| is_temporary(name));
-    assert!(temporary.len() <= 1, "{temporary:?}");
-    let targets: Vec<_> = named.iter().filter(|name| *name != SOURCE).collect();
-    for target in &targets {
-        expected.check(&Db::open(folder.join(target)).expect("a whole target"));
-        std::fs::remove_file(folder.join(target)).unwrap();
-    }
-    targets.len() as u64
-}
-
-#[test]
-fn killed_compactions_leave_whole_targets_or_none() {
-    let dir = temp_dir();
-    let path = dir.path().join(SOURCE);
-    let source = small_nodes(OpenOptions::new()).create(true).open(&path).unwrap();
-    let mut model = Model::default();
-    for number in 0..150 {
-        let next = transaction(seed(), number);
-        next.save(&source).unwrap();
-        next.commit(&source).unwrap();
-        model = next.applied_to(&model);
-    }
-    let expected = model.compacted(false);
-    let mut random = Random::for_run(seed(), 1);
-    let made: u64 = (0..COMPACTION_KILLS).map(|_| kill_compaction(dir.path(), &expected, &mut random)).sum();
-    report(&format!("kill -9: {COMPACTION_KILLS} compacting processes had made {made} targets, all whole"));
-    assert!(made > 0);
-    compact(&source, dir.path().join("last"), &CompactOptions::default()).unwrap();
-    assert_eq!(names_in(dir.path()), ["last", SOURCE], "nothing is left");
 }

@@ -11,6 +11,7 @@
 //! * [`naming`]: failures of the calls that give files their names
 //! * [`races`]: many creators of one name
 //! * [`kill`]: a process that is killed while it commits
+//! * [`killed_compactions`]: processes that are killed in each phase of a compaction
 //! * [`cost`]: how many syncs creating and opening take
 //! * [`torture`]: all of it for a given time, with seeds of its own
 //!
@@ -28,6 +29,7 @@ mod fsync;
 mod history;
 mod images;
 mod kill;
+mod killed_compactions;
 mod naming;
 mod operations;
 mod oracle;

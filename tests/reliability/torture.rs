@@ -1,7 +1,7 @@
 //! The long form: all of it again and again, with new seeds, for `COUCHSTORE_TORTURE_SECONDS`.
 
 use crate::run::report;
-use crate::{fsync, images, kill, naming, sweep, unwritten};
+use crate::{folder_faults, folders, fsync, images, kill, killed_compactions, naming, sweep, unwritten};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,7 +26,7 @@ impl Done {
     /// One step of a round; the parts take their turns so that each gets its share of a short run, too.
     fn step(&mut self, number: u64, seed: u64) {
         match number % 8 {
-            1 => self.kills += kill::kills(seed, 42).0,
+            1 => self.kills += kill::kills(seed, 42).0 + killed_compactions::kills(seed, 1).0,
             3 => {
                 self.syncs += fsync::failed_syncs(seed, 20) + unwritten::unwritten_blocks(seed, 20);
             }
@@ -36,8 +36,8 @@ impl Done {
                 self.naming += runs;
             }
             // By far the longest: last, so that a short budget gets something of each.
-            7 => self.faults += sweep::sweep(seed),
-            _ => self.images += images::power_cuts(seed, 60),
+            7 => self.faults += folder_faults::sweep(seed) + sweep::sweep(seed),
+            _ => self.images += images::power_cuts(seed, 60) + folders::power_cuts(seed, 12),
         }
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 const SOURCE: &str = "a.couch.1";
 const TARGET: &str = "b.couch.";
 const AGAIN: &str = "again";
+const ANOTHER: &str = "another";
 /// So many rounds over all cases.
 const ROUNDS: u64 = 3;
 /// Set for the child: the case, seed and folder.
@@ -162,6 +163,14 @@ fn compacting_process() {
 
 // ---- the one who kills --------------------------------------------------------------------------------------------------
 
+/// Compacts something else into the same folder: what the living process is making there is left alone.
+fn compact_another(folder: &Path) {
+    let (elsewhere, target) = (temp_dir(), folder.join(ANOTHER));
+    let source = Db::create(elsewhere.path().join(SOURCE)).unwrap();
+    compact(&source, &target, &CompactOptions::default()).unwrap();
+    std::fs::remove_file(target).unwrap();
+}
+
 /// What a killed process has said: the last commit that it acknowledged. It is killed in this phase of one of its first
 /// compactions.
 fn run_and_kill(folder: &Path, seed: u64, case: Case, random: &mut Random) -> Option<u64> {
@@ -186,6 +195,9 @@ fn run_and_kill(folder: &Path, seed: u64, case: Case, random: &mut Random) -> Op
         if !was_there && line.trim_end().ends_with(phase) {
             times -= 1;
             if times == 0 {
+                if random.percent(50) {
+                    compact_another(folder);
+                }
                 std::thread::sleep(Duration::from_micros(random.below(1500)));
                 child.kill().unwrap();
                 was_there = true;
@@ -193,8 +205,8 @@ fn run_and_kill(folder: &Path, seed: u64, case: Case, random: &mut Random) -> Op
         }
         line.clear();
     }
-    child.wait().unwrap();
-    assert!(was_there, "it came to no end by itself");
+    let status = child.wait().unwrap();
+    assert!(was_there && status.code().is_none(), "it has ended by itself: {status}");
     acknowledged
 }
 

@@ -275,6 +275,7 @@ pub(crate) fn naming_failed(filename: &CStr, failure: Failure) -> Error {
     let file = filename.to_string_lossy().into();
     let code = |error: &io::Error| match error.raw_os_error() {
         Some(libc::ENOENT) => ErrorCode::NO_SUCH_FILE,
+        Some(libc::ENOMEM) => ErrorCode::ALLOC_FAIL,
         _ => ErrorCode::OPEN_FILE,
     };
     let state = match &failure {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::acl::Acl;
+use crate::memory;
 use rustix::fs::{self, Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -42,7 +43,7 @@ pub fn take_over(from: &File, to: &File) -> io::Result<()> {
     let source = Rights::of_source(from)?;
     let before = Rights::of(to)?;
     let changed = if before == source {
-        let carried = Attributes::carry(from, to);
+        let carried = Attributes::carry(from, to)?;
         if carried.label_differs {
             apply(to, &source.acl.owner_alone())?;
         }
@@ -91,7 +92,10 @@ impl Rights {
     /// As [`Rights::of`], without what is not to be taken. Of a list that cannot be read nothing is known but the
     /// owner's part.
     fn of_source(file: &File) -> io::Result<Rights> {
-        let rights = Rights::of(file).or_else(|_| {
+        let rights = Rights::of(file).or_else(|error| {
+            if error.raw_os_error() == Some(libc::ENOMEM) {
+                return Err(error);
+            }
             let metadata = file.metadata()?;
             Ok::<_, io::Error>(Rights::new(&metadata, Acl::from_mode(metadata.mode()).owner_alone()))
         })?;
@@ -110,7 +114,7 @@ impl Rights {
         let start = if is_own { PRIVATE } else { PRIVATE & self.acl.mode() };
         let mut result = apply(to, &Acl::from_mode(start));
         let mut note = |step: rustix::io::Result<()>| result = result.and(step);
-        let carried = Attributes::carry(from, to);
+        let carried = Attributes::carry(from, to)?;
         let wanted = |to: &Rights| {
             let acl = self.for_file(to.owner, to.group);
             if carried.label_differs { acl.owner_alone() } else { acl }
@@ -175,14 +179,33 @@ fn is_none(error: Errno) -> bool {
 
 /// The value of an extended attribute; `None`: there is none.
 fn attribute(file: &File, name: &str) -> rustix::io::Result<Option<Vec<u8>>> {
-    let mut value = vec![0; LONGEST];
-    match fs::fgetxattr(file, name, value.as_mut_slice()) {
-        Ok(length) => {
-            value.truncate(length);
-            Ok(Some(value))
-        }
+    match read_whole(fs::fgetxattr_query(file, name), |value| fs::fgetxattr(file, name, value)) {
+        Ok(value) => Ok(Some(value)),
         Err(error) if is_none(error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// What a system call gives of which another one tells the length.
+fn read_whole(
+    length: rustix::io::Result<usize>,
+    read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<Vec<u8>> {
+    let mut room = length?;
+    if room == 0 {
+        return Ok(Vec::new());
+    }
+    loop {
+        let mut bytes = memory::filled(0, room).map_err(|_| Errno::NOMEM)?;
+        match read(&mut bytes) {
+            // It has grown in between.
+            Err(Errno::RANGE) if room < LONGEST => room = LONGEST,
+            Err(error) => return Err(error),
+            Ok(length) => {
+                bytes.truncate(length);
+                return Ok(bytes);
+            }
+        }
     }
 }
 
@@ -196,18 +219,17 @@ struct Attributes {
 
 impl Attributes {
     /// Takes over those that are kept, as far as the process may.
-    fn carry(from: &File, to: &File) -> Attributes {
+    fn carry(from: &File, to: &File) -> rustix::io::Result<Attributes> {
         let mut carried = Attributes::default();
-        let mut list = vec![0; LONGEST];
-        let length = fs::flistxattr(from, list.as_mut_slice()).unwrap_or(0);
-        list.truncate(length);
+        let list = found_or_none(read_whole(fs::flistxattr_query(from), |list| fs::flistxattr(from, list)))?
+            .unwrap_or_default();
         for name in list.split(|&byte| byte == 0).filter_map(|name| std::str::from_utf8(name).ok()) {
             if !is_kept(name) {
                 continue;
             }
-            let Ok(Some(value)) = attribute(from, name) else { continue };
+            let Some(value) = found_or_none(attribute(from, name))?.flatten() else { continue };
             let own = attribute(to, name);
-            if own == Ok(Some(value.clone())) {
+            if own.as_ref().is_ok_and(|own| own.as_ref() == Some(&value)) {
                 continue;
             }
             let set = fs::fsetxattr(to, name, &value, XattrFlags::empty());
@@ -215,7 +237,15 @@ impl Attributes {
             // Where no security module is at work a new file has none, and it means nothing.
             carried.label_differs |= set.is_err() && is_label(name) && own != Ok(None);
         }
-        carried
+        Ok(carried)
+    }
+}
+
+/// What may be left out if it cannot be read; that there is no memory is no reason to do so.
+fn found_or_none<T>(found: rustix::io::Result<T>) -> rustix::io::Result<Option<T>> {
+    match found {
+        Err(Errno::NOMEM) => Err(Errno::NOMEM),
+        found => Ok(found.ok()),
     }
 }
 

@@ -286,6 +286,22 @@ static couchstore_error_t call_online_rewrite(struct callback_run *run) {
     return online(run, (couchstore_online_compact_options){.hook = keep_all, .dhook = on_rewrite});
 }
 
+static void on_internal_error(const char *message, size_t size, void *ctx) {
+    (void)message, (void)size;
+    called(ctx, NULL, NULL);
+}
+
+/* A read of a damaged body, and what it returns is as it should be. */
+static couchstore_error_t call_internal_error(struct callback_run *run) {
+    Doc *doc = NULL;
+    const DocInfo info = {.id = buf("doc-00"), .bp = run->end};
+    couchstore_set_on_internal_error(on_internal_error, run);
+    const couchstore_error_t code = couchstore_open_doc_with_docinfo(run->db, &info, &doc, 0);
+    couchstore_set_on_internal_error(NULL, NULL);
+    couchstore_free_document(doc);
+    return code == COUCHSTORE_ERROR_CHECKSUM_FAIL ? COUCHSTORE_SUCCESS : COUCHSTORE_ERROR_CORRUPT;
+}
+
 static couchstore_error_t call_latency(struct callback_run *run) {
     DbInfo info;
     couchstore_c_latency_collector_start();
@@ -302,6 +318,20 @@ static couchstore_error_t call_latency(struct callback_run *run) {
 /* ---- what they are made on ------------------------------------------------ */
 
 static void handle(struct callback_run *run) {
+    run->db = OPEN(run->name, 0);
+}
+
+/* What is damaged is the body that a document had before. */
+static void handle_of_damaged_file(struct callback_run *run) {
+    DocInfo *info = NULL;
+    Db *db = OPEN(run->name, 0);
+    CHECK_OK(couchstore_docinfo_by_id(db, "doc-00", 6, &info));
+    run->end = info->bp;
+    couchstore_free_docinfo(info);
+    CHECK_OK(put(db, "doc-00", "body"));
+    CHECK_OK(commit(db, 6));
+    CLOSE(db);
+    file_flip(run->name, (int64_t)run->end + 8, 1);
     run->db = OPEN(run->name, 0);
 }
 
@@ -365,6 +395,7 @@ const struct callback_kind callback_kinds[] = {
         {"online_progress", file_in_use, call_online_progress},
         {"online_key", file_in_use, call_online_key},
         {"latency", handle, call_latency},
+        {"internal_error", handle_of_damaged_file, call_internal_error},
 };
 const size_t callback_kind_count = COUNT_OF(callback_kinds);
 

@@ -26,7 +26,7 @@ struct callback_run {
     Db *writer; /* another handle on the file, which commits while an online compaction runs */
     struct test_ops ops;
     bool with_ops;
-    uint64_t end; /* of a replay */
+    uint64_t end; /* of a replay; or where the damage is */
 };
 
 struct callback_kind {

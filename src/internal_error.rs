@@ -10,7 +10,7 @@ use crate::error::{Error, Found, NoKey};
 use parking_lot::RwLock;
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Longest text kept, in bytes.
 const MAX_TEXT: usize = 249;
@@ -57,6 +57,17 @@ thread_local! {
 }
 
 static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
+
+/// Takes a text for which this is not the time to tell the handler, and says whether it did. It is to be told with
+/// [`tell_handler`] then.
+pub(crate) type Postpone = fn(&str) -> bool;
+
+static POSTPONE: OnceLock<Postpone> = OnceLock::new();
+
+/// Sets, once, who may postpone telling the handler.
+pub(crate) fn postpone_with(postpone: Postpone) {
+    POSTPONE.get_or_init(|| postpone);
+}
 
 /// The text of an error in couchstore's own words, if it has some.
 fn in_known_words(error: &Error) -> Option<String> {
@@ -130,9 +141,17 @@ fn store(text: &str) -> Text {
 
 fn tell(text: &str) {
     let kept = store(text);
+    let is_postponed = || POSTPONE.get().is_some_and(|postpone| postpone(kept.as_str()));
+    if HANDLER.read().is_some() && !is_postponed() {
+        tell_handler(kept.as_str());
+    }
+}
+
+/// Tells the handler, if there is one.
+pub(crate) fn tell_handler(text: &str) {
     let handler = HANDLER.read().clone();
     if let Some(handler) = handler {
-        handler(kept.as_str());
+        handler(text);
     }
 }
 

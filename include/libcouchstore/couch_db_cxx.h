@@ -345,7 +345,8 @@ LIBCOUCHSTORE_API std::string getLastInternalError();
 
 /**
  * Sets the function that is told of damage and defects in the process, on the thread where it
- * happens, perhaps on several at once. An empty one: nobody is told.
+ * happens, perhaps on several at once; at the end of a call or before its next callback, when other
+ * threads may use its handles. An empty one: nobody is told.
  */
 LIBCOUCHSTORE_API void setOnInternalError(std::function<void(std::string_view)> handler);
 

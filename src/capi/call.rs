@@ -12,6 +12,11 @@
 //! seen all that was done before because it took the lock, and it is over, or waits for a callback in turn, when the
 //! first thread goes on, because that takes the lock again.
 //!
+//! # Internal errors
+//!
+//! They are found in the middle of work, where no lock can be given up. So the host's handler is told of them before
+//! the next callback of the call, or at its end, as a callback of its own.
+//!
 //! # Order of locks
 //!
 //! A call on two handles takes their locks in the order of their addresses, at the beginning and after each callback,
@@ -20,6 +25,7 @@
 use super::handle::Handle;
 use crate::db::Db;
 use crate::error::Result;
+use crate::internal_error;
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
@@ -43,7 +49,12 @@ struct Call {
     running: Cell<bool>,
     /// Where the library has panicked.
     panicked: RefCell<Option<String>>,
+    /// Internal errors that the handler has not been told of yet.
+    untold: RefCell<Vec<String>>,
 }
+
+/// A call remembers no more internal errors than this: a scan may pass any number of damaged chunks without a callback.
+const MOST_UNTOLD: usize = 1000;
 
 /// Runs the work of a C function with the locks of these handles, and gives it their databases.
 ///
@@ -55,12 +66,28 @@ pub(super) unsafe fn with<T>(
 ) -> Result<T> {
     let entered = if handles[0] == handles[1] { [handles[0], None] } else { handles };
     let (outer, lent, running) = (INNERMOST.get(), Cell::default(), Cell::new(true));
-    let call = Call { outer, entered, lent, running, panicked: RefCell::default() };
+    let (panicked, untold) = (RefCell::default(), RefCell::default());
+    let call = Call { outer, entered, lent, running, panicked, untold };
+    internal_error::postpone_with(postpone);
     call.enter()?;
     INNERMOST.set(&raw const call);
     let _leave = Leave(&call);
     // SAFETY: entered above, and left only after the work.
-    Ok(work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() })))
+    let done = work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() }));
+    if !call.untold.borrow().is_empty() {
+        callback(|| {});
+    }
+    Ok(done)
+}
+
+/// Remembers an internal error that was found in the work of a call.
+fn postpone(text: &str) -> bool {
+    let Some(call) = innermost().filter(|call| call.running.get()) else { return false };
+    let mut untold = call.untold.borrow_mut();
+    if untold.len() < MOST_UNTOLD {
+        untold.push(text.to_owned());
+    }
+    true
 }
 
 /// Ends a call, also when a panic unwinds.
@@ -153,6 +180,12 @@ impl Call {
         self.unlock();
     }
 
+    /// Tells the handler of the internal errors so far. With the locks given up.
+    fn tell(&self) {
+        let untold = self.untold.take();
+        untold.iter().for_each(|text| internal_error::tell_handler(text));
+    }
+
     fn take_back(&self) {
         loop {
             self.lock();
@@ -212,6 +245,7 @@ fn callback_with<T>(dbs: [Option<&Db>; 2], code: impl FnOnce([*mut Handle; 2]) -
     let handles = call.show(dbs);
     call.give_up();
     let _take_back = TakeBack(call);
+    call.tell();
     code(handles)
 }
 

@@ -107,13 +107,13 @@ impl Handler {
 }
 
 /// Sets the function that is told of damage and defects in the process, on the thread where they are
-/// found: of what couchstore has texts for, and of failures of the library itself
+/// found, at the end of the call or before its next callback: of what couchstore has texts for, and of failures of the library itself
 /// (COUCHSTORE_ERROR_INTERNAL), of which nothing is written to standard error. Other failures are
 /// texts of couchstore_last_internal_error() alone.
 ///
-/// @param handler may be called on several threads at once. Handles are in use meanwhile: it must
-///                neither call the library nor wait for a thread that may be doing so. NULL: nobody
-///                is told
+/// @param handler may be called on several threads at once. It may use the library as callbacks may,
+///                but a call of it that meets damage calls it again. At most 1000 errors are told at a
+///                time. NULL: nobody is told
 /// @param ctx     passed to handler
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_set_on_internal_error"))]
 #[unsafe(no_mangle)]

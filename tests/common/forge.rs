@@ -118,3 +118,17 @@ pub(crate) fn by_seq_value(id: &[u8], body_position: u64, size: u64) -> Vec<u8> 
     let lengths = be((id.len() as u64) << 28 | size, 5);
     [&lengths[..], &be(body_position, 6), &be(1, 6), &be(0, 1), id].concat()
 }
+
+/// A file with nothing but the first header, as a library of this version (12 to 14) made it.
+pub(crate) fn empty_file(version: u8) -> Vec<u8> {
+    let mut body = vec![version];
+    body.extend([0; 18 + 6]);
+    if version >= 13 {
+        body.extend([0; 8]);
+    }
+    if version >= 14 {
+        body.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xfe]);
+    }
+    let length = body.len() as u32 + 4;
+    [&[1], &length.to_be_bytes()[..], &crc_fast::crc32_iscsi(&body).to_be_bytes(), &body].concat()
+}

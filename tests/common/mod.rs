@@ -1,7 +1,9 @@
 //! What several of the integration tests share.
 //!
 //! * [`rng`]: random numbers that can be replayed
+//! * [`property`]: properties of random values, with the smallest that fails
 //! * [`model`]: what a database should hold, kept in ordinary maps
+//! * [`store`]: what can be asked of a database, whatever the language
 //! * [`memory`]: file operations on files in memory
 //! * [`naming`]: naming calls that fail, or are missing
 //! * [`watched`]: file operations that log every call and fail on demand
@@ -19,8 +21,10 @@ pub(crate) mod forge;
 pub(crate) mod memory;
 pub(crate) mod model;
 pub(crate) mod naming;
+pub(crate) mod property;
 pub(crate) mod raw;
 pub(crate) mod rng;
+pub(crate) mod store;
 pub(crate) mod watched;
 pub(crate) mod world;
 

@@ -1,7 +1,11 @@
 //! What a database should hold, kept in ordinary maps, and the comparison with what it does hold.
 
-use couchstore::{COMPRESSED, Db, DocInfo, Document, LocalUpdate, SaveOptions, ScanOptions, WalkItem};
+use super::store::{Figures, Query, Step, Store, Tree};
+use couchstore::{COMPRESSED, Db, DocInfo, Document, LocalUpdate, SaveOptions, ScanOptions};
 use std::collections::BTreeMap;
+
+/// Bytes that an encrypted body takes besides itself: length and tag.
+const ENCRYPTED_OVERHEAD: u64 = 20;
 
 /// A document to be saved, with its own strings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,11 +116,25 @@ impl Model {
         let changes: Vec<_> =
             updates.iter().map(|(id, body)| LocalUpdate { id, body: body.as_deref() }).collect();
         db.save_local(&changes).expect("save local documents");
+        self.save_local(updates);
+    }
+
+    /// What [`Db::save_local`] should do.
+    pub(crate) fn save_local(&mut self, updates: &[(Vec<u8>, Option<Vec<u8>>)]) {
         for (id, body) in updates {
             match body {
                 Some(body) => self.local.insert(id.clone(), body.clone()),
                 None => self.local.remove(id),
             };
+        }
+    }
+
+    /// The sizes of bodies are those that they have in an encrypted file.
+    pub(crate) fn encrypt(&mut self) {
+        for entry in self.by_id.values_mut().chain(self.by_seq.values_mut()) {
+            if let Some(stored) = &entry.stored {
+                entry.info.physical_size = stored.len() as u64 + ENCRYPTED_OVERHEAD;
+            }
         }
     }
 
@@ -136,76 +154,95 @@ impl Model {
         (self.by_id.len() as u64 - deleted, deleted, sizes)
     }
 
+    /// The entries that a question is about. Those that share a sequence number come in order of ids.
+    pub(crate) fn documents(&self, query: &Query, options: ScanOptions) -> Vec<&DocInfo> {
+        let by_seq = |seqs: &dyn Fn(u64) -> bool| -> Vec<_> {
+            self.by_seq.iter().filter(|((seq, _), _)| seqs(*seq)).map(|(_, entry)| entry).collect()
+        };
+        let by_id = |ids: &dyn Fn(&Vec<u8>) -> bool| -> Vec<_> {
+            self.by_id.iter().filter(|(id, _)| ids(id)).map(|(_, entry)| entry).collect()
+        };
+        let mut found = match query {
+            Query::ChangesSince(since) => by_seq(&|seq| seq >= *since),
+            Query::Seqs(seqs) => by_seq(&|seq| seqs.contains(&seq)),
+            Query::SeqRange(from, to) => by_seq(&|seq| seq >= *from && to.is_none_or(|to| seq <= to)),
+            Query::AllDocs(from) => by_id(&|id| id >= from),
+            Query::Ids(ids) => by_id(&|id| ids.contains(id)),
+            Query::IdRange(from, to) => by_id(&|id| id >= from && to.as_ref().is_none_or(|to| id <= to)),
+        };
+        found.retain(|entry| entry.info.deleted || !options.deletes_only);
+        found.retain(|entry| !entry.info.deleted || !options.no_deletes);
+        found.into_iter().map(|entry| &entry.info).collect()
+    }
+
     /// Fails unless the database holds exactly this, in every way of asking for it.
-    pub(crate) fn check(&self, db: &Db) {
+    pub(crate) fn check(&self, db: &impl Store) {
         let positions = self.check_by_seq(db);
         self.check_by_id(db, &positions);
-        self.check_local(db);
+        let found: BTreeMap<_, _> =
+            db.locals_from(b"").expect("scan of local documents").into_iter().collect();
+        assert_eq!(found, self.local);
         self.check_figures(db);
     }
 
-    fn check_by_seq(&self, db: &Db) -> BTreeMap<Vec<u8>, u64> {
+    fn check_by_seq(&self, db: &impl Store) -> BTreeMap<Vec<u8>, u64> {
         // Documents that share a sequence number come in any order.
-        let mut expected = self.by_seq.clone();
+        let mut expected: BTreeMap<_, _> = self.by_seq.iter().collect();
         let mut positions = BTreeMap::new();
         let mut last = 0;
-        db.changes_since(0, ScanOptions::default(), &mut |found| {
+        let found = db.documents(&Query::ChangesSince(0), ScanOptions::default()).expect("scan by sequence");
+        for found in found {
             assert!(found.db_seq >= last, "sequence {} after {last}", found.db_seq);
             last = found.db_seq;
-            let entry = expected.remove(&(found.db_seq, found.id.to_vec()));
+            let entry = expected.remove(&(found.db_seq, found.id.clone()));
             let entry = entry.unwrap_or_else(|| panic!("unexpected by sequence: {found:?}"));
-            assert_eq!(DocInfo { body_position: 0, ..found.to_owned() }, entry.info, "by sequence");
+            assert_eq!(DocInfo { body_position: 0, ..found.clone() }, entry.info, "by sequence");
             assert_eq!(found.body_position == 0, entry.stored.is_none(), "a position if there is a body");
             if entry.stored.is_some() {
-                assert!(Some(db.stored_body(found)?) == entry.stored, "stored body of {:?}", found.id);
-                assert!(Some(db.body(found)?) == entry.plain(), "body of {:?}", found.id);
+                let (stored, plain) = (db.body_of(&found, false), db.body_of(&found, true));
+                assert!(
+                    stored.expect("a body") == entry.stored.clone().unwrap(),
+                    "stored body of {:?}",
+                    found.id
+                );
+                assert!(Some(plain.expect("a body")) == entry.plain(), "body of {:?}", found.id);
             }
-            positions.insert(found.id.to_vec(), found.body_position);
-            Ok(())
-        })
-        .expect("scan by sequence");
+            positions.insert(found.id, found.body_position);
+        }
         assert!(expected.is_empty(), "missing by sequence: {expected:?}");
         positions
     }
 
-    fn check_by_id(&self, db: &Db, positions: &BTreeMap<Vec<u8>, u64>) {
+    fn check_by_id(&self, db: &impl Store, positions: &BTreeMap<Vec<u8>, u64>) {
         let mut expected = self.by_id.values();
-        db.all_docs(b"", ScanOptions::default(), &mut |found| {
+        let found = db.documents(&Query::AllDocs(vec![]), ScanOptions::default()).expect("scan by id");
+        for found in found {
             let entry = expected.next().expect("no more documents by id");
-            assert_eq!(DocInfo { body_position: 0, ..found.to_owned() }, entry.info, "by id");
-            if self.by_seq.contains_key(&(found.db_seq, found.id.to_vec())) {
-                assert_eq!(
-                    positions.get(found.id),
-                    Some(&found.body_position),
-                    "both trees point to one body"
-                );
+            assert_eq!(DocInfo { body_position: 0, ..found.clone() }, entry.info, "by id");
+            if self.by_seq.contains_key(&(found.db_seq, found.id.clone())) {
+                let position = positions.get(&found.id);
+                assert_eq!(position, Some(&found.body_position), "both trees point to one body");
             }
-            Ok(())
-        })
-        .expect("scan by id");
+        }
         assert_eq!(expected.next(), None, "missing by id");
     }
 
-    fn check_local(&self, db: &Db) {
-        let mut found = BTreeMap::new();
-        db.scan_local(b"", &mut |id, body| {
-            found.insert(id.to_vec(), body.to_vec());
-            Ok(())
-        })
-        .expect("scan of local documents");
-        assert_eq!(found, self.local);
-    }
-
-    fn check_figures(&self, db: &Db) {
-        let info = db.info().expect("info");
-        let (live, deleted, sizes) = self.counts();
-        assert_eq!((info.last_sequence, info.purge_seq), (self.update_seq, self.purge_seq));
-        assert_eq!((info.doc_count, info.deleted_count), (live, deleted));
-        assert_eq!(info.space_used, sizes + tree_sizes(db), "space used");
+    fn check_figures(&self, db: &impl Store) {
+        let (doc_count, deleted_count, sizes) = self.counts();
+        let found = db.figures().expect("figures");
+        let expected = Figures {
+            last_sequence: self.update_seq,
+            purge_seq: self.purge_seq,
+            doc_count,
+            deleted_count,
+            space_used: sizes + tree_sizes(db),
+            ..found
+        };
+        assert_eq!(found, expected);
         let all = self.by_seq.len() as u64;
-        assert_eq!(db.changes_count(0, u64::MAX).expect("count"), all);
+        assert_eq!(db.count(0, u64::MAX).expect("count"), all);
         let middle = self.update_seq / 2;
-        let (low, high) = (db.changes_count(0, middle), db.changes_count(middle + 1, u64::MAX));
+        let (low, high) = (db.count(0, middle), db.count(middle + 1, u64::MAX));
         let below = self.by_seq.range(..(middle + 1, vec![])).count() as u64;
         assert_eq!((low.expect("count"), high.expect("count")), (below, all - below));
     }
@@ -232,16 +269,11 @@ fn entry(doc: &Doc, db_seq: u64, compress: bool) -> Entry {
 }
 
 /// Sum of what the three trees take, as their roots say.
-fn tree_sizes(db: &Db) -> u64 {
-    let mut sum = 0;
-    let mut add = |depth: usize, item: &WalkItem<'_>| {
-        if let (0, WalkItem::Node { subtree_size, .. }) = (depth, item) {
-            sum += subtree_size;
-        }
-        Ok(())
+fn tree_sizes(db: &impl Store) -> u64 {
+    let root_size = |tree| match db.walk(tree).expect("a walk").first() {
+        Some(Step::Node { subtree_size, .. }) => *subtree_size,
+        Some(Step::Document { .. }) => panic!("a walk begins with the root"),
+        None => 0,
     };
-    db.walk_by_id(b"", ScanOptions::default(), &mut add).expect("walk by id");
-    db.walk_by_seq(0, ScanOptions::default(), &mut add).expect("walk by sequence");
-    db.walk_local(b"", ScanOptions::default(), &mut add).expect("walk of local documents");
-    sum
+    Tree::ALL.into_iter().map(root_size).sum()
 }

@@ -15,9 +15,6 @@ pub(crate) struct Transaction {
     pub(crate) encrypted: bool,
 }
 
-/// Bytes that an encrypted body takes besides itself: length and tag.
-const ENCRYPTED_OVERHEAD: u64 = 20;
-
 const OPTIONS: SaveOptions = SaveOptions { compress: true, keep_sequences: false };
 
 impl Transaction {
@@ -65,11 +62,7 @@ impl Transaction {
         }
         after.purge_seq = self.number;
         if self.encrypted {
-            for entry in after.by_id.values_mut().chain(after.by_seq.values_mut()) {
-                if let Some(stored) = &entry.stored {
-                    entry.info.physical_size = stored.len() as u64 + ENCRYPTED_OVERHEAD;
-                }
-            }
+            after.encrypt();
         }
         after
     }

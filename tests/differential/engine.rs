@@ -3,7 +3,7 @@
 use crate::case::{Nodes, Way};
 use crate::common::model::Doc;
 use crate::common::store::{Answer, Store};
-use couchstore::{Direction, EncryptionKey, SaveOptions};
+use couchstore::{Direction, EncryptionKey, KeyDerivation, SaveOptions};
 use std::path::Path;
 
 /// How a file is opened.
@@ -11,7 +11,7 @@ use std::path::Path;
 pub(crate) struct How {
     pub(crate) way: Way,
     pub(crate) nodes: Nodes,
-    pub(crate) key: Option<EncryptionKey>,
+    pub(crate) key: Option<(EncryptionKey, KeyDerivation)>,
     pub(crate) create: bool,
     pub(crate) legacy_crc: bool,
 }
@@ -23,14 +23,15 @@ pub(crate) struct CopyHow {
     pub(crate) upgrade: bool,
     pub(crate) way: Way,
     pub(crate) nodes: Nodes,
-    pub(crate) key: Option<EncryptionKey>,
+    pub(crate) key: Option<(EncryptionKey, KeyDerivation)>,
 }
 
-/// The keys of a file, each of one and the same key.
-pub(crate) fn key(derivation: couchstore::KeyDerivation) -> EncryptionKey {
-    EncryptionKey::new("key", &KEY, derivation)
+/// A key, with what it does not tell itself.
+pub(crate) fn key(derivation: KeyDerivation) -> (EncryptionKey, KeyDerivation) {
+    (EncryptionKey::new("key", &KEY, derivation), derivation)
 }
 
+/// Its bytes.
 pub(crate) const KEY: [u8; 32] = [42; 32];
 
 /// A language.

@@ -18,10 +18,3 @@ pub(crate) fn play<E: Engine>(engine: &E, case: &Case, ways: [Way; 2]) -> Vec<St
     case.ops.iter().for_each(|op| world.apply(op));
     world.finish()
 }
-
-/// Both ways of a case give the same.
-pub(crate) fn in_both_ways<E: Engine>(engine: &E, case: &Case) {
-    let [first, second] = case.settings.ways;
-    let traces = [play(engine, case, [first, second]), play(engine, case, [second, first])];
-    assert_eq!(traces[0], traces[1], "the bytes of both ways");
-}

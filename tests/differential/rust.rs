@@ -7,8 +7,9 @@ use crate::engine::{CopyHow, Engine, Handle, How};
 use couchstore::io::posix::PosixOps;
 use couchstore::io::{FileHandle, FileOps, FileTag, IoError, OpenMode};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, Direction, EncryptionKey, KeyStore, LocalUpdate, OnlineHooks,
-    OnlineOptions, OpenOptions, ReplayHooks, Result, SaveOptions, Swap, compact, compact_online, replay,
+    CompactHooks, CompactOptions, Db, Direction, EncryptionKey, KeyDerivation, KeyStore, LocalUpdate,
+    OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, Result, SaveOptions, Swap, compact, compact_online,
+    replay,
 };
 use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt;
@@ -51,8 +52,8 @@ fn file_ops(way: Way) -> Arc<dyn FileOps> {
     if way.forwarding { Arc::new(Forwarding) } else { Arc::new(PosixOps) }
 }
 
-fn keys(key: Option<&EncryptionKey>) -> Option<Arc<dyn KeyStore>> {
-    key.map(|key| Arc::new(key.clone()) as Arc<dyn KeyStore>)
+fn keys(key: Option<&(EncryptionKey, KeyDerivation)>) -> Option<Arc<dyn KeyStore>> {
+    key.map(|(key, _)| Arc::new(key.clone()) as Arc<dyn KeyStore>)
 }
 
 /// The options that are not about the bytes.

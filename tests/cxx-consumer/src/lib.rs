@@ -1,7 +1,9 @@
-//! A Rust crate with a part in C++ that uses couchstore's C++ API, as its feature `cxx` lets one have it: the tests
-//! call that part through the functions here. Without this crate's own feature `cxx` it is empty.
+//! A Rust crate with parts in C and C++ that use couchstore's APIs, as its feature `cxx` lets one have them: the tests
+//! call those parts through the functions here. Without this crate's own feature `cxx` it is empty.
 
 #![cfg(feature = "cxx")]
+
+pub mod executor;
 
 use std::ffi::{CStr, CString, c_char};
 use std::os::unix::ffi::OsStrExt as _;

@@ -101,6 +101,13 @@ fn in_known_words(error: &Error) -> Option<String> {
     })
 }
 
+impl Error {
+    /// What couchstore keeps as its last internal error for this one, if it does.
+    pub fn in_known_words(&self) -> Option<String> {
+        in_known_words(self)
+    }
+}
+
 /// The sentence of an error. Of a long file name only the end is left, lest the reason be cut off.
 fn sentence(error: &Error) -> String {
     let full = error.to_string();

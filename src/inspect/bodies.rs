@@ -1,10 +1,12 @@
-//! Bodies of documents, step by step.
+//! Writing step by step: bodies as they are stored, roots of trees.
 
 use crate::db::Db;
 use crate::db::save::{Document, Others};
 use crate::error::Result;
 use crate::format::docinfo::DocInfoRef;
+use crate::format::header::NodeRef;
 use crate::format::ints::MAX_U48;
+use crate::tree::TreeKind;
 
 impl Db {
     /// Inflates a body that is stored compressed, as [`Db::stored_body`] has read it; errors give its position. An
@@ -20,6 +22,20 @@ impl Db {
     /// stored. Others that have the same sequence numbers stay.
     pub fn save_beside(&self, documents: &[Document<'_>]) -> Result<()> {
         self.save_as_they_are(documents, Others::Stay)
+    }
+
+    /// Takes a node for the root of a tree; the next commit makes it one. Nothing is checked: the caller has walked what
+    /// is below it.
+    pub fn set_root(&self, tree: TreeKind, root: NodeRef) {
+        self.update_state(|state| {
+            let header = &mut state.header;
+            let place = match tree {
+                TreeKind::ById => &mut header.by_id,
+                TreeKind::BySeq => &mut header.by_seq,
+                TreeKind::Local => &mut header.local,
+            };
+            *place = Some(root);
+        });
     }
 
     /// Raises the highest sequence number used, which the next commit stores, to at least `seq`: for copies that

@@ -3,7 +3,9 @@
 # They are one program written in Rust, "couch", and a link to it for each tool, whose name says what it does. It holds
 # the library and needs neither libcouchstore.so nor headers.
 
-set(couchstore_tools couch_bench couch_check couch_compact couch_create couch_dbck couch_dbdump couch_dbinfo couch_map)
+set(couchstore_tools
+  couch_bench couch_check couch_compact couch_create couch_dbck couch_dbdiff couch_dbdump couch_dbinfo couch_map
+  couch_recommit dbdiff)
 
 set(tools_dir "${couchstore_rust_dir}/tools")
 set(tool_program "${tools_dir}/couch")

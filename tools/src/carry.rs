@@ -34,7 +34,7 @@ mod tests {
         let mut carry = Carry::default();
         let stopped = carry.take(Err(Failure::ClosedPipe));
         assert!(matches!(carry.result(stopped), Err(Failure::ClosedPipe)));
-        assert!(matches!(Carry::default().result::<()>(Err(Error::DocNotFound)), Err(Failure::Message(_))));
+        assert!(matches!(Carry::default().result::<()>(Err(Error::DocNotFound)), Err(Failure::Library(_))));
         assert!(matches!(Carry::default().result(Ok(7)), Ok(7)));
     }
 }

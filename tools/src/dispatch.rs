@@ -3,18 +3,22 @@
 //! The program is `couch`, with a link for each tool: `couch_dbinfo FILE` is `couch dbinfo FILE`. Whatever it is
 //! started as is the name in what it says.
 
+use crate::exit;
 use crate::help::{self, Help};
-use crate::program::{Failure, Tool, end, print, set_name, show, tell};
+use crate::program::{Failure, Tool, explain, print, say, set_name, show, tell};
 use crate::text::printable;
-use crate::{bench, check, compact, create, dbck, dbdump, dbinfo, map};
+use crate::{bench, check, compact, create, dbck, dbdiff, dbdump, dbinfo, map, recommit};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::ExitCode;
+
+/// A link that has the name of a tool without the beginning.
+const SHORT_LINK: &str = "dbdiff";
 
 /// The name of the program, and how the names of its links begin.
 const PROGRAM: &str = "couch";
@@ -27,22 +31,33 @@ struct Entry {
     command: fn() -> Command,
     arguments: fn(Vec<OsString>) -> Vec<OsString>,
     run: fn(&ArgMatches) -> Result<(), Failure>,
+    /// Its exit code for failures.
+    failed: u8,
 }
 
-const TOOLS: [Entry; 8] = [
+const TOOLS: [Entry; 10] = [
     Entry::of::<bench::Args>(),
     Entry::of::<check::Args>(),
     Entry::of::<compact::Args>(),
     Entry::of::<create::Args>(),
     Entry::of::<dbck::Args>(),
+    Entry::of::<dbdiff::Args>(),
     Entry::of::<dbdump::Args>(),
     Entry::of::<dbinfo::Args>(),
     Entry::of::<map::Args>(),
+    Entry::of::<recommit::Args>(),
 ];
 
 impl Entry {
     const fn of<T: Tool>() -> Entry {
-        Entry { name: T::NAME, help: T::HELP, command: T::command, arguments: T::arguments, run: run::<T> }
+        Entry {
+            name: T::NAME,
+            help: T::HELP,
+            command: T::command,
+            arguments: T::arguments,
+            run: run::<T>,
+            failed: T::FAILED,
+        }
     }
 
     /// Its name as a command of the program: "dbinfo".
@@ -56,12 +71,19 @@ impl Entry {
         let prefix = name.strip_suffix(self.short_name()).unwrap_or(PREFIX);
         let text = self.help.text(width).replace(PREFIX, prefix);
         let command = (self.command)().name(self.name).bin_name(name).after_help(text).term_width(width);
-        command.arg(completions())
+        command.arg(explanations()).arg(completions())
     }
 }
 
 fn run<T: Tool>(matches: &ArgMatches) -> Result<(), Failure> {
     T::from_arg_matches(matches).map_or_else(|error| show(&error), T::run)
+}
+
+fn explanations() -> Arg {
+    Arg::new("explain")
+        .long("explain")
+        .help("Say more about failures: the file, the offset, and what was expected there")
+        .action(ArgAction::SetTrue)
 }
 
 fn completions() -> Arg {
@@ -84,28 +106,57 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments: Vec<_> = arguments.into_iter().collect();
     let started_as = arguments.first().and_then(|path| Path::new(path).file_name());
     let started_as = printable(started_as.unwrap_or(OsStr::new(PROGRAM)).as_bytes());
-    if let Some(tool) = TOOLS.iter().find(|tool| tool.name == started_as) {
-        return end(one_tool(tool, started_as, arguments));
+    let is_link_of = |tool: &&Entry| {
+        tool.name == started_as || started_as == SHORT_LINK && tool.short_name() == SHORT_LINK
+    };
+    if let Some(tool) = TOOLS.iter().find(is_link_of) {
+        return one_tool(tool, started_as, arguments);
     }
     let asked_for = arguments.get(1).and_then(|word| word.to_str()).unwrap_or("");
     let tool = TOOLS.iter().find(|tool| tool.name == asked_for || tool.short_name() == asked_for);
-    end(if let Some(tool) = tool {
+    if let Some(tool) = tool {
         arguments.remove(0);
         one_tool(tool, format!("{started_as} {}", tool.short_name()), arguments)
     } else {
-        no_tool(started_as, arguments)
-    })
+        end(no_tool(started_as, arguments), exit::FAILED)
+    }
+}
+
+/// Says how it ended, with the exit code for that.
+fn end(result: Result<(), Failure>, failed: u8) -> ExitCode {
+    if let Err(failure) = &result {
+        say(failure);
+    }
+    ExitCode::from(exit::code(&result, failed))
 }
 
 /// Runs a tool that is started as `name`. The first argument is left out.
-fn one_tool(tool: &Entry, name: String, arguments: Vec<OsString>) -> Result<(), Failure> {
+fn one_tool(tool: &Entry, name: String, arguments: Vec<OsString>) -> ExitCode {
     set_name(&name);
-    let matches = match tool.command(&name).try_get_matches_from((tool.arguments)(arguments)) {
+    let is_alone = arguments.len() == 1;
+    let result = match run_tool(tool, &name, arguments) {
+        Err(failure @ (Failure::Misused | Failure::Usage(_))) if is_alone => {
+            say(&failure);
+            Err(Failure::NothingGiven)
+        }
+        result => result,
+    };
+    end(result, tool.failed)
+}
+
+fn run_tool(tool: &Entry, name: &str, arguments: Vec<OsString>) -> Result<(), Failure> {
+    let matches = match tool.command(name).try_get_matches_from((tool.arguments)(arguments)) {
         Ok(matches) => matches,
         Err(error) => return show(&error),
     };
+    if matches.get_flag("explain") {
+        explain();
+    }
     match matches.get_one::<Shell>("completions") {
-        Some(&shell) => print_completions(shell, tool.command(tool.name), tool.name),
+        Some(&shell) => {
+            let link = if name == SHORT_LINK { name } else { tool.name };
+            print_completions(shell, tool.command(link), link)
+        }
         None => (tool.run)(&matches),
     }
 }

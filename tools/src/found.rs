@@ -2,6 +2,7 @@
 
 use crate::keys::Keys;
 use crate::program::{Failure, open_for_recovery, open_with};
+use crate::text::printable_path;
 use couchstore::inspect::{BLOCK_SIZE, FileHeader, FoundHeader, Headers, Tree};
 use couchstore::{Db, Error, OpenOptions};
 use std::path::Path;
@@ -44,12 +45,18 @@ pub fn check_offset(db: &Db, path: &Path, offset: u64) -> Result<(), Failure> {
 
 /// Says what can be done about a file that does not open, if it has an older header that can be read.
 pub fn with_hint(failure: Failure, path: &Path, keys: &Keys) -> Failure {
-    match failure {
-        Failure::Message(message) if open_for_recovery(path, keys).is_ok() => Failure::Message(format!(
-            "{message}; an older header can be read: couch_dbinfo -i shows it, couch_dbck recovers it"
-        )),
-        other => other,
+    if open_for_recovery(path, keys).is_err() {
+        return failure;
     }
+    failure.map_message(|message| {
+        format!("{message}; an older header can be read: couch_dbinfo -i shows it, couch_dbck recovers it")
+    })
+}
+
+/// A file that does not open, as the original says it.
+pub fn cannot_open(path: &Path, failure: Failure) -> Failure {
+    failure
+        .in_original_words(|error| format!("Failed to open \"{}\": {}", printable_path(path), error.text()))
 }
 
 /// Opens a file whose trees are going to be read from its newest header, and fails if the key is wrong.

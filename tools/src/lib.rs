@@ -13,14 +13,17 @@ pub mod check;
 pub mod compact;
 pub mod create;
 pub mod dbck;
+pub mod dbdiff;
 pub mod dbdump;
 pub mod dbinfo;
 pub mod map;
+pub mod recommit;
 
 pub mod dispatch;
 
 pub mod carry;
 pub mod couchbase;
+pub mod exit;
 pub mod found;
 pub mod help;
 pub mod interrupt;

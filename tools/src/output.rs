@@ -13,16 +13,19 @@ impl Output {
         Output(BufWriter::with_capacity(64 << 10, io::stdout().lock()))
     }
 
-    /// Writes a value as one line of JSON, in which no character is left that a terminal obeys.
+    /// Writes a value as one line of JSON, in which all characters beyond ASCII are escaped: as the original's tools
+    /// do, and so that no character is left that a terminal obeys.
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let line = serde_json::to_string(value)?;
         let mut rest = line.as_str();
         // Below U+0020 JSON escapes them by itself. Outside of strings there are none.
-        while let Some(at) = rest.find(char::is_control) {
-            let (before, control) = rest.split_at(at);
-            let mut characters = control.chars();
-            let code = characters.next().map_or(0, u32::from);
-            write!(self.0, "{before}\\u{code:04x}")?;
+        while let Some(at) = rest.find(|character| character >= '\u{7f}') {
+            let (before, other) = rest.split_at(at);
+            let mut characters = other.chars();
+            write!(self.0, "{before}")?;
+            for unit in characters.next().unwrap_or_default().encode_utf16(&mut [0; 2]) {
+                write!(self.0, "\\u{unit:04x}")?;
+            }
             rest = characters.as_str();
         }
         Ok(writeln!(self.0, "{rest}")?)

@@ -1,44 +1,101 @@
-//! What all tools do alike: reading the command line, ending with the right message and exit code, opening files.
+//! What all tools do alike: reading the command line, ending with the right message, opening files.
 
+use crate::exit;
 use crate::help::Help;
 use crate::keys::Keys;
-use crate::text::printable;
+use crate::text::{printable, printable_lines};
 use clap::Parser;
-use couchstore::{Db, Error, OpenOptions};
+use couchstore::{Db, Error, ErrorCode, OpenOptions};
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::FileType;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 /// Why a tool ends early.
 #[derive(Debug)]
 pub enum Failure {
-    /// Shown as one line on stderr; exit code 1.
+    /// Shown as one line on stderr.
     Message(String),
-    /// Everything has been said; exit code 1.
+    /// The library failed.
+    Library(LibraryError),
+    /// Shown as the original's tools say it, which scripts look for; the rest for those who ask with --explain.
+    Original {
+        /// The line or lines.
+        words: String,
+        /// As [`Failure::Message`].
+        more: Option<String>,
+    },
+    /// Everything has been said.
     Reported,
-    /// The arguments make no sense together; exit code 2.
+    /// The arguments make no sense together.
     Usage(String),
-    /// The command line is wrong, and that has been said; exit code 2.
+    /// The command line is wrong, and that has been said.
     Misused,
-    /// Standard output takes no more: shown as one line on stderr, and nothing more is tried; exit code 1.
+    /// There is nothing on the command line, and what is needed has been said.
+    NothingGiven,
+    /// Standard output takes no more: shown as one line on stderr, and nothing more is tried.
     Output(String),
     /// Whoever reads the output has had enough: the tool ends quietly, with success.
     ClosedPipe,
-    /// The user pressed Ctrl-C; exit code 130, as a shell would say it.
+    /// The user pressed Ctrl-C.
     Interrupted,
+}
+
+/// An error of the library, in its own words and in the original's.
+#[derive(Debug)]
+pub struct LibraryError {
+    /// Which one.
+    pub code: ErrorCode,
+    /// The sentence with file, offset and what was expected.
+    pub message: String,
+    /// What the original's library keeps as its last internal error; empty if that is nothing.
+    pub internal: String,
+    /// `errno`, 0 if there is none.
+    pub os_error: i32,
+}
+
+impl LibraryError {
+    /// The short text of its code.
+    pub fn text(&self) -> Cow<'static, str> {
+        self.code.text().to_string_lossy()
+    }
+}
+
+impl Failure {
+    /// An error of the library as the original's tools say it; `words` are told its text. Others stay.
+    pub fn in_original_words(self, words: impl FnOnce(&LibraryError) -> String) -> Failure {
+        match self {
+            Failure::Library(error) => Failure::Original { words: words(&error), more: Some(error.message) },
+            other => other,
+        }
+    }
+
+    /// Adds to what is said of a failure of the library or of a tool. Others stay.
+    #[must_use]
+    pub fn map_message(self, change: impl FnOnce(String) -> String) -> Failure {
+        match self {
+            Failure::Message(message) => Failure::Message(change(message)),
+            Failure::Library(error) => {
+                Failure::Library(LibraryError { message: change(error.message), ..error })
+            }
+            other => other,
+        }
+    }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Failure::Message(message) | Failure::Usage(message) | Failure::Output(message) => message,
+            Failure::Library(error) => &error.message,
+            Failure::Original { words, .. } => words,
             Failure::Reported => "failed",
-            Failure::Misused => "wrong command line",
+            Failure::Misused | Failure::NothingGiven => "wrong command line",
             Failure::ClosedPipe => "closed pipe",
             Failure::Interrupted => "interrupted",
         })
@@ -47,12 +104,15 @@ impl std::fmt::Display for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::Message(match &error {
+        let (message, os_error) = match &error {
             Error::Io { operation, file, os_error, .. } if *os_error != 0 => {
-                format!("{file}: cannot {operation}: {}", io::Error::from_raw_os_error(*os_error))
+                let what = io::Error::from_raw_os_error(*os_error);
+                (format!("{file}: cannot {operation}: {what}"), *os_error)
             }
-            _ => error.to_string(),
-        })
+            _ => (error.to_string(), 0),
+        };
+        let internal = error.in_known_words().unwrap_or_default();
+        Failure::Library(LibraryError { code: error.code(), message, internal, os_error })
     }
 }
 
@@ -79,6 +139,8 @@ pub trait Tool: Parser {
     const NAME: &'static str;
     /// Examples and notes.
     const HELP: Help;
+    /// The exit code for failures.
+    const FAILED: u8 = exit::FAILED;
 
     /// The arguments as its parser understands them, from those that were given.
     fn arguments(given: Vec<OsString>) -> Vec<OsString> {
@@ -114,18 +176,36 @@ pub fn print(text: &[u8]) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
-/// The exit code for how a tool ended; what is to be said about it is said.
-pub fn end(result: Result<(), Failure>) -> ExitCode {
-    let (code, message) = match result {
-        Ok(()) | Err(Failure::ClosedPipe) => return ExitCode::SUCCESS,
-        Err(Failure::Message(message) | Failure::Output(message)) => (1, message),
-        Err(Failure::Usage(message)) => (2, message),
-        Err(Failure::Interrupted) => (130, "interrupted".to_owned()),
-        Err(Failure::Reported) => return ExitCode::FAILURE,
-        Err(Failure::Misused) => return ExitCode::from(2),
-    };
-    tell(&message);
-    ExitCode::from(code)
+/// Says what there is to say about how a tool ended.
+pub fn say(failure: &Failure) {
+    match failure {
+        Failure::Message(message) | Failure::Output(message) | Failure::Usage(message) => tell(message),
+        Failure::Library(error) => tell(&error.message),
+        Failure::Original { words, more } => {
+            if !words.is_empty() {
+                say_plainly(words);
+            }
+            if let Some(more) = more.as_ref().filter(|_| EXPLAIN.load(Ordering::Relaxed)) {
+                tell(more);
+            }
+        }
+        Failure::Interrupted => tell("interrupted"),
+        Failure::ClosedPipe | Failure::Reported | Failure::Misused | Failure::NothingGiven => {}
+    }
+}
+
+/// Whether the user wants to know more than the original's tools say.
+static EXPLAIN: AtomicBool = AtomicBool::new(false);
+
+/// From now on failures are explained.
+pub fn explain() {
+    EXPLAIN.store(true, Ordering::Relaxed);
+}
+
+/// Says something on stderr, without the name of the tool before it: as the original's tools do.
+pub fn say_plainly(words: &str) {
+    // If stderr is closed as well, there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{}", printable_lines(words.as_bytes()));
 }
 
 /// Says something on stderr, in one line whatever the names of files are.
@@ -138,8 +218,8 @@ pub fn tell(message: &str) {
 /// Says on stderr what is wrong and goes on. What ends a tool at once is handed back.
 pub fn complain(failure: Failure) -> Result<(), Failure> {
     match failure {
-        Failure::Message(message) => {
-            tell(&message);
+        Failure::Message(_) | Failure::Library(_) | Failure::Original { .. } => {
+            say(&failure);
             Ok(())
         }
         Failure::Reported => Ok(()),

@@ -2,20 +2,17 @@
 
 use std::path::Path;
 
-/// A number of bytes: "1.2 kB", "3.4 MB", decimal units, one digit after the point.
+/// A number of bytes as the original's tools show it: units of 1024, each with a digit more after the point than the
+/// one before.
 pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
-    if bytes < 1000 {
-        return format!("{bytes} bytes");
-    }
-    let mut value = bytes as f64 / 1000.0;
+    const UNITS: [&str; 6] = ["bytes", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
     let mut unit = 0;
-    // Not 1000: what would be shown as 1000.0 is 1.0 of the next unit.
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
+    while value > 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
         unit += 1;
     }
-    format!("{value:.1} {}", UNITS[unit])
+    format!("{value:.unit$} {}", UNITS[unit])
 }
 
 /// A number with its digits in groups: "1,234,567".
@@ -57,6 +54,31 @@ pub fn printable_lines(bytes: &[u8]) -> String {
 /// As [`printable`], but UTF-8 stays as it is.
 pub fn lossless(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| printable(bytes), str::to_owned)
+}
+
+/// Keys as the original's tools show them: what is not printable ASCII as C writes it, and that as a signed number.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            0 => out.push_str("\\0"),
+            7 => out.push_str("\\a"),
+            8 => out.push_str("\\b"),
+            b'\t' => out.push_str("\\t"),
+            b'\n' => out.push_str("\\n"),
+            0xb => out.push_str("\\v"),
+            0xc => out.push_str("\\f"),
+            b'\r' => out.push_str("\\r"),
+            _ if is_printable(byte) => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\x{:X}", i32::from(byte.cast_signed()))),
+        }
+    }
+    out
+}
+
+/// Whether C calls it so.
+pub fn is_printable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
 }
 
 /// The name of a file, as [`printable`] shows it.
@@ -119,7 +141,9 @@ pub fn share(part: u64, whole: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{grouped, hex, parse_bytes, parse_offset, percent, printable, printable_lines, size};
+    use super::{
+        escaped, grouped, hex, parse_bytes, parse_offset, percent, printable, printable_lines, size,
+    };
 
     #[test]
     fn offsets_are_decimal_or_hexadecimal() {
@@ -154,6 +178,11 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_shown_as_c_writes_them() {
+        assert_eq!(escaped(b"\0\x08\x02\x8f k~\n\x7f"), "\\0\\b\\x2\\xFFFFFF8F k~\\n\\x7F");
+    }
+
+    #[test]
     fn digits_are_grouped() {
         assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(grouped)[..]);
     }
@@ -167,11 +196,11 @@ mod tests {
     #[test]
     fn sizes_have_the_unit_that_fits() {
         assert_eq!(size(0), "0 bytes");
-        assert_eq!(size(999), "999 bytes");
-        assert_eq!(size(1000), "1.0 kB");
-        assert_eq!(size(999_949), "999.9 kB");
-        assert_eq!(size(999_950), "1.0 MB");
-        assert_eq!(size(4_200_000_000), "4.2 GB");
-        assert_eq!(size(u64::MAX), "18446.7 PB");
+        assert_eq!(size(1024), "1024 bytes");
+        assert_eq!(size(1536), "1.5 kB");
+        assert_eq!(size(16489), "16.1 kB");
+        assert_eq!(size(1_278_049), "1.22 MB");
+        assert_eq!(size(4_200_000_000), "3.912 GB");
+        assert_eq!(size(u64::MAX), "16384.00000 PB");
     }
 }

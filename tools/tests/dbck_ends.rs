@@ -93,7 +93,8 @@ fn a_wrong_key_makes_no_target() {
     db.save(&[Document::new(b"a", b"body")], SaveOptions::default()).unwrap();
     db.commit().unwrap();
     let wrong = KEY.replace("QkJCQkJC", "QUFBQUFB");
-    let assert = tool("couch_dbck", place.dir.path()).args(["f", "--with-key", &wrong]).assert().code(1);
+    let assert =
+        tool("couch_dbck", place.dir.path()).args(["--report", "f", "--with-key", &wrong]).assert().code(1);
     let said = text(&assert.get_output().stderr);
     assert!(said.starts_with("couch_dbck: nothing can be decrypted: the key is wrong"), "{said}");
     assert_eq!(said.lines().count(), 1);
@@ -116,7 +117,7 @@ fn much_to_tell() -> Place {
 
 fn start(place: &Place, stdout: Stdio) -> Child {
     let mut command = Command::new(common::program("couch_dbck"));
-    command.current_dir(place.dir.path()).args(["-v", "f"]).stdout(stdout).stderr(Stdio::piped());
+    command.current_dir(place.dir.path()).args(["-v", "--report", "f"]).stdout(stdout).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 

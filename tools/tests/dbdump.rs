@@ -51,32 +51,43 @@ fn everything_is_as_documented() {
     assert_expected("dbdump-tree.txt", &stdout_of(dir.path(), &["--tree", "seq", "a.couch"]));
     assert_expected("dbdump-tree.json", &stdout_of(dir.path(), &["--tree", "local", "--json", "a.couch"]));
     assert_expected("dbdump-map.txt", &stdout_of(dir.path(), &["--map", "a.couch"]));
-    assert_expected("dbdump-headers.txt", &stdout_of(dir.path(), &["--dump-headers", "a.couch"]));
+    assert_expected(
+        "dbdump-headers.txt",
+        &stdout_of(dir.path(), &["--dump-headers", "--iterate-headers", "--local", "--details", "a.couch"]),
+    );
     assert_expected("dbdump-local.txt", &stdout_of(dir.path(), &["--local", "a.couch"]));
 }
 
 #[test]
-fn json_keys_come_in_this_order() {
+fn json_keys_come_in_order() {
     let dir = every_kind();
-    let out = stdout_of(dir.path(), &["--json", "a.couch"]);
-    let keys = ["seq", "id", "rev", "content_meta", "physical_size", "file_offset", "cas", "expiry", "flags"];
-    let more = ["datatype", "datatype_as_text", "deleted", "size", "snappy", "display", "body"];
+    let out = stdout_of(dir.path(), &["--json", "--no-namespace", "a.couch"]);
+    let keys =
+        ["body", "cas", "content_meta", "datatype", "datatype_as_text", "expiry", "file_offset", "flags"];
+    let more = ["id", "physical_size", "rev", "seq", "size"];
     let line = out.lines().next().unwrap();
     let places: Vec<_> =
         keys.iter().chain(&more).map(|key| line.find(&format!("\"{key}\":")).unwrap()).collect();
     assert!(places.is_sorted(), "{line}");
+    assert!(!line.contains("\"deleted\":"), "{line}");
     let deleted = out.lines().find(|line| line.contains("\"id\":\"deleted\"")).unwrap();
+    assert!(deleted.contains("\"deleted\":\"explicit\""), "{deleted}");
     assert!(deleted.contains("\"delete_time\":1600000000,") && !deleted.contains("expiry"), "{deleted}");
 }
 
 #[test]
 fn bodies_go_to_pipes_byte_for_byte() {
     let dir = every_kind();
-    let assert = tool("couch_dbdump", dir.path()).arg("a.couch").assert().success();
-    let out = &assert.get_output().stdout;
-    assert!(out.windows(16).any(|part| part == b"data: text\x1b[2J\n\n"), "control characters");
+    let dump = |option: &str| {
+        let mut command = tool("couch_dbdump", dir.path());
+        command.args(["--no-namespace", option, "a.couch"]).assert().success().get_output().stdout.clone()
+    };
+    let out = dump("--raw-body");
+    assert!(out.windows(15).any(|part| part == b"data: text\x1b[2J\n"), "control characters");
     assert!(out.windows(9).any(|part| part == b"data: \xff\0\n"), "bytes");
-    assert!(text(&out.iter().map(|byte| byte & 0x7f).collect::<Vec<_>>()).contains("id: resolved\\x07\n"));
+    assert!(text(&out.iter().map(|byte| byte & 0x7f).collect::<Vec<_>>()).contains("id: resolved\\a\n"));
+    let out = dump("--byseq");
+    assert!(out.windows(8).any(|part| part == b"data: \xff\n"), "as the original, up to a zero byte");
 }
 
 #[test]
@@ -89,15 +100,18 @@ fn order_and_choice() {
         (1..=12).collect::<Vec<_>>()
     );
     assert_eq!(lines_of(dir, &["--byseq", "a.couch"]), by_seq);
-    let by_id = ids(&lines_of(dir, &["--byid", "a.couch"]));
+    let by_id = ids(&lines_of(dir, &["--byid", "--no-namespace", "a.couch"]));
     assert!(by_id.is_sorted() && by_id.len() == 12, "{by_id:?}");
-    assert_eq!(ids(&lines_of(dir, &["--key", "packed", "a.couch"])), ["packed"]);
-    assert!(lines_of(dir, &["--no-body", "a.couch"])[0].get("body").is_none());
+    assert_eq!(ids(&lines_of(dir, &["--no-namespace", "--key", "packed", "a.couch"])), ["packed"]);
+    assert_eq!(lines_of(dir, &["--no-body", "a.couch"])[0]["body"], Value::Null);
     let local = lines_of(dir, &["--local", "--key", "_local/a", "a.couch"]);
-    assert_eq!(local[0]["body"], "{}");
+    assert_eq!(local[0]["value"], serde_json::json!({}));
     for missing in [&["--key", "nothing", "a.couch"][..], &["--local", "--key", "nothing", "a.couch"]] {
         let assert = tool("couch_dbdump", dir).arg("--json").args(missing).assert();
-        assert.code(1).stdout("").stderr("couch_dbdump: a.couch: no document nothing\n");
+        let said = "Failed to dump database \"a.couch\": document not found\n";
+        assert.code(1).stdout("").stderr(said);
+        let assert = tool("couch_dbdump", dir).args(["--json", "--explain"]).args(missing).assert();
+        assert.code(1).stdout("").stderr(format!("{said}couch_dbdump: a.couch: no document nothing\n"));
     }
 }
 
@@ -105,36 +119,47 @@ fn order_and_choice() {
 fn older_headers_are_dumped() {
     let dir = every_kind();
     let dir = dir.path();
-    let headers = lines_of(dir, &["--dump-headers", "a.couch"]);
-    let positions: Vec<_> = headers.iter().map(|line| line["header_position"].as_u64().unwrap()).collect();
-    assert_eq!(positions, [8192, 4096, 0]);
+    let positions = |arguments: &[&str]| {
+        let lines = lines_of(dir, &[&["--dump-headers", "--details"], arguments, &["a.couch"]].concat());
+        let positions = lines.iter().filter_map(|line| line.get("header_position"));
+        positions.map(|position| position.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = [8192, 4096, 0].map(|position| format!("{position:#018x}"));
+    assert_eq!(positions(&["--iterate-headers"]), all);
+    assert_eq!(positions(&[]), all[..1]);
+    assert_eq!(positions(&["--header-offset", "4096"]), all[1..2]);
     let at = |offset: &str| lines_of(dir, &["--header-offset", offset, "a.couch"]).len();
     assert_eq!([at("0x2000"), at("4096"), at("0")], [12, 11, 0]);
-    assert_eq!(lines_of(dir, &["--iterate-headers", "a.couch"]).len(), 12 + 11 + 3);
+    assert_eq!(lines_of(dir, &["--iterate-headers", "a.couch"]).len(), 12 + 11);
     for wrong in ["1", "12288", "0xfffffff000"] {
         tool("couch_dbdump", dir).args(["--header-offset", wrong, "a.couch"]).assert().code(1).stdout("");
     }
     damage(&dir.join("a.couch"), 8192 + 30);
     tool("couch_dbdump", dir).arg("a.couch").assert().code(1).stdout("");
     let assert = tool("couch_dbdump", dir).args(["--json", "--iterate-headers", "a.couch"]).assert().code(1);
-    assert_eq!(json_lines(&assert.get_output().stdout).len(), 11 + 2);
+    assert_eq!(json_lines(&assert.get_output().stdout).len(), 11);
     assert_eq!(text(&assert.get_output().stderr).lines().count(), 1);
 }
 
 #[test]
-fn collections_are_decoded_where_there_are_some() {
+fn collections_are_decoded_unless_told_otherwise() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     tool("couch_create", dir).args(["-k", "3", "-i", "0x123"]).assert().success();
-    assert_eq!(ids(&lines_of(dir, &["0.couch.1"])), ["cid:0x123:K0", "cid:0x123:K1", "cid:0x123:K2"]);
-    assert_eq!(lines_of(dir, &["--key", "cid:0x123:K1", "0.couch.1"]).len(), 1);
+    assert_eq!(
+        ids(&lines_of(dir, &["0.couch.1"])),
+        ["(collection:0x123)K0", "(collection:0x123)K1", "(collection:0x123)K2"]
+    );
+    assert_eq!(lines_of(dir, &["--collection", "291", "--key", "K1", "0.couch.1"]).len(), 1);
     tool("couch_dbdump", dir).args(["--key", "K1", "0.couch.1"]).assert().code(1);
-    let raw = lines_of(dir, &["--no-namespace", "0.couch.1"]);
-    assert_eq!(raw[0]["id"], "\\xa3\\x02K0");
-    assert_eq!((&raw[0]["id_hex"], &raw[0]["id_is_utf8"]), (&"a3024b30".into(), &false.into()));
+    let raw = lines_of(dir, &["--no-namespace", "--details", "0.couch.1"]);
+    assert_eq!(raw[0]["id"], "\u{fffd}\u{2}K0");
+    assert_eq!((&raw[0]["id_hex"], &raw[0]["id_not_utf8"]), (&"a3024b30".into(), &true.into()));
     sample::pymc0(&dir.join("plain"));
-    assert_eq!(ids(&lines_of(dir, &["plain"])), ["pymc0"]);
-    assert_eq!(ids(&lines_of(dir, &["--namespace", "plain"])), ["cid:0x70:ymc0"]);
+    assert_eq!(ids(&lines_of(dir, &["--no-namespace", "plain"])), ["pymc0"]);
+    for decoded in [&["--namespace", "plain"][..], &["plain"]] {
+        assert_eq!(ids(&lines_of(dir, decoded)), ["(collection:0x70)ymc0"]);
+    }
 }
 
 #[test]
@@ -143,7 +168,8 @@ fn hostile_text_never_reaches_a_terminal_as_it_is() {
     let db = Db::create(dir.path().join("a.couch")).unwrap();
     let nasty = "\u{1b}]0;x\u{7}\u{9b}31m\u{7f}";
     db.save(&[Document::new(nasty.as_bytes(), nasty.as_bytes())], SaveOptions::default()).unwrap();
-    db.save_local(&[LocalUpdate { id: nasty.as_bytes(), body: Some(nasty.as_bytes()) }]).unwrap();
+    let json = serde_json::to_vec(nasty).unwrap();
+    db.save_local(&[LocalUpdate { id: nasty.as_bytes(), body: Some(&json) }]).unwrap();
     db.commit().unwrap();
     for arguments in [&["--json"][..], &["--json", "--local"], &["--no-body"], &["--no-body", "--local"]] {
         for more in [&[][..], &["--tree", "id"], &["--map"]] {
@@ -154,7 +180,7 @@ fn hostile_text_never_reaches_a_terminal_as_it_is() {
             assert!(out.chars().all(|c| c == '\n' || !c.is_control()), "{out:?}");
         }
     }
-    let line = &lines_of(dir.path(), &["a.couch"])[0];
+    let line = &lines_of(dir.path(), &["--no-namespace", "a.couch"])[0];
     assert_eq!((&line["id"], &line["body"]), (&nasty.into(), &nasty.into()), "nothing is lost");
 }
 
@@ -163,12 +189,16 @@ fn damage_is_told_of_and_stepped_over() {
     let dir = every_kind();
     let dir = dir.path();
     let file = dir.join("a.couch");
-    let offset = lines_of(dir, &["--key", "json", "a.couch"])[0]["file_offset"].as_u64().unwrap();
+    let offset =
+        lines_of(dir, &["--no-namespace", "--key", "json", "a.couch"])[0]["file_offset"].as_u64().unwrap();
     damage(&file, offset + 10);
-    let assert = tool("couch_dbdump", dir).args(["--json", "a.couch"]).assert().code(1);
+    let assert = tool("couch_dbdump", dir).args(["--json", "--no-namespace", "a.couch"]).assert().code(1);
     let lines = json_lines(&assert.get_output().stdout);
     assert_eq!(lines.len(), 12);
-    assert_eq!((&lines[0]["display"], &lines[0]["body"]), (&"unreadable".into(), &Value::Null));
+    assert_eq!((lines[0].get("size"), &lines[0]["body"]), (None, &Value::Null));
+    let shown = tool("couch_dbdump", dir).arg("a.couch").assert().code(1);
+    let shown = String::from_utf8_lossy(&shown.get_output().stdout).into_owned();
+    assert!(shown.contains("     could not read document body: checksum fail\n"), "{shown}");
     let said = text(&assert.get_output().stderr);
     assert!(
         said.starts_with("couch_dbdump: document json, seq 1: a.couch: checksum of the 9 bytes"),
@@ -192,20 +222,34 @@ fn one_bad_file_does_not_keep_the_others_from_being_dumped() {
     let dir = every_kind();
     let assert = tool("couch_dbdump", dir.path()).args(["--json", "missing", "a.couch"]).assert().code(1);
     assert_eq!(json_lines(&assert.get_output().stdout).len(), 12);
-    assert!(text(&assert.get_output().stderr).starts_with("couch_dbdump: missing: "));
+    assert!(text(&assert.get_output().stderr).starts_with("Failed to open \"missing\": "));
 }
 
 #[test]
 fn options_that_exclude_each_other() {
-    for wrong in [
-        &["--byid", "--byseq"][..],
-        &["--tree", "id", "--local"],
-        &["--tree", "none"],
-        &["--map", "--key", "x"],
-    ] {
+    for wrong in [&["--byid", "--byseq"][..], &["--tree", "id", "--local"], &["--map", "--key", "x"]] {
         tool("couch_dbdump", Path::new(".")).args(wrong).arg("a.couch").assert().code(2).stdout("");
     }
-    tool("couch_dbdump", Path::new(".")).assert().code(2).stdout("");
+    tool("couch_dbdump", Path::new(".")).assert().code(1).stdout("");
+    tool("couch_dbdump", Path::new(".")).arg("--json").assert().code(2).stdout("");
+}
+
+#[test]
+fn tree_may_have_a_value_or_be_followed_by_a_file() {
+    let dir = every_kind();
+    let dir = dir.path();
+    let of = |arguments: &[&str]| stdout_of(dir, &[arguments, &["a.couch"]].concat());
+    assert_eq!(of(&["--tree"]), of(&["--tree", "seq"]));
+    assert_eq!(of(&["--byid", "--tree"]), of(&["--tree=id"]));
+    assert_eq!(of(&["--local", "--tree"]), of(&["--tree", "local"]));
+    assert_ne!(of(&["--tree"]), of(&["--tree=id"]));
+}
+
+#[test]
+fn views_are_not_supported() {
+    let dir = every_kind();
+    let assert = tool("couch_dbdump", dir.path()).args(["--view", "a.couch"]).assert().code(1).stdout("");
+    assert.stderr("couch_dbdump: view files are not supported\n");
 }
 
 #[test]
@@ -216,7 +260,12 @@ fn files_of_the_original() {
         let opens = expected.iter().any(|line| line == "open 0");
         let path = golden.path(&name);
         let mut command = tool("couch_dbdump", Path::new("."));
-        let output = command.args(["--json"]).args(golden.key_options(&name)).arg(&path).output().unwrap();
+        let output = command
+            .args(["--json", "--details"])
+            .args(golden.key_options(&name))
+            .arg(&path)
+            .output()
+            .unwrap();
         let readable = opens && expected.iter().any(|line| line == "changes_since 0");
         assert_eq!(output.status.code(), Some(i32::from(!readable)), "{name}");
         let first_dump = expected.iter().take_while(|line| !line.starts_with("changes_since"));
@@ -258,15 +307,17 @@ fn a_full_disk_behind_standard_output_is_told_once() {
 fn a_key_may_be_any_bytes() {
     let dir = every_kind();
     let mut command = tool("couch_dbdump", dir.path());
-    let assert =
-        command.arg("--json").arg("--key").arg(OsStr::from_bytes(b"strange\xff")).arg("a.couch").assert();
+    let assert = command
+        .args(["--json", "--details", "--no-namespace", "--key"])
+        .arg(OsStr::from_bytes(b"strange\xff"));
+    let assert = assert.arg("a.couch").assert();
     let lines = json_lines(&assert.success().get_output().stdout);
     assert_eq!((lines.len(), &lines[0]["id_hex"]), (1, &"737472616e6765ff".into()));
     let db = Db::open(dir.path().join("a.couch")).unwrap();
     db.save_local(&[LocalUpdate { id: b"\xfe", body: Some(b"1") }]).unwrap();
     db.save(&[Document::new(b"\x08\xff", b"1")], SaveOptions::default()).unwrap();
     db.commit().unwrap();
-    for (more, key) in [("--local", &b"\xfe"[..]), ("--namespace", b"cid:0x8:\xff")] {
+    for (more, key) in [("--local", &b"\xfe"[..]), ("--collection=8", b"\xff")] {
         let mut command = tool("couch_dbdump", dir.path());
         command.arg(more).arg("--key").arg(OsStr::from_bytes(key)).arg("a.couch").assert().success();
     }
@@ -278,8 +329,8 @@ fn local_documents_beside_damage_are_shown() {
     let file = dir.path().join("a");
     let db = Db::create(&file).unwrap();
     let ids: Vec<_> = (0..100).map(|number| format!("_local/{number:02}")).collect();
-    let updates: Vec<_> =
-        ids.iter().map(|id| LocalUpdate { id: id.as_bytes(), body: Some(&[b'x'; 100]) }).collect();
+    let body = [b'1'; 100];
+    let updates: Vec<_> = ids.iter().map(|id| LocalUpdate { id: id.as_bytes(), body: Some(&body) }).collect();
     db.save_local(&updates).unwrap();
     db.commit().unwrap();
     let shown = lines_of(dir.path(), &["--local", "a"]);
@@ -296,7 +347,7 @@ fn local_documents_beside_damage_are_shown() {
 #[test]
 fn complaints_about_a_header_say_where_it_is() {
     let dir = every_kind();
-    let arguments = ["--iterate-headers", "--key", "last", "a.couch"];
+    let arguments = ["--iterate-headers", "--no-namespace", "--key", "last", "a.couch"];
     let assert = tool("couch_dbdump", dir.path()).args(arguments).assert().code(1);
     let said = text(&assert.get_output().stderr);
     let expected = [4096, 0].map(|at| format!("couch_dbdump: header at {at}: a.couch: no document last\n"));

@@ -144,10 +144,7 @@ fn timestamps_in_local_time() {
     let mut command = tool("couch_dbinfo", dir.path());
     let assert = command.args(["-l", "0.couch.1"]).env("TZ", "IST-5:30").assert().success();
     let shown = text(&assert.get_output().stdout);
-    assert!(
-        shown.contains("   timestamp: 2026-01-01T17:30:00.000000002+05:30 (1767268800000000002)\n"),
-        "{shown}"
-    );
+    assert!(shown.contains("   timestamp: 2026-01-01T17:30:00.000000+05:30\n"), "{shown}");
 }
 
 #[test]
@@ -165,7 +162,7 @@ fn what_is_no_time_zone_means_utc() {
         // Without a limit, one that is read without end would never fail.
         command.args(["-l", "0.couch.1"]).env("TZ", zone).timeout(Duration::from_secs(120));
         let shown = text(&command.assert().success().stderr("").get_output().stdout);
-        let expected = "   timestamp: 2026-01-01T12:00:00.000000002+00:00 (1767268800000000002)\n";
+        let expected = "   timestamp: 2026-01-01T12:00:00.000000Z\n";
         assert!(shown.contains(expected), "{zone}: {shown}");
     }
 }
@@ -184,7 +181,7 @@ fn an_error_in_one_file_does_not_hide_the_others() {
 #[test]
 fn no_file_is_a_wrong_call() {
     let dir = sample();
-    tool("couch_dbinfo", dir.path()).assert().code(2);
+    tool("couch_dbinfo", dir.path()).assert().code(1);
     tool("couch_dbinfo", dir.path()).arg("-i").assert().code(2);
     tool("couch_dbinfo", dir.path()).args(["--nonsense", "0.couch.1"]).assert().code(2);
 }
@@ -197,8 +194,11 @@ fn damaged_headers_are_listed() {
     damage(&path, all[0] + 20);
     damage(&path, all[2] + 20);
     let assert = tool("couch_dbinfo", dir.path()).arg("0.couch.1").assert().code(1).stdout("");
+    assert.stderr("Failed to open \"0.couch.1\": checksum fail\n");
+    let assert =
+        tool("couch_dbinfo", dir.path()).args(["--explain", "0.couch.1"]).assert().code(1).stdout("");
     let stderr = text(&assert.get_output().stderr);
-    assert!(stderr.starts_with("couch_dbinfo: 0.couch.1: checksum of the"), "{stderr}");
+    assert!(stderr.contains("\ncouch_dbinfo: 0.couch.1: checksum of the"), "{stderr}");
     assert!(stderr.contains("couch_dbck recovers it"), "{stderr}");
     let assert = tool("couch_dbinfo", dir.path()).args(["-i", "--json", "0.couch.1"]).assert().code(1);
     let shown: Vec<_> = json_lines(&assert.get_output().stdout);
@@ -257,7 +257,7 @@ fn files_of_version_11_have_no_timestamp() {
     let shown = stdout_of(dir.path(), &["old.couch"]);
     assert!(shown.contains("   file format version: 11\n"), "{shown}");
     assert!(shown.contains("   crc: CRC-32\n"), "{shown}");
-    assert!(!shown.contains("timestamp"), "{shown}");
+    assert!(shown.contains("   timestamp: 0\n"), "{shown}");
 }
 
 /// A key store with one key.
@@ -276,12 +276,16 @@ fn encrypted_files_need_their_key() {
     let key = OneKey(EncryptionKey::new("my:key", &[0x42; 32], KeyDerivation::KeyBased));
     let options = OpenOptions::new().create(true).keys(Some(Arc::new(key)));
     fill(&options.open(dir.path().join("secret.couch")).unwrap());
-    let assert = tool("couch_dbinfo", dir.path()).arg("secret.couch").assert().code(1).stdout("");
+    let assert =
+        tool("couch_dbinfo", dir.path()).args(["--explain", "secret.couch"]).assert().code(1).stdout("");
     let expected = "expected the key \"my:key\", none was given";
-    assert.stderr(format!("couch_dbinfo: secret.couch: encrypted, and no key for it: {expected}\n"));
+    assert.stderr(format!(
+        "Failed to open \"secret.couch\": encryption key not found\n\
+         couch_dbinfo: secret.couch: encrypted, and no key for it: {expected}\n"
+    ));
     let key = "my:key:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
     let shown = stdout_of(dir.path(), &["--with-key", key, "--trees", "secret.couch"]);
-    assert!(shown.contains("   encryption key: my:key\n"), "{shown}");
+    assert!(shown.contains("   Encryption key: my:key\n"), "{shown}");
     let mut command = tool("couch_dbinfo", dir.path());
     command
         .args(["--with-key", "@-", "secret.couch"])

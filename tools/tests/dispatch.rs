@@ -12,7 +12,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SHORT: [&str; 8] = ["bench", "check", "compact", "create", "dbck", "dbdump", "dbinfo", "map"];
+const SHORT: [&str; 10] =
+    ["bench", "check", "compact", "create", "dbck", "dbdiff", "dbdump", "dbinfo", "map", "recommit"];
 
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
@@ -21,7 +22,7 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
 
 /// What every tool says of a file that is not there, by the way it was started.
 fn complaint(command: &mut Command) -> String {
-    let (code, stdout, stderr) = run(command.arg("/nowhere/file"));
+    let (code, stdout, stderr) = run(command.args(["--explain", "/nowhere/file"]));
     assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
     stderr
 }
@@ -40,7 +41,8 @@ fn assert_lists_tools(shown: &str, name: &str) {
 #[test]
 fn the_name_of_the_program_says_which_tool_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    let said = "couch_dbinfo: /nowhere/file: cannot open: No such file or directory (os error 2)\n";
+    let said = "Failed to open \"/nowhere/file\": no such file\n\
+                couch_dbinfo: /nowhere/file: cannot open: No such file or directory (os error 2)\n";
     let link = program("couch_dbinfo");
     assert_eq!(complaint(&mut Command::new(&link)), said);
     symlink(&link, dir.path().join("couch_dbinfo")).unwrap();
@@ -63,10 +65,10 @@ fn every_tool_is_a_command_as_well() {
             let (code, stdout, stderr) = run(Command::new(COUCH).args([asked, "--help"]));
             assert_eq!((code, stderr.as_str()), (Some(0), ""));
             assert!(stdout.contains(&format!("Usage: couch {short}")), "{stdout}");
-            assert_eq!(
-                stdout.replace(&format!("couch {short}"), &long).replace("couch dbck", "couch_dbck"),
-                help
-            );
+            let with_links = |shown: String, tool: &&str| {
+                shown.replace(&format!("couch {tool}"), &format!("couch_{tool}"))
+            };
+            assert_eq!(SHORT.iter().fold(stdout, with_links), help);
         }
         let (code, version, _) = run(Command::new(COUCH).args([short, "--version"]));
         assert_eq!((code, version), (Some(0), format!("{long} {}\n", env!("CARGO_PKG_VERSION"))));
@@ -77,11 +79,12 @@ fn every_tool_is_a_command_as_well() {
         assert_eq!(code, Some(2));
         assert!(stderr.contains("--no-such-option"), "{stderr}");
     }
-    let said = "couch dbinfo: /nowhere/file: cannot open: No such file or directory (os error 2)\n";
+    let said = "Failed to open \"/nowhere/file\": no such file\n\
+                couch dbinfo: /nowhere/file: cannot open: No such file or directory (os error 2)\n";
     assert_eq!(complaint(Command::new(COUCH).arg("dbinfo")), said);
     assert_eq!(complaint(Command::new(COUCH).arg("couch_dbinfo")), said);
     let usage = run(Command::new(COUCH).args(["dbinfo"]));
-    assert_eq!(usage, (Some(2), String::new(), "couch dbinfo: no FILE was given; see --help\n".to_owned()));
+    assert_eq!(usage, (Some(1), String::new(), "couch dbinfo: no FILE was given; see --help\n".to_owned()));
 }
 
 #[test]
@@ -129,4 +132,16 @@ fn unknown_names_are_told_which_tools_there_are() {
     let (code, _, stderr) = run(Command::new(COUCH).arg(OsStr::from_bytes(b"\xff\n\x1b[2J")));
     assert_eq!(code, Some(2));
     assert!(!stderr.contains('\x1b'), "{stderr:?}");
+}
+
+/// The original's tool for this is called so.
+#[test]
+fn dbdiff_is_a_link_of_its_own() {
+    let dir = Path::new(".");
+    let help = text(&tool("dbdiff", dir).arg("--help").assert().success().get_output().stdout);
+    assert!(help.contains("Usage: dbdiff "), "{help}");
+    let script = tool("dbdiff", dir).args(["--completions", "bash"]).assert().success();
+    assert!(text(&script.get_output().stdout).contains("complete -F _dbdiff"));
+    let (code, _, stderr) = run(Command::new(COUCH).arg0("dbinfo").arg("--version"));
+    assert_eq!(code, Some(0), "{stderr}");
 }

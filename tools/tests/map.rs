@@ -152,7 +152,7 @@ fn the_svg_has_a_legend_and_titles() {
     assert!(
         titles
             .iter()
-            .any(|title| title.starts_with("blocks 0 to 1, offsets 0 to 8,192\ndocument bodies: 4.8 kB ("))
+            .any(|title| title.starts_with("blocks 0 to 1, offsets 0 to 8,192\ndocument bodies: 4.7 kB ("))
     );
     assert!(titles.iter().any(|title| title.ends_with("\nheader 6 of the file")));
     assert!(texts(&svg, "desc")[0].starts_with("Map of the couchstore file a.couch, "));
@@ -450,7 +450,7 @@ fn large_files_have_cells_of_several_blocks() {
     assert!(few["cells"].as_u64().unwrap() <= 10);
     assert_eq!(few["bytes"], whole["bytes"]);
     let picture = svg(dir.path(), "a.couch", &[]);
-    assert!(texts(&picture, "text").iter().any(|label| label.starts_with("Each cell is 2 blocks, 8.2 kB.")));
+    assert!(texts(&picture, "text").iter().any(|label| label.starts_with("Each cell is 2 blocks, 8.0 kB.")));
     assert!(picture.len() < 3_000_000, "{}", picture.len());
     assert!(svg(dir.path(), "a.couch", &["--cells", "10"]).len() < 100_000);
 }
@@ -515,9 +515,13 @@ fn files_that_cannot_be_shown() {
             .stdout("")
             .stderr(starts_with("couch_map: ").and(one_line));
     }
-    for wrong in
-        [vec![], vec!["a", "--columns", "0"], vec!["a", "--cells", "0"], vec!["a", "--header-offset", "x"]]
-    {
+    tool("couch_map", dir.path()).assert().code(1).stdout("");
+    for wrong in [
+        vec!["--json"],
+        vec!["a", "--columns", "0"],
+        vec!["a", "--cells", "0"],
+        vec!["a", "--header-offset", "x"],
+    ] {
         tool("couch_map", dir.path()).args(wrong).assert().code(2).stdout("");
     }
 }

@@ -16,7 +16,7 @@ const LONG: [(&str, &[&str], &str); 8] = [
     ("couch_map", &["0.couch.1", "--color=never"], "map"),
     ("couch_compact", &["0.couch.1", "target"], "compacting"),
     ("couch_compact", &["0.couch.1", "--online"], "compacting"),
-    ("couch_dbck", &["0.couch.1", "target"], "recovering"),
+    ("couch_dbck", &["--report", "0.couch.1", "target"], "recovering"),
     ("couch_bench", &["--quick", "--dir", ".", "--sync", "none", "--rows", "load,get,open"], "get"),
 ];
 

@@ -67,7 +67,7 @@ fn file(start: Forge, rng: &mut Rng, generations: bool) -> Forge {
 /// No tool finds anything wrong with a file.
 fn assert_sound(dir: &Path, name: &str) {
     for options in [&[][..], &["--all-headers"]] {
-        let assert = tool("couch_check", dir).arg(name).args(options).assert();
+        let assert = tool("couch_check", dir).args(["--report", name]).args(options).assert();
         let said = text(&assert.get_output().stdout);
         assert!(said.starts_with(&format!("{name}: no problems; ")), "{said}");
     }
@@ -81,7 +81,7 @@ fn assert_sound(dir: &Path, name: &str) {
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
     }
     let target = format!("{name}.recovered");
-    let assert = tool("couch_dbck", dir).args(["--json", name]).assert().success();
+    let assert = tool("couch_dbck", dir).args(["--json", "--report", name]).assert().success();
     let found = json_lines(&assert.get_output().stdout).remove(0);
     let nothing = serde_json::json!({ "headers": 0, "nodes": 0, "local_nodes": 0, "bodies": 0 });
     assert_eq!(

@@ -65,7 +65,7 @@ fn no_other_tool_needs_a_thread() {
         ("couch_map", &["0.couch.1"]),
         ("couch_compact", &["0.couch.1", "1.couch.1"]),
         ("couch_compact", &["0.couch.1", "--online"]),
-        ("couch_dbck", &["0.couch.1"]),
+        ("couch_dbck", &["--report", "0.couch.1"]),
         ("couch_bench", &["--quick", "--dir", ".", "--rows", "load,get,compact-128,open"]),
     ] {
         let mut command = tool(name, dir.path());

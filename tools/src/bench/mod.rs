@@ -228,10 +228,7 @@ fn measure(row: Row, workspace: &mut Workspace, times: u32) -> Result<Measured, 
     let mut runs = Vec::new();
     for _ in 0..times {
         workspace.interrupt.check()?;
-        let named = |failure| match failure {
-            Failure::Message(message) => Failure::Message(format!("{}: {message}", row.name())),
-            other => other,
-        };
+        let named = |failure: Failure| failure.map_message(|message| format!("{}: {message}", row.name()));
         runs.push(row.run(workspace).map_err(named)?);
     }
     runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));

@@ -4,7 +4,7 @@ use super::agree::{self, Whole};
 use super::bodies::{self, Feed, Large};
 use super::headers::{Chain, check_previous};
 use super::places::Places;
-use super::problem::{Problem, Problems, position_of, reason_of};
+use super::problem::{Call, Problem, Problems, position_of, reason_of};
 use super::sums::Memory;
 use super::walk::{Found, TreeCheck};
 use super::{Args, Shared};
@@ -13,6 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::keys::Keys;
 use crate::program::{Failure, open_for_recovery, start_thread};
 use crate::progress;
+use crate::text::printable_path;
 use couchstore::inspect::{FileHeader, FoundHeader, Headers, Tree, walk_nodes};
 use couchstore::{Db, Error, OpenOptions};
 use parking_lot::Mutex;
@@ -94,12 +95,15 @@ pub(super) fn check(
 
 /// Opens a file; if its newest header is damaged, that is a problem, and the newest one that can be read counts.
 fn open(path: &Path, keys: &Keys, problems: &Problems) -> Result<Db, Failure> {
-    let recovered = open_for_recovery(path, keys)?;
+    let recovered = open_for_recovery(path, keys).map_err(|failure| {
+        failure.in_original_words(|error| format!("{}: {}", printable_path(path), Call::Open.words(error)))
+    })?;
     match OpenOptions::new().read_only(true).keys(keys.store()).open(path) {
         Ok(db) => Ok(db),
         Err(error) if error.is_damage() => {
             let position = position_of(&error).unwrap_or(0);
-            problems.add(Problem::of_header(position, format!("header: {}", reason_of(&error))));
+            let problem = Problem::of_header(position, format!("header: {}", reason_of(&error)));
+            problems.add(problem.failing(Some(Call::Open), error));
             Ok(recovered)
         }
         Err(error) => Err(error.into()),

@@ -21,7 +21,7 @@ use crate::help::Help;
 use crate::interrupt::Interrupt;
 use crate::keys::KeyArgs;
 use crate::output::Output;
-use crate::program::{Failure, Tool, for_each_file};
+use crate::program::{Failure, Tool, for_each_file, say_plainly};
 use crate::text::{lossless_path, printable, printable_path};
 use clap::Parser;
 use couchstore::inspect::Tree;
@@ -31,6 +31,7 @@ use indicatif::ProgressBar;
 use places::Places;
 use problem::{Problem, Problems};
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +39,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const HELP: Help = Help {
     examples: &[
         ("couch_check 0.couch.1", "all nodes and bodies of the newest header"),
-        ("couch_check --all-headers 0.couch.1", "every header of the file"),
+        ("couch_check --report 0.couch.1", "every problem with its place, and a summary"),
+        ("couch_check --report --all-headers 0.couch.1", "every header of the file"),
         ("couch_check --json --threads 8 *.couch.*", "one JSON object for each problem and file"),
     ],
     notes: &[
@@ -47,6 +49,8 @@ const HELP: Help = Help {
          documents, bodies and their sizes, that compressed bodies inflate, that nothing overlaps, sequence numbers, and \
          pointers between headers. Documents that share a sequence number are no problem: callers that choose the \
          numbers may save such.",
+        "Nothing is printed about a file without problems. Else there is, on standard error, what couchstore's tool says \
+         of what it cannot read, and the problems that it does not look for.",
         "Memory does not grow with the file. Exit code 1: there is a problem, or a file cannot be read.",
     ],
 };
@@ -71,7 +75,11 @@ pub struct Args {
     #[arg(short, long, value_name = "N", default_value_t = 100)]
     max_problems: usize,
 
-    /// Print JSON: an object for each problem, and one that sums up
+    /// Tell of every problem and sum up, on standard output
+    #[arg(long)]
+    report: bool,
+
+    /// Print the report as JSON: an object for each problem, and one that sums up
     #[arg(short, long)]
     json: bool,
 
@@ -133,11 +141,15 @@ impl Tool for Args {
             let problems = Problems::new(self.max_problems);
             let summary = file::check(path, &self, &keys, &interrupt, &problems)?;
             let (kept, count) = problems.finish();
-            for problem in &kept {
-                show_problem(&mut output, path, problem, self.json)?;
+            if self.report || self.json {
+                for problem in &kept {
+                    show_problem(&mut output, path, problem, self.json)?;
+                }
+                show_summary(&mut output, path, &summary, (count, kept.len() as u64), self.json)?;
+                output.flush()?;
+            } else {
+                complain_of(path, &kept, count);
             }
-            show_summary(&mut output, path, &summary, (count, kept.len() as u64), self.json)?;
-            output.flush()?;
             if count == 0 { Ok(()) } else { Err(Failure::Reported) }
         });
         if let Err(Failure::ClosedPipe) = result {
@@ -170,9 +182,25 @@ fn show_problem(out: &mut Output, path: &Path, problem: &Problem, json: bool) ->
         let problem = printable(problem.to_string().as_bytes());
         return Ok(writeln!(out, "{}: {problem}", printable_path(path))?);
     }
-    let Problem { position, tree, reason } = problem;
+    let Problem { position, tree, reason, .. } = problem;
     let file = lossless_path(path);
     out.json(&JsonProblem { file, position: *position, tree: *tree, problem: reason })
+}
+
+/// Says on standard error what is wrong: of what keeps the original's tool from reading the file, what that says; else
+/// what that does not look at.
+fn complain_of(path: &Path, kept: &BTreeSet<Problem>, count: u64) {
+    let file = printable_path(path);
+    let calls: BTreeMap<_, _> =
+        kept.iter().rev().flat_map(|problem| &problem.call).map(|(a, b)| (a, b)).collect();
+    for words in calls.values() {
+        say_plainly(&format!("{file}: {words}"));
+    }
+    let others = kept.iter().filter(|problem| problem.call.is_none());
+    others.for_each(|problem| say_plainly(&format!("{file}: {problem}")));
+    if count > kept.len() as u64 {
+        say_plainly(&format!("{file}: and {} more", count - kept.len() as u64));
+    }
 }
 
 /// The last line about a file. `count` and `shown` are the numbers of problems.

@@ -1,6 +1,7 @@
 //! What is wrong with a file.
 
 use super::tree_name;
+use crate::program::{Failure, LibraryError};
 use couchstore::Error;
 use couchstore::inspect::Tree;
 use parking_lot::Mutex;
@@ -18,17 +19,67 @@ pub(super) struct Problem {
     pub(super) tree: Option<&'static str>,
     /// What is wrong.
     pub(super) reason: String,
+    /// The call of the original's library that fails because of it, and what the original's tool says then.
+    pub(super) call: Option<(Call, String)>,
+}
+
+/// What the original's tool calls, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Call {
+    Open,
+    ChangesSince,
+    AllDocs,
+}
+
+impl Call {
+    /// Its line for an error, without the name of the file.
+    pub(super) fn words(self, error: &LibraryError) -> String {
+        let name = match self {
+            Call::Open => "couchstore_open_db",
+            Call::ChangesSince => "couchstore_changes_since",
+            Call::AllDocs => "couchstore_all_docs",
+        };
+        let os_error = match error.os_error {
+            0 => "errno = 0: 'Success'".to_owned(),
+            code => {
+                let text = std::io::Error::from_raw_os_error(code).to_string();
+                // Rust adds the number in brackets.
+                format!("errno = {code}: '{}'", text.split(" (os error").next().unwrap_or(""))
+            }
+        };
+        let LibraryError { internal, .. } = error;
+        format!(
+            "{name} returned error: couchstore_error_t:{} last_error:'{internal}' last_os_error:{os_error}",
+            error.text()
+        )
+    }
 }
 
 impl Problem {
     /// Something wrong with a header.
     pub(super) fn of_header(position: u64, reason: impl Into<String>) -> Problem {
-        Problem { position, tree: None, reason: reason.into() }
+        Problem { position, tree: None, reason: reason.into(), call: None }
     }
 
     /// Something wrong in a tree.
     pub(super) fn of_tree(tree: Tree, position: u64, reason: impl Into<String>) -> Problem {
-        Problem { position, tree: Some(tree_name(tree)), reason: reason.into() }
+        Problem { position, tree: Some(tree_name(tree)), reason: reason.into(), call: None }
+    }
+
+    /// A node that cannot be read.
+    pub(super) fn of_node(tree: Tree, position: u64, error: Error) -> Problem {
+        let call = match tree {
+            Tree::BySeq => Some(Call::ChangesSince),
+            Tree::ById => Some(Call::AllDocs),
+            Tree::Local => None,
+        };
+        Problem::of_tree(tree, position, reason_of(&error)).failing(call, error)
+    }
+
+    /// The same, and this call fails because of it.
+    pub(super) fn failing(self, call: Option<Call>, error: Error) -> Problem {
+        let Failure::Library(error) = Failure::from(error) else { return self };
+        Problem { call: call.map(|call| (call, call.words(&error))), ..self }
     }
 }
 

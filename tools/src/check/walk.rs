@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::bodies::Feed;
-use super::problem::{Problem, reason_of, seq_of, show_id, show_key};
+use super::problem::{Problem, seq_of, show_id, show_key};
 use super::sums::{Clean, Memory, Sum};
 use couchstore::inspect::{ChildInfo, Item, Node, NodeVisitor, Tree, Visit, extent, is_size_of};
 use couchstore::{DocInfoRef, Error};
@@ -275,7 +275,7 @@ impl NodeVisitor for TreeCheck<'_> {
 
     fn damaged(&mut self, child: &ChildInfo<'_>, error: Error) -> couchstore::Result<()> {
         self.incomplete();
-        self.problem(child.position, reason_of(&error));
+        self.shared.problems.add(Problem::of_node(self.tree, child.position, error));
         if let Some(highest) = child.highest_key {
             self.set_last_key(highest);
         }

@@ -9,6 +9,7 @@ mod purge;
 mod summary;
 
 use crate::carry::Carry;
+use crate::exit;
 use crate::found::{open_trees, open_trees_with};
 use crate::help::Help;
 use crate::interrupt::Interrupt;
@@ -97,7 +98,11 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     node_size: Option<u64>,
 
-    /// Print the summary as one JSON object
+    /// Tell what the compaction has come to: sizes, counts and sequence numbers before and after
+    #[arg(long)]
+    summary: bool,
+
+    /// Print the summary as one JSON object, and nothing else
     #[arg(long)]
     json: bool,
 
@@ -142,6 +147,7 @@ impl Args {
 impl Tool for Args {
     const NAME: &'static str = "couch_compact";
     const HELP: Help = HELP;
+    const FAILED: u8 = exit::COMPACTION_FAILED;
 
     fn run(self) -> Result<(), Failure> {
         let purge = self.purge()?;
@@ -158,11 +164,21 @@ impl Tool for Args {
             interrupt: Interrupt::listen()?,
             carry: Carry::default(),
         };
-        let summary = compact(&self, &keys, &mut hooks)?;
-        hooks.bar.finish_and_clear();
         let mut output = Output::new();
-        if self.json { output.json(&summary) } else { summary.text(&mut output) }?;
-        output.finish()
+        if !self.json {
+            summary::purge(&mut output, self.purge_before, self.purge_only_upto_seq)?;
+        }
+        let compacted = compact(&self, &keys, &mut hooks);
+        hooks.bar.finish_and_clear();
+        match &compacted {
+            Ok(summary) if self.json => output.json(summary)?,
+            Ok(summary) => summary.text(&mut output, self.summary)?,
+            Err(_) => {}
+        }
+        output.finish()?;
+        compacted.map(drop).map_err(|failure| {
+            failure.in_original_words(|error| format!("Couchstore error: {}", error.text()))
+        })
     }
 }
 

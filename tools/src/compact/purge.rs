@@ -16,7 +16,7 @@ impl Purge {
     fn applies_to(&self, info: &DocInfoRef<'_>) -> bool {
         let is_old = match self.before {
             None => true,
-            // Of what says no time nobody knows whether it is old.
+            // Of what is too short to say a time nobody knows whether it is old.
             Some(before) => RevMeta::of(info).is_some_and(|meta| u64::from(meta.expiry) < before),
         };
         info.deleted && is_old && info.db_seq <= self.up_to_seq

@@ -9,6 +9,17 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+/// What is going to be purged, as the original tells it.
+pub(super) fn purge(output: &mut Output, before: Option<u64>, up_to_seq: Option<u64>) -> Result<(), Failure> {
+    if let Some(before) = before {
+        writeln!(output, "Purging items before timestamp {before}")?;
+    }
+    if let Some(seq) = up_to_seq {
+        writeln!(output, "Purging items only up-to seq {seq}")?;
+    }
+    Ok(())
+}
+
 /// Figures of a file.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Figures {
@@ -61,13 +72,17 @@ impl Summary {
         Summary { catch_up_rounds: Some(stats.rounds), ..self }
     }
 
-    pub(super) fn text(&self, output: &mut Output) -> Result<(), Failure> {
+    /// As the original tells it, and with `full` all the rest.
+    pub(super) fn text(&self, output: &mut Output, full: bool) -> Result<(), Failure> {
         let Summary { source, target, before, after, .. } = self;
         let saved = 100.0 - share(after.file_size, before.file_size);
         let [source, target] = [source, target].map(|name| printable(name.as_bytes()));
         let [file_before, file_after] = [before.file_size, after.file_size].map(size);
         let [data_before, data_after] = [before.data_size, after.data_size].map(size);
         writeln!(output, "Compacted {source} -> {target}")?;
+        if !full {
+            return Ok(());
+        }
         writeln!(output, "   file size: {file_before} -> {file_after} ({saved:.1} % less)")?;
         writeln!(output, "   data size: {data_before} -> {data_after}")?;
         writeln!(output, "   doc count: {} -> {}", before.doc_count, after.doc_count)?;

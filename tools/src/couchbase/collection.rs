@@ -1,65 +1,98 @@
 //! Ids of documents in collections begin with the number of the collection, in unsigned LEB128: seven bits a byte,
 //! the lowest first, the top bit set in all but the last. Prepared sync writes have a number of their own before it.
 
-use crate::text::{lossless, printable};
+use crate::text::escaped;
 
+/// The default collection, which alone has a name.
+const DEFAULT: u32 = 0;
+/// What the server itself writes about collections and scopes.
+const SYSTEM: u32 = 1;
 /// Stands before the collection of what a sync write has prepared.
 const PREPARED: u32 = 2;
+
+/// What a system event is about, by its number in the id.
+const EVENTS: [(u32, &str); 2] = [(0, "collection"), (1, "scope")];
 
 /// How ids are shown and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ids {
     /// As they are.
     Plain,
-    /// "cid:0x8:key" for one in collection 8, with "pre:" before it for what a sync write has prepared.
+    /// "(collection:0x8)key" for one in collection 8.
     Collections,
 }
 
+/// Which document is asked for by its key, in files with collections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Its collection; of a system event what it is about.
+    pub collection: u32,
+    /// It was prepared by a sync write.
+    pub prepared: bool,
+    /// It is a system event.
+    pub system: bool,
+}
+
 impl Ids {
-    /// An id for people, without control characters.
+    /// An id for people: without anything that a terminal obeys, nor bytes beyond ASCII.
     pub fn show(self, id: &[u8]) -> String {
-        self.decode(id, printable)
+        let (place, key) = self.place_of(id);
+        place + &escaped(key)
     }
 
-    /// An id for programs: control characters stay if it is UTF-8.
-    pub fn lossless(self, id: &[u8]) -> String {
-        self.decode(id, lossless)
+    /// An id for programs: what is not UTF-8 is replaced.
+    pub fn for_programs(self, id: &[u8]) -> String {
+        let (place, key) = self.place_of(id);
+        place + &String::from_utf8_lossy(key)
     }
 
-    fn decode(self, id: &[u8], key_text: fn(&[u8]) -> String) -> String {
-        let collection = |id| match split(id) {
-            Some((number, key)) => format!("cid:{number:#x}:{}", key_text(key)),
-            None => key_text(id),
-        };
-        match split(id) {
-            _ if self == Ids::Plain => key_text(id),
-            Some((PREPARED, rest)) if split(rest).is_some() => format!("pre:{}", collection(rest)),
-            _ => collection(id),
-        }
+    /// The part of the id that is the client's.
+    pub fn key_of(self, id: &[u8]) -> &[u8] {
+        self.place_of(id).1
     }
 
-    /// The id that a person means. Without a collection it is the default one, 0.
-    pub fn parse(self, text: &[u8]) -> Vec<u8> {
+    fn place_of(self, id: &[u8]) -> (String, &[u8]) {
         if self == Ids::Plain {
-            return text.into();
+            return (String::new(), id);
         }
-        let (mut id, text) = match text.strip_prefix(b"pre:") {
-            Some(rest) => (encode(PREPARED), rest),
-            None => (Vec::new(), text),
+        let (prepared, rest) = match split(id) {
+            Some((PREPARED, rest)) if split(rest).is_some() => ("prepare:", rest),
+            _ => ("", id),
         };
-        let (number, key) = named(text).unwrap_or((0, text));
-        id.extend(encode(number));
+        if let Some((what, number, key)) = system_event(rest) {
+            return (format!("({prepared}system-event-key:{what}:{number:#x})"), key);
+        }
+        match split(rest) {
+            Some((DEFAULT, key)) => (format!("({prepared}collection:0x0:default)"), key),
+            Some((number, key)) => (format!("({prepared}collection:{number:#x})"), key),
+            None => (String::new(), id),
+        }
+    }
+
+    /// The id of the document with this key.
+    pub fn id_of(self, key: &[u8], place: Whereabouts) -> Vec<u8> {
+        if self == Ids::Plain {
+            return key.into();
+        }
+        let mut id = if place.prepared { encode(PREPARED) } else { Vec::new() };
+        if place.system {
+            id.extend(encode(SYSTEM));
+            let names_it = |event: &&(u32, &str)| key.strip_prefix(b"_") == Some(event.1.as_bytes());
+            id.extend(encode(EVENTS.iter().find(names_it).map_or(0, |event| event.0)));
+        }
+        id.extend(encode(place.collection));
         id.extend_from_slice(key);
         id
     }
 }
 
-/// The collection and the key of "cid:0x8:key".
-fn named(text: &[u8]) -> Option<(u32, &[u8])> {
-    let rest = text.strip_prefix(b"cid:0x")?;
-    let (digits, key) = rest.split_at(rest.iter().position(|&byte| byte == b':')?);
-    let digits = std::str::from_utf8(digits).ok()?;
-    Some((u32::from_str_radix(digits, 16).ok()?, &key[1..]))
+/// What a system event is about, which one of these, and the rest of its id.
+fn system_event(id: &[u8]) -> Option<(&'static str, u32, &[u8])> {
+    let (SYSTEM, rest) = split(id)? else { return None };
+    let (event, rest) = split(rest)?;
+    let what = EVENTS.iter().find(|known| known.0 == event)?.1;
+    let (number, key) = split(rest)?;
+    Some((what, number, key))
 }
 
 /// A collection's number as ids begin with it.
@@ -99,25 +132,35 @@ mod tests {
     }
 
     #[test]
+    fn ids_say_where_they_belong() {
+        let shown = |id: &[u8]| Ids::Collections.show(id);
+        assert_eq!(shown(b"\x00key"), "(collection:0x0:default)key");
+        assert_eq!(shown(b"\x08airline_10"), "(collection:0x8)airline_10");
+        assert_eq!(shown(b"\x8f\x01k"), "(collection:0x8f)k");
+        assert_eq!(shown(b"\x02\x08a:b"), "(prepare:collection:0x8)a:b");
+        assert_eq!(shown(b"\x01\x01\x08_scope"), "(system-event-key:scope:0x8)_scope");
+        assert_eq!(shown(b"\x01\x00\x08_collection"), "(system-event-key:collection:0x8)_collection");
+        assert_eq!(Ids::Plain.show(b"\x08key"), "\\bkey");
+    }
+
+    #[test]
     fn what_is_shown_can_be_asked_for() {
-        let ids = [&b"\x00key"[..], b"\x08airline_10", b"\x80\x01", b"\x02\x08a:b"];
-        let shown = ids.map(|id| Ids::Collections.show(id));
-        assert_eq!(shown, ["cid:0x0:key", "cid:0x8:airline_10", "cid:0x80:", "pre:cid:0x8:a:b"]);
-        for (id, shown) in ids.iter().zip(&shown) {
-            assert_eq!(Ids::Collections.parse(shown.as_bytes()), *id);
-        }
-        assert_eq!(Ids::Collections.parse(b"key"), b"\x00key");
-        assert_eq!(Ids::Collections.parse(b"cid:0x8:\xff"), b"\x08\xff");
-        assert_eq!(Ids::Collections.parse(b"cid:0xfffffffff:k"), b"\x00cid:0xfffffffff:k");
-        assert_eq!(Ids::Plain.parse(b"cid:0x8:key"), b"cid:0x8:key");
+        let id = |key: &[u8], place| Ids::Collections.id_of(key, place);
+        let eight = Whereabouts { collection: 8, ..Whereabouts::default() };
+        assert_eq!(id(b"key", Whereabouts::default()), b"\x00key");
+        assert_eq!(id(b"\xff", eight), b"\x08\xff");
+        assert_eq!(id(b"a", Whereabouts { prepared: true, ..eight }), b"\x02\x08a");
+        assert_eq!(id(b"_scope", Whereabouts { system: true, ..eight }), b"\x01\x01\x08_scope");
+        assert_eq!(id(b"_collection", Whereabouts { system: true, ..eight }), b"\x01\x00\x08_collection");
+        assert_eq!(Ids::Plain.id_of(b"key", eight), b"key");
     }
 
     #[test]
     fn strange_ids_are_shown_as_they_are() {
-        assert_eq!(Ids::Collections.show(b"\xff\xff"), "\\xff\\xff");
+        assert_eq!(Ids::Collections.show(b"\xff\xff"), "\\xFFFFFFFF\\xFFFFFFFF");
         assert_eq!(Ids::Collections.show(b""), "");
-        assert_eq!(Ids::Collections.show(b"\x02"), "cid:0x2:");
-        assert_eq!(Ids::Plain.show(b"\x08key"), "\\x08key");
-        assert_eq!(Ids::Plain.lossless(b"\x08key"), "\u{8}key");
+        assert_eq!(Ids::Collections.show(b"\x02"), "(collection:0x2)");
+        assert_eq!(Ids::Collections.show(b"\x01\x09x"), "(collection:0x1)\\tx");
+        assert_eq!(Ids::Plain.for_programs(b"\x08\xff"), "\u{8}\u{fffd}");
     }
 }

@@ -6,12 +6,16 @@
 //! ... | u8 1 | u8 datatype | u8 conflict resolution                                          19 bytes
 //! ... | u8 1 | u8 datatype | u8 sync-write operation | 6 bytes: level, or prepared sequence  25 bytes
 //! ```
+//!
+//! Layouts to come begin like these: what is longer is read as far as it is known.
 
 use couchstore::DocInfoRef;
 use serde::Serialize;
 
 /// The byte that says: a datatype follows.
 const HAS_DATATYPE: u8 = 1;
+/// In the same byte: the document is deleted because it had expired.
+const EXPIRED: u8 = 0x80;
 
 /// Bits of the datatype.
 pub mod datatype {
@@ -22,8 +26,8 @@ pub mod datatype {
     /// Extended attributes come before the body.
     pub const XATTR: u8 = 4;
 
-    /// "json,xattr"; "raw" if no bit is set.
-    pub fn text(datatype: u8) -> String {
+    /// "json", "xattr"; "raw" if no bit is set.
+    pub fn names(datatype: u8) -> Vec<&'static str> {
         const NAMES: [(u8, &str); 3] = [(SNAPPY, "snappy"), (JSON, "json"), (XATTR, "xattr")];
         let known = JSON | SNAPPY | XATTR;
         let set = NAMES.into_iter().filter(|(bit, _)| datatype & bit != 0).map(|(_, name)| name);
@@ -31,7 +35,12 @@ pub mod datatype {
         if datatype & !known != 0 {
             names.push("unknown");
         }
-        if names.is_empty() { "raw".into() } else { names.join(",") }
+        if names.is_empty() { vec!["raw"] } else { names }
+    }
+
+    /// "json,xattr"
+    pub fn text(datatype: u8) -> String {
+        names(datatype).join(",")
     }
 }
 
@@ -72,6 +81,8 @@ pub struct RevMeta {
     pub flags: u32,
     /// Bits of [`datatype`].
     pub datatype: Option<u8>,
+    /// If it is deleted: because it had expired.
+    pub has_expired: bool,
     /// Conflict resolution mode, in files of old releases.
     pub conflict_resolution: Option<u8>,
     /// Only for sync writes.
@@ -79,7 +90,7 @@ pub struct RevMeta {
 }
 
 impl RevMeta {
-    /// Reads revision metadata; `None` if it is of another layout.
+    /// Reads revision metadata; `None` if it is too short.
     pub fn parse(bytes: &[u8]) -> Option<RevMeta> {
         let (cas, rest) = bytes.split_first_chunk()?;
         let (expiry, rest) = rest.split_first_chunk()?;
@@ -90,18 +101,18 @@ impl RevMeta {
             flags: u32::from_be_bytes(*flags),
             ..RevMeta::default()
         };
-        match *rest {
-            [] => Some(plain),
-            [HAS_DATATYPE, datatype] => Some(RevMeta { datatype: Some(datatype), ..plain }),
-            [HAS_DATATYPE, datatype, mode] => {
-                Some(RevMeta { datatype: Some(datatype), conflict_resolution: Some(mode), ..plain })
-            }
-            [HAS_DATATYPE, datatype, operation, a, b, c, d, e, f] => {
-                let sync_write = SyncWrite::parse(operation, [a, b, c, d, e, f]);
-                Some(RevMeta { datatype: Some(datatype), sync_write: Some(sync_write), ..plain })
-            }
-            _ => None,
+        let [code, datatype, rest @ ..] = rest else { return Some(plain) };
+        if code & !EXPIRED != HAS_DATATYPE {
+            return Some(plain);
         }
+        let typed = RevMeta { datatype: Some(*datatype), has_expired: code & EXPIRED != 0, ..plain };
+        Some(match *rest {
+            [mode] => RevMeta { conflict_resolution: Some(mode), ..typed },
+            [operation, a, b, c, d, e, f] => {
+                RevMeta { sync_write: Some(SyncWrite::parse(operation, [a, b, c, d, e, f])), ..typed }
+            }
+            _ => typed,
+        })
     }
 
     /// That of a document.
@@ -153,13 +164,21 @@ mod tests {
     }
 
     #[test]
-    fn other_layouts_are_not_guessed_at() {
-        for length in [0, 1, 15, 17, 20, 24] {
+    fn other_layouts_are_read_as_far_as_they_are_known() {
+        for length in [0, 1, 15] {
             assert_eq!(RevMeta::parse(&FULL[..length]), None, "{length}");
+        }
+        let plain = RevMeta { cas: 258, expiry: 3, flags: 4, ..RevMeta::default() };
+        assert_eq!(RevMeta::parse(&FULL[..17]), Some(plain));
+        let typed = RevMeta { datatype: Some(5), ..plain };
+        for length in [20, 21, 24] {
+            assert_eq!(RevMeta::parse(&FULL[..length]), Some(typed), "{length}");
         }
         let mut other = FULL;
         other[16] = 2;
-        assert_eq!(RevMeta::parse(&other[..18]), None);
+        assert_eq!(RevMeta::parse(&other[..18]), Some(plain));
+        other[16] = 0x81;
+        assert_eq!(RevMeta::parse(&other[..18]), Some(RevMeta { has_expired: true, ..typed }));
     }
 
     #[test]

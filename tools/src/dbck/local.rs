@@ -5,7 +5,7 @@ use super::log::Log;
 use super::ranges::Ranges;
 use super::shelter::Shelter;
 use couchstore::inspect::{ChildInfo, FileHeader, Item, Node, NodeVisitor, Tree, Visit, walk_nodes};
-use couchstore::{Db, Error, LocalUpdate, Result};
+use couchstore::{Db, Error, ErrorCode, LocalUpdate, Result};
 
 /// Documents saved at once, by number and by bytes.
 const BATCH: usize = 1000;
@@ -99,13 +99,18 @@ impl NodeVisitor for RescueLocal<'_, '_> {
     fn leave(&mut self, node: &Node<'_>) -> Result<()> {
         if let Some(rule) = node.items().find_map(std::result::Result::err) {
             self.miss(node.info.highest_key);
-            self.log.node(Tree::Local, node.info.position, format!("malformed entry: expected {rule}"))?;
+            self.log.node(
+                Tree::Local,
+                node.info.position,
+                ErrorCode::CORRUPT,
+                format!("malformed entry: expected {rule}"),
+            )?;
         }
         Ok(())
     }
 
     fn damaged(&mut self, child: &ChildInfo<'_>, error: Error) -> Result<()> {
         self.miss(child.highest_key);
-        self.log.node(Tree::Local, child.position, error.to_string())
+        self.log.node(Tree::Local, child.position, error.code(), error.to_string())
     }
 }

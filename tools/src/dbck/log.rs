@@ -3,11 +3,11 @@
 use crate::carry::Carry;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::program::Failure;
+use crate::program::{Failure, say_plainly};
 use crate::progress;
 use crate::text::{lossless, lossless_path, printable, printable_path};
 use couchstore::inspect::Tree;
-use couchstore::{DocInfoRef, Error};
+use couchstore::{DocInfoRef, Error, ErrorCode};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::io::Write as _;
@@ -34,6 +34,15 @@ pub(super) struct Summary {
     pub(super) in_header: u64,
     /// Those of them that were recovered.
     pub(super) recovered: u64,
+    /// Those of these that are not deleted.
+    #[serde(skip)]
+    pub(super) live: u64,
+    /// What came back from each older header from which something did, the newest first.
+    #[serde(skip)]
+    pub(super) from_each: Vec<u64>,
+    /// Why the first damaged node of the indexes cannot be read.
+    #[serde(skip)]
+    pub(super) index_error: Option<ErrorCode>,
     pub(super) from_older_headers: u64,
     pub(super) lost: u64,
     pub(super) local_documents: u64,
@@ -55,23 +64,44 @@ struct Event<'a> {
 /// Tells the user.
 pub(super) struct Log<'a> {
     output: &'a mut Output,
-    verbose: bool,
-    json: bool,
+    how: How,
+    /// Standard output still takes something.
+    is_heard: bool,
     interrupt: Interrupt,
     carry: Carry,
     bar: ProgressBar,
     damaged: Damaged,
+    index_error: Option<ErrorCode>,
+}
+
+/// How the user is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    /// Our own report, in place of what the original says.
+    pub(super) report: bool,
+    pub(super) verbose: bool,
+    pub(super) json: bool,
 }
 
 impl<'a> Log<'a> {
-    pub(super) fn new(output: &'a mut Output, verbose: bool, json: bool, interrupt: Interrupt) -> Log<'a> {
-        let bar = ProgressBar::hidden();
-        Log { output, verbose, json, interrupt, carry: Carry::default(), bar, damaged: Damaged::default() }
+    pub(super) fn new(output: &'a mut Output, how: How, interrupt: Interrupt) -> Log<'a> {
+        Log {
+            output,
+            how,
+            is_heard: true,
+            interrupt,
+            carry: Carry::default(),
+            bar: ProgressBar::hidden(),
+            damaged: Damaged::default(),
+            index_error: None,
+        }
     }
 
     pub(super) fn begin(&mut self, source: &Path, target: &Path) -> Result<(), Failure> {
-        if !self.json {
-            let (source, target) = (printable_path(source), printable_path(target));
+        let (source, target) = (printable_path(source), printable_path(target));
+        if !self.how.report {
+            say_plainly(&format!("Recover from file {source} to file {target}"));
+        } else if !self.how.json {
             let told = writeln!(self.output, "Recovering from file {source} to file {target}");
             // At once: the work may take long, and is in vain if nothing can be told.
             let told = told.and_then(|()| self.output.flush());
@@ -84,7 +114,7 @@ impl<'a> Log<'a> {
     fn unless_closed(&mut self, told: Result<(), Failure>) -> Result<(), Failure> {
         match told {
             Err(Failure::ClosedPipe) => {
-                self.verbose = false;
+                self.is_heard = false;
                 Ok(())
             }
             told => told,
@@ -116,6 +146,10 @@ impl<'a> Log<'a> {
         self.damaged
     }
 
+    pub(super) fn index_error(&self) -> Option<ErrorCode> {
+        self.index_error
+    }
+
     /// A header cannot be read.
     pub(super) fn header(&mut self, position: u64, error: &Error) -> couchstore::Result<()> {
         self.damaged.headers += 1;
@@ -123,7 +157,16 @@ impl<'a> Log<'a> {
     }
 
     /// A node, or part of it, cannot be read.
-    pub(super) fn node(&mut self, tree: Tree, position: u64, reason: String) -> couchstore::Result<()> {
+    pub(super) fn node(
+        &mut self,
+        tree: Tree,
+        position: u64,
+        code: ErrorCode,
+        reason: String,
+    ) -> couchstore::Result<()> {
+        if tree != Tree::Local {
+            self.index_error.get_or_insert(code);
+        }
         let what = match tree {
             Tree::ById => "damaged by-id node",
             Tree::BySeq => "damaged by-seq node",
@@ -152,12 +195,12 @@ impl<'a> Log<'a> {
         info: Option<&DocInfoRef<'_>>,
         reason: String,
     ) -> couchstore::Result<()> {
-        if !self.verbose {
+        if !self.how.verbose || !self.is_heard {
             return Ok(());
         }
         let id = info.map(|info| lossless(info.id));
         let seq = info.map(|info| info.db_seq);
-        let told = if self.json {
+        let told = if self.how.json {
             self.output.json(&Event { what, position, id, seq, reason })
         } else {
             let document = match (&id, seq) {
@@ -181,7 +224,33 @@ struct JsonSummary<'a> {
     summary: &'a Summary,
 }
 
-/// Sums up.
+/// Sums up as the original does.
+pub(super) fn show_as_original(summary: &Summary, stale: bool) {
+    let Damaged { bodies, .. } = summary.damaged;
+    say_plainly(&match summary.index_error {
+        None => "No corruption detected in index.".to_owned(),
+        Some(code) => {
+            let text = code.text().to_string_lossy();
+            format!("Corrupted index node detected (error code {}, {text}).", code.0)
+        }
+    });
+    say_plainly(&format!("Total {} documents are referred to by index.", summary.in_header));
+    say_plainly(&match bodies {
+        0 => "No corruption detected in documents.".to_owned(),
+        bodies => format!("Total {bodies} documents are corrupted."),
+    });
+    say_plainly(&format!("Total {} documents recovered.", summary.live));
+    if !stale || summary.from_older_headers == 0 {
+        return;
+    }
+    say_plainly("We are going to recover missing documents from stale commits..");
+    for (number, count) in (1..).zip(&summary.from_each) {
+        say_plainly(&format!("{count} documents recovered from stale header #{number}."));
+    }
+    say_plainly(&format!("Total {} documents recovered from stale headers.", summary.from_older_headers));
+}
+
+/// Sums up in a report.
 pub(super) fn show(
     out: &mut Output,
     source: &Path,

@@ -19,11 +19,11 @@ use crate::keys::{KeyArgs, Keys};
 use crate::output::Output;
 use crate::program::{Failure, Tool, open_for_recovery};
 use clap::Parser;
-use couchstore::Db;
 use couchstore::inspect::{DocCounts, FileHeader, Tree, parse_count};
+use couchstore::{Db, ErrorCode};
 use history::{damaged_behind, older};
 use local::rescue_local;
-use log::{Log, Summary};
+use log::{How, Log, Summary};
 use ranges::Ranges;
 use rescue::Rescue;
 use shelter::Shelter;
@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 const HELP: Help = Help {
     examples: &[
         ("couch_dbck 0.couch.1", "recover into 0.couch.1.recovered"),
-        ("couch_dbck -s -v 0.couch.1 new.couch", "also search older headers, and tell all"),
+        ("couch_dbck -s -v --report 0.couch.1 new.couch", "also search older headers, and tell all"),
     ],
     notes: &[
         "What is recovered: of the newest header that can be read, every document that one of the two indexes leads to \
@@ -67,7 +67,11 @@ pub struct Args {
     #[arg(short, long)]
     verbose: bool,
 
-    /// Print JSON: an object that sums up; with -v before it one for each thing told
+    /// Tell on standard output what was found and lost, in place of what couchstore's tool says
+    #[arg(long)]
+    report: bool,
+
+    /// Tell everything but that as JSON: an object for each thing told with -v, and with --report one that sums up
     #[arg(short, long)]
     json: bool,
 
@@ -96,14 +100,31 @@ impl Tool for Args {
         if target.symlink_metadata().is_ok() {
             return Err(Failure::Message(format!("{}: exists already", target.display())));
         }
-        let source = open_for_recovery(&self.source, &keys)?;
         let mut output = Output::new();
-        let mut log = Log::new(&mut output, self.verbose, self.json, Interrupt::listen()?);
+        let how = How { report: self.report, verbose: self.verbose, json: self.json };
+        let mut log = Log::new(&mut output, how, Interrupt::listen()?);
         log.begin(&self.source, &target)?;
+        let opened = open_for_recovery(&self.source, &keys);
+        // The original ends without a word.
+        let source = opened.map_err(|failure| if self.report { failure } else { unsaid(failure) })?;
         let recovered = recover(&source, &keys, &target, self.stale, &mut log);
         let summary = log.result(recovered)?;
-        log::show(&mut output, &self.source, &target, &summary, self.json)?;
+        if self.report {
+            log::show(&mut output, &self.source, &target, &summary, self.json)?;
+        } else {
+            log::show_as_original(&summary, self.stale);
+        }
         output.finish()
+    }
+}
+
+/// A file without a header that can be read, as the original says it.
+fn unsaid(failure: Failure) -> Failure {
+    match failure {
+        Failure::Library(error) if matches!(error.code, ErrorCode::NO_HEADER | ErrorCode::CORRUPT) => {
+            Failure::Original { words: String::new(), more: Some(error.message) }
+        }
+        other => other,
     }
 }
 
@@ -126,7 +147,9 @@ fn recover(
     loop {
         summary.headers_read += 1;
         let (position, header) = &current;
+        let before = rescue.older();
         rescue.header(*position, header, log)?;
+        summary.from_each.extend(Some(rescue.older() - before).filter(|&count| count > 0));
         summary.local_documents += rescue_local(source, &shelter, header, &mut wanted, log)?;
         if !stale {
             break;
@@ -144,6 +167,8 @@ fn recover(
     summary.recovered = rescue.newest();
     summary.from_older_headers = rescue.older();
     summary.lost = expected.saturating_sub(summary.recovered + summary.from_older_headers);
+    summary.live = rescue.live();
+    summary.index_error = log.index_error();
     summary.damaged = log.damaged();
     check_key(source, &summary)?;
     shelter.finish(&source.header(), log)?;

@@ -10,7 +10,7 @@ use super::shelter::{Kept, Shelter};
 use couchstore::inspect::{
     BodyLimit, ChildInfo, FileHeader, Item, Node, NodeVisitor, Tree, Visit, walk_nodes,
 };
-use couchstore::{COMPRESSED, Db, DocInfo, DocInfoRef, Error, Result};
+use couchstore::{COMPRESSED, Db, DocInfo, DocInfoRef, Error, ErrorCode, Result};
 use std::collections::HashSet;
 
 /// Entries looked up at once, by number and by the bytes of their strings.
@@ -49,6 +49,8 @@ pub(super) struct Rescue<'a> {
     is_doubtful: bool,
     from_newest: u64,
     from_older: u64,
+    /// Those of the newest header that are not deleted.
+    live: u64,
 }
 
 impl<'a> Rescue<'a> {
@@ -65,12 +67,18 @@ impl<'a> Rescue<'a> {
             is_doubtful: false,
             from_newest: 0,
             from_older: 0,
+            live: 0,
         }
     }
 
     /// Number of documents of the newest header.
     pub(super) fn newest(&self) -> u64 {
         self.from_newest
+    }
+
+    /// Number of those of them that are not deleted.
+    pub(super) fn live(&self) -> u64 {
+        self.live
     }
 
     /// Number of documents of older headers.
@@ -174,6 +182,7 @@ impl<'a> Rescue<'a> {
         let new = kept.iter().filter(|(_, is_new)| *is_new).count() as u64;
         if self.is_newest {
             self.from_newest += new;
+            self.live += kept.iter().filter(|(kept, is_new)| *is_new && !kept.info.deleted).count() as u64;
         } else {
             self.from_older += new;
             for (Kept { info, .. }, _) in &kept {
@@ -231,7 +240,7 @@ impl NodeVisitor for Walk<'_, '_, '_> {
                 Ok(_) => {}
                 Err(rule) => {
                     let reason = format!("malformed entry: expected {rule}");
-                    self.log.node(self.tree, node.info.position, reason)?;
+                    self.log.node(self.tree, node.info.position, ErrorCode::CORRUPT, reason)?;
                 }
             }
             if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES {
@@ -242,6 +251,6 @@ impl NodeVisitor for Walk<'_, '_, '_> {
     }
 
     fn damaged(&mut self, child: &ChildInfo<'_>, error: Error) -> Result<()> {
-        self.log.node(self.tree, child.position, error.to_string())
+        self.log.node(self.tree, child.position, error.code(), error.to_string())
     }
 }

@@ -2,10 +2,8 @@
 
 use crate::couchbase::rev_meta::datatype;
 use crate::couchbase::xattr::{self, Xattrs};
-use crate::text::hex;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 /// Snappy makes nothing smaller than by this factor. What claims to be is not Snappy, and costs no memory.
@@ -37,14 +35,15 @@ impl Body {
         Body { bytes, snappy, xattrs: None }
     }
 
-    /// For JSON: what the string is, and the string.
-    pub(super) fn display(&self, as_hex: bool) -> (&'static str, String) {
-        match std::str::from_utf8(&self.bytes) {
-            _ if as_hex => ("hex", hex(&self.bytes)),
-            Err(_) => ("base64", STANDARD.encode(&self.bytes)),
-            Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => ("json", text.to_owned()),
-            Ok(text) => ("text", text.to_owned()),
-        }
+    /// The value that it is if it is JSON, else a string, in which what is not UTF-8 is replaced.
+    pub(super) fn json(&self) -> Value {
+        let as_text = |_| Value::String(String::from_utf8_lossy(&self.bytes).into_owned());
+        serde_json::from_slice(&self.bytes).unwrap_or_else(as_text)
+    }
+
+    /// All bytes.
+    pub(super) fn base64(&self) -> String {
+        STANDARD.encode(&self.bytes)
     }
 
     /// Extended attributes as one JSON object; a value that is no JSON becomes a string.
@@ -77,7 +76,7 @@ mod tests {
         assert!(body.snappy);
         assert_eq!(body.bytes, b"{\"b\":1}");
         assert_eq!(body.xattrs, Some(vec![("_a".into(), "123".into())]));
-        assert_eq!(body.display(false), ("json", "{\"b\":1}".to_owned()));
+        assert_eq!(body.json(), serde_json::json!({"b": 1}));
         assert_eq!(Value::Object(body.xattrs_object().expect("xattrs")).to_string(), r#"{"_a":123}"#);
     }
 
@@ -85,15 +84,15 @@ mod tests {
     fn a_wrong_datatype_leaves_the_body_alone() {
         let body = Body::unpack(b"hello".to_vec(), 0xff, false);
         assert_eq!(body, Body { bytes: b"hello".to_vec(), snappy: false, xattrs: None });
-        assert_eq!(body.display(false).0, "text");
+        assert_eq!(body.json(), "hello");
         let huge = b"\xff\xff\xff\xff\x0f\0".to_vec();
         assert_eq!(Body::unpack(huge.clone(), datatype::SNAPPY, false).bytes, huge);
     }
 
     #[test]
-    fn bytes_are_base64() {
+    fn bytes_that_are_no_text_are_replaced() {
         let body = Body { bytes: vec![0xff, 0], ..Body::default() };
-        assert_eq!(body.display(false), ("base64", "/wA=".to_owned()));
-        assert_eq!(body.display(true), ("hex", "ff00".to_owned()));
+        assert_eq!(body.json(), "\u{fffd}\0");
+        assert_eq!(body.base64(), "/wA=");
     }
 }

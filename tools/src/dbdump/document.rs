@@ -1,4 +1,4 @@
-//! A document as it is shown, in text and in JSON.
+//! A document as it is shown, in text and in JSON: as the original's tool shows it, and with --details more.
 
 use super::body::Body;
 use crate::couchbase::collection::Ids;
@@ -7,162 +7,155 @@ use crate::output::Output;
 use crate::program::Failure;
 use crate::text::{hex, printable, printable_lines};
 use couchstore::DocInfoRef;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::io::Write as _;
 
 /// What is shown of the body.
 pub(super) enum Content {
     /// It was not asked for.
     NotShown,
-    /// The document has none.
-    Absent,
-    /// It cannot be read, which has been said.
-    Unreadable,
+    /// There is none, or it cannot be read; with the reason.
+    Unreadable(String),
     /// This one.
     Present(Body),
+}
+
+/// In which order documents are shown, and so what comes first of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    BySeq,
+    ById,
+}
+
+/// How documents are shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    pub(super) ids: Ids,
+    pub(super) order: Order,
+    /// Bodies in hexadecimal, in text.
+    pub(super) as_hex: bool,
+    /// Bodies also behind a zero byte, in text.
+    pub(super) whole: bool,
+    /// What the original does not show.
+    pub(super) details: bool,
 }
 
 /// A document.
 pub(super) struct Document<'a> {
     pub(super) info: &'a DocInfoRef<'a>,
-    pub(super) ids: Ids,
     pub(super) content: Content,
-    pub(super) as_hex: bool,
-}
-
-/// One line of JSON.
-#[derive(Serialize)]
-struct Line {
-    seq: u64,
-    id: String,
-    rev: u64,
-    content_meta: u8,
-    physical_size: u64,
-    file_offset: u64,
-    #[serde(flatten)]
-    meta: Meta,
-    deleted: bool,
-    #[serde(flatten)]
-    body: Option<LineBody>,
-    #[serde(flatten)]
-    raw_id: Option<RawId>,
-}
-
-/// The revision metadata in JSON.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Meta {
-    Known {
-        cas: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        expiry: Option<u32>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        delete_time: Option<u32>,
-        flags: u32,
-        #[serde(flatten)]
-        datatype: Option<Datatype>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        conflict_resolution: Option<u8>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        sync_write: Option<SyncWrite>,
-    },
-    Other {
-        rev_meta: String,
-    },
-}
-
-#[derive(Serialize)]
-struct Datatype {
-    datatype: u8,
-    datatype_as_text: String,
-}
-
-#[derive(Serialize)]
-struct LineBody {
-    size: usize,
-    snappy: bool,
-    display: &'static str,
-    body: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    xattrs: Option<Map<String, Value>>,
-}
-
-/// For ids that are not UTF-8.
-#[derive(Serialize)]
-struct RawId {
-    id_is_utf8: bool,
-    id_hex: String,
-}
-
-impl Meta {
-    fn of(info: &DocInfoRef<'_>) -> Meta {
-        let Some(meta) = RevMeta::of(info) else { return Meta::Other { rev_meta: hex(info.rev_meta) } };
-        let datatype = |bits| Datatype { datatype: bits, datatype_as_text: datatype::text(bits) };
-        Meta::Known {
-            cas: meta.cas.to_string(),
-            expiry: (!info.deleted).then_some(meta.expiry),
-            delete_time: info.deleted.then_some(meta.expiry),
-            flags: meta.flags,
-            datatype: meta.datatype.map(datatype),
-            conflict_resolution: meta.conflict_resolution,
-            sync_write: meta.sync_write,
-        }
-    }
+    pub(super) style: Style,
 }
 
 impl Document<'_> {
     /// As one JSON object.
     pub(super) fn json(&self, output: &mut Output) -> Result<(), Failure> {
         let info = self.info;
-        let is_utf8 = std::str::from_utf8(info.id).is_ok();
-        output.json(&Line {
-            seq: info.db_seq,
-            id: self.ids.lossless(info.id),
-            rev: info.rev_seq,
-            content_meta: info.content_meta,
-            physical_size: info.physical_size,
-            file_offset: info.body_position,
-            meta: Meta::of(info),
-            deleted: info.deleted,
-            body: self.line_body(),
-            raw_id: (!is_utf8).then(|| RawId { id_is_utf8: false, id_hex: hex(info.id) }),
-        })
+        let mut line = Map::new();
+        let mut put = |name: &str, value: Value| line.insert(name.to_owned(), value);
+        put("seq", info.db_seq.into());
+        put("id", self.style.ids.for_programs(info.id).into());
+        put("rev", info.rev_seq.into());
+        put("content_meta", format!("{:#04x}", info.content_meta).into());
+        put("physical_size", info.physical_size.into());
+        put("file_offset", info.body_position.into());
+        if std::str::from_utf8(self.style.ids.key_of(info.id)).is_err() {
+            put("id_not_utf8", true.into());
+        }
+        if info.deleted {
+            put("deleted", reason_of_deletion(info).into());
+        }
+        if let Some(meta) = RevMeta::of(info) {
+            put("cas", meta.cas.to_string().into());
+            put(if info.deleted { "delete_time" } else { "expiry" }, meta.expiry.into());
+            put("flags", meta.flags.into());
+            if let Some(bits) = meta.datatype {
+                put("datatype", bits.into());
+                put("datatype_as_text", datatype::names(bits).into());
+            }
+        }
+        self.json_body(&mut line);
+        if self.style.details {
+            self.json_details(&mut line);
+        }
+        output.json(&line)
     }
 
-    fn line_body(&self) -> Option<LineBody> {
-        let without = |display| LineBody { size: 0, snappy: false, display, body: None, xattrs: None };
-        Some(match &self.content {
-            Content::NotShown => return None,
-            Content::Absent => without("none"),
-            Content::Unreadable => without("unreadable"),
-            Content::Present(body) => {
-                let (display, text) = body.display(self.as_hex);
-                let (size, snappy, xattrs) = (body.bytes.len(), body.snappy, body.xattrs_object());
-                LineBody { size, snappy, display, body: Some(text), xattrs }
-            }
-        })
+    fn json_body(&self, line: &mut Map<String, Value>) {
+        let Content::Present(body) = &self.content else {
+            line.insert("body".to_owned(), Value::Null);
+            return;
+        };
+        line.insert("body".to_owned(), body.json());
+        line.insert("size".to_owned(), body.bytes.len().into());
+        if body.snappy {
+            line.insert("snappy".to_owned(), true.into());
+            line.insert("display".to_owned(), "inflated".into());
+        }
+        if let Some(xattrs) = body.xattrs_object() {
+            line.insert("xattrs".to_owned(), xattrs.into());
+        }
+    }
+
+    fn json_details(&self, line: &mut Map<String, Value>) {
+        line.insert("id_hex".to_owned(), hex(self.info.id).into());
+        line.insert("rev_meta".to_owned(), hex(self.info.rev_meta).into());
+        let meta = RevMeta::of(self.info).unwrap_or_default();
+        if let Some(mode) = meta.conflict_resolution {
+            line.insert("conflict_resolution".to_owned(), mode.into());
+        }
+        if let Some(sync_write) = meta.sync_write {
+            line.insert("sync_write".to_owned(), json!(sync_write));
+        }
+        if let Content::Present(body) = &self.content {
+            line.insert("body_base64".to_owned(), body.base64().into());
+        }
     }
 
     /// As a few lines of text.
     pub(super) fn text(&self, output: &mut Output) -> Result<(), Failure> {
-        let info = self.info;
-        writeln!(output, "Doc seq: {}", info.db_seq)?;
-        writeln!(output, "     id: {}", self.ids.show(info.id))?;
+        let (info, id) = (self.info, self.style.ids.show(self.info.id));
+        match self.style.order {
+            Order::BySeq => writeln!(output, "Doc seq: {}\n     id: {id}", info.db_seq)?,
+            Order::ById => writeln!(output, "  Doc ID: {id}\n     seq: {}", info.db_seq)?,
+        }
         writeln!(output, "     rev: {}", info.rev_seq)?;
-        writeln!(output, "     content_meta: {}", info.content_meta)?;
+        writeln!(output, "     content_meta: {}", content_meta(info.content_meta))?;
         writeln!(output, "     size (on disk): {}", info.physical_size)?;
-        if info.body_position != 0 {
-            writeln!(output, "     offset: {}", info.body_position)?;
-        }
-        meta_text(output, info)?;
+        writeln!(output, "     file offset: {}", info.body_position)?;
+        self.meta_text(output)?;
         if info.deleted {
-            writeln!(output, "     doc deleted")?;
+            writeln!(output, "     doc deleted ({})", reason_of_deletion(info))?;
         }
-        if let Content::Present(body) = &self.content {
-            self.body_text(output, body)?;
+        match &self.content {
+            Content::NotShown => Ok(writeln!(output)?),
+            Content::Unreadable(why) => {
+                Ok(writeln!(output, "     could not read document body: {}", printable(why.as_bytes()))?)
+            }
+            Content::Present(body) => self.body_text(output, body),
         }
-        Ok(writeln!(output)?)
+    }
+
+    fn meta_text(&self, output: &mut Output) -> Result<(), Failure> {
+        let (info, details) = (self.info, self.style.details);
+        if let Some(meta) = RevMeta::of(info) {
+            let time = if info.deleted { "delete_time" } else { "expiry" };
+            write!(output, "     cas: {}, {time}: {}, flags: {}", meta.cas, meta.expiry, meta.flags)?;
+            if let Some(bits) = meta.datatype {
+                write!(output, ", datatype: 0x{bits:02x} ({})", datatype::text(bits))?;
+            }
+            writeln!(output)?;
+            if details && let Some(mode) = meta.conflict_resolution {
+                writeln!(output, "     conflict_resolution: {mode}")?;
+            }
+            if details && let Some(sync_write) = meta.sync_write {
+                writeln!(output, "     sync write: {}", show_sync_write(sync_write))?;
+            }
+        }
+        if details {
+            writeln!(output, "     rev_meta: {}", hex(info.rev_meta))?;
+        }
+        Ok(())
     }
 
     fn body_text(&self, output: &mut Output, body: &Body) -> Result<(), Failure> {
@@ -172,43 +165,39 @@ impl Document<'_> {
             writeln!(output, "     xattr: {name}: {value}")?;
         }
         write!(output, "     data: {}", if body.snappy { "(snappy) " } else { "" })?;
-        if self.as_hex {
+        if self.style.as_hex {
             write!(output, "{}", hex(&body.bytes))?;
-        } else if output.is_terminal() {
-            write!(output, "{}", printable_lines(&body.bytes))?;
         } else {
-            output.write_all(&body.bytes)?;
+            let is_shown = |&byte: &u8| self.style.whole || byte != 0;
+            let end = body.bytes.iter().position(|byte| !is_shown(byte)).unwrap_or(body.bytes.len());
+            value_text(output, &body.bytes[..end])?;
         }
         Ok(writeln!(output)?)
     }
 }
 
-fn meta_text(output: &mut Output, info: &DocInfoRef<'_>) -> Result<(), Failure> {
-    if info.rev_meta.is_empty() {
-        return Ok(());
+/// Bytes as they are; on a terminal without what it obeys.
+pub(super) fn value_text(output: &mut Output, bytes: &[u8]) -> Result<(), Failure> {
+    if output.is_terminal() {
+        return Ok(write!(output, "{}", printable_lines(bytes))?);
     }
-    let Some(meta) = RevMeta::of(info) else {
-        return Ok(writeln!(output, "     rev_meta: {}", hex(info.rev_meta))?);
-    };
-    let time = if info.deleted { "delete_time" } else { "expiry" };
-    write!(output, "     cas: {}, {time}: {}, flags: {}", meta.cas, meta.expiry, meta.flags)?;
-    if let Some(bits) = meta.datatype {
-        write!(output, ", datatype: 0x{bits:02x} ({})", datatype::text(bits))?;
+    Ok(output.write_all(bytes)?)
+}
+
+/// In text: "0x83", "0x3", and "00" for nothing.
+fn content_meta(content_meta: u8) -> String {
+    if content_meta == 0 { "00".to_owned() } else { format!("{content_meta:#x}") }
+}
+
+fn reason_of_deletion(info: &DocInfoRef<'_>) -> &'static str {
+    if RevMeta::of(info).is_some_and(|meta| meta.has_expired) { "TTL" } else { "explicit" }
+}
+
+fn show_sync_write(sync_write: SyncWrite) -> String {
+    match sync_write {
+        SyncWrite::Pending { level } => format!("pending, level: {level}"),
+        SyncWrite::Commit { prepared_seq } => format!("commit, prepared seq: {prepared_seq}"),
+        SyncWrite::Abort { prepared_seq } => format!("abort, prepared seq: {prepared_seq}"),
+        SyncWrite::Other { code } => format!("operation {code}"),
     }
-    if let Some(mode) = meta.conflict_resolution {
-        write!(output, ", conflict_resolution: {mode}")?;
-    }
-    writeln!(output)?;
-    match meta.sync_write {
-        None => {}
-        Some(SyncWrite::Pending { level }) => writeln!(output, "     sync write: pending, level: {level}")?,
-        Some(SyncWrite::Commit { prepared_seq }) => {
-            writeln!(output, "     sync write: commit, prepared seq: {prepared_seq}")?;
-        }
-        Some(SyncWrite::Abort { prepared_seq }) => {
-            writeln!(output, "     sync write: abort, prepared seq: {prepared_seq}")?;
-        }
-        Some(SyncWrite::Other { code }) => writeln!(output, "     sync write: operation {code}")?,
-    }
-    Ok(())
 }

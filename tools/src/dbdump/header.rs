@@ -3,19 +3,32 @@
 use super::Dump;
 use crate::found::FoundHeaders;
 use crate::program::Failure;
+use crate::text::lossless;
 use couchstore::Db;
 use couchstore::inspect::{FileHeader, FoundHeader, Headers, Tree};
 use serde::Serialize;
 use std::io::Write as _;
 
+/// A header as the original tells of it.
 #[derive(Serialize)]
 struct Line {
-    header_position: u64,
-    version: u8,
-    update_seq: u64,
+    deleted_count: u64,
+    doc_count: u64,
+    file_size: u64,
+    filename: String,
+    header_position: String,
     purge_seq: u64,
+    space_used: u64,
     timestamp: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    update_seq: u64,
+    version: u8,
+    #[serde(flatten)]
+    details: Option<Details>,
+}
+
+/// What the original does not tell.
+#[derive(Serialize)]
+struct Details {
     previous_header: Option<u64>,
     by_seq_root: Option<Root>,
     by_id_root: Option<Root>,
@@ -29,16 +42,31 @@ struct Root {
 }
 
 impl Line {
-    fn of(position: u64, header: &FileHeader) -> Line {
+    /// That on which the handle stands.
+    fn of(db: &Db) -> couchstore::Result<Line> {
+        let info = db.info()?;
+        Ok(Line {
+            deleted_count: info.deleted_count,
+            doc_count: info.doc_count,
+            file_size: info.file_size,
+            filename: lossless(db.filename().as_bytes()),
+            header_position: format!("{:#018x}", db.header_position()),
+            purge_seq: info.purge_seq,
+            space_used: info.space_used,
+            timestamp: db.header().timestamp,
+            update_seq: info.last_sequence,
+            version: info.version as u8,
+            details: None,
+        })
+    }
+}
+
+impl Details {
+    fn of(header: &FileHeader) -> Details {
         let root = |tree| {
             header.root(tree).map(|root| Root { position: root.position, subtree_size: root.subtree_size })
         };
-        Line {
-            header_position: position,
-            version: header.version as u8,
-            update_seq: header.update_seq,
-            purge_seq: header.purge_seq,
-            timestamp: header.timestamp,
+        Details {
             previous_header: header.previous_header(),
             by_seq_root: root(Tree::BySeq),
             by_id_root: root(Tree::ById),
@@ -48,36 +76,21 @@ impl Line {
 }
 
 impl Dump<'_> {
-    /// A line about a header.
-    pub(super) fn header(&mut self, position: u64, header: &FileHeader) -> Result<(), Failure> {
-        let line = Line::of(position, header);
-        if self.args.json {
-            return self.output.json(&line);
+    /// Tells of the header on which the handle stands.
+    pub(super) fn header(&mut self, db: &Db) -> Result<(), Failure> {
+        let details = self.args.details.then(|| Details::of(&db.header()));
+        let line = Line { details, ..Line::of(db)? };
+        if !self.args.json {
+            write!(self.output, "File header: ")?;
         }
-        let Line { version, update_seq, purge_seq, timestamp, .. } = line;
-        write!(self.output, "Header at {position}: version {version}, update_seq {update_seq}")?;
-        write!(self.output, ", purge_seq {purge_seq}, timestamp {timestamp}")?;
-        if let Some(previous) = line.previous_header {
-            write!(self.output, ", previous header {previous}")?;
-        }
-        let roots = [("by-seq", line.by_seq_root), ("by-id", line.by_id_root), ("local", line.local_root)];
-        for (name, root) in roots {
-            if let Some(Root { position, subtree_size }) = root {
-                write!(self.output, ", {name} root at {position} (tree of {subtree_size} bytes)")?;
-            }
-        }
-        Ok(writeln!(self.output)?)
+        self.output.json(&line)
     }
 
-    /// Shows every header, the newest first, and what it refers to. Damaged ones are complained about.
-    pub(super) fn every_header(&mut self, db: &Db, with_contents: bool) -> Result<(), Failure> {
+    /// Shows what every header refers to, the newest first. Damaged ones are complained about.
+    pub(super) fn every_header(&mut self, db: &Db) -> Result<(), Failure> {
         for FoundHeader { position, header } in FoundHeaders(Headers::backward(db)) {
-            let mut shown = header.map_err(Failure::from).and_then(|header| self.header(position, &header));
-            if shown.is_ok() && with_contents {
-                let moved = db.seek_offset(position as i64).map_err(Failure::from);
-                shown = moved.and_then(|()| self.contents(db));
-            }
-            if let Err(failure) = shown {
+            let moved = header.and_then(|_| db.seek_offset(position as i64)).map_err(Failure::from);
+            if let Err(failure) = moved.and_then(|()| self.contents(db)) {
                 self.complain(at_header(position, failure))?;
             }
         }
@@ -87,8 +100,5 @@ impl Dump<'_> {
 
 /// Says which header a failure is about.
 fn at_header(position: u64, failure: Failure) -> Failure {
-    match failure {
-        Failure::Message(message) => Failure::Message(format!("header at {position}: {message}")),
-        other => other,
-    }
+    failure.map_message(|message| format!("header at {position}: {message}"))
 }

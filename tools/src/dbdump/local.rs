@@ -1,23 +1,20 @@
 //! Local documents in a dump.
 
-use super::body::Body;
+use super::document::value_text;
 use super::{Dump, not_found};
 use crate::carry::Carry;
-use crate::program::Failure;
-use crate::text::{hex, printable, printable_lines};
+use crate::program::{Failure, LibraryError, say_plainly};
+use crate::text::{hex, lossless, printable};
 use couchstore::inspect::{ChildInfo, Item, Node, NodeVisitor, Tree, walk_nodes};
-use couchstore::{Db, Error};
+use couchstore::{Db, Error, ErrorCode};
 use serde::Serialize;
+use serde_json::Value;
 use std::io::Write as _;
 
 #[derive(Serialize)]
 struct Line {
     id: String,
-    size: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<String>,
+    value: Value,
 }
 
 impl Dump<'_> {
@@ -27,45 +24,68 @@ impl Dump<'_> {
             Err(Error::DocNotFound) => return Err(not_found(db, id)),
             body => body?,
         };
-        self.local_document(id, &body)?;
-        self.total(1)
+        self.total += 1;
+        self.local_document(id, &body)
     }
 
     /// Shows all local documents. Node by node, because a scan of the library ends at the first damaged one.
     pub(super) fn local_documents(&mut self, db: &Db) -> Result<(), Failure> {
-        let mut walk = Walk { dump: self, total: 0, carry: Carry::default() };
+        let mut walk = Walk { dump: self, carry: Carry::default(), is_malformed: false };
         let result = walk_nodes(db, Tree::Local, db.header().root(Tree::Local), &mut walk);
-        let Walk { total, carry, .. } = walk;
-        carry.result(result)?;
-        self.total(total)
+        let is_malformed = walk.is_malformed;
+        walk.carry.result(result)?;
+        if is_malformed { Err(not_json(db)) } else { Ok(()) }
     }
 
     fn local_document(&mut self, id: &[u8], body: &[u8]) -> Result<(), Failure> {
         if self.args.json {
-            let shown = Body { bytes: body.to_vec(), ..Body::default() };
-            let (display, text) = (!self.args.no_body).then(|| shown.display(self.args.hex_body)).unzip();
-            return self.output.json(&Line { id: self.local_id(id), size: body.len(), display, body: text });
+            return self.local_json(id, body);
         }
         writeln!(self.output, "Key: {}", printable(id))?;
-        if !self.args.no_body {
-            write!(self.output, "Value: ")?;
-            if self.args.hex_body {
-                write!(self.output, "{}", hex(body))?;
-            } else if self.output.is_terminal() {
-                write!(self.output, "{}", printable_lines(body))?;
-            } else {
-                self.output.write_all(body)?;
-            }
-            writeln!(self.output)?;
+        if self.args.no_body {
+            return Ok(());
         }
-        Ok(writeln!(self.output)?)
+        write!(self.output, "Value: ")?;
+        if self.args.hex_body {
+            write!(self.output, "{}", hex(body))?;
+        } else {
+            value_text(&mut self.output, body)?;
+        }
+        Ok(writeln!(self.output, "\nValue size: {}", body.len())?)
     }
+
+    fn local_json(&mut self, id: &[u8], body: &[u8]) -> Result<(), Failure> {
+        let id = lossless(id);
+        if self.args.no_body {
+            return self.output.json(&Line { id, value: Value::Null });
+        }
+        match serde_json::from_slice(body) {
+            Ok(value) => self.output.json(&Line { id, value }),
+            Err(_) => {
+                let body = String::from_utf8_lossy(body);
+                say_plainly(&format!("WARNING: Failed nlohmann::json::parse of id:{id} with value:{body}"));
+                Err(Failure::Reported)
+            }
+        }
+    }
+}
+
+/// A local document that is shown as JSON and is none.
+fn not_json(db: &Db) -> Failure {
+    let file = printable(db.filename().as_bytes());
+    Failure::Library(LibraryError {
+        code: ErrorCode::CORRUPT,
+        message: format!("{file}: a local document is not JSON"),
+        internal: String::new(),
+        os_error: 0,
+    })
 }
 
 struct Walk<'d, 'a> {
     dump: &'d mut Dump<'a>,
-    total: u64,
     carry: Carry,
+    /// One of them was to be JSON and is not.
+    is_malformed: bool,
 }
 
 impl Walk<'_, '_> {
@@ -73,8 +93,11 @@ impl Walk<'_, '_> {
         for item in node.items() {
             match item {
                 Ok((_, Item::Local { id, body })) => {
-                    self.total += 1;
-                    self.dump.local_document(id, body)?;
+                    self.dump.total += 1;
+                    match self.dump.local_document(id, body) {
+                        Err(Failure::Reported) => self.is_malformed = true,
+                        shown => shown?,
+                    }
                 }
                 Ok(_) => {}
                 Err(rule) => self.dump.malformed(node.info.position, rule)?,

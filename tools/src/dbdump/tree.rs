@@ -52,6 +52,8 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
     size: u64,
+    #[serde(skip)]
+    meta_size: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     subtree_size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,27 +67,32 @@ struct Line {
 }
 
 impl Line {
-    /// Indented by depth.
+    /// Indented by depth: "+ (SUBTREE SIZE) {REDUCE}" for a node, "* (SIZE,SIZE OF REVISION METADATA) #SEQ  id:ID" for a
+    /// document, with "x" before it if that is deleted.
     fn text(&self, out: &mut impl std::io::Write) -> std::io::Result<()> {
-        write!(out, "{}{}", "  ".repeat(self.depth), self.kind)?;
-        if let Some(seq) = self.seq {
-            write!(out, " seq {seq}")?;
-        }
-        if let Some(id) = &self.id {
-            write!(out, " id {id}")?;
-        }
-        if let Some(position) = self.position {
-            write!(out, " at {position}")?;
-        }
-        write!(out, ", {} bytes", self.size)?;
+        let indent = "  ".repeat(self.depth);
         if let Some(subtree_size) = self.subtree_size {
-            write!(out, ", subtree of {subtree_size} bytes")?;
+            let reduce = self.reduce.as_deref().unwrap_or("");
+            return writeln!(out, "{indent}+ ({subtree_size}) {}", in_words(reduce));
         }
-        if let Some(reduce) = self.reduce.as_ref().filter(|reduce| !reduce.is_empty()) {
-            write!(out, ", reduce {reduce}")?;
-        }
-        writeln!(out, "{}", if self.deleted == Some(true) { ", deleted" } else { "" })
+        let mark = if self.deleted == Some(true) { 'x' } else { '*' };
+        let seq = self.seq.filter(|_| self.tree == TreeName::Seq.text());
+        let seq = seq.map_or_else(String::new, |seq| format!("#{seq} "));
+        let id = self.id.as_deref().unwrap_or("");
+        writeln!(out, "{indent}{mark} ({},{}) {seq} id:{id}", self.size, self.meta_size)
     }
+}
+
+/// A reduce value, a space behind each four bytes.
+fn in_words(reduce: &str) -> String {
+    if reduce.is_empty() {
+        return "null".to_owned();
+    }
+    let words = reduce.as_bytes().chunks(8).map(|word| {
+        let word = String::from_utf8_lossy(word).into_owned();
+        if word.len() == 8 { word + " " } else { word }
+    });
+    format!("{{{}}}", words.collect::<String>())
 }
 
 impl Dump<'_> {
@@ -117,8 +124,12 @@ impl Walk<'_, '_> {
         })?;
         for item in node.items() {
             let line = match item {
-                Ok((_, Item::Document(info))) => self.document(&info),
+                Ok((_, Item::Document(info))) => {
+                    self.dump.total += 1;
+                    self.document(&info)
+                }
                 Ok((_, Item::Local { id, body })) => {
+                    self.dump.total += 1;
                     Line { id: Some(self.dump.local_id(id)), size: body.len() as u64, ..Line::default() }
                 }
                 Ok((_, Item::Child(_))) => continue,
@@ -136,6 +147,7 @@ impl Walk<'_, '_> {
         Line {
             position: (info.body_position != 0).then_some(info.body_position),
             size: info.physical_size,
+            meta_size: info.rev_meta.len(),
             seq: Some(info.db_seq),
             id: Some(self.dump.id(info.id)),
             deleted: Some(info.deleted),

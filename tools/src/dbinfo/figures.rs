@@ -39,6 +39,8 @@ pub(super) struct Figures {
     pub(super) deleted_count: u64,
     /// Bytes of bodies.
     pub(super) data_size: u64,
+    /// Bytes of bodies and nodes.
+    pub(super) space_used: u64,
     /// Bytes of nodes, in all trees and in each.
     pub(super) btree_size: u64,
     pub(super) by_id_size: u64,
@@ -50,6 +52,9 @@ pub(super) struct Figures {
     pub(super) file_size: u64,
     /// Percent of the bytes before the header that it does not refer to.
     pub(super) fragmentation: f64,
+    /// The timestamp as text shows it.
+    #[serde(skip)]
+    pub(super) shown_time: String,
     /// Only if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) trees: Option<Trees>,
@@ -61,7 +66,7 @@ impl Figures {
         db: &Db,
         position: u64,
         header: &FileHeader,
-        local_time: bool,
+        is_local: bool,
     ) -> Result<Figures, Failure> {
         let counts = match header.root(Tree::ById) {
             Some(root) => DocCounts::parse(&root.reduce).map_err(|rule| {
@@ -80,12 +85,13 @@ impl Figures {
             update_seq: header.update_seq,
             purge_seq: header.purge_seq,
             timestamp: timestamp.map(|timestamp| timestamp.to_string()),
-            time: timestamp.and_then(|timestamp| time(timestamp, local_time)),
+            time: timestamp.and_then(|timestamp| time(timestamp, is_local)),
             crc: Checksum::of(header.version).to_string(),
             encryption_key_id: db.encryption_key_id().map(|id| lossless(&id)),
             doc_count: counts.live,
             deleted_count: counts.deleted,
             data_size: counts.size,
+            space_used: counts.size.saturating_add(btree_size),
             btree_size,
             by_id_size,
             by_seq_size,
@@ -93,6 +99,8 @@ impl Figures {
             previous_header: header.previous_header(),
             file_size: db.info()?.file_size,
             fragmentation: fragmentation(counts.size + btree_size, position),
+            shown_time: if is_local { local_time(header.timestamp) } else { None }
+                .unwrap_or_else(|| header.timestamp.to_string()),
             trees: None,
         })
     }
@@ -111,6 +119,13 @@ fn time(timestamp: u64, local: bool) -> Option<String> {
     }
     let zoned = time.to_zoned(local_zone());
     Some(zoned.timestamp().display_with_offset(zoned.offset()).to_string())
+}
+
+/// A timestamp as the original shows local time: with microseconds, and "Z" for UTC.
+pub(super) fn local_time(timestamp: u64) -> Option<String> {
+    let zoned = Timestamp::from_nanosecond(i128::from(timestamp)).ok()?.to_zoned(local_zone());
+    let form = if zoned.offset().is_zero() { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%S.%6f%:z" };
+    Some(zoned.strftime(form).to_string())
 }
 
 /// The time zone of the system, or of `TZ`. That may be the name of a file; devices and pipes would be read without end.

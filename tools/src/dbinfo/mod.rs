@@ -142,10 +142,13 @@ impl Tool for Args {
     fn run(mut self) -> Result<(), Failure> {
         let which = self.which()?;
         let keys = self.keys.load()?;
-        let mut report = Report { args: &self, output: Output::new(), is_first: true };
-        let result = for_each_file(&self.files, |file| match which {
-            Which::One => report.one(file, &keys),
-            Which::Forward | Which::Backward => report.all(file, &keys, which),
+        let mut report = Report { args: &self, output: Output::new(), is_first: true, in_file: false };
+        let result = for_each_file(&self.files, |file| {
+            report.in_file = false;
+            match which {
+                Which::One => report.one(file, &keys),
+                Which::Forward | Which::Backward => report.all(file, &keys, which),
+            }
         });
         if let Err(Failure::ClosedPipe) = result {
             return result;
@@ -159,15 +162,19 @@ impl Tool for Args {
 struct Report<'a> {
     args: &'a Args,
     output: Output,
+    /// Nothing was shown yet.
     is_first: bool,
+    /// A header of the current file was shown.
+    in_file: bool,
 }
 
 impl Report<'_> {
     fn one(&mut self, path: &Path, keys: &Keys) -> Result<(), Failure> {
         let db = match self.args.header_offset {
             // The newest header may be damaged: another one was asked for.
-            Some(_) => open_for_recovery(path, keys)?,
-            None => open(path, keys).map_err(|failure| found::with_hint(failure, path, keys))?,
+            Some(_) => open_for_recovery(path, keys).map_err(|failure| found::cannot_open(path, failure))?,
+            None => open(path, keys)
+                .map_err(|failure| found::cannot_open(path, found::with_hint(failure, path, keys)))?,
         };
         let (position, header) = match self.args.header_offset {
             Some(offset) => (offset, found::header_at(&db, path, offset)?),
@@ -177,7 +184,7 @@ impl Report<'_> {
     }
 
     fn all(&mut self, path: &Path, keys: &Keys, which: Which) -> Result<(), Failure> {
-        let db = open_for_recovery(path, keys)?;
+        let db = open_for_recovery(path, keys).map_err(|failure| found::cannot_open(path, failure))?;
         if let Some(from) = self.args.header_offset {
             found::check_offset(&db, path, from)?;
         }
@@ -207,10 +214,11 @@ impl Report<'_> {
         if self.args.json {
             return self.output.json(&figures);
         }
-        if !std::mem::replace(&mut self.is_first, false) {
-            show::gap(&mut self.output)?;
+        if !std::mem::replace(&mut self.in_file, true) {
+            show::file(&mut self.output, &figures, std::mem::replace(&mut self.is_first, false))?;
         }
-        show::figures(&mut self.output, &figures)
+        show::header(&mut self.output, &figures)?;
+        show::trees(&mut self.output, &figures)
     }
 }
 

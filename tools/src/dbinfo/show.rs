@@ -1,4 +1,4 @@
-//! The figures as text. Scripts look for these names.
+//! The figures as text, as the original's tool prints them: scripts look for these names.
 
 use super::figures::Figures;
 use super::trees::{TreeFigures, Trees};
@@ -7,46 +7,42 @@ use crate::program::Failure;
 use crate::text::{percent, printable, size};
 use std::io::Write as _;
 
-/// The line between two headers.
-pub(super) fn gap(out: &mut Output) -> Result<(), Failure> {
-    Ok(writeln!(out)?)
+/// What the headers of a file have in common. `is_first`: no other file was shown before it.
+pub(super) fn file(out: &mut Output, figures: &Figures, is_first: bool) -> Result<(), Failure> {
+    if !is_first {
+        writeln!(out)?;
+    }
+    let name = printable(figures.file.as_bytes());
+    writeln!(out, "DB Info ({name}) - total disk size: {}", size(figures.file_size))?;
+    writeln!(out, "   crc: {}", figures.crc)?;
+    let key = figures.encryption_key_id.as_deref().map(|id| printable(id.as_bytes()));
+    Ok(writeln!(out, "   Encryption key: {}", key.as_deref().unwrap_or("unencrypted"))?)
 }
 
 /// Prints one header.
-pub(super) fn figures(out: &mut Output, figures: &Figures) -> Result<(), Failure> {
-    writeln!(
-        out,
-        "DB Info ({}) - header at {}",
-        printable(figures.file.as_bytes()),
-        figures.header_position
-    )?;
+pub(super) fn header(out: &mut Output, figures: &Figures) -> Result<(), Failure> {
+    writeln!(out, "\nHeader at file offset {}", figures.header_position)?;
     writeln!(out, "   file format version: {}", figures.version)?;
     writeln!(out, "   update_seq: {}", figures.update_seq)?;
     writeln!(out, "   purge_seq: {}", figures.purge_seq)?;
-    match (&figures.timestamp, &figures.time) {
-        (Some(raw), Some(time)) => writeln!(out, "   timestamp: {time} ({raw})")?,
-        (Some(raw), None) => writeln!(out, "   timestamp: {raw}")?,
-        (None, _) => {}
-    }
-    writeln!(out, "   crc: {}", figures.crc)?;
-    if let Some(id) = &figures.encryption_key_id {
-        writeln!(out, "   encryption key: {}", printable(id.as_bytes()))?;
-    }
+    writeln!(out, "   timestamp: {}", figures.shown_time)?;
     writeln!(out, "   doc count: {}", figures.doc_count)?;
     writeln!(out, "   deleted doc count: {}", figures.deleted_count)?;
-    writeln!(out, "   data size: {}", size(figures.data_size))?;
+    writeln!(out, "   data size: {}", size(figures.space_used))?;
     writeln!(out, "   B-tree size:       {}", size(figures.btree_size))?;
-    writeln!(out, "   ├── by-id tree:    {}", size(figures.by_id_size))?;
-    writeln!(out, "   ├── by-seq tree:   {}", size(figures.by_seq_size))?;
-    writeln!(out, "   └── local tree:    {}", size(figures.local_size))?;
-    writeln!(out, "   total disk size: {}", size(figures.file_size))?;
+    writeln!(out, "   └── by-id tree:    {}", size(figures.by_id_size))?;
+    writeln!(out, "   └── by-seqno tree: {}", size(figures.by_seq_size))?;
+    Ok(writeln!(out, "   └── local size:    {}", size(figures.local_size))?)
+}
+
+/// What the original does not tell.
+pub(super) fn trees(out: &mut Output, figures: &Figures) -> Result<(), Failure> {
+    let Some(Trees { by_id, by_seq, local }) = &figures.trees else { return Ok(()) };
+    writeln!(out, "   bodies: {}", size(figures.data_size))?;
     writeln!(out, "   fragmentation: {:.1} %", figures.fragmentation)?;
-    if let Some(Trees { by_id, by_seq, local }) = &figures.trees {
-        tree(out, "by-id", by_id)?;
-        tree(out, "by-seq", by_seq)?;
-        tree(out, "local", local)?;
-    }
-    Ok(())
+    tree(out, "by-id", by_id)?;
+    tree(out, "by-seqno", by_seq)?;
+    tree(out, "local", local)
 }
 
 fn tree(out: &mut Output, name: &str, tree: &TreeFigures) -> Result<(), Failure> {

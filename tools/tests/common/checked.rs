@@ -7,7 +7,7 @@ use super::{text, tool};
 pub(crate) fn check_with(forge: &Forge, options: &[&str]) -> (Vec<String>, i32) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("f"), &forge.bytes).unwrap();
-    let assert = tool("couch_check", dir.path()).arg("f").args(options).assert().stderr("");
+    let assert = tool("couch_check", dir.path()).args(["--report", "f"]).args(options).assert().stderr("");
     let output = assert.get_output();
     let lines =
         text(&output.stdout).lines().map(|line| line.strip_prefix("f: ").unwrap().to_owned()).collect();

@@ -66,16 +66,25 @@ impl Golden {
     }
 }
 
-fn find() -> Option<Golden> {
+/// Where it may be.
+pub(crate) fn place() -> PathBuf {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/golden");
-    let place = std::env::var_os("COUCHSTORE_GOLDEN").map_or(beside, PathBuf::from);
+    std::env::var_os("COUCHSTORE_GOLDEN").map_or(beside, PathBuf::from)
+}
+
+pub(crate) fn unpack(archive: &Path, folder: &Path) {
+    let status = Command::new("tar").arg("-xJf").arg(archive).arg("-C").arg(folder).status();
+    assert!(status.unwrap().success(), "unpacking {}", archive.display());
+}
+
+fn find() -> Option<Golden> {
+    let place = place();
     let archive = if place.is_file() { place.clone() } else { place.join("golden.tar.xz") };
     if !archive.is_file() {
         let unpacked = place.join("mixed-v14.couch").is_file();
         return unpacked.then_some(Golden { dir: place, _unpacked: None });
     }
     let dir = tempfile::tempdir().unwrap();
-    let status = Command::new("tar").arg("-xJf").arg(&archive).arg("-C").arg(dir.path()).status();
-    assert!(status.unwrap().success(), "unpacking {}", archive.display());
+    unpack(&archive, dir.path());
     Some(Golden { dir: dir.path().to_owned(), _unpacked: Some(dir) })
 }

@@ -13,6 +13,7 @@ pub(crate) mod place;
 #[path = "../../../tests/common/rng.rs"]
 pub(crate) mod rng;
 pub(crate) mod sample;
+pub(crate) mod transcript;
 
 use assert_cmd::Command;
 use std::io::ErrorKind;

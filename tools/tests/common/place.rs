@@ -60,7 +60,7 @@ impl Place {
     pub(crate) fn recover(&self, options: &[&str]) -> (serde_json::Value, Db) {
         let _ = std::fs::remove_file(self.path("f.recovered"));
         let mut command = tool("couch_dbck", self.dir.path());
-        let assert = command.args(["--json", "f"]).args(options).assert().success().stderr("");
+        let assert = command.args(["--json", "--report", "f"]).args(options).assert().success().stderr("");
         let summary = json_lines(&assert.get_output().stdout).pop().unwrap();
         assert_eq!(self.files(), ["f", "f.recovered"]);
         let keys: Vec<_> = options.iter().skip_while(|option| **option != "--with-key").collect();

@@ -14,7 +14,7 @@ SECONDS ?= 600
 configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release $(1) 2>&1) || { echo "$$out"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-all build test lint header torture tsan bench fmt clean
+.PHONY: help demo check check-all build test lint header torture tsan bench counts fmt clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -67,6 +67,12 @@ tsan: ## run the C test with threads under ThreadSanitizer
 
 bench: ## run the benchmarks
 	$(CARGO) bench --locked
+
+counts: ## count instructions and system calls of host-shaped work, and compare with the figures kept
+	@scripts/setup.sh check
+	@$(call configure,)
+	@cmake --build "$(BUILD)" -j $(JOBS) --target couchstore
+	@scripts/counts.py --build "$(BUILD)"
 
 fmt: ## format the Rust, C and C++ files
 	$(CARGO) fmt --all

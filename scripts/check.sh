@@ -33,9 +33,9 @@ trap 'rm -f "$log"' EXIT
 
 case $scope in
     quick) steps="programs format_rust format_c clippy rust_tests c_build c_tests" ;;
-    full) steps="programs format_rust format_c clippy rust_tests rust_docs c_build c_tests python_tests" ;;
+    full) steps="programs format_rust format_c clippy rust_tests rust_docs c_build c_tests python_tests counts" ;;
     all)
-        steps="programs format_rust format_c clippy rust_tests rust_docs c_build c_tests python_tests"
+        steps="programs format_rust format_c clippy rust_tests rust_docs c_build c_tests python_tests counts"
         steps="$steps features build_matrix cargo_c tsan torture"
         ;;
 esac
@@ -52,6 +52,7 @@ describe() {
         c_tests) title="C, C++, package and ABI tests"
             hint="the failed ones alone: ctest --test-dir $build --rerun-failed --output-on-failure" ;;
         python_tests) title="Python package" hint="these tests alone: scripts/python-tests.sh $build/libcouchstore.so" ;;
+        counts) title="instructions of host-shaped work" hint="the same again: make counts" ;;
         features) title="features of the crate" hint="the command that failed stands above" ;;
         build_matrix) title="ways to build" hint="again: ctest --test-dir $build-matrix -L build --output-on-failure" ;;
         cargo_c) title="cargo-c package" hint="these alone: scripts/cargo-c-test.sh" ;;
@@ -128,6 +129,10 @@ c_tests() {
 
 python_tests() {
     CMAKE_BUILD_DIR=$build scripts/python-tests.sh "$build/libcouchstore.so"
+}
+
+counts() {
+    scripts/counts.py --build "$build"
 }
 
 features() {

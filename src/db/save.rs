@@ -142,7 +142,7 @@ impl Db {
                 return Err(Error::Refused { index, reason: reason.into() });
             }
         }
-        let update_seq = self.snapshot().header.update_seq;
+        let update_seq = self.state.borrow().header.update_seq;
         // The highest number is never followed by the lowest: that would replace documents.
         if !options.keep_sequences && documents.len() as u64 > MAX_U48.saturating_sub(update_seq) {
             return Err(Error::InvalidArguments(
@@ -179,7 +179,7 @@ impl Db {
         let longest = self.file.with(|file| Ok(file.longest_body()))?;
         let compress = options.compress && document.content_meta & COMPRESSED != 0;
         let length = if compress && snap::raw::max_compress_len(body.len()) > longest {
-            self.file.with(|file| file.deflate(body))?.len()
+            self.file.with(|file| file.deflated_length(body))?
         } else {
             body.len()
         };
@@ -200,8 +200,7 @@ impl Db {
             if let Some(body) = document.body {
                 let compress = options.compress && document.content_meta & COMPRESSED != 0;
                 let appended = if compress {
-                    let compressed = self.file.with(|file| file.deflate(body))?;
-                    self.file.append_body(&compressed, None)?
+                    self.file.append_compressed_body(body)?
                 } else {
                     self.file.append_body(body, None)?
                 };

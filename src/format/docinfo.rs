@@ -17,6 +17,7 @@ pub(crate) const BY_SEQ_FIXED: usize = 18;
 /// Bit of `content_meta` that says: the body is Snappy-compressed.
 pub const COMPRESSED: u8 = 0x80;
 const DELETED_BIT: u64 = 1 << 47;
+const SHORT_BY_ID: Malformed = Malformed("a by-id value of at least 23 bytes");
 
 /// A document's entry, its strings borrowed from a node.
 ///
@@ -44,7 +45,7 @@ pub struct DocInfoRef<'a> {
 impl<'a> DocInfoRef<'a> {
     /// Reads an entry of the by-id tree.
     pub(crate) fn parse_by_id(key: &'a [u8], value: &'a [u8]) -> Result<DocInfoRef<'a>, Malformed> {
-        let short = |_| Malformed("a by-id value of at least 23 bytes");
+        let short = |_| SHORT_BY_ID;
         let mut fields = Fields(value);
         let db_seq = fields.u48().map_err(short)?;
         let physical_size = u64::from(fields.u32().map_err(short)?);
@@ -141,6 +142,15 @@ pub(crate) fn parse_seq_key(key: &[u8]) -> Result<u64, Malformed> {
     let mut fields = Fields(key);
     let seq = fields.u48().map_err(|_| Malformed("a sequence key of 6 bytes"))?;
     if fields.rest().is_empty() { Ok(seq) } else { Err(Malformed("a sequence key of 6 bytes")) }
+}
+
+/// What the reduce value of the by-id tree counts of a by-id value: whether the document is deleted, and the physical
+/// size of its body.
+#[inline]
+pub(crate) fn by_id_counted(value: &[u8]) -> Result<(bool, u64), Malformed> {
+    let fixed = value.first_chunk::<BY_ID_FIXED>().ok_or(SHORT_BY_ID)?;
+    let [_, _, _, _, _, _, a, b, c, d, position, ..] = *fixed;
+    Ok((position & 0x80 != 0, u64::from(u32::from_be_bytes([a, b, c, d]))))
 }
 
 /// The id in a by-sequence value.

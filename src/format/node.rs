@@ -9,7 +9,6 @@
 //! The key of an interior entry is the highest key below it.
 
 use super::Malformed;
-use super::header::NodeRef;
 use super::ints::{Fields, put_u12_u28, put_u48};
 
 /// Bytes before the key of an entry.
@@ -119,17 +118,27 @@ impl<'a> ChildPointer<'a> {
     }
 }
 
+/// Bytes of a pointer before the reduce value.
+pub(crate) const POINTER_FIXED: usize = 14;
+
+/// Appends a pointer to a node without its reduce value, which has to follow: the value of an interior entry.
+pub(crate) fn put_pointer(out: &mut Vec<u8>, position: u64, subtree_size: u64, reduce_length: usize) {
+    put_u48(out, position);
+    put_u48(out, subtree_size);
+    out.extend_from_slice(&(reduce_length as u16).to_be_bytes());
+}
+
 /// Encodes the pointer to `node` as the value of an interior entry.
-pub(crate) fn encode_pointer(node: &NodeRef, out: &mut Vec<u8>) {
-    put_u48(out, node.position);
-    put_u48(out, node.subtree_size);
-    out.extend_from_slice(&(node.reduce.len() as u16).to_be_bytes());
+#[cfg(test)]
+pub(crate) fn encode_pointer(node: &super::header::NodeRef, out: &mut Vec<u8>) {
+    put_pointer(out, node.position, node.subtree_size, node.reduce.len());
     out.extend_from_slice(&node.reduce);
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::header::NodeRef;
     use super::*;
 
     #[test]

@@ -32,6 +32,9 @@ use std::sync::Arc;
 /// Snappy's densest element makes 64 bytes out of 3: a buffer that claims more than this is damaged.
 const MAX_SNAPPY_RATIO: usize = 22;
 
+/// Memory for compressing is kept up to this size.
+const LARGE: usize = 64 << 10;
+
 /// Where something was appended, and its size on disk without block-type bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
@@ -61,6 +64,8 @@ pub(crate) struct DbFile {
     checksum: Checksum,
     read_only: bool,
     encoder: Option<Box<snap::raw::Encoder>>,
+    /// Memory for what was compressed last.
+    deflated: Vec<u8>,
     encryption: Option<Encryption>,
     /// Nothing is appended; what it ends with is forgotten, and this is the tail again.
     rehearsal: Option<Tail>,
@@ -75,8 +80,9 @@ impl DbFile {
         read_only: bool,
     ) -> DbFile {
         let io = Buffered::new(raw, sizes);
-        let (tail, checksum) = (Tail::default(), Checksum::Crc32c);
-        DbFile { name, io, tail, checksum, read_only, encoder: None, encryption: None, rehearsal: None }
+        let (tail, checksum, deflated) = (Tail::default(), Checksum::Crc32c, Vec::new());
+        let (encoder, encryption, rehearsal) = (None, None, None);
+        DbFile { name, io, tail, checksum, read_only, encoder, deflated, encryption, rehearsal }
     }
 
     /// Name of the file, for messages.
@@ -356,16 +362,35 @@ impl DbFile {
         self.found_instead(position, Malformed("a Snappy-compressed chunk"), found)
     }
 
-    /// Compresses `plain` with this file's encoder, whose tables are kept between calls.
-    pub(crate) fn deflate(&mut self, plain: &[u8]) -> Result<Vec<u8>> {
-        let mut compressed = memory::filled(0, snap::raw::max_compress_len(plain.len()))?;
+    /// Length of `plain` when it is compressed.
+    pub(crate) fn deflated_length(&mut self, plain: &[u8]) -> Result<usize> {
+        self.with_deflated(plain, |_, deflated| Ok(deflated.len()))
+    }
+
+    /// Compresses `plain` with this file's encoder, whose tables are kept between calls as the memory for the result
+    /// is, and shows the result to `action`.
+    fn with_deflated<T>(
+        &mut self,
+        plain: &[u8],
+        action: impl FnOnce(&mut DbFile, &[u8]) -> Result<T>,
+    ) -> Result<T> {
+        let longest = snap::raw::max_compress_len(plain.len());
+        let mut deflated = std::mem::take(&mut self.deflated);
+        if deflated.len() < longest {
+            let more = longest - deflated.len();
+            memory::reserve_exact(&mut deflated, more)?;
+            deflated.resize(longest, 0);
+        }
         let encoder = self.encoder.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
         // It fails only for inputs of 4 GiB and more.
-        let written = encoder
-            .compress(plain, &mut compressed)
+        let length = encoder
+            .compress(plain, &mut deflated)
             .map_err(|_| Error::InvalidArguments("expected a body below 4 GiB, to be compressed"))?;
-        compressed.truncate(written);
-        Ok(compressed)
+        let result = action(self, deflated.get(..length).unwrap_or_default());
+        if deflated.len() <= LARGE {
+            self.deflated = deflated;
+        }
+        result
     }
 
     /// Appends a chunk. `crc`: the checksum of `body` if the caller has it.
@@ -422,8 +447,7 @@ impl DbFile {
 
     /// Compresses and appends.
     pub(crate) fn append_compressed(&mut self, plain: &[u8], tag: FileTag) -> Result<Appended> {
-        let compressed = self.deflate(plain)?;
-        self.append_chunk(&compressed, None, tag)
+        self.with_deflated(plain, |file, deflated| file.append_chunk(deflated, None, tag))
     }
 
     // ---- headers -----------------------------------------------------------------------------------------------
@@ -584,6 +608,7 @@ impl DbFile {
     /// Gives back buffers and encoder tables.
     pub(crate) fn free_buffers(&mut self) {
         self.encoder = None;
+        self.deflated = Vec::new();
         self.io.free_buffers();
     }
 }

@@ -84,6 +84,11 @@ impl SharedFile {
         action()
     }
 
+    /// Compresses and appends a document's body.
+    pub(crate) fn append_compressed_body(&self, body: &[u8]) -> Result<Appended> {
+        self.with(|file| file.append_compressed(body, FileTag::Document))
+    }
+
     /// Appends a document's body as it is.
     pub(crate) fn append_body(&self, body: &[u8], crc: Option<u32>) -> Result<Appended> {
         self.with(|file| file.append_chunk(body, crc, FileTag::Document))

@@ -3,7 +3,7 @@
 //! A tree whose keys are in disorder loses documents: look-ups go past them. So the order is checked here, wherever
 //! the entries come from. The by-sequence tree may have several entries with one key; in the others the last stays.
 
-use super::writer::{Child, NodeWriter};
+use super::writer::{NodeWriter, Pointers};
 use super::{NodeSizes, TreeKind};
 use crate::error::Result;
 use crate::format::Malformed;
@@ -60,26 +60,34 @@ impl<'a> TreeBuilder<'a> {
     }
 
     fn hand_up_leaves(&mut self) -> Result<()> {
-        let Some(leaves) = self.levels.first_mut() else { return Ok(()) };
-        let written = leaves.take_written();
-        self.add_children(1, &written)
+        self.hand_up(0)
     }
 
-    /// Hands written nodes to the level above, and so on upwards.
-    fn add_children(&mut self, level: usize, children: &[Child]) -> Result<()> {
-        if children.is_empty() {
-            return Ok(());
+    /// Hands the written nodes of a level to the level above, and so on upwards.
+    fn hand_up(&mut self, mut level: usize) -> Result<()> {
+        loop {
+            let Some(writer) = self.levels.get_mut(level) else { return Ok(()) };
+            if writer.written().len() == 0 {
+                return Ok(());
+            }
+            let mut pointers = std::mem::take(writer.written());
+            level += 1;
+            if level == self.levels.len() {
+                self.levels.push(NodeWriter::new(self.file, self.tree, NodeKind::Interior, self.sizes));
+            }
+            if let Some(above) = self.levels.get_mut(level) {
+                above.fill_with(&pointers)?;
+            }
+            pointers.clear();
+            self.give_back(level - 1, pointers);
         }
-        if level == self.levels.len() {
-            self.levels.push(NodeWriter::new(self.file, self.tree, NodeKind::Interior, self.sizes));
+    }
+
+    /// Keeps memory for the next pointers of a level.
+    fn give_back(&mut self, level: usize, pointers: Pointers) {
+        if let Some(writer) = self.levels.get_mut(level) {
+            *writer.written() = pointers;
         }
-        let Some(writer) = self.levels.get_mut(level) else { return Ok(()) };
-        for child in children {
-            writer.push_child(child)?;
-            writer.write_if_filled()?;
-        }
-        let written = writer.take_written();
-        self.add_children(level + 1, &written)
     }
 
     /// Writes what is pending and returns the root, `None` for an empty tree.
@@ -88,13 +96,12 @@ impl<'a> TreeBuilder<'a> {
         loop {
             let is_top = level + 1 == self.levels.len();
             let Some(writer) = self.levels.get_mut(level) else { return Ok(None) };
-            if is_top && level > 0 && writer.pending() == 1 {
-                // A top level that points to one child is not needed: the child is the root.
-                return Ok(writer.only_child().map(|root| root.node));
+            // A top level that points to one child is not needed: the child is the root.
+            if is_top && level > 0 && writer.pending() == 1 && writer.take_only_child()? {
+                return Ok(writer.written().only());
             }
             writer.write_rest()?;
-            let written = writer.take_written();
-            self.add_children(level + 1, &written)?;
+            self.hand_up(level)?;
             level += 1;
         }
     }

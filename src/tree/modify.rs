@@ -1,14 +1,15 @@
 //! Applying a batch of changes to a tree: one pass from the root down and up again.
 
 use super::read::Guarded;
-use super::writer::{Child, NodeWriter};
+use super::writer::{NodeWriter, Pointers, Run};
 use super::{NodeSizes, TreeKind};
 use crate::error::Result;
 use crate::format::docinfo::seq_value_id;
 use crate::format::header::NodeRef;
-use crate::format::node::{ChildPointer, Entries, Entry, NodeKind};
+use crate::format::node::{ChildPointer, Entry, NodeKind, entry_at};
 use crate::io::shared::SharedFile;
 use crate::memory;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// What to do at a key.
@@ -58,20 +59,25 @@ pub(crate) fn modify(
         groups: groups(actions)?,
         done: memory::filled(false, actions.len())?,
         on_insert,
+        spare: Spare::default(),
     };
-    let replaced = match root {
-        Some(root) => change.node(root.position, u64::MAX, 0..change.groups.len(), 0)?,
-        None => Some(change.empty_leaf()?),
+    let mut nodes = Pointers::default();
+    let changed = match root {
+        Some(root) => change.node(root.position, u64::MAX, 0..change.groups.len(), 0, &mut nodes)?,
+        None => change.empty_leaf(&mut nodes)?,
     };
-    let Some(mut children) = replaced else { return Ok(root.cloned()) };
-    while children.len() > 1 {
-        children = change.parents(&children)?;
+    if !changed {
+        return Ok(root.cloned());
     }
-    Ok(children.pop().map(|child| child.node))
+    while nodes.len() > 1 {
+        change.parents(&mut nodes)?;
+    }
+    Ok(nodes.only())
 }
 
 /// The actions at one key. There may be very many: callers may give one sequence number to any number of documents.
-struct Group {
+struct Group<'a> {
+    key: &'a [u8],
     /// Indexes of its actions, removals first, and of the first insert.
     actions: Range<usize>,
     inserts: usize,
@@ -83,8 +89,9 @@ struct Group {
     inserted: bool,
 }
 
-fn groups(actions: &[Action<'_>]) -> Result<Vec<Group>> {
+fn groups<'a>(actions: &[Action<'a>]) -> Result<Vec<Group<'a>>> {
     let mut groups = Vec::new();
+    memory::reserve_exact(&mut groups, actions.len())?;
     let mut start = 0;
     for same in actions.chunk_by(|a, b| a.key == b.key) {
         let is_removal = |edit| matches!(edit, Edit::Remove | Edit::RemoveDocument(_));
@@ -94,6 +101,7 @@ fn groups(actions: &[Action<'_>]) -> Result<Vec<Group>> {
         let counts =
             |matches: fn(&Edit<'_>) -> bool| same.iter().filter(|action| matches(&action.edit)).count();
         let group = Group {
+            key: same.first().map_or(&[], |action| action.key),
             actions: start..start + same.len(),
             inserts: start + removals,
             replaces: counts(|edit| matches!(edit, Edit::Insert(_) | Edit::Remove)) > 0,
@@ -122,101 +130,134 @@ struct Change<'a, 'f> {
     tree: TreeKind,
     sizes: NodeSizes,
     actions: &'a [Action<'a>],
-    groups: Vec<Group>,
+    groups: Vec<Group<'a>>,
     /// Removals of documents that found their entry.
     done: Vec<bool>,
     on_insert: OnInsert<'f>,
+    spare: Spare<'a>,
+}
+
+/// Memory of nodes that are done, for those that follow.
+#[derive(Default)]
+struct Spare<'a> {
+    interiors: Vec<NodeWriter<'a>>,
+    leaves: Vec<NodeWriter<'a>>,
+    pointers: Vec<Pointers>,
+}
+
+impl<'a> Spare<'a> {
+    fn writers(&mut self, kind: NodeKind) -> &mut Vec<NodeWriter<'a>> {
+        match kind {
+            NodeKind::Interior => &mut self.interiors,
+            NodeKind::Leaf => &mut self.leaves,
+        }
+    }
 }
 
 impl<'a> Change<'a, '_> {
-    /// Key of a group.
-    fn key_of(&self, group: &Group) -> &'a [u8] {
-        self.actions.get(group.actions.start).map_or(&[], |action| action.key)
-    }
-
     fn key(&self, group: usize) -> Option<&'a [u8]> {
-        self.groups.get(group).map(|group| self.key_of(group))
+        self.groups.get(group).map(|group| group.key)
     }
 
-    fn writer(&self, kind: NodeKind) -> NodeWriter<'a> {
-        NodeWriter::new(self.file, self.tree, kind, self.sizes)
+    fn writer(&mut self, kind: NodeKind) -> NodeWriter<'a> {
+        let spare = self.spare.writers(kind).pop();
+        spare.unwrap_or_else(|| NodeWriter::new(self.file, self.tree, kind, self.sizes))
     }
 
-    /// Applies the groups of `range` to the node at `position`. `None`: nothing changed. Otherwise the nodes that
-    /// take its place, none if it became empty.
+    fn give_back(&mut self, kind: NodeKind, mut writer: NodeWriter<'a>) {
+        if writer.renew() {
+            self.spare.writers(kind).push(writer);
+        }
+    }
+
+    /// Applies the groups of `range` to the node at `position`. False: nothing changed. Otherwise the nodes that take
+    /// its place are added to `out`, none if it became empty.
     fn node(
         &mut self,
         position: u64,
         parent: u64,
         range: Range<usize>,
         depth: usize,
-    ) -> Result<Option<Vec<Child>>> {
+        out: &mut Pointers,
+    ) -> Result<bool> {
         let (kind, node) = self.guarded.read(position, parent, depth)?;
         match kind {
-            NodeKind::Interior if node.len() > 1 => self.interior(&node, position, range, depth),
+            NodeKind::Interior if node.len() > 1 => {
+                let mut writer = self.writer(kind);
+                let mut children = self.spare.pointers.pop().unwrap_or_default();
+                let place = (position, depth);
+                let changed = self.interior(&node, place, range, &mut writer, &mut children)?;
+                if changed {
+                    out.append(writer.written())?;
+                }
+                children.clear();
+                self.spare.pointers.push(children);
+                self.give_back(kind, writer);
+                Ok(changed)
+            }
             // A node without entries is as good as an empty leaf.
-            NodeKind::Leaf | NodeKind::Interior => self.leaf(&node, position, range),
+            NodeKind::Leaf | NodeKind::Interior => self.leaf(&node, position, range, out),
         }
     }
 
+    /// Writes what takes the place of this node. `children`: memory for the nodes below.
     fn interior(
         &mut self,
         node: &[u8],
-        position: u64,
+        (position, depth): (u64, usize),
         range: Range<usize>,
-        depth: usize,
-    ) -> Result<Option<Vec<Child>>> {
-        let mut writer = self.writer(NodeKind::Interior);
+        writer: &mut NodeWriter<'a>,
+        children: &mut Pointers,
+    ) -> Result<bool> {
+        let malformed = |rule| self.file.malformed(position, rule);
+        let mut run = Run::of(node);
         let mut changed = false;
-        let mut start = range.start;
-        let mut entries = Entries::of(node).peekable();
-        while let Some(entry) = entries.next() {
-            let entry = entry.map_err(|rule| self.file.malformed(position, rule))?;
+        let (mut start, mut offset) = (range.start, 1);
+        while let Some((entry, behind)) = entry_at(node, offset).map_err(malformed)? {
+            offset = behind;
             // The last child also takes what lies behind all keys.
-            let end =
-                if entries.peek().is_none() { range.end } else { self.end_of(start..range.end, entry.key) };
-            let replaced = if start < end {
-                let pointer = ChildPointer::parse(entry.value);
-                let pointer = pointer.map_err(|rule| self.file.malformed(position, rule))?;
-                self.node(pointer.position, position, start..end, depth + 1)?
-            } else {
-                None
-            };
-            match replaced {
-                None => writer.push(entry.key, entry.value)?,
-                Some(children) => {
-                    changed = true;
-                    for child in &children {
-                        writer.push_child(child)?;
-                    }
-                }
+            let is_last = behind == node.len();
+            let end = if is_last { range.end } else { self.end_of(start..range.end, entry.key) };
+            let mut replaced = false;
+            if start < end {
+                let pointer = ChildPointer::parse(entry.value).map_err(malformed)?;
+                children.clear();
+                replaced = self.node(pointer.position, position, start..end, depth + 1, children)?;
             }
-            if changed {
+            if replaced {
+                changed = true;
+                writer.put_run(&mut run)?;
+                run.skip_to(behind);
+                writer.push_pointers(children)?;
+            } else {
+                writer.keep(&mut run, behind, entry.value)?;
+            }
+            if changed && writer.is_large() {
+                writer.put_run(&mut run)?;
                 writer.split_if_large()?;
             }
             start = self.first_open(start..end, entry.key);
         }
         if !changed {
-            return Ok(None);
+            return Ok(false);
         }
-        let mut written = writer.take_written();
-        if depth == 0 && written.is_empty() {
-            // A root with one child is not needed: the child becomes the root.
-            if let Some(child) = writer.only_child() {
-                return Ok(Some(vec![child]));
-            }
+        writer.put_run(&mut run)?;
+        // A root with one child is not needed: the child becomes the root.
+        let is_lone = depth == 0 && writer.written().len() == 0 && writer.take_only_child()?;
+        if !is_lone {
+            writer.write_rest()?;
         }
-        writer.write_rest()?;
-        let mut rest = writer.take_written();
-        memory::reserve(&mut written, rest.len())?;
-        written.append(&mut rest);
-        Ok(Some(written))
+        Ok(true)
     }
 
     /// Index behind the last group of `range` with a key up to `key`.
     fn end_of(&self, range: Range<usize>, key: &[u8]) -> usize {
         let groups = self.groups.get(range.clone()).unwrap_or_default();
-        range.start + groups.partition_point(|group| self.key_of(group) <= key)
+        // Most children have no group.
+        match groups.first() {
+            Some(first) if first.key <= key => range.start + groups.partition_point(|group| group.key <= key),
+            _ => range.start,
+        }
     }
 
     /// First group of `range`, just offered to a child with this highest key, that the next child has to see too.
@@ -227,44 +268,63 @@ impl<'a> Change<'a, '_> {
         let group = last.and_then(|last| self.groups.get(last));
         let is_open = group.is_some_and(|group| {
             let looks_on = group.open > 0 || (group.replaces && self.tree == TreeKind::BySeq);
-            looks_on && self.key_of(group) == highest
+            looks_on && group.key == highest
         });
         if is_open { range.end - 1 } else { range.end }
     }
 
-    fn empty_leaf(&mut self) -> Result<Vec<Child>> {
+    fn empty_leaf(&mut self, out: &mut Pointers) -> Result<bool> {
         let empty = [NodeKind::Leaf as u8];
-        Ok(self.leaf(&empty, 0, 0..self.groups.len())?.unwrap_or_default())
+        self.leaf(&empty, 0, 0..self.groups.len(), out)
     }
 
-    fn leaf(&mut self, node: &[u8], position: u64, range: Range<usize>) -> Result<Option<Vec<Child>>> {
-        let mut leaf = Leaf { writer: self.writer(NodeKind::Leaf), changed: false };
-        let mut next = range.start;
+    fn leaf(&mut self, node: &[u8], position: u64, range: Range<usize>, out: &mut Pointers) -> Result<bool> {
+        let mut leaf = Leaf { writer: self.writer(NodeKind::Leaf), run: Run::of(node), changed: false };
+        let mut open = range.clone();
         // The value that the inserts at the key at hand replace.
         let mut replaced: Option<Entry<'_>> = None;
-        for entry in Entries::of(node) {
-            let entry = entry.map_err(|rule| self.file.malformed(position, rule))?;
-            while next < range.end && self.key(next).is_some_and(|key| key < entry.key) {
-                self.insert(&mut leaf, next, replaced)?;
-                next += 1;
-            }
-            let meets = next < range.end && self.key(next) == Some(entry.key);
-            if meets && self.removes(next, &entry, position)? {
-                leaf.changed = true;
+        let mut offset = 1;
+        while let Some((entry, behind)) =
+            entry_at(node, offset).map_err(|rule| self.file.malformed(position, rule))?
+        {
+            offset = behind;
+            let meets = self.insert_below(entry.key, &mut leaf, &mut open, replaced)?;
+            if meets && self.removes(open.start, &entry, position)? {
+                leaf.remove(behind)?;
                 replaced = Some(entry);
             } else {
-                leaf.keep(&entry)?;
+                leaf.keep(&entry, behind)?;
             }
         }
-        while next < range.end {
-            self.insert(&mut leaf, next, replaced)?;
-            next += 1;
+        for group in open {
+            self.insert(&mut leaf, group, replaced)?;
         }
-        if !leaf.changed {
-            return Ok(None);
+        let Leaf { mut writer, mut run, changed } = leaf;
+        if changed {
+            writer.put_run(&mut run)?;
+            writer.write_rest()?;
+            out.append(writer.written())?;
         }
-        leaf.writer.write_rest()?;
-        Ok(Some(leaf.writer.take_written()))
+        self.give_back(NodeKind::Leaf, writer);
+        Ok(changed)
+    }
+
+    /// Puts the new entries of all open groups with lower keys than `key`. Whether the next group is the one at `key`.
+    fn insert_below(
+        &mut self,
+        key: &[u8],
+        leaf: &mut Leaf<'a, '_>,
+        open: &mut Range<usize>,
+        replaced: Option<Entry<'_>>,
+    ) -> Result<bool> {
+        while open.start < open.end {
+            match self.key(open.start).map_or(Ordering::Greater, |next| next.cmp(key)) {
+                Ordering::Less => self.insert(leaf, open.start, replaced)?,
+                order => return Ok(order == Ordering::Equal),
+            }
+            open.start += 1;
+        }
+        Ok(false)
     }
 
     /// Whether an entry of the tree with the key of this group goes.
@@ -287,7 +347,7 @@ impl<'a> Change<'a, '_> {
     }
 
     /// Puts the new entries of a group; its removals are done once the scan has passed their key.
-    fn insert(&mut self, leaf: &mut Leaf<'_>, group: usize, replaced: Option<Entry<'_>>) -> Result<()> {
+    fn insert(&mut self, leaf: &mut Leaf<'a, '_>, group: usize, replaced: Option<Entry<'_>>) -> Result<()> {
         let Some(group) = self.groups.get_mut(group) else { return Ok(()) };
         if std::mem::replace(&mut group.inserted, true) {
             // They are in the leaf before, and only look for more entries to replace.
@@ -298,36 +358,62 @@ impl<'a> Change<'a, '_> {
             let (Edit::Insert(value) | Edit::InsertBeside(value)) = action.edit else { continue };
             let old = replaced.filter(|entry| entry.key == action.key);
             (self.on_insert)(index, old.map(|entry| entry.value))?;
-            leaf.changed = true;
-            leaf.writer.push(action.key, value)?;
-            leaf.writer.split_if_large()?;
+            leaf.put(action.key, value)?;
         }
         Ok(())
     }
 
-    /// Writes the nodes that point to these.
-    fn parents(&self, children: &[Child]) -> Result<Vec<Child>> {
+    /// Writes the nodes that point to these, and puts them in their place.
+    fn parents(&mut self, nodes: &mut Pointers) -> Result<()> {
         let mut writer = self.writer(NodeKind::Interior);
-        for child in children {
-            writer.push_child(child)?;
-            writer.split_if_large()?;
-        }
+        writer.push_pointers(nodes)?;
+        writer.split_if_large()?;
         writer.write_rest()?;
-        Ok(writer.take_written())
+        nodes.clear();
+        nodes.append(writer.written())?;
+        self.give_back(NodeKind::Interior, writer);
+        Ok(())
     }
 }
 
 /// A leaf while it is rewritten.
-struct Leaf<'a> {
+struct Leaf<'a, 'n> {
     writer: NodeWriter<'a>,
+    /// Entries of the old leaf since the last change.
+    run: Run<'n>,
     changed: bool,
 }
 
-impl Leaf<'_> {
-    fn keep(&mut self, entry: &Entry<'_>) -> Result<()> {
-        self.writer.push(entry.key, entry.value)?;
+impl Leaf<'_, '_> {
+    /// The next entry of the old leaf, which ends at byte `behind`, stays.
+    fn keep(&mut self, entry: &Entry<'_>, behind: usize) -> Result<()> {
+        self.writer.keep(&mut self.run, behind, entry.value)?;
         // Nothing is written before the first change: an unchanged leaf stays where it is.
-        if self.changed { self.writer.split_if_large() } else { Ok(()) }
+        if self.changed { self.split_if_large() } else { Ok(()) }
+    }
+
+    /// The next entry of the old leaf, which ends at byte `behind`, goes.
+    fn remove(&mut self, behind: usize) -> Result<()> {
+        self.changed = true;
+        self.writer.put_run(&mut self.run)?;
+        self.run.skip_to(behind);
+        Ok(())
+    }
+
+    /// A new entry.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.changed = true;
+        self.writer.put_run(&mut self.run)?;
+        self.writer.push(key, value)?;
+        self.split_if_large()
+    }
+
+    fn split_if_large(&mut self) -> Result<()> {
+        if self.writer.is_large() {
+            self.writer.put_run(&mut self.run)?;
+            self.writer.split_if_large()?;
+        }
+        Ok(())
     }
 }
 

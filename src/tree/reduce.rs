@@ -7,7 +7,7 @@
 //! ```
 
 use crate::format::Malformed;
-use crate::format::docinfo::DocInfoRef;
+use crate::format::docinfo::by_id_counted;
 use crate::format::ints::{Fields, put_u40, put_u48};
 use crate::format::node::{ChildPointer, Entries, NodeKind};
 
@@ -44,14 +44,6 @@ impl DocCounts {
         Ok(DocCounts { live, deleted, size })
     }
 
-    fn encode(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(16);
-        put_u40(&mut out, self.live);
-        put_u40(&mut out, self.deleted);
-        put_u48(&mut out, self.size);
-        out
-    }
-
     /// Sums are stored in 40 and 48 bits; those of damaged files need not even fit into 64.
     fn add(&mut self, other: DocCounts) {
         self.live = self.live.wrapping_add(other.live);
@@ -65,10 +57,20 @@ pub fn parse_count(reduce: &[u8]) -> Result<u64, Malformed> {
     Fields(reduce).u40().map_err(|_| Malformed("a by-sequence reduce value of 5 bytes"))
 }
 
-fn encode_count(count: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(5);
-    put_u40(&mut out, count);
-    out
+/// What is summed up over the entries of a node: for its reduce value, and for what its parent says of its size.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    /// In the by-sequence tree entries count as live documents.
+    counts: DocCounts,
+    /// Disk size of all nodes below.
+    pub(super) below: u64,
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, other: &Sums) {
+        self.counts.add(other.counts);
+        self.below = self.below.saturating_add(other.below);
+    }
 }
 
 impl TreeKind {
@@ -81,43 +83,70 @@ impl TreeKind {
         }
     }
 
+    /// What an entry with this value adds to the sums of its node.
+    #[inline]
+    pub(super) fn weigh(self, kind: NodeKind, value: &[u8]) -> Result<Sums, Malformed> {
+        if kind == NodeKind::Leaf {
+            let counts = match self {
+                TreeKind::ById => count_document(value)?,
+                TreeKind::BySeq => DocCounts { live: 1, ..DocCounts::default() },
+                TreeKind::Local => DocCounts::default(),
+            };
+            return Ok(Sums { counts, below: 0 });
+        }
+        let pointer = ChildPointer::parse(value)?;
+        let counts = match self {
+            TreeKind::ById => DocCounts::parse(pointer.reduce)?,
+            TreeKind::BySeq => DocCounts { live: parse_count(pointer.reduce)?, ..DocCounts::default() },
+            TreeKind::Local => DocCounts::default(),
+        };
+        Ok(Sums { counts, below: pointer.subtree_size })
+    }
+
+    /// Appends the reduce value over entries with these sums.
+    pub(super) fn put_reduce(self, sums: &Sums, out: &mut Vec<u8>) {
+        let DocCounts { live, deleted, size } = sums.counts;
+        match self {
+            TreeKind::ById => {
+                put_u40(out, live);
+                put_u40(out, deleted);
+                put_u48(out, size);
+            }
+            TreeKind::BySeq => put_u40(out, live),
+            TreeKind::Local => {}
+        }
+    }
+
     /// Reduce value over all entries of an encoded node.
     pub(crate) fn reduce(self, node: &[u8]) -> Result<Vec<u8>, Malformed> {
-        let entries = Entries::of(node);
-        match (self, NodeKind::of(node)?) {
-            (TreeKind::Local, _) => Ok(Vec::new()),
-            (TreeKind::BySeq, NodeKind::Leaf) => Ok(encode_count(entries.count() as u64)),
-            (TreeKind::BySeq, NodeKind::Interior) => {
-                let mut sum: u64 = 0;
-                for entry in entries {
-                    sum = sum.wrapping_add(parse_count(ChildPointer::parse(entry?.value)?.reduce)?);
+        let kind = NodeKind::of(node)?;
+        let mut sums = Sums::default();
+        match (self, kind) {
+            (TreeKind::Local, _) => {}
+            (TreeKind::BySeq, NodeKind::Leaf) => sums.counts.live = Entries::of(node).count() as u64,
+            _ => {
+                for entry in Entries::of(node) {
+                    sums.add(&self.weigh(kind, entry?.value)?);
                 }
-                Ok(encode_count(sum))
-            }
-            (TreeKind::ById, kind) => {
-                let mut sum = DocCounts::default();
-                for entry in entries {
-                    let entry = entry?;
-                    sum.add(match kind {
-                        NodeKind::Leaf => count_document(&DocInfoRef::parse_by_id(entry.key, entry.value)?),
-                        NodeKind::Interior => DocCounts::parse(ChildPointer::parse(entry.value)?.reduce)?,
-                    });
-                }
-                Ok(sum.encode())
             }
         }
+        let mut reduce = Vec::with_capacity(self.reduce_length());
+        self.put_reduce(&sums, &mut reduce);
+        Ok(reduce)
     }
 }
 
-fn count_document(info: &DocInfoRef<'_>) -> DocCounts {
-    let deleted = u64::from(info.deleted);
-    DocCounts { live: 1 - deleted, deleted, size: info.physical_size }
+fn count_document(value: &[u8]) -> Result<DocCounts, Malformed> {
+    let (deleted, physical_size) = by_id_counted(value)?;
+    let deleted = u64::from(deleted);
+    Ok(DocCounts { live: 1 - deleted, deleted, size: physical_size })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::format::docinfo::DocInfoRef;
     use crate::format::header::NodeRef;
     use crate::format::node::{encode_pointer, push_entry};
 

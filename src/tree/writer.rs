@@ -1,13 +1,17 @@
 //! Gathers entries and writes them as nodes of the right size.
 
+use super::reduce::Sums;
 use super::{NodeSizes, TreeKind};
 use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
-use crate::format::ints::{MAX_KEY, MAX_U48, MAX_VALUE};
-use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, NodeKind, encode_pointer, push_entry};
+use crate::format::ints::{MAX_KEY, MAX_U48, MAX_VALUE, put_u12_u28};
+use crate::format::node::{
+    ChildPointer, ENTRY_PREFIX, NodeKind, POINTER_FIXED, entry_at, push_entry, put_pointer,
+};
 use crate::io::shared::SharedFile;
 use crate::memory;
+use std::ops::Range;
 
 /// Memory of a node that was larger than this is given back before the next one is read.
 const LARGE: usize = 64 << 10;
@@ -15,11 +19,96 @@ const LARGE: usize = 64 << 10;
 /// Sizes of subtrees are stored in 48 bits; this leaves room for the node above. Only pointers that lie say more.
 const LARGEST_SUBTREE: u64 = MAX_U48 - (1 << 32);
 
-/// A written node and the highest key below it: what the parent's entry will say.
-#[derive(Clone, Debug)]
-pub(super) struct Child {
-    pub(super) key: Vec<u8>,
-    pub(super) node: NodeRef,
+/// Memory that a writer begins with: most nodes need no more.
+const FIRST: usize = 4 << 10;
+const FIRST_ENTRIES: usize = 64;
+
+/// Where an entry ends, and what it adds to the sums of its node.
+#[derive(Clone, Copy)]
+struct Mark {
+    end: usize,
+    sums: Sums,
+}
+
+/// Pointers to written nodes, as entries of the node above: encoded one behind the other.
+#[derive(Default)]
+pub(super) struct Pointers {
+    bytes: Vec<u8>,
+    marks: Vec<Mark>,
+}
+
+impl Pointers {
+    pub(super) fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.marks.clear();
+    }
+
+    /// Adds the pointer to the node at `position`, which with all below it takes `size` bytes of the disk.
+    fn push(
+        &mut self,
+        tree: TreeKind,
+        key: &[u8],
+        position: u64,
+        (size, mut sums): (u64, Sums),
+    ) -> Result<()> {
+        let value_length = POINTER_FIXED + tree.reduce_length();
+        memory::reserve(&mut self.bytes, ENTRY_PREFIX + key.len() + value_length)?;
+        put_u12_u28(&mut self.bytes, key.len(), value_length);
+        self.bytes.extend_from_slice(key);
+        put_pointer(&mut self.bytes, position, size, tree.reduce_length());
+        tree.put_reduce(&sums, &mut self.bytes);
+        sums.below = size;
+        memory::push(&mut self.marks, Mark { end: self.bytes.len(), sums })
+    }
+
+    fn pop(&mut self) -> bool {
+        let popped = self.marks.pop().is_some();
+        self.bytes.truncate(self.marks.last().map_or(0, |mark| mark.end));
+        popped
+    }
+
+    /// Adds those of `other`, and takes them from there.
+    pub(super) fn append(&mut self, other: &mut Pointers) -> Result<()> {
+        if self.marks.is_empty() {
+            std::mem::swap(self, other);
+            return Ok(());
+        }
+        let start = self.bytes.len();
+        memory::reserve(&mut self.bytes, other.bytes.len())?;
+        memory::reserve(&mut self.marks, other.marks.len())?;
+        self.bytes.extend_from_slice(&other.bytes);
+        self.marks.extend(other.marks.iter().map(|mark| Mark { end: start + mark.end, ..*mark }));
+        other.clear();
+        Ok(())
+    }
+
+    /// The only pointer, as what can be a root; `None` if there are more or none.
+    pub(super) fn only(&self) -> Option<NodeRef> {
+        let (Ok(Some((entry, _))), 1) = (entry_at(&self.bytes, 0), self.len()) else { return None };
+        let ChildPointer { position, subtree_size, reduce } = ChildPointer::parse(entry.value).ok()?;
+        Some(NodeRef { position, subtree_size, reduce: reduce.to_vec() })
+    }
+}
+
+/// Neighbouring entries of a node that stay as they are: they are copied in one piece.
+pub(super) struct Run<'a> {
+    node: &'a [u8],
+    range: Range<usize>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn of(node: &'a [u8]) -> Run<'a> {
+        Run { node, range: 1..1 }
+    }
+
+    /// Leaves out what is in the node up to byte `offset`. What was in the run has been put.
+    pub(super) fn skip_to(&mut self, offset: usize) {
+        self.range = offset..offset;
+    }
 }
 
 /// Pending entries of one level of a tree.
@@ -30,29 +119,42 @@ pub(super) struct NodeWriter<'a> {
     threshold: usize,
     /// The node as it would be written now: kind, then entries.
     node: Vec<u8>,
-    /// End of each entry in `node`.
-    ends: Vec<usize>,
-    written: Vec<Child>,
-    /// Of the last node that was written as it filled up: all but the last entry, and where they end.
-    before_last: (Vec<u8>, Vec<usize>),
+    /// One for each entry. Those of a run stand here before its bytes are in `node`.
+    marks: Vec<Mark>,
+    /// A rule that an entry breaks: nothing more can be written.
+    broken: Option<Malformed>,
+    written: Pointers,
+    /// Of the last node that was written as it filled up: all but the last entry, and their marks.
+    before_last: (Vec<u8>, Vec<Mark>),
 }
 
 impl<'a> NodeWriter<'a> {
     pub(super) fn new(file: &'a SharedFile, tree: TreeKind, kind: NodeKind, sizes: NodeSizes) -> Self {
-        let threshold = match kind {
-            NodeKind::Interior => sizes.interior,
-            NodeKind::Leaf => sizes.leaf,
-        };
+        let mut node = Vec::with_capacity(FIRST);
+        node.push(kind as u8);
         NodeWriter {
             file,
             tree,
             kind,
-            threshold,
-            node: vec![kind as u8],
-            ends: Vec::new(),
-            written: Vec::new(),
+            threshold: match kind {
+                NodeKind::Interior => sizes.interior,
+                NodeKind::Leaf => sizes.leaf,
+            },
+            node,
+            marks: Vec::with_capacity(FIRST_ENTRIES),
+            broken: None,
+            written: Pointers::default(),
             before_last: (Vec::new(), Vec::new()),
         }
+    }
+
+    /// Makes it as good as new, for another node of this kind. False if it has more memory than is worth keeping.
+    pub(super) fn renew(&mut self) -> bool {
+        self.node.truncate(1);
+        self.marks.clear();
+        self.broken = None;
+        self.written.clear();
+        self.node.capacity() <= LARGE && self.written.bytes.capacity() <= LARGE
     }
 
     /// Adds an entry; keys come in ascending order.
@@ -64,24 +166,71 @@ impl<'a> NodeWriter<'a> {
         }
         memory::reserve(&mut self.node, ENTRY_PREFIX + key.len() + value.len())?;
         push_entry(&mut self.node, key, value);
-        memory::push(&mut self.ends, self.node.len())
+        self.mark(self.node.len(), value)
     }
 
-    /// Adds the pointer to a child.
-    pub(super) fn push_child(&mut self, child: &Child) -> Result<()> {
-        let mut value = Vec::with_capacity(32);
-        encode_pointer(&child.node, &mut value);
-        self.push(&child.key, &value)
+    /// Adds the next entry of a run, which ends at byte `end` of its node. Its bytes come with the others':
+    /// [`NodeWriter::put_run`].
+    #[inline]
+    pub(super) fn keep(&mut self, run: &mut Run<'_>, end: usize, value: &[u8]) -> Result<()> {
+        let length = end.saturating_sub(run.range.end);
+        run.range.end = end;
+        self.mark(self.end() + length, value)
+    }
+
+    /// Brings the bytes of a run; it goes on behind them.
+    pub(super) fn put_run(&mut self, run: &mut Run<'_>) -> Result<()> {
+        let bytes = run.node.get(run.range.clone()).unwrap_or_default();
+        run.range.start = run.range.end;
+        memory::reserve(&mut self.node, bytes.len())?;
+        self.node.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn mark(&mut self, end: usize, value: &[u8]) -> Result<()> {
+        let sums = self.tree.weigh(self.kind, value).unwrap_or_else(|rule| {
+            // Carried over from a damaged file. It matters if it is to be written.
+            self.broken.get_or_insert(rule);
+            Sums::default()
+        });
+        memory::push(&mut self.marks, Mark { end, sums })
+    }
+
+    /// Adds the pointers to these nodes.
+    pub(super) fn push_pointers(&mut self, pointers: &Pointers) -> Result<()> {
+        let start = self.node.len();
+        memory::reserve(&mut self.node, pointers.bytes.len())?;
+        memory::reserve(&mut self.marks, pointers.marks.len())?;
+        self.node.extend_from_slice(&pointers.bytes);
+        self.marks.extend(pointers.marks.iter().map(|mark| Mark { end: start + mark.end, ..*mark }));
+        Ok(())
+    }
+
+    /// Adds the pointers to these nodes one by one, and writes whenever enough of them have come together:
+    /// [`NodeWriter::write_if_filled`].
+    pub(super) fn fill_with(&mut self, pointers: &Pointers) -> Result<()> {
+        let mut start = 0;
+        for mark in &pointers.marks {
+            let entry = pointers.bytes.get(start..mark.end).unwrap_or_default();
+            memory::reserve(&mut self.node, entry.len())?;
+            self.node.extend_from_slice(entry);
+            memory::push(&mut self.marks, Mark { end: self.node.len(), ..*mark })?;
+            start = mark.end;
+            self.write_if_filled()?;
+        }
+        Ok(())
     }
 
     /// Number of entries that are not written yet.
     pub(super) fn pending(&self) -> usize {
-        self.ends.len()
+        self.marks.len()
     }
 
-    /// Encoded length of the pending entries, without the node's kind byte.
-    fn length(&self) -> usize {
-        self.node.len() - 1
+    /// Where the pending entries end.
+    #[inline]
+    fn end(&self) -> usize {
+        self.marks.last().map_or(1, |mark| mark.end)
     }
 
     fn two_thirds(&self) -> usize {
@@ -96,6 +245,12 @@ impl<'a> NodeWriter<'a> {
         }
     }
 
+    /// Whether [`NodeWriter::split_if_large`] has something to do.
+    #[inline]
+    pub(super) fn is_large(&self) -> bool {
+        self.end() - 1 > self.threshold && self.pending() > 3
+    }
+
     /// The rule for changed nodes: with more than 3 entries over the threshold, nodes of at least two thirds of it
     /// are written from the front.
     pub(super) fn split_if_large(&mut self) -> Result<()> {
@@ -103,10 +258,11 @@ impl<'a> NodeWriter<'a> {
         let (mut done, mut start) = (0, 1);
         while self.pending() - done > 3 && self.node.len() - start > self.threshold {
             let enough = start + self.two_thirds();
-            let pending = self.ends.get(done..).unwrap_or_default();
-            let count = pending.iter().take_while(|&&end| end < enough).count() + 1;
+            let pending = self.marks.get(done..).unwrap_or_default();
+            let count = pending.iter().take_while(|mark| mark.end < enough).count() + 1;
+            let first = done;
             done += count.max(self.fewest());
-            start = self.write_slice(start, done)?;
+            start = self.write_slice(start, first..done)?;
         }
         self.forget(done, start);
         Ok(())
@@ -114,7 +270,7 @@ impl<'a> NodeWriter<'a> {
 
     /// The rule for bulk building: a node is written as soon as it is over two thirds of the threshold.
     pub(super) fn write_if_filled(&mut self) -> Result<()> {
-        if self.pending() >= self.fewest() && self.length() > self.two_thirds() {
+        if self.pending() >= self.fewest() && self.node.len() - 1 > self.two_thirds() {
             if self.kind == NodeKind::Leaf {
                 self.keep_before_last();
             }
@@ -129,24 +285,24 @@ impl<'a> NodeWriter<'a> {
     /// They are less than two thirds of the threshold, however large the last entry is.
     fn keep_before_last(&mut self) {
         let kept = self.pending().saturating_sub(1);
-        let ends = self.ends.get(..kept).unwrap_or_default();
-        let entries = self.node.get(..ends.last().copied().unwrap_or(1)).unwrap_or_default();
-        let (node, node_ends) = &mut self.before_last;
+        let kept_marks = self.marks.get(..kept).unwrap_or_default();
+        let entries = self.node.get(..kept_marks.last().map_or(1, |mark| mark.end)).unwrap_or_default();
+        let (node, marks) = &mut self.before_last;
         node.clear();
         node.extend_from_slice(entries);
-        node_ends.clear();
-        node_ends.extend_from_slice(ends);
+        marks.clear();
+        marks.extend_from_slice(kept_marks);
     }
 
     /// Takes the last entry back, also out of a node that [`NodeWriter::write_if_filled`] has just written: that
     /// node is forgotten then.
     pub(super) fn take_back_last(&mut self) {
-        if self.ends.pop().is_some() {
-            self.node.truncate(self.ends.last().copied().unwrap_or(1));
-        } else if self.written.pop().is_some() {
-            let (node, ends) = &self.before_last;
+        if self.marks.pop().is_some() {
+            self.node.truncate(self.end());
+        } else if self.written.pop() {
+            let (node, marks) = &self.before_last;
             self.node.clone_from(node);
-            self.ends.clone_from(ends);
+            self.marks.clone_from(marks);
         }
     }
 
@@ -154,26 +310,37 @@ impl<'a> NodeWriter<'a> {
     pub(super) fn write_rest(&mut self) -> Result<()> {
         let count = self.pending();
         if count > 0 {
-            let end = self.write_slice(1, count)?;
+            let end = self.write_slice(1, 0..count)?;
             self.forget(count, end);
         }
         Ok(())
     }
 
-    /// Writes a node of the entries from byte `start` up to the entry `end`; returns the byte behind it.
-    fn write_slice(&mut self, start: usize, end: usize) -> Result<usize> {
-        let end = end.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(start);
-        let entries = self.node.get(start..end).unwrap_or_default();
-        let child = if start == 1 && end == self.node.len() {
-            write_node(self.file, self.tree, &self.node)?
-        } else {
-            let mut node = Vec::new();
-            memory::reserve_exact(&mut node, 1 + entries.len())?;
-            node.push(self.kind as u8);
-            node.extend_from_slice(entries);
-            write_node(self.file, self.tree, &node)?
+    /// Writes a node of these entries, which begin at byte `start`; returns the byte behind them.
+    fn write_slice(&mut self, start: usize, entries: Range<usize>) -> Result<usize> {
+        if let Some(rule) = self.broken {
+            return Err(self.file.malformed(self.file.end(), rule));
+        }
+        let mut sums = Sums::default();
+        let (mut last, mut end) = (start, start);
+        for mark in self.marks.get(entries).unwrap_or_default() {
+            sums.add(&mark.sums);
+            (last, end) = (end, mark.end);
+        }
+        if sums.below > LARGEST_SUBTREE {
+            return self.file.with(|file| Err(file.too_big(file.end())));
+        }
+        // The byte before the entries is not needed any more: it ends one that is written.
+        if let Some(kind) = start.checked_sub(1).and_then(|before| self.node.get_mut(before)) {
+            *kind = self.kind as u8;
+        }
+        let node = self.node.get(start - 1..end).unwrap_or_default();
+        let chunk = self.file.append_node(node)?;
+        let key = match entry_at(&self.node, last) {
+            Ok(Some((entry, _))) => entry.key,
+            _ => &[],
         };
-        memory::push(&mut self.written, child)?;
+        self.written.push(self.tree, key, chunk.position, (chunk.size + sums.below, sums))?;
         Ok(end)
     }
 
@@ -183,56 +350,31 @@ impl<'a> NodeWriter<'a> {
             return;
         }
         self.node.drain(1..end);
-        self.ends.drain(..count);
-        for later in &mut self.ends {
-            *later -= end - 1;
+        self.marks.drain(..count);
+        for later in &mut self.marks {
+            later.end -= end - 1;
         }
     }
 
-    /// The nodes written since the last call.
-    pub(super) fn take_written(&mut self) -> Vec<Child> {
-        std::mem::take(&mut self.written)
+    /// The nodes written since they were last taken.
+    pub(super) fn written(&mut self) -> &mut Pointers {
+        &mut self.written
     }
 
-    /// The only pending entry, as a pointer to what can be a root; `None` if there are more or fewer.
-    pub(super) fn only_child(&self) -> Option<Child> {
-        let mut entries = Entries::of(&self.node);
-        let (Some(Ok(entry)), None) = (entries.next(), entries.next()) else { return None };
-        let pointer = ChildPointer::parse(entry.value).ok()?;
-        if pointer.reduce.len() != self.tree.reduce_length() {
-            // Carried over from a damaged file: a header has no room for just any.
-            return None;
-        }
-        let node = NodeRef {
-            position: pointer.position,
-            subtree_size: pointer.subtree_size,
-            reduce: pointer.reduce.to_vec(),
+    /// Hands the only pending entry on as a pointer to what can be a root. False if there are more or fewer, or if it
+    /// was carried over from a damaged file: a header has no room for just any reduce value.
+    pub(super) fn take_only_child(&mut self) -> Result<bool> {
+        let ([mark], Ok(Some((entry, _)))) = (self.marks.as_slice(), entry_at(&self.node, 1)) else {
+            return Ok(false);
         };
-        Some(Child { key: entry.key.to_vec(), node })
-    }
-}
-
-/// Writes an encoded node and computes what its parent says of it.
-fn write_node(file: &SharedFile, tree: TreeKind, node: &[u8]) -> Result<Child> {
-    let summary = || -> Result<(Vec<u8>, u64, Vec<u8>), Malformed> {
-        let kind = NodeKind::of(node)?;
-        let mut below = 0;
-        let mut key = &[][..];
-        for entry in Entries::of(node) {
-            let entry = entry?;
-            key = entry.key;
-            if kind == NodeKind::Interior {
-                below += ChildPointer::parse(entry.value)?.subtree_size;
-            }
+        let fits = |pointer: ChildPointer<'_>| pointer.reduce.len() == self.tree.reduce_length();
+        if !ChildPointer::parse(entry.value).is_ok_and(fits) {
+            return Ok(false);
         }
-        Ok((key.to_vec(), below, tree.reduce(node)?))
-    };
-    // Entries that were carried over from the file may be damaged.
-    let (key, below, reduce) = summary().map_err(|rule| file.malformed(file.end(), rule))?;
-    if below > LARGEST_SUBTREE {
-        return file.with(|file| Err(file.too_big(file.end())));
+        let mark = Mark { end: mark.end - 1, ..*mark };
+        let bytes = memory::copy(self.node.get(1..).unwrap_or_default())?;
+        self.written = Pointers { bytes, marks: vec![mark] };
+        self.forget(1, self.node.len());
+        Ok(true)
     }
-    let chunk = file.append_node(node)?;
-    let node = NodeRef { position: chunk.position, subtree_size: chunk.size + below, reduce };
-    Ok(Child { key, node })
 }

@@ -92,14 +92,57 @@ pub(super) fn borrowed_doc_info(info: &DocInfoRef<'_>) -> DocInfo {
 
 /// An entry in a block of its own.
 pub(super) fn doc_info(info: &DocInfoRef<'_>) -> Result<*mut DocInfo> {
-    let (pointer, mut place) = block::<DocInfo>(info.id.len() + info.rev_meta.len())?;
-    // SAFETY: the block has room for the struct and both strings.
-    unsafe {
-        let id = put(&mut place, info.id);
-        let rev_meta = put(&mut place, info.rev_meta);
-        pointer.write(DocInfo { id, rev_meta, ..borrowed_doc_info(info) });
-    }
+    let mut block = DocInfoBlock::default();
+    let pointer = block.fill(info)?;
+    block.give_away();
     Ok(pointer)
+}
+
+/// A block for one entry after the other, until somebody keeps it.
+pub(super) struct DocInfoBlock {
+    /// NULL: there is none yet.
+    pointer: *mut DocInfo,
+    /// Bytes for strings behind the struct.
+    room: usize,
+}
+
+impl Default for DocInfoBlock {
+    fn default() -> DocInfoBlock {
+        DocInfoBlock { pointer: std::ptr::null_mut(), room: 0 }
+    }
+}
+
+impl DocInfoBlock {
+    /// Puts an entry in, in place of the last one.
+    pub(super) fn fill(&mut self, info: &DocInfoRef<'_>) -> Result<*mut DocInfo> {
+        let needed = info.id.len() + info.rev_meta.len();
+        if self.pointer.is_null() || needed > self.room {
+            let (pointer, _) = block::<DocInfo>(needed)?;
+            // SAFETY: a block of this module, or NULL, that nobody was given for keeps.
+            unsafe { free(self.pointer) };
+            (self.pointer, self.room) = (pointer, needed);
+        }
+        // SAFETY: the block has room for the struct and both strings, which are not in it.
+        unsafe {
+            let mut place = self.pointer.add(1).cast::<u8>();
+            let id = put(&mut place, info.id);
+            let rev_meta = put(&mut place, info.rev_meta);
+            self.pointer.write(DocInfo { id, rev_meta, ..borrowed_doc_info(info) });
+        }
+        Ok(self.pointer)
+    }
+
+    /// Somebody else frees the block; the next entry gets another one.
+    pub(super) fn give_away(&mut self) {
+        self.pointer = std::ptr::null_mut();
+    }
+}
+
+impl Drop for DocInfoBlock {
+    fn drop(&mut self) {
+        // SAFETY: a block of this module, or NULL, that nobody was given for keeps.
+        unsafe { free(self.pointer) };
+    }
 }
 
 /// A document in a block of its own; `id` stays the caller's.

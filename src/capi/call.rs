@@ -111,6 +111,11 @@ impl Call {
     /// Runs `action` on all handles of the call, in the order in which locks are taken.
     fn for_each(&self, mut action: impl FnMut(&Handle)) {
         let ([a, b], [c, d]) = (self.entered, self.lent.get());
+        if let (Some(only), [None, None, None]) = (a, [b, c, d]) {
+            // Nearly every call: there is no order to find.
+            // SAFETY: as below.
+            return action(unsafe { only.as_ref() });
+        }
         let mut all = [a, b, c, d];
         all.sort_unstable();
         for handle in all.into_iter().flatten() {
@@ -153,11 +158,16 @@ impl Call {
 
     /// The handles by which a callback is shown these databases: those that the call was made on, or lent ones.
     fn show(&self, dbs: [Option<&Db>; 2]) -> [*mut Handle; 2] {
+        // SAFETY: live and locked.
+        let is_of = |handle: &NonNull<Handle>, db| unsafe { handle.as_ref().inside() }.is(db);
+        if let (Some(handle), [None, Some(db)]) = (self.entered[0], dbs)
+            && is_of(&handle, db)
+        {
+            return [std::ptr::null_mut(), handle.as_ptr()];
+        }
         [SOURCE, TARGET].map(|role| {
             let Some(db) = dbs[role] else { return std::ptr::null_mut() };
-            // SAFETY: live and locked.
-            let is_of = |handle: &NonNull<Handle>| unsafe { handle.as_ref().inside() }.is(db);
-            if let Some(entered) = self.entered.into_iter().flatten().find(is_of) {
+            if let Some(entered) = self.entered.into_iter().flatten().find(|handle| is_of(handle, db)) {
                 return entered.as_ptr();
             }
             let mut lent = self.lent.get();

@@ -25,13 +25,14 @@ fn with_callback(
 ) -> Result<()> {
     db.check_open()?;
     let callback = callback.ok_or(Error::InvalidArguments("expected a callback, got NULL"))?;
+    let mut block = alloc::DocInfoBlock::default();
     scan(&mut |info| {
-        let docinfo = alloc::doc_info(info)?;
+        let docinfo = block.fill(info)?;
         // SAFETY: the pointer contract of `capi`.
         let code = callback_on(db, |handle| unsafe { callback(handle, docinfo, ctx) });
-        if code <= 0 {
-            // SAFETY: the callback does not keep it.
-            unsafe { alloc::free(docinfo) };
+        if code > 0 {
+            // The callback keeps it.
+            block.give_away();
         }
         callback_result(code).map(|_| ())
     })

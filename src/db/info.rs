@@ -36,11 +36,11 @@ pub struct Info {
 /// [`Db::info`], the name, the id of the key and the last OS error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
+    /// Counts all that changes the state, the name and the key.
     changes: u64,
-    position: Option<u64>,
-    end: u64,
-    closed: bool,
-    os_error: i32,
+    /// `None`: it is closed.
+    file: Option<(u64, i32)>,
+    closed_os_error: i32,
 }
 
 impl Db {
@@ -48,10 +48,8 @@ impl Db {
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp {
             changes: self.changes.get(),
-            position: self.state.borrow().position,
-            end: self.file.end(),
-            closed: self.is_closed(),
-            os_error: self.last_os_error(),
+            file: self.file.end_and_os_error(),
+            closed_os_error: self.closed_os_error.get(),
         }
     }
 

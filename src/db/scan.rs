@@ -199,10 +199,10 @@ impl Db {
                 Ok(DocInfoRef { id: entry.key, physical_size, ..DocInfoRef::default() })
             }
         };
-        match damage.pass(parsed.map_err(|rule| self.file.malformed(position, rule)))? {
-            Some(info) => Ok(info),
-            None => Ok(DocInfoRef { id: entry.key, rev_meta: entry.value, ..DocInfoRef::default() }),
-        }
+        parsed.or_else(|rule| {
+            damage.pass::<()>(Err(self.file.malformed(position, rule)))?;
+            Ok(DocInfoRef { id: entry.key, rev_meta: entry.value, ..DocInfoRef::default() })
+        })
     }
 
     /// Walks the by-id tree: every node before its children, every document, from the id `from` on. The root is

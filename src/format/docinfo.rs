@@ -8,7 +8,7 @@
 //! ```
 
 use super::Malformed;
-use super::ints::{Fields, MAX_KEY, MAX_VALUE, put_u12_u28, put_u48};
+use super::ints::{Fields, MAX_KEY, MAX_VALUE, put_u12_u28, put_u48, split_u12_u28};
 
 /// Bytes of a by-id value before the rev_meta.
 pub(crate) const BY_ID_FIXED: usize = 23;
@@ -45,45 +45,43 @@ pub struct DocInfoRef<'a> {
 impl<'a> DocInfoRef<'a> {
     /// Reads an entry of the by-id tree.
     pub(crate) fn parse_by_id(key: &'a [u8], value: &'a [u8]) -> Result<DocInfoRef<'a>, Malformed> {
-        let short = |_| SHORT_BY_ID;
-        let mut fields = Fields(value);
-        let db_seq = fields.u48().map_err(short)?;
-        let physical_size = u64::from(fields.u32().map_err(short)?);
-        let position = fields.u48().map_err(short)?;
-        let rev_seq = fields.u48().map_err(short)?;
-        let content_meta = fields.u8().map_err(short)?;
-        Ok(DocInfoRef {
+        let (fixed, rev_meta) = value.split_first_chunk::<BY_ID_FIXED>().ok_or(SHORT_BY_ID)?;
+        let [a, b, c, d, e, f, s0, s1, s2, s3, common @ ..] = *fixed;
+        let info = DocInfoRef {
             id: key,
-            db_seq,
-            rev_seq,
-            rev_meta: fields.rest(),
-            deleted: position & DELETED_BIT != 0,
-            content_meta,
-            body_position: position & !DELETED_BIT,
-            physical_size,
-        })
+            db_seq: u64::from_be_bytes([0, 0, a, b, c, d, e, f]),
+            rev_meta,
+            physical_size: u64::from(u32::from_be_bytes([s0, s1, s2, s3])),
+            ..DocInfoRef::default()
+        };
+        Ok(info.with_common(common))
     }
 
     /// Reads an entry of the by-sequence tree.
     pub(crate) fn parse_by_seq(key: &'a [u8], value: &'a [u8]) -> Result<DocInfoRef<'a>, Malformed> {
-        let short = |_| Malformed("a by-sequence value of at least 18 bytes and its id");
+        let short = Malformed("a by-sequence value of at least 18 bytes and its id");
         let db_seq = parse_seq_key(key)?;
-        let mut fields = Fields(value);
-        let (id_length, physical_size) = fields.u12_u28().map_err(short)?;
-        let position = fields.u48().map_err(short)?;
-        let rev_seq = fields.u48().map_err(short)?;
-        let content_meta = fields.u8().map_err(short)?;
-        let id = fields.take(id_length).map_err(short)?;
-        Ok(DocInfoRef {
-            id,
-            db_seq,
-            rev_seq,
-            rev_meta: fields.rest(),
+        let (fixed, strings) = value.split_first_chunk::<BY_SEQ_FIXED>().ok_or(short)?;
+        let [a, b, c, d, e, common @ ..] = *fixed;
+        let (id_length, physical_size) = split_u12_u28([a, b, c, d, e]);
+        let (id, rev_meta) = strings.split_at_checked(id_length).ok_or(short)?;
+        let info =
+            DocInfoRef { id, db_seq, rev_meta, physical_size: physical_size as u64, ..DocInfoRef::default() };
+        Ok(info.with_common(common))
+    }
+
+    /// This entry with the fields that stand in both layouts side by side: u1 deleted, u47 body position | u48 rev_seq |
+    /// u8 content_meta.
+    fn with_common(self, fields: [u8; 13]) -> DocInfoRef<'a> {
+        let [a, b, c, d, e, f, r0, r1, r2, r3, r4, r5, content_meta] = fields;
+        let position = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        DocInfoRef {
             deleted: position & DELETED_BIT != 0,
-            content_meta,
             body_position: position & !DELETED_BIT,
-            physical_size: physical_size as u64,
-        })
+            rev_seq: u64::from_be_bytes([0, 0, r0, r1, r2, r3, r4, r5]),
+            content_meta,
+            ..self
+        }
     }
 
     fn position_field(&self) -> u64 {
@@ -139,9 +137,8 @@ impl<'a> DocInfoRef<'a> {
 
 /// Reads a key of the by-sequence tree.
 pub(crate) fn parse_seq_key(key: &[u8]) -> Result<u64, Malformed> {
-    let mut fields = Fields(key);
-    let seq = fields.u48().map_err(|_| Malformed("a sequence key of 6 bytes"))?;
-    if fields.rest().is_empty() { Ok(seq) } else { Err(Malformed("a sequence key of 6 bytes")) }
+    let [a, b, c, d, e, f] = *key else { return Err(Malformed("a sequence key of 6 bytes")) };
+    Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }
 
 /// What the reduce value of the by-id tree counts of a by-id value: whether the document is deleted, and the physical

@@ -40,11 +40,6 @@ impl<'a> Fields<'a> {
         Ok(u16::from_be_bytes(self.array()?))
     }
 
-    /// 32 bits.
-    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
-        Ok(u32::from_be_bytes(self.array()?))
-    }
-
     /// 40 bits.
     pub(crate) fn u40(&mut self) -> Result<u64, Malformed> {
         let [a, b, c, d, e] = self.array()?;
@@ -64,14 +59,20 @@ impl<'a> Fields<'a> {
 
     /// A 12-bit and a 28-bit number packed in five bytes.
     pub(crate) fn u12_u28(&mut self) -> Result<(usize, usize), Malformed> {
-        let packed = self.u40()?;
-        Ok(((packed >> 28) as usize, (packed & 0x0fff_ffff) as usize))
+        Ok(split_u12_u28(self.array()?))
     }
 
     /// What is left.
     pub(crate) fn rest(self) -> &'a [u8] {
         self.0
     }
+}
+
+/// The 12-bit and the 28-bit number that are packed in these bytes.
+pub(crate) fn split_u12_u28(bytes: [u8; 5]) -> (usize, usize) {
+    let [a, b, c, d, e] = bytes;
+    let packed = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
+    ((packed >> 28) as usize, (packed & 0x0fff_ffff) as usize)
 }
 
 /// Appends the low 40 bits of `value`.

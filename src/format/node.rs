@@ -9,7 +9,7 @@
 //! The key of an interior entry is the highest key below it.
 
 use super::Malformed;
-use super::ints::{Fields, put_u12_u28, put_u48};
+use super::ints::{Fields, put_u12_u28, put_u48, split_u12_u28};
 
 /// Bytes before the key of an entry.
 pub(crate) const ENTRY_PREFIX: usize = 5;
@@ -45,14 +45,15 @@ pub(crate) struct Entry<'a> {
 
 /// The entry at byte `offset` of a node and the offset of the one behind it; `None` at the end of the node.
 pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, usize)>, Malformed> {
-    let mut fields = Fields(node.get(offset..).unwrap_or_default());
-    if fields.rest().is_empty() {
+    let rest = node.get(offset..).unwrap_or_default();
+    if rest.is_empty() {
         return Ok(None);
     }
-    let overrun = |_| Malformed("an entry that ends within its node");
-    let (key_length, value_length) = fields.u12_u28().map_err(overrun)?;
-    let key = fields.take(key_length).map_err(overrun)?;
-    let value = fields.take(value_length).map_err(overrun)?;
+    let overrun = Malformed("an entry that ends within its node");
+    let (lengths, rest) = rest.split_first_chunk::<ENTRY_PREFIX>().ok_or(overrun)?;
+    let (key_length, value_length) = split_u12_u28(*lengths);
+    let (key, rest) = rest.split_at_checked(key_length).ok_or(overrun)?;
+    let value = rest.get(..value_length).ok_or(overrun)?;
     Ok(Some((Entry { key, value }, offset + ENTRY_PREFIX + key_length + value_length)))
 }
 

@@ -107,6 +107,11 @@ impl SharedFile {
         self.file.borrow().as_ref().map_or(0, DbFile::end)
     }
 
+    /// The append position and `errno` of the last failed call; `None` when closed.
+    pub(crate) fn end_and_os_error(&self) -> Option<(u64, i32)> {
+        self.file.borrow().as_ref().map(|file| (file.end(), file.last_os_error()))
+    }
+
     /// `errno` of the last failed call, 0 if none failed or the file is closed.
     pub(crate) fn last_os_error(&self) -> i32 {
         self.file.borrow().as_ref().map_or(0, DbFile::last_os_error)

@@ -7,7 +7,7 @@ use crate::format::Malformed;
 use crate::format::chunk::PREFIX;
 use crate::format::header::NodeRef;
 use crate::format::ints::MAX_KEY;
-use crate::format::node::{ChildPointer, Entries, Entry, NodeKind, entry_at};
+use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, Entry, NodeKind, entry_at};
 use crate::io::shared::{SharedFile, StoredNode};
 use crate::memory;
 use std::ops::{Deref, Range};
@@ -96,28 +96,39 @@ struct Frame {
     node: Vec<u8>,
     kind: NodeKind,
     position: u64,
-    /// Offset of the current entry, and of the one behind it.
+    /// Offset of the current entry, of its value, and of the entry behind it.
     current: usize,
+    value: usize,
     next: usize,
 }
 
 impl Frame {
+    fn new(node: Vec<u8>, kind: NodeKind, position: u64) -> Frame {
+        Frame { node, kind, position, current: 1, value: 1, next: 1 }
+    }
+
+    /// The entry that [`Frame::advance`] has come to.
     fn entry(&self) -> Result<Entry<'_>, Malformed> {
-        let entry = entry_at(&self.node, self.current)?;
-        entry.map(|(entry, _)| entry).ok_or(Malformed("an entry"))
+        let key = self.node.get(self.current + ENTRY_PREFIX..self.value);
+        match (key, self.node.get(self.value..self.next)) {
+            (Some(key), Some(value)) => Ok(Entry { key, value }),
+            _ => Err(Malformed("an entry")),
+        }
     }
 
     fn child(&self) -> Result<ChildPointer<'_>, Malformed> {
         ChildPointer::parse(self.entry()?.value)
     }
 
-    /// Goes to the next entry with a key of at least `from`.
-    fn advance(&mut self, from: &[u8]) -> Result<bool, Malformed> {
+    /// Goes to the next entry, with a key of at least `from` if that is given.
+    fn advance(&mut self, from: Option<&[u8]>) -> Result<bool, Malformed> {
         loop {
             self.current = self.next;
             let Some((entry, next)) = entry_at(&self.node, self.current)? else { return Ok(false) };
+            let is_before = from.is_some_and(|from| entry.key < from);
+            self.value = next - entry.value.len();
             self.next = next;
-            if entry.key >= from {
+            if !is_before {
                 return Ok(true);
             }
         }
@@ -140,6 +151,8 @@ pub(crate) struct Cursor<'a> {
     frames: Vec<Frame>,
     /// Entries with smaller keys are not visited.
     from: Vec<u8>,
+    /// An entry with such a key was visited: all that come behind have larger ones.
+    has_begun: bool,
 }
 
 impl<'a> Cursor<'a> {
@@ -151,6 +164,7 @@ impl<'a> Cursor<'a> {
             at_child: false,
             frames: Vec::new(),
             from: bound(from).to_vec(),
+            has_begun: false,
         }
     }
 
@@ -158,6 +172,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn skip_to(&mut self, key: &[u8]) {
         self.from.clear();
         self.from.extend_from_slice(bound(key));
+        self.has_begun = false;
     }
 
     /// Goes on to the next child or entry. A child that was not entered is stepped over.
@@ -173,10 +188,14 @@ impl<'a> Cursor<'a> {
             return Ok(Event::End);
         }
         while let Some(frame) = self.frames.last_mut() {
-            match frame.advance(&self.from) {
+            match frame.advance((!self.has_begun).then_some(&self.from)) {
                 Ok(true) => {
                     self.at_child = frame.kind == NodeKind::Interior;
-                    return Ok(if self.at_child { Event::Node } else { Event::Entry });
+                    if self.at_child {
+                        return Ok(Event::Node);
+                    }
+                    self.has_begun = true;
+                    return Ok(Event::Entry);
                 }
                 Ok(false) => {}
                 Err(rule) => {
@@ -225,7 +244,7 @@ impl<'a> Cursor<'a> {
             }
         };
         let (kind, node) = self.guarded.read(position, parent, self.frames.len())?;
-        self.frames.push(Frame { node, kind, position, current: 1, next: 1 });
+        self.frames.push(Frame::new(node, kind, position));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::sort::{SortPlace, Sorter};
 use crate::crypto::keys::KeyStore;
 use crate::db::Db;
-use crate::db::hidden::{Purpose, naming_failed};
+use crate::db::hidden::{Purpose, naming_failed, rights_failed};
 use crate::db::open::OpenOptions;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
@@ -239,7 +239,7 @@ pub(crate) fn original(source: &Db, options: &CompactOptions) -> Result<Option<F
 /// Gives a copy the permissions of its source.
 pub(crate) fn take_mode(original: Option<&File>, target: &Db) -> Result<()> {
     let (Some(original), Some(copy)) = (original, target.os_file()?) else { return Ok(()) };
-    rights::take_mode(original, &copy).map_err(|error| naming_failed(&target.filename(), error.into()))
+    rights::take_mode(original, &copy).map_err(|error| rights_failed(&target.filename(), error))
 }
 
 /// Copies everything that `source` sees into the empty file of `target` and commits it there, once. `directory` is

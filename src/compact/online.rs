@@ -18,7 +18,7 @@ use super::exclusion::{Exclusion, exclude_others};
 use super::pace::{Lock, Pace, SHORTEST_STRETCH};
 use super::replay::ReplayHooks;
 use crate::db::headers::Direction;
-use crate::db::hidden::{Hidden, Purpose, check_free, naming_failed, stale};
+use crate::db::hidden::{Hidden, Purpose, check_free, naming_failed, rights_failed, stale};
 use crate::db::open::OpenOptions;
 use crate::db::{Db, State};
 use crate::error::{Error, Result};
@@ -249,7 +249,7 @@ impl Job<'_> {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
             Err(error) => Err(error),
         };
-        taken.map_err(|error| naming_failed(self.final_name, error.into()))
+        taken.map_err(|error| rights_failed(self.final_name, error))
     }
 
     /// Replays until the copy is up to date with a source that is locked. `None`: the source was rewound.
@@ -324,14 +324,15 @@ impl Job<'_> {
             named.undo().map_err(failed)?;
             return Err(error);
         }
-        let displaced = named.keep();
-        lock.release();
-        // A writer that did not heed the lock or the switch may have gone on with the old file.
-        if let Some(displaced) = displaced
+        // A writer that did not heed the lock or the switch may have gone on with the old file. Whoever heeds the lock
+        // alone finds out by its next write that the file has no name any more: so it must not have one by then. That
+        // takes no time, as long as this compaction has the file open.
+        if let Some(displaced) = named.keep()
             && self.is_newest(&source, &base)
         {
             hidden.remove_displaced(&displaced);
         }
+        lock.release();
         if self.options.swap == Swap::Replace {
             let _ = source.file().with(|file| {
                 file.io().evict();

@@ -270,12 +270,19 @@ pub(crate) fn stale() -> io::Error {
     io::Error::from_raw_os_error(libc::ESTALE)
 }
 
+/// The error for a file that did not get its rights, and so must not get its name either.
+pub(crate) fn rights_failed(filename: &CStr, error: io::Error) -> Error {
+    if error.raw_os_error() == Some(libc::ENOMEM) {
+        return Error::AllocFail { bytes: rights::LONGEST };
+    }
+    naming_failed(filename, error.into())
+}
+
 /// The error for a file that did not get its name.
 pub(crate) fn naming_failed(filename: &CStr, failure: Failure) -> Error {
     let file = filename.to_string_lossy().into();
     let code = |error: &io::Error| match error.raw_os_error() {
         Some(libc::ENOENT) => ErrorCode::NO_SUCH_FILE,
-        Some(libc::ENOMEM) => ErrorCode::ALLOC_FAIL,
         _ => ErrorCode::OPEN_FILE,
     };
     let state = match &failure {

@@ -16,7 +16,7 @@ use std::os::unix::fs::MetadataExt;
 
 const ACL: &str = "system.posix_acl_access";
 /// The longest list of names, and the longest value, that the kernel has.
-const LONGEST: usize = 64 << 10;
+pub(crate) const LONGEST: usize = 64 << 10;
 /// Owner's, group's and others' permissions, without setuid, setgid and sticky.
 const PERMISSIONS: u32 = 0o777;
 /// What a file may have whose rights are being changed.

@@ -7,10 +7,11 @@
 use crate::common::model::{Doc, Model};
 use crate::common::{files_in, temp_dir};
 use couchstore::io::posix::PosixOps;
+use couchstore::io::stale::FileStatus;
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
-    CompactHooks, Db, DocInfoRef, Error, ErrorCode, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks,
-    Result, SaveOptions, Swap, compact_online,
+    CompactHooks, Db, DocInfoRef, Error, ErrorCode, LocalUpdate, OnlineHooks, OnlineOptions, OpenOptions,
+    ReplayHooks, Result, SaveOptions, Swap, compact_online,
 };
 use shuttle::rand::Rng;
 use shuttle::scheduler::RandomScheduler;
@@ -56,6 +57,10 @@ impl FileHandle for SwitchingFile {
     fn identity(&self) -> Option<couchstore::io::naming::FileId> {
         self.0.identity()
     }
+    fn status(&self) -> Option<Result<FileStatus, IoError>> {
+        thread::yield_now();
+        self.0.status()
+    }
 }
 
 /// The host's lock: taken in one call and given back in another.
@@ -84,8 +89,24 @@ impl HostLock {
 struct Host {
     path: PathBuf,
     lock: HostLock,
-    /// What the last acknowledged header holds.
+    /// What the last acknowledged header holds, of the file that has the name.
     committed: Mutex<Model>,
+    /// The writer heeds the lock, but does not look whether the name leads to another file by now: it goes on with its
+    /// handle.
+    ignores_the_switch: bool,
+}
+
+/// How often things happened, in all schedules.
+#[derive(Default)]
+struct Counts {
+    /// Compactions that ended well.
+    finished: AtomicU64,
+    /// Saves and commits to a file that was replaced, which were refused.
+    refused: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Host {
@@ -134,6 +155,8 @@ impl OnlineHooks for Hooks {
     }
     fn unlock(&mut self) {
         self.host.lock.unlock();
+        // A writer may come before all that is done behind the last one.
+        thread::yield_now();
     }
     fn publish(&mut self, _: &Db, target: &Db) -> Result<()> {
         self.host.committed.lock().unwrap().compacted(false).check(target);
@@ -141,30 +164,71 @@ impl OnlineHooks for Hooks {
     }
 }
 
-/// Saves and commits a few times, sometimes from an older header on; follows the name to a new file.
-fn write(host: &Host) {
-    let mut db = host.open();
-    let mut model = host.committed.lock().unwrap().clone();
-    let mut previous = None;
-    for round in 0..3 {
-        host.lock.lock();
-        if db.is_current().unwrap() == Some(false) {
-            db = host.open();
-            previous = None;
-        }
-        if let Some((position, older)) = previous.take()
+/// Saves and commits a few times, sometimes from an older header on.
+struct Writer<'a> {
+    host: &'a Host,
+    db: Db,
+    /// What the handle's newest header holds.
+    model: Model,
+    /// The header before it.
+    previous: Option<(i64, Model)>,
+}
+
+impl Writer<'_> {
+    fn new(host: &Host) -> Writer<'_> {
+        let (db, model) = (host.open(), host.committed.lock().unwrap().clone());
+        Writer { host, db, model, previous: None }
+    }
+
+    /// Under the lock.
+    fn follow_the_name(&mut self) {
+        *self = Writer::new(self.host);
+    }
+
+    fn commit(&mut self, round: u8) -> Result<()> {
+        if let Some((position, older)) = self.previous.take()
             && shuttle::rand::thread_rng().gen_range(0..4) == 0
         {
-            db.seek_offset(position).unwrap();
-            model = older;
+            self.db.seek_offset(position)?;
+            self.model = older;
         }
-        let before = (db.header_position() as i64, model.clone());
+        let before = (self.db.header_position() as i64, self.model.clone());
         let id = format!("doc-{}", shuttle::rand::thread_rng().gen_range(0..3));
-        model.save_both(&db, &[Doc::new(id.as_bytes(), &[round])], SaveOptions::default());
-        model.local_both(&db, &[(b"_local/round".to_vec(), Some(vec![round]))]);
-        db.commit_with(u64::from(round), None).unwrap();
-        previous = Some(before);
-        *host.committed.lock().unwrap() = model.clone();
+        let doc = Doc::new(id.as_bytes(), &[round]);
+        self.model.save(&[doc.clone()], SaveOptions::default());
+        self.model.local.insert(b"_local/round".to_vec(), vec![round]);
+        self.db.save(&[doc.document()], SaveOptions::default())?;
+        self.db.save_local(&[LocalUpdate { id: b"_local/round", body: Some(&[round]) }])?;
+        self.db.commit_with(u64::from(round), None)?;
+        self.previous = Some(before);
+        Ok(())
+    }
+}
+
+fn write(host: &Host, counts: &Counts) {
+    let mut writer = Writer::new(host);
+    for round in 0..3 {
+        host.lock.lock();
+        let is_current = writer.db.is_current().unwrap() == Some(true);
+        if !is_current && !host.ignores_the_switch {
+            writer.follow_the_name();
+        }
+        match writer.commit(round) {
+            // Nobody will open the file by its name again.
+            Ok(()) if host.ignores_the_switch && !is_current => panic!("a commit that is lost"),
+            Ok(()) => *host.committed.lock().unwrap() = writer.model.clone(),
+            Err(error) => {
+                count(&counts.refused);
+                assert!(host.ignores_the_switch && !is_current, "{error}");
+                assert_eq!(error.code(), ErrorCode::DB_NO_LONGER_VALID, "{error}");
+                assert_eq!(error.os_error(), Some(libc::ESTALE), "{error}");
+                // What was there can still be read; then the same again, in the new file.
+                writer.db.get(b"doc-9").unwrap();
+                writer.follow_the_name();
+                writer.commit(round).unwrap();
+                *host.committed.lock().unwrap() = writer.model.clone();
+            }
+        }
         host.lock.unlock();
         thread::yield_now();
     }
@@ -191,7 +255,7 @@ fn read(host: &Host) {
 }
 
 /// Compacts twice; each may be given up at some hook.
-fn compact(host: &Arc<Host>, finished: &AtomicU64) {
+fn compact(host: &Arc<Host>, counts: &Counts) {
     for _ in 0..2 {
         let end = shuttle::rand::thread_rng().gen_range(0..24u32);
         let mut hooks = Hooks { host: host.clone(), end: Some(end), calls: 0 };
@@ -203,16 +267,14 @@ fn compact(host: &Arc<Host>, finished: &AtomicU64) {
         };
         options.compact.file_ops = Arc::new(Switching);
         match compact_online(&host.path, "", &options, &mut hooks) {
-            Ok(_) => {
-                finished.fetch_add(1, Ordering::Relaxed);
-            }
+            Ok(_) => count(&counts.finished),
             Err(error) => assert_eq!(error.code(), ErrorCode(-77), "{error}"),
         }
     }
 }
 
 /// One schedule, from an empty folder to the last check.
-fn schedule(finished: &Arc<AtomicU64>) {
+fn schedule(counts: &Arc<Counts>) {
     let folder = temp_dir();
     let path = folder.path().join("a.couch.1");
     let mut model = Model::default();
@@ -220,21 +282,26 @@ fn schedule(finished: &Arc<AtomicU64>) {
     model.save_both(&db, &[Doc::new(b"doc-0", b"0"), Doc::new(b"doc-9", b"9")], SaveOptions::default());
     db.commit_with(1, None).unwrap();
     drop(db);
-    let host = Arc::new(Host { path, lock: HostLock::default(), committed: Mutex::new(model) });
+    let host = Arc::new(Host {
+        path,
+        lock: HostLock::default(),
+        committed: Mutex::new(model),
+        ignores_the_switch: shuttle::rand::thread_rng().gen_range(0..2) == 0,
+    });
     let writer = thread::spawn({
-        let host = host.clone();
-        move || write(&host)
+        let (host, counts) = (host.clone(), counts.clone());
+        move || write(&host, &counts)
     });
     let reader = thread::spawn({
         let host = host.clone();
         move || read(&host)
     });
-    compact(&host, finished);
+    compact(&host, counts);
     writer.join().unwrap();
     reader.join().unwrap();
-    assert_eq!(files_in(folder.path()), 1);
     let model = host.committed.lock().unwrap().clone();
     model.check(&Db::open(&host.path).unwrap());
+    assert_eq!(files_in(folder.path()), 1);
 }
 
 #[test]
@@ -242,15 +309,20 @@ fn every_schedule_keeps_what_was_committed() {
     let schedules = crate::setting("COUCHSTORE_SCHEDULES", 100_000) as usize;
     let mut config = shuttle::Config::new();
     config.stack_size = 1 << 20;
-    let finished = Arc::new(AtomicU64::new(0));
+    let counts = Arc::new(Counts::default());
     let (started, limit) = (Instant::now(), crate::setting("COUCHSTORE_SCHEDULES_SECONDS", 60));
     let mut done = 0;
     while done < schedules && started.elapsed().as_secs() < limit {
-        let counted = finished.clone();
+        let counted = counts.clone();
         let batch = (schedules - done).min(500);
         done +=
             shuttle::Runner::new(RandomScheduler::new(batch), config.clone()).run(move || schedule(&counted));
     }
-    println!("{done} schedules, {} compactions completed", finished.load(Ordering::Relaxed));
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (finished, refused) = (of(&counts.finished), of(&counts.refused));
+    println!(
+        "{done} schedules, {finished} compactions completed, {refused} writes to a replaced file refused"
+    );
     assert!(done > 100 || done == schedules);
+    assert!(done < 100 || refused > 0);
 }

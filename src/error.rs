@@ -403,6 +403,18 @@ impl Error {
         }
     }
 
+    /// Offset in the file that this is about, if it is about one.
+    pub fn position(&self) -> Option<u64> {
+        match self {
+            Error::Io { position, .. }
+            | Error::Corrupt { position, .. }
+            | Error::Truncated { position, .. }
+            | Error::Checksum { position, .. }
+            | Error::HeaderVersion { position, .. } => Some(*position),
+            _ => None,
+        }
+    }
+
     /// Name of the file that this is about, if it is about one.
     pub(crate) fn file(&self) -> Option<&Arc<str>> {
         match self {

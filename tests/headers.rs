@@ -7,10 +7,14 @@ mod common;
 use common::forge::Forge;
 use common::memory::Memory;
 use common::raw::{self, BLOCK};
+use common::watched::{Effect, Fault, Kind, Watched};
+use couchstore::inspect::Headers;
+use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{Db, Direction, Document, Error, ErrorCode, LocalUpdate, OpenOptions, Result, SaveOptions};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const NAME: &str = "headers.couch";
@@ -261,6 +265,87 @@ fn a_damaged_newest_header_needs_the_recovery_mode() {
         db.seek(Direction::Backward).unwrap();
         assert_eq!(db.header_position().cast_signed(), c);
     }
+}
+
+/// A file with bad sectors: reads that touch one of these offsets fail.
+#[derive(Clone)]
+struct BadSectors(Memory, Vec<u64>);
+
+struct BadSectorsFile(Box<dyn FileHandle>, Vec<u64>);
+
+impl FileOps for BadSectors {
+    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
+        Ok(Box::new(BadSectorsFile(self.0.ops().open(name, mode)?, self.1.clone())))
+    }
+}
+
+impl FileHandle for BadSectorsFile {
+    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
+        if self.1.iter().any(|bad| (offset..offset + buf.len() as u64).contains(bad)) {
+            return Err(IoError::new(ErrorCode::READ, libc::EIO));
+        }
+        self.0.pread(buf, offset)
+    }
+    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
+        self.0.pwrite(buf, offset)
+    }
+    fn size(&mut self) -> Result<u64, IoError> {
+        self.0.size()
+    }
+    fn sync(&mut self) -> Result<(), IoError> {
+        self.0.sync()
+    }
+    fn close(&mut self) -> Result<(), IoError> {
+        self.0.close()
+    }
+}
+
+/// Blocks whose type byte cannot be read are damage like any other, wherever they lie: at the newest header, or far
+/// behind it, among blocks that are read many at once.
+#[test]
+fn unreadable_blocks_need_the_recovery_mode() {
+    let memory = Memory::default();
+    let (db, [.., c, d]) = history(&memory);
+    db.close().unwrap();
+    let (c, d) = (c.cast_unsigned(), d.cast_unsigned());
+    let mut with_tail = memory.bytes(NAME);
+    with_tail.resize(d as usize + 100 * BLOCK as usize, 0);
+    let tail: Vec<_> = [3, 40, 41, 42, 99].iter().map(|block| d + block * BLOCK).collect();
+    let cases = [
+        (memory.bytes(NAME), vec![d], c),
+        (with_tail.clone(), tail.clone(), d),
+        (with_tail, [tail, vec![d]].concat(), c),
+    ];
+    for (bytes, bad, expected) in cases {
+        memory.put("damaged", bytes);
+        let ops = Arc::new(BadSectors(memory.clone(), bad.clone()));
+        for unbuffered in [false, true] {
+            let options = OpenOptions::new().file_ops(ops.clone()).unbuffered(unbuffered).read_only(true);
+            assert_eq!(code(options.clone().open("damaged")), ErrorCode::READ);
+            let db = options.recovery(true).open("damaged").unwrap();
+            assert_eq!(db.header_position(), expected);
+            assert_eq!(db.get(b"a").unwrap(), b"a");
+            // Whoever looks for all headers is told of all such blocks, and finds the headers between them.
+            let found: Vec<_> = Headers::backward(&db).collect();
+            let failed: Vec<_> = found.iter().filter(|found| found.header.is_err()).collect();
+            let mut places: Vec<_> = failed.iter().map(|failed| failed.position).collect();
+            places.sort_unstable();
+            let mut bad = bad.clone();
+            bad.sort_unstable();
+            assert_eq!(places, bad);
+            assert!(found.iter().any(|found| found.position == c && found.header.is_ok()));
+            let forward: Vec<_> = Headers::forward_from(&db, 0).map(|found| found.position).collect();
+            assert!(forward.contains(&c));
+            // A read buffer may reach into the next block.
+            assert!(!unbuffered || forward.iter().rev().eq(found.iter().map(|found| &found.position)));
+        }
+    }
+    // What ends everything does so here, too.
+    let fault = Fault { kind: Kind::Read, index: 0, times: 1, effect: Effect::FailWith(ErrorCode::CANCEL) };
+    let watched = Watched::new(memory.ops());
+    watched.set_fault(Some(fault));
+    let options = OpenOptions::new().file_ops(watched.ops()).recovery(true);
+    assert_eq!(code(options.open(NAME)), ErrorCode::CANCEL);
 }
 
 #[test]

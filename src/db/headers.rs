@@ -51,9 +51,15 @@ fn find_at_or_below(
     let mut from = from;
     let mut last_error = None;
     let mut no_header = no_header(file, sought);
-    while let Some(block) = file.marked_block_at_or_below(from)? {
-        match read_marked(file, block, kind) {
-            Ok(header) => return Ok((block.position, header)),
+    loop {
+        let (position, header) = match file.marked_block_at_or_below(from, recovery) {
+            Ok(None) => break,
+            Ok(Some(block)) => (block.position, read_marked(file, block, kind)),
+            // A block of which not even the first byte can be read.
+            Err(error) => (boundary_at_or_below(error.position().unwrap_or(0).min(from)), Err(error)),
+        };
+        match header {
+            Ok(header) => return Ok((position, header)),
             Err(Error::NoHeader { cause: looked_like_one, .. }) => {
                 if let Error::NoHeader { cause, .. } = &mut no_header {
                     *cause = looked_like_one;
@@ -62,7 +68,7 @@ fn find_at_or_below(
             Err(error) if recovery && error.is_damage() => last_error = Some(error),
             Err(error) => return Err(error),
         }
-        match block.position.checked_sub(BLOCK_SIZE) {
+        match position.checked_sub(BLOCK_SIZE) {
             Some(next) => from = next,
             None => break,
         }

@@ -28,8 +28,8 @@ enum Next {
 
 /// Goes through the blocks that claim to begin with a header, up to the file's end as it was at open.
 ///
-/// A file is searched block by block: headers that a rewind has abandoned are found too. If the file cannot be read,
-/// that is the last item.
+/// A file is searched block by block: headers that a rewind has abandoned are found too. A block whose first byte
+/// cannot be read is an item, too; any other failure of the search is the last item.
 #[derive(Debug)]
 pub struct Headers<'a> {
     db: &'a Db,
@@ -71,7 +71,7 @@ impl<'a> Headers<'a> {
     fn search(&self) -> Result<Option<u64>> {
         match self.next {
             Next::AtOrBelow(from) => {
-                let block = self.db.file().with(|file| file.marked_block_at_or_below(from))?;
+                let block = self.db.file().with(|file| file.marked_block_at_or_below(from, true))?;
                 Ok(block.map(|MarkedBlock { position, .. }| position))
             }
             Next::AtOrAbove(from) => self.at_or_above(from),
@@ -85,8 +85,9 @@ impl Iterator for Headers<'_> {
 
     fn next(&mut self) -> Option<FoundHeader> {
         let (Next::AtOrBelow(from) | Next::AtOrAbove(from)) = self.next else { return None };
-        let position = match self.search() {
-            Ok(found) => found?,
+        let (position, unreadable) = match self.search() {
+            Ok(found) => (found?, None),
+            Err(error @ Error::Io { position, .. }) if error.is_damage() => (position, Some(error)),
             Err(error) => {
                 self.next = Next::End;
                 return Some(FoundHeader { position: from, header: Err(error) });
@@ -96,7 +97,8 @@ impl Iterator for Headers<'_> {
             Next::AtOrAbove(_) => Next::AtOrAbove(position + BLOCK_SIZE),
             _ => position.checked_sub(BLOCK_SIZE).map_or(Next::End, Next::AtOrBelow),
         };
-        Some(FoundHeader { position, header: self.db.header_at(position) })
+        let header = unreadable.map_or_else(|| self.db.header_at(position), Err);
+        Some(FoundHeader { position, header })
     }
 }
 

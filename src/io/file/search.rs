@@ -37,19 +37,28 @@ impl DbFile {
 
     /// The nearest block at or below `from` that is not of data or metadata; `None` if there is none.
     ///
-    /// `from` itself is looked at alone, all below in strides; unbuffered handles get one call per block.
-    pub(crate) fn marked_block_at_or_below(&mut self, from: u64) -> Result<Option<MarkedBlock>> {
+    /// `from` itself is looked at alone, all below in strides; unbuffered handles get one call per block. With `exact`
+    /// an error is about the nearest block that cannot be read, with nothing marked behind it; else a stride that
+    /// cannot be read as a whole ends the search.
+    pub(crate) fn marked_block_at_or_below(&mut self, from: u64, exact: bool) -> Result<Option<MarkedBlock>> {
         let mut position = boundary_at_or_below(from);
         let mut buf = Vec::new();
         // 0: one block at a time.
         let mut stride = 0;
+        // In here strides cannot be read.
+        let mut alone = u64::MAX;
         loop {
             if stride > 0 && position < self.io.flushed_end() {
                 let low = boundary_at_or_below(position.saturating_sub(stride - BLOCK_SIZE));
-                match self.marked_block_in(low, position, &mut buf)? {
-                    Some(found) => return Ok(Some(found)),
-                    None if low == 0 => return Ok(None),
-                    None => position = low - BLOCK_SIZE,
+                match self.marked_block_in(low, position, &mut buf) {
+                    Ok(Some(found)) => return Ok(Some(found)),
+                    Ok(None) if low == 0 => return Ok(None),
+                    Ok(None) => position = low - BLOCK_SIZE,
+                    Err(error) if exact && error.is_damage() => {
+                        (alone, stride) = (low, 0);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
                 }
                 stride = (stride * 2).min(MAX_STRIDE);
                 continue;
@@ -62,7 +71,7 @@ impl DbFile {
                 return Ok(None);
             }
             position -= BLOCK_SIZE;
-            stride = if self.io.is_buffered() { FIRST_STRIDE } else { 0 };
+            stride = if self.io.is_buffered() && position < alone { FIRST_STRIDE } else { 0 };
         }
     }
 

@@ -1,7 +1,7 @@
 //! Bodies are read by threads of their own, each with its own handle.
 
 use super::Shared;
-use super::problem::{Problem, position_of, reason_of, show_id};
+use super::problem::{Problem, reason_of, show_id};
 use crate::keys::Keys;
 use crate::program::{Failure, open_for_recovery};
 use couchstore::inspect::{BLOCK_SIZE, FileHeader, Tree, extent, is_size_of};
@@ -168,7 +168,7 @@ fn check(db: &Db, shared: &Shared<'_>, info: &DocInfoRef<'_>) -> couchstore::Res
 }
 
 fn damage(error: Error, problem: impl Fn(String)) -> couchstore::Result<()> {
-    if !error.is_damage() || position_of(&error).is_none() {
+    if !error.is_damage() || error.position().is_none() {
         return Err(error);
     }
     problem(reason_of(&error));

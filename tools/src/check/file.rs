@@ -4,7 +4,7 @@ use super::agree::{self, Whole};
 use super::bodies::{self, Feed, Large};
 use super::headers::{Chain, check_previous};
 use super::places::Places;
-use super::problem::{Call, Problem, Problems, position_of, reason_of};
+use super::problem::{Call, Problem, Problems, reason_of};
 use super::sums::Memory;
 use super::walk::{Found, TreeCheck};
 use super::{Args, Shared};
@@ -101,7 +101,7 @@ fn open(path: &Path, keys: &Keys, problems: &Problems) -> Result<Db, Failure> {
     match OpenOptions::new().read_only(true).keys(keys.store()).open(path) {
         Ok(db) => Ok(db),
         Err(error) if error.is_damage() => {
-            let position = position_of(&error).unwrap_or(0);
+            let position = error.position().unwrap_or(0);
             let problem = Problem::of_header(position, format!("header: {}", reason_of(&error)));
             problems.add(problem.failing(Some(Call::Open), error));
             Ok(recovered)
@@ -141,7 +141,7 @@ impl FileCheck<'_> {
                     self.header(position, &header)?;
                 }
                 Err(error) if error.is_damage() || matches!(error, Error::NoHeader { .. }) => {
-                    let at = position_of(&error).unwrap_or(position);
+                    let at = error.position().unwrap_or(position);
                     let reason = match error {
                         Error::NoHeader { .. } => "a block of type 0, 1 or 2 expected".to_owned(),
                         error => reason_of(&error),

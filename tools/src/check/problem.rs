@@ -130,18 +130,6 @@ impl Problems {
     }
 }
 
-/// Where an error about a file's bytes says that they are.
-pub(super) fn position_of(error: &Error) -> Option<u64> {
-    match error {
-        Error::Corrupt { position, .. }
-        | Error::Truncated { position, .. }
-        | Error::Checksum { position, .. }
-        | Error::HeaderVersion { position, .. }
-        | Error::Io { position, .. } => Some(*position),
-        _ => None,
-    }
-}
-
 /// An error without the file's name and the place, which are told before it.
 pub(super) fn reason_of(error: &Error) -> String {
     match error {

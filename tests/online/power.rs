@@ -8,7 +8,7 @@ use couchstore::io::sim::SimDisk;
 use couchstore::io::sim::fault::{CallKind, Effect, Fault, LostPages, Repeat};
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, Error, OnlineStats, Result, Swap, compact, compact_unseen,
+    CompactHooks, CompactOptions, Db, Error, OnlineStats, OpenOptions, Result, Swap, compact, compact_unseen,
 };
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -128,12 +128,12 @@ impl Run {
 
     /// The host was told of a failure, and goes on with the old file: nothing of that is lost, even if the power is cut.
     /// If nobody knows what has become of the names, some file still holds it, or the commit is refused.
-    fn goes_on(&self) {
+    fn goes_on(&mut self) {
+        if self.acknowledged() == 0 {
+            return self.begins_anew();
+        }
         let [_, mut after] = self.world.models.clone();
         let writer = self.world.writer.as_ref().expect("the writer");
-        if self.acknowledged() == 0 {
-            return;
-        }
         if let Err(error) = change(writer, &mut after, 60) {
             assert!(self.is_unknown() && matches!(error, Error::Stale { .. }), "{error}: {}", self.case);
             return;
@@ -146,6 +146,21 @@ impl Run {
             } else {
                 check_file(&disk, SOURCE, &[after.clone(), after.clone()], 0);
                 assert!(!names.contains(&TARGET.to_owned()), "nobody goes on with the target: {}", self.case);
+            }
+        }
+    }
+
+    /// The host's own commit has failed: it opens the file again and goes on with what that shows.
+    fn begins_anew(&mut self) {
+        drop(self.world.writer.take());
+        let options = OpenOptions::new().file_ops(self.world.ops.clone()).naming(self.disk().naming());
+        let db = options.open(self.world.path(SOURCE)).expect("open again");
+        let reached = usize::from(db.info().unwrap().last_sequence == self.world.models[1].update_seq);
+        let mut after = self.world.models[reached].clone();
+        change(&db, &mut after, 60).expect("a commit after opening again");
+        for disk in self.disk().after_power_cuts().into_iter().chain([self.disk().as_seen()]) {
+            if !self.is_unknown() {
+                check_file(&disk, SOURCE, &[after.clone(), after.clone()], 0);
             }
         }
     }
@@ -171,7 +186,7 @@ impl Run {
             return;
         }
         let source = Db::open(self.world.path(SOURCE)).unwrap();
-        compact(&source, self.world.path("again"), &CompactOptions::default()).expect("the next compaction");
+        compact(&source, self.world.path("again"), &CompactOptions::default()).expect(&self.case);
         let found = source.info().unwrap().last_sequence;
         for name in crate::common::naming::names_in(self.world.folder.as_ref().unwrap().path()) {
             if [SOURCE, TARGET, "again"].contains(&name.as_str()) {
@@ -189,7 +204,7 @@ impl Run {
 
 /// Whether this file shows this state.
 fn shows(disk: &SimDisk, name: &str, model: &Model) -> bool {
-    let opened = couchstore::OpenOptions::new().read_only(true).file_ops(disk.ops()).open(name);
+    let opened = OpenOptions::new().read_only(true).file_ops(disk.ops()).open(name);
     let Ok(db) = opened else { return false };
     let found = db.info().unwrap().last_sequence == model.update_seq;
     if found {

@@ -44,6 +44,7 @@ fn run(seed: u64, work: Work, fault: Fault) {
     let done = Done { scene, fault, result, calls };
     done.judge();
     done.check_disks();
+    done.commit();
     done.go_on();
 }
 
@@ -98,6 +99,23 @@ impl Done {
         let alone = fault.repeat == Repeat::Once && !self.is_unknown() && fault.effect != Effect::NotRemoved;
         for other in scene.disk.names() {
             assert!(!alone || [NAME, TARGET].contains(&other.as_str()), "foreign file {other}");
+        }
+    }
+
+    /// Whoever opens the file now and commits finds that after a power cut.
+    fn commit(&self) {
+        let scene = &self.scene;
+        if !scene.path(NAME).exists() {
+            return;
+        }
+        let db = scene.options().open(scene.path(NAME)).expect("open again");
+        let next = db.info().unwrap().purge_seq + 1;
+        scene.commit(&db, next, true).expect("a commit");
+        drop(db);
+        // After a failed sync of the folder nobody knows whether it has the name, and opening does not sync it.
+        let named = scene.disk.after_power_cut(!self.result.is_ok());
+        if let Some(bytes) = named.bytes(NAME) {
+            check_file(&bytes, false, &scene.history.states, next as usize);
         }
     }
 

@@ -82,11 +82,11 @@ impl Scene {
         Scene { folder, disk, work, history, unbuffered: random.percent(30) }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn options(&self) -> OpenOptions {
+    pub(crate) fn options(&self) -> OpenOptions {
         let options = OpenOptions::new().file_ops(self.disk.default_ops()).naming(self.disk.naming());
         small_nodes(options).unbuffered(self.unbuffered)
     }
@@ -96,7 +96,7 @@ impl Scene {
         CompactOptions { file_ops, naming, unbuffered: self.unbuffered, ..CompactOptions::default() }
     }
 
-    fn commit(&self, db: &Db, number: u64, done: bool) -> Result<()> {
+    pub(crate) fn commit(&self, db: &Db, number: u64, done: bool) -> Result<()> {
         let transaction = &self.history.transactions[number as usize - 1];
         transaction.save(db)?;
         transaction.commit(db)?;

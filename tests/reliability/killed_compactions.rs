@@ -1,8 +1,8 @@
-//! Processes that are killed in each phase of a compaction, with files without a name and with named ones: what they
+//! Processes that are killed in each phase of a compaction, and before each of its naming calls, with files without a name and with named ones: what they
 //! leave is whole, holds everything that was acknowledged, and the next compaction in the folder leaves nothing else.
 
 use crate::common::model::Model;
-use crate::common::naming::{Faulty, Lacks, is_temporary, names_in};
+use crate::common::naming::{Faulty, Lacks, PARKED, is_temporary, names_in};
 use crate::common::temp_dir;
 use crate::history::small_nodes;
 use crate::kill::{Expected, transaction};
@@ -42,15 +42,29 @@ struct Case {
     work: Work,
     /// The file system has no files without a name.
     named: bool,
-    phase: &'static str,
+    at: At,
 }
+
+/// When a process is killed.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// A random time after it has come to this phase, in one of its first compactions.
+    Phase(&'static str),
+    /// Right before this naming call, counted from 0.
+    Call(usize),
+}
+
+/// So many naming calls: more than one compaction makes.
+const CALLS: usize = 30;
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for named in [false, true] {
         for (work, phases) in [(Work::Plain, &PHASES[..2]), (Work::Beside, &PHASES), (Work::InPlace, &PHASES)]
         {
-            cases.extend(phases.iter().map(|&phase| Case { work, named, phase }));
+            let phases = phases.iter().map(|&phase| At::Phase(phase));
+            let calls = (0..CALLS).map(At::Call);
+            cases.extend(phases.chain(calls).map(|at| Case { work, named, at }));
         }
     }
     cases
@@ -131,11 +145,13 @@ impl OnlineHooks for Host<'_> {
 #[test]
 fn compacting_process() {
     let Ok(text) = std::env::var(CASE) else { return };
-    let mut parts = text.splitn(4, ' ');
+    let mut parts = text.splitn(5, ' ');
     let (work, named) = (parts.next().unwrap(), parts.next().unwrap() == "named");
+    let call = parts.next().unwrap().parse().ok();
     let seed = parts.next().unwrap().parse().unwrap();
     let folder = Path::new(parts.next().unwrap());
-    let naming = Faulty::new(Lacks { unnamed: named, ..Lacks::default() }, None);
+    let lacks = Lacks { unnamed: named, ..Lacks::default() };
+    let naming = call.map_or_else(|| Faulty::new(lacks, None), |call| Faulty::parking(lacks, call));
     let options = CompactOptions { memory_budget: 1000, naming, ..CompactOptions::default() };
     let writer = open_writer(folder);
     let number = writer.info().unwrap().purge_seq;
@@ -171,20 +187,23 @@ fn compact_another(folder: &Path) {
     std::fs::remove_file(target).unwrap();
 }
 
-/// What a killed process has said: the last commit that it acknowledged. It is killed in this phase of one of its first
-/// compactions.
+/// What a killed process has said: the last commit that it acknowledged.
 fn run_and_kill(folder: &Path, seed: u64, case: Case, random: &mut Random) -> Option<u64> {
-    let Case { work, named, phase } = case;
+    let Case { work, named, at } = case;
     let named = if named { "named" } else { "unnamed" };
+    let (sign, call, mut times) = match at {
+        At::Phase(phase) => (phase, "-".to_owned(), 1 + random.below(3)),
+        At::Call(call) => (PARKED, call.to_string(), 1),
+    };
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "killed_compactions::compacting_process", "--nocapture"])
-        .env(CASE, format!("{work:?} {named} {seed} {}", folder.display()))
+        .env(CASE, format!("{work:?} {named} {call} {seed} {}", folder.display()))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
-    let (mut times, mut acknowledged) = (1 + random.below(3), None);
+    let mut acknowledged = None;
     let mut line = String::new();
     let mut was_there = false;
     // The last line may have been cut short.
@@ -192,13 +211,15 @@ fn run_and_kill(folder: &Path, seed: u64, case: Case, random: &mut Random) -> Op
         if let Some((_, number)) = line.split_once("done ") {
             acknowledged = number.trim().parse().ok().or(acknowledged);
         }
-        if !was_there && line.trim_end().ends_with(phase) {
+        if !was_there && line.trim_end().ends_with(sign) {
             times -= 1;
             if times == 0 {
                 if random.percent(50) {
                     compact_another(folder);
                 }
-                std::thread::sleep(Duration::from_micros(random.below(1500)));
+                if let At::Phase(_) = at {
+                    std::thread::sleep(Duration::from_micros(random.below(1500)));
+                }
                 child.kill().unwrap();
                 was_there = true;
             }
@@ -270,6 +291,10 @@ pub(crate) fn kills(seed: u64, rounds: u64) -> (u64, u64) {
     let (mut kills, mut left) = (0, 0);
     for run in runs(rounds) {
         for (number, case) in (0..).zip(cases()) {
+            // Nothing is random about those.
+            if run > 0 && matches!(case.at, At::Call(_)) {
+                continue;
+            }
             let _replay = Replay { name: format!("killed compaction: {case:?}"), seed, run };
             let mut random = Random::for_run(seed, run * 1000 + number);
             let mut scene = Scene::new(random.number());
@@ -290,5 +315,5 @@ fn killed_compactions_leave_whole_files_or_none() {
     report(&format!(
         "kill -9: {kills} compacting processes left {left} files for the next one to remove, in {seconds:.1} s"
     ));
-    assert!(!all_wanted() || (kills >= 72 && left > 0), "{kills} kills, {left} files left");
+    assert!(!all_wanted() || (kills >= 240 && left > 0), "{kills} kills, {left} files left");
 }

@@ -76,8 +76,26 @@ pub(crate) fn check_file(bytes: &[u8], recovery: bool, states: &[Model], least: 
     index
 }
 
+/// Opens a file on the disk where something has failed, and goes on: what is committed then is there after a power cut.
+pub(crate) fn check_going_on(disk: &SimDisk, name: &str, states: &[Model]) {
+    let db = options(disk).open(name).expect("open again");
+    let index = check_handle(&db, disk.bytes(name).unwrap(), states, 0);
+    let after = further_work(&db, &states[index]);
+    drop(db);
+    let durable = disk.after_power_cut(false).bytes(name).unwrap();
+    check_file(&durable, false, &[after], 0);
+}
+
 /// Saves, commits and opens again.
 fn check_further_work(disk: &SimDisk, db: &Db, state: &Model) {
+    let after = further_work(db, state);
+    db.close().expect("close");
+    let again = options(disk).open(NAME).expect("open again");
+    check_handle(&again, disk.bytes(NAME).unwrap(), &[after], 0);
+}
+
+/// Saves and commits; returns what the file holds then.
+fn further_work(db: &Db, state: &Model) -> Model {
     let further = Transaction {
         docs: vec![Doc::new(b"doc-5", b"further"), Doc::deletion(b"doc-7"), Doc::new(b"new", &[7; 5000])],
         locals: vec![(b"_local/further".to_vec(), Some(b"work".to_vec()))],
@@ -86,7 +104,5 @@ fn check_further_work(disk: &SimDisk, db: &Db, state: &Model) {
     };
     further.save(db).expect("further save");
     further.commit(db).expect("further commit");
-    db.close().expect("close");
-    let again = options(disk).open(NAME).expect("open again");
-    check_handle(&again, disk.bytes(NAME).unwrap(), &[further.applied_to(state)], 0);
+    further.applied_to(state)
 }

@@ -5,7 +5,7 @@
 
 use crate::common::model::Model;
 use crate::operations::{Kind, Operation, Scene, TARGET, World, all};
-use crate::oracle::{NAME, check_file, check_handle};
+use crate::oracle::{NAME, check_file, check_going_on, check_handle};
 use crate::run::{all_wanted, message, on_two_threads, report, seed, wanted};
 use couchstore::io::sim::INJECTED;
 use couchstore::io::sim::fault::{CallKind, Effect, Fault, LostPages, Repeat};
@@ -128,6 +128,9 @@ impl Sweep<'_> {
         }
         assert_eq!(scene.disk.open_handles(), 0, "handles that were not released");
         self.check_files(&done, committed);
+        if latched && let Some((name, before, after)) = operation.changes.map(|changes| changes(self.world)) {
+            check_going_on(&scene.disk, name, &[before, after]);
+        }
     }
 
     /// Checks all files of the disk, as they are and as they were after a power cut.

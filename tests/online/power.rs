@@ -56,6 +56,17 @@ struct Run {
     case: String,
 }
 
+/// Which run it was, should it fail. Nothing is random: the same test does it again.
+struct ToldOnPanic(String);
+
+impl Drop for ToldOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("FAILED: {}", self.0);
+        }
+    }
+}
+
 /// Calls on names whose outcome can be seen.
 const VISIBLE: [&str; 6] = ["link unnamed", "rename exclusive", "rename", "exchange", "link", "unlink"];
 
@@ -72,6 +83,7 @@ fn run_with(ground: Ground, swap: Swap, unbuffered: bool, fault: Fault) -> Optio
         return None;
     }
     let case = format!("{ground:?}, {swap:?}, {fault:?}: {result:?}, {:?} after {calls:?}", disk.names());
+    let _told = ToldOnPanic(format!("unbuffered {unbuffered}, {case}"));
     let run = Run { world, ground, swap, fault, result, calls, failed_name_syncs, case };
     let failed = run.result.is_err();
     run.check();

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::child::process;
+use common::child::{process, without_unnamed_files};
 use common::tool;
 use couchstore::Db;
 use std::path::Path;
@@ -18,9 +18,12 @@ fn writes_in(child: &Child, dir: &Path, source: &Path) -> bool {
 }
 
 /// Starts a compaction to "b" and kills it once it writes. `false`: it was faster.
-fn kill_compaction(dir: &Path, more: &[&str]) -> bool {
+fn kill_compaction(dir: &Path, named: bool, more: &[&str]) -> bool {
     let mut command = process("couch_compact", dir);
     command.args(["0.couch.1", "b"]).args(more).stdout(Stdio::null());
+    if named {
+        without_unnamed_files(&mut command);
+    }
     let mut child = command.spawn().unwrap();
     let source = dir.join("0.couch.1");
     while !writes_in(&child, dir, &source) {
@@ -77,9 +80,12 @@ fn a_killed_compaction_leaves_no_half_made_target() {
     let dir = dir.path().canonicalize().unwrap();
     tool("couch_create", &dir).args(["-k", "100000", "-f", "100000"]).assert().success();
     let target = dir.join("b");
-    for more in [&[][..], &["--online"], &["-d"]] {
+    for (named, more) in [false, true]
+        .into_iter()
+        .flat_map(|named| [(named, &[][..]), (named, &["--online"]), (named, &["-d"])])
+    {
         let was_killed = (0..20).any(|_| {
-            let was_killed = kill_compaction(&dir, more);
+            let was_killed = kill_compaction(&dir, named, more);
             if target.exists() {
                 // It was killed when everything was done.
                 assert_eq!(Db::open(&target).unwrap().info().unwrap().doc_count, 100_000);
@@ -88,6 +94,9 @@ fn a_killed_compaction_leaves_no_half_made_target() {
             }
             was_killed
         });
-        assert!(was_killed, "{more:?}");
+        assert!(was_killed, "{named} {more:?}");
+        tool("couch_compact", &dir).args(["0.couch.1", "again"]).assert().success();
+        assert_eq!(names(&dir), ["0.couch.1", "again"], "{named} {more:?}");
+        std::fs::remove_file(dir.join("again")).unwrap();
     }
 }

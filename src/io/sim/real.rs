@@ -256,3 +256,98 @@ pub(super) fn status(file: &File) -> io::Result<FileStatus> {
     let (size, linked) = (metadata.len(), metadata.nlink() > 0);
     Ok(FileStatus { size, linked, id: (metadata.dev(), metadata.ino()) })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::crash::{Shape, Size, Survivors};
+    use super::super::fault::{Effect, Fault, Repeat};
+    use super::super::random::Random;
+    use super::*;
+    use crate::io::temp::Displaced;
+
+    /// A disk in a folder, with an open directory.
+    fn disk() -> (tempfile::TempDir, SimDisk, File) {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = SimDisk::in_folder(dir.path()).unwrap();
+        let directory = disk.naming().open_directory(dir.path()).unwrap();
+        (dir, disk, directory)
+    }
+
+    fn fail_next(disk: &SimDisk, effect: Effect) {
+        disk.set_fault(Some(Fault { kind: CallKind::Naming, index: 0, repeat: Repeat::Once, effect }));
+    }
+
+    #[test]
+    fn files_without_a_name_and_names_that_were_not_synced_are_gone() {
+        let (_dir, disk, directory) = disk();
+        let file = disk.naming().create_unnamed(&directory).unwrap();
+        let mut handle = disk.default_ops().take_over(file.try_clone().unwrap());
+        handle.pwrite(b"content", 0).unwrap();
+        handle.sync().unwrap();
+        assert_eq!(disk.after_power_cut(true).names(), [""; 0]);
+        disk.naming().link_unnamed(&file, &directory, c"a").unwrap();
+        assert_eq!(disk.after_power_cut(false).names(), [""; 0]);
+        assert_eq!(disk.after_power_cuts().len(), 2);
+        disk.naming().sync_directory(&directory).unwrap();
+        assert_eq!(disk.after_power_cut(false).bytes("a").unwrap(), b"content");
+    }
+
+    #[test]
+    fn a_failed_sync_of_the_folder_leaves_nothing_to_the_next_one() {
+        let (_dir, disk, directory) = disk();
+        let naming = disk.naming();
+        naming.create_named(&directory, c"a", 0o600).unwrap();
+        fail_next(&disk, Effect::Error(libc::EINTR));
+        naming.sync_directory(&directory).unwrap_err();
+        naming.sync_directory(&directory).unwrap();
+        assert_eq!(disk.after_power_cut(false).names(), [""; 0]);
+        assert_eq!(disk.names(), ["a"]);
+    }
+
+    #[test]
+    fn answers_get_lost_and_calls_are_made_twice() {
+        let (_dir, disk, directory) = disk();
+        let naming = disk.naming();
+        let errno = |result: io::Result<()>| result.unwrap_err().raw_os_error().unwrap();
+        naming.create_named(&directory, c"a", 0o600).unwrap();
+        fail_next(&disk, Effect::DoneThenError(libc::EIO));
+        assert_eq!(errno(naming.link(&directory, c"a", c"b")), libc::EIO);
+        fail_next(&disk, Effect::AskedTwice);
+        assert_eq!(errno(naming.link(&directory, c"a", c"c")), libc::EEXIST);
+        fail_next(&disk, Effect::AskedTwice);
+        assert_eq!(errno(naming.unlink(&directory, c"b")), libc::ENOENT);
+        fail_next(&disk, Effect::NotRemoved);
+        naming.unlink(&directory, c"a").unwrap();
+        assert_eq!(disk.names(), ["a", "c"]);
+    }
+
+    /// Names of displaced files tell numbers of files, which others have in another folder.
+    #[test]
+    fn images_become_folders() {
+        let (_dir, disk, directory) = disk();
+        let naming = disk.naming();
+        disk.record_folder();
+        let (old, new) =
+            (naming.create_unnamed(&directory).unwrap(), naming.create_unnamed(&directory).unwrap());
+        let numbers = [&old, &new].map(|file| identity(file).unwrap().1);
+        let name = Displaced { inode: numbers[0], successor: numbers[1], header: 7 }.name().unwrap();
+        naming.link_unnamed(&old, &directory, &name).unwrap();
+        naming.link_unnamed(&new, &directory, c"a").unwrap();
+        let mut last = None;
+        disk.take_folder_log().each_instant(|instant| last = Some(instant.clone()));
+        let (shape, last) = (Shape { survivors: Survivors::All, size: Size::Exact }, last.unwrap());
+        assert_eq!(last.states(), 3);
+        assert_eq!(last.image(0, shape, &mut Random::new(1)).files().count(), 0);
+        let elsewhere = tempfile::tempdir().unwrap();
+        last.image(2, shape, &mut Random::new(1)).write_to(elsewhere.path()).unwrap();
+        let entries = std::fs::read_dir(elsewhere.path()).unwrap().map(Result::unwrap);
+        let found: HashMap<_, _> =
+            entries.map(|entry| (entry.file_name(), entry.metadata().unwrap().ino())).collect();
+        assert_eq!(found.len(), 2);
+        let successor = found[std::ffi::OsStr::new("a")];
+        let (name, inode) = found.iter().find(|(_, inode)| **inode != successor).unwrap();
+        let told = Displaced::parse(&CString::new(name.as_bytes()).unwrap()).unwrap();
+        assert_eq!(told, Displaced { inode: *inode, successor, header: 7 });
+    }
+}

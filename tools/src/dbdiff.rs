@@ -179,7 +179,7 @@ fn show_id(id: &[u8]) -> String {
     if id.iter().all(|&byte| is_printable(byte)) {
         return String::from_utf8_lossy(id).into_owned();
     }
-    id.iter().map(|byte| format!("0x{:02x}", i32::from(byte.cast_signed()))).collect()
+    id.iter().fold(String::new(), |shown, byte| format!("{shown}0x{:02x}", i32::from(byte.cast_signed())))
 }
 
 #[cfg(test)]

@@ -1,16 +1,22 @@
 //! Keys of encrypted files, from the command line or a file. They are never shown.
 
-use crate::program::Failure;
+use crate::dump_keys::{self, DumpKeys};
+use crate::program::{Failure, tell};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use couchstore::{EncryptionKey, KeyDerivation, KeyStore, KeyStoreFailed};
-use std::io::Read as _;
+use parking_lot::Mutex;
+use std::io::{BufRead as _, Read as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A keys file is no longer than this.
 const LONGEST_FILE: u64 = 256 << 10;
+
+/// Nor is a password longer than this.
+const LONGEST_PASSWORD: usize = 4096;
 
 /// Options for keys.
 #[derive(Args, Clone, Default)]
@@ -19,17 +25,55 @@ pub struct KeyArgs {
     /// May be given more than once; new files get the first key
     #[arg(long = "with-key", value_name = "ID:BASE64|@FILE")]
     with_key: Vec<String>,
+
+    /// Ask a server's program for keys that are not given: its file of secrets
+    #[arg(long, value_name = "FILE")]
+    with_gosecrets: Option<PathBuf>,
+
+    /// That program, which has "gosecrets" beside it
+    #[arg(long, value_name = "PROGRAM", default_value = dump_keys::DEFAULT_PROGRAM)]
+    with_dump_keys: PathBuf,
+
+    /// The password of these secrets; "-" for a line from stdin
+    #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true)]
+    password: Option<String>,
 }
 
 impl std::fmt::Debug for KeyArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyArgs").field("keys", &self.with_key.len()).finish()
+        f.debug_struct("KeyArgs").field("keys", &self.with_key.len()).finish_non_exhaustive()
     }
 }
 
 /// The keys that a tool was given.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(Vec<EncryptionKey>);
+pub struct Keys {
+    given: Vec<EncryptionKey>,
+    asked: Option<Arc<Asked>>,
+}
+
+/// Keys that a program is asked for.
+#[derive(Debug)]
+struct Asked {
+    program: DumpKeys,
+    /// What it has answered, in the order in which it was asked.
+    known: Mutex<Vec<EncryptionKey>>,
+}
+
+impl Asked {
+    fn key(&self, id: &[u8]) -> Result<EncryptionKey, KeyStoreFailed> {
+        let mut known = self.known.lock();
+        if let Some(key) = known.iter().find(|key| key.id() == id) {
+            return Ok(key.clone());
+        }
+        let key = self.program.key(id).map_err(|reason| {
+            tell(&reason);
+            KeyStoreFailed
+        })?;
+        known.push(key.clone());
+        Ok(key)
+    }
+}
 
 impl KeyArgs {
     /// Reads the keys.
@@ -42,8 +86,27 @@ impl KeyArgs {
                 keys.push(parse(given).map_err(|rule| Failure::Usage(format!("--with-key: {rule}")))?);
             }
         }
-        Ok(Keys(keys))
+        Ok(Keys { given: keys, asked: self.asked()? })
     }
+
+    fn asked(&self) -> Result<Option<Arc<Asked>>, Failure> {
+        let Some(config) = &self.with_gosecrets else { return Ok(None) };
+        let password = match self.password.as_deref() {
+            Some("-") => Some(read_password()?),
+            password => password.map(|text| Zeroizing::new(text.to_owned())),
+        };
+        let program = DumpKeys::new(&self.with_dump_keys, config, password)?;
+        Ok(Some(Arc::new(Asked { program, known: Mutex::default() })))
+    }
+}
+
+/// A line from standard input.
+fn read_password() -> Result<Zeroizing<String>, Failure> {
+    // All at once: a string that grows leaves copies behind.
+    let mut line = Zeroizing::new(String::with_capacity(LONGEST_PASSWORD));
+    let read = std::io::stdin().lock().take(LONGEST_PASSWORD as u64).read_line(&mut line);
+    read.map_err(|error| Failure::Message(format!("password: {error}")))?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// Reads a keys file: a key a line, empty lines and those that begin with "#" left out.
@@ -87,21 +150,40 @@ fn parse(text: &str) -> Result<EncryptionKey, &'static str> {
 }
 
 impl Keys {
-    /// For opening; `None` if no key was given.
+    /// For opening; `None` if no key was given, and nobody can be asked for one.
     pub fn store(&self) -> Option<Arc<dyn KeyStore>> {
-        (!self.0.is_empty()).then(|| Arc::new(self.clone()) as Arc<dyn KeyStore>)
+        let is_needed = !self.given.is_empty() || self.asked.is_some();
+        is_needed.then(|| Arc::new(self.clone()) as Arc<dyn KeyStore>)
+    }
+
+    /// Whether new files are encrypted: with the first key, given or asked for.
+    pub fn encrypt(&self) -> bool {
+        self.first().is_some()
+    }
+
+    fn first(&self) -> Option<EncryptionKey> {
+        let asked = || self.asked.as_ref()?.known.lock().first().cloned();
+        self.given.first().cloned().or_else(asked)
     }
 
     /// For new files that are to have the key of this id, and no other.
     pub fn store_of(&self, id: &[u8]) -> Option<Arc<dyn KeyStore>> {
-        let key = self.0.iter().find(|key| key.id() == id)?;
-        Some(Arc::new(Keys(vec![key.clone()])))
+        let key = self.key(id).ok().flatten()?;
+        Some(Arc::new(Keys { given: vec![key], asked: None }))
     }
 }
 
 impl KeyStore for Keys {
     fn key(&self, id: &[u8]) -> Result<Option<EncryptionKey>, KeyStoreFailed> {
-        Ok(self.0.iter().find(|key| id.is_empty() || key.id() == id).cloned())
+        if id.is_empty() {
+            return Ok(self.first());
+        }
+        let given = self.given.iter().find(|key| key.id() == id);
+        match (given, &self.asked) {
+            (Some(key), _) => Ok(Some(key.clone())),
+            (None, Some(asked)) => asked.key(id).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 }
 
@@ -113,8 +195,13 @@ mod tests {
     /// 32 bytes of 0x41.
     const SECRET: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
 
+    fn args(with_key: Vec<String>) -> KeyArgs {
+        KeyArgs { with_key, ..KeyArgs::default() }
+    }
+
     fn load(with_key: &[&str]) -> Result<Keys, Failure> {
-        KeyArgs { with_key: with_key.iter().map(|&text| text.to_owned()).collect() }.load()
+        let with_key = with_key.iter().map(|&text| text.to_owned()).collect();
+        args(with_key).load()
     }
 
     fn keys_file(text: &str) -> Result<Keys, Failure> {
@@ -125,7 +212,7 @@ mod tests {
     }
 
     fn ids(keys: &Keys) -> Vec<&[u8]> {
-        keys.0.iter().map(EncryptionKey::id).collect()
+        keys.given.iter().map(EncryptionKey::id).collect()
     }
 
     #[test]
@@ -189,7 +276,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_key() {
-        let args = KeyArgs { with_key: vec![format!("id:{SECRET}")] };
+        let args = args(vec![format!("id:{SECRET}")]);
         let shown = format!("{args:?} {:?}", args.load().unwrap());
         assert!(!shown.contains("QUF") && !shown.contains("AAAA") && !shown.contains("65, 65"), "{shown}");
     }

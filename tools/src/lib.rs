@@ -23,6 +23,7 @@ pub mod dispatch;
 
 pub mod carry;
 pub mod couchbase;
+pub mod dump_keys;
 pub mod exit;
 pub mod found;
 pub mod help;

@@ -68,6 +68,7 @@ impl LibraryError {
 
 impl Failure {
     /// An error of the library as the original's tools say it; `words` are told its text. Others stay.
+    #[must_use]
     pub fn in_original_words(self, words: impl FnOnce(&LibraryError) -> String) -> Failure {
         match self {
             Failure::Library(error) => Failure::Original { words: words(&error), more: Some(error.message) },

@@ -70,7 +70,7 @@ pub fn escaped(bytes: &[u8]) -> String {
             0xc => out.push_str("\\f"),
             b'\r' => out.push_str("\\r"),
             _ if is_printable(byte) => out.push(char::from(byte)),
-            _ => out.push_str(&format!("\\x{:X}", i32::from(byte.cast_signed()))),
+            _ => out.extend(["\\x", &format!("{:X}", i32::from(byte.cast_signed()))]),
         }
     }
     out

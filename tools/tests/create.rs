@@ -288,3 +288,31 @@ fn large_commits_take_little_memory() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(count(dir.path(), "0.couch.1"), 20_000);
 }
+
+#[test]
+fn listed_vbuckets_alone_get_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    create(dir, &["-k", "20", "0a", "700r", "3d"]);
+    assert_eq!(names(dir), ["0.couch.1", "3.couch.1", "700.couch.1"]);
+    let state = |file: &str| -> Value {
+        let db = Db::open(dir.join(file)).unwrap();
+        serde_json::from_slice(&db.local(b"_local/vbstate").unwrap()).unwrap()
+    };
+    let states = ["0.couch.1", "3.couch.1", "700.couch.1"].map(|file| state(file)["state"].clone());
+    assert_eq!(states, ["active", "dead", "replica"]);
+    assert_eq!(
+        ["0", "3", "700"].iter().map(|number| count(dir, &format!("{number}.couch.1"))).sum::<u64>(),
+        20
+    );
+    // Keys are where clients of a server with 1024 vbuckets look for them.
+    for line in docs(dir, "700.couch.1") {
+        let key = line["id"].as_str().unwrap().rsplit(')').next().unwrap();
+        assert_eq!((crc32fast::hash(key.as_bytes()) >> 16 & 0x7fff) % 1024, 700, "{key}");
+    }
+    let assert =
+        tool("couch_create", dir).args(["-v", "8", "--keys-per-vbucket", "-k", "2", "7", "8"]).assert();
+    assert.code(2).stdout("").stderr("couch_create: list vbuckets once, with numbers below 8\n");
+    tool("couch_create", dir).args(["1", "1"]).assert().code(2);
+    tool("couch_create", dir).args(["1x"]).assert().code(2);
+}

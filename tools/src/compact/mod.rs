@@ -191,7 +191,7 @@ fn compact(args: &Args, keys: &Keys, hooks: &mut Hooks) -> Result<Summary, Failu
     if args.target.is_some() && is_there(target) {
         return Err(Failure::Message(format!("{}: exists, and is not replaced", target.display())));
     }
-    if keys.store().is_some() && db.header().version == FormatVersion::V11 && !args.upgrade {
+    if keys.encrypt() && db.header().version == FormatVersion::V11 && !args.upgrade {
         let source = source.display();
         return Err(Failure::Message(format!(
             "{source}: version 11 cannot be encrypted; upgrade it with -u"

@@ -39,10 +39,24 @@ pub fn is_there(db: &Db) -> couchstore::Result<bool> {
     }
 }
 
-/// The state of an active vbucket; 64-bit numbers are strings in it.
+/// What a node is for a vbucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It serves clients.
+    Active,
+    /// It follows the active one.
+    Replica,
+    /// It is going to be active.
+    Pending,
+    /// It is none of these any more.
+    Dead,
+}
+
+/// The state of a vbucket; 64-bit numbers are strings in it.
 #[derive(Serialize)]
 pub struct VbState {
-    state: &'static str,
+    state: State,
     checkpoint_id: &'static str,
     max_deleted_seqno: &'static str,
     failover_table: [Failover; 1],
@@ -62,11 +76,11 @@ struct Failover {
 }
 
 impl VbState {
-    /// Of a vbucket that was active from the beginning, up to this sequence number and CAS. `id` is that of its
+    /// Of a vbucket that was in this state from the beginning, up to this sequence number and CAS. `id` is that of its
     /// history.
-    pub fn active(id: u64, seq: u64, max_cas: u64, collections_supported: bool) -> VbState {
+    pub fn new(state: State, id: u64, seq: u64, max_cas: u64, collections_supported: bool) -> VbState {
         VbState {
-            state: "active",
+            state,
             checkpoint_id: "1",
             max_deleted_seqno: "0",
             failover_table: [Failover { id, seq: 0 }],

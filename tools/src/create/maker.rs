@@ -1,9 +1,10 @@
 //! Makes the files.
 
 use super::content::{Content, DocType, Random};
+use super::listed::Listed;
 use crate::couchbase::collection;
 use crate::couchbase::rev_meta::{RevMeta, datatype};
-use crate::couchbase::vbstate::{self, VbState};
+use crate::couchbase::vbstate::{self, State, VbState};
 use crate::interrupt::Interrupt;
 use crate::keys::Keys;
 use crate::program::Failure;
@@ -31,9 +32,12 @@ const HELD_BYTES: usize = 16 << 20;
 const KEYS_BETWEEN_CHECKS: u64 = 1 << 16;
 
 /// How many keys to make, and where they go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// Keys are spread over so many.
     pub(super) vbuckets: u16,
+    /// Those that get a file; if there are none here all do.
+    pub(super) listed: Vec<Listed>,
     pub(super) keys: u64,
     /// `keys` is for each vbucket, not for all of them.
     pub(super) keys_per_vbucket: bool,
@@ -44,7 +48,16 @@ pub(super) struct Plan {
 impl Plan {
     /// Number of documents to make in all.
     pub(super) fn total(&self) -> Option<u64> {
-        if self.keys_per_vbucket { self.keys.checked_mul(u64::from(self.vbuckets)) } else { Some(self.keys) }
+        let files = if self.listed.is_empty() { u64::from(self.vbuckets) } else { self.listed.len() as u64 };
+        if self.keys_per_vbucket { self.keys.checked_mul(files) } else { Some(self.keys) }
+    }
+
+    /// The state of a vbucket, if it gets a file.
+    fn state_of(&self, vbucket: u16) -> Option<State> {
+        if self.listed.is_empty() {
+            return Some(State::Active);
+        }
+        self.listed.iter().find(|listed| listed.vbucket == vbucket).map(|listed| listed.state)
     }
 }
 
@@ -153,6 +166,9 @@ impl Maker<'_> {
     fn create_files(&mut self) -> Result<(), Failure> {
         for vbucket in 0..self.plan.vbuckets {
             self.interrupt.check()?;
+            if self.plan.state_of(vbucket).is_none() {
+                continue;
+            }
             let path = self.path(vbucket);
             if self.reuse && path.exists() {
                 self.check_ids(&path)?;
@@ -184,7 +200,7 @@ impl Maker<'_> {
     }
 
     fn fill_files(&mut self) -> Result<(), Failure> {
-        let Plan { vbuckets, keys, keys_per_vbucket, start_key, keys_per_flush } = self.plan;
+        let Plan { vbuckets, keys, keys_per_vbucket, start_key, keys_per_flush, .. } = self.plan;
         let mut left = self.plan.total().unwrap_or(u64::MAX);
         let mut files = vec![VBucket::default(); usize::from(vbuckets)];
         for number in start_key..=u64::MAX {
@@ -195,6 +211,9 @@ impl Maker<'_> {
                 self.interrupt.check()?;
             }
             let vbucket = vbucket_of(&key(number), vbuckets);
+            if self.plan.state_of(vbucket).is_none() {
+                continue;
+            }
             let file = &mut files[usize::from(vbucket)];
             if keys_per_vbucket && file.keys == keys {
                 continue;
@@ -209,7 +228,8 @@ impl Maker<'_> {
         if left > 0 {
             return Err(Failure::Message("there are not enough numbers for all documents".into()));
         }
-        (0..).zip(&files).try_for_each(|(vbucket, file)| self.flush(vbucket, &file.pending))
+        let made = (0..).zip(&files).filter(|(vbucket, _)| self.plan.state_of(*vbucket).is_some());
+        made.into_iter().try_for_each(|(vbucket, file)| self.flush(vbucket, &file.pending))
     }
 
     /// Saves and commits the documents with these numbers, and with them the state of the vbucket.
@@ -226,7 +246,8 @@ impl Maker<'_> {
             self.save(&db, part)?;
         }
         let id = Random::new(self.content.seed, !u64::from(vbucket)).next() >> CAS_COUNTER_BITS;
-        let state = VbState::active(id, last_seq, self.cas(last_seq), self.collection.is_some());
+        let state = self.plan.state_of(vbucket).unwrap_or(State::Active);
+        let state = VbState::new(state, id, last_seq, self.cas(last_seq), self.collection.is_some());
         let state = state.for_file(&db)?;
         db.save_local(&[LocalUpdate { id: vbstate::ID, body: Some(&state) }])?;
         match self.timestamp {

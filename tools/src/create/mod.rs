@@ -1,9 +1,11 @@
 //! `couch_create`: files like kv-engine's, with made-up documents.
 //!
 //! * [`content`]: what bodies hold
+//! * [`listed`]: which vbuckets get a file
 //! * [`maker`]: keys, files, commits
 
 mod content;
+mod listed;
 mod maker;
 
 use crate::help::Help;
@@ -15,6 +17,7 @@ use crate::progress;
 use crate::text::printable_path;
 use clap::{Parser, value_parser};
 use content::{Content, DocType};
+use listed::Listed;
 use maker::{Maker, Plan};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -22,11 +25,15 @@ use std::path::PathBuf;
 /// A body may be nearly this long.
 const LONGEST_BODY: i64 = (1 << 28) - 1024;
 
+/// So many a server has.
+const VBUCKETS: u16 = 1024;
+
 const HELP: Help = Help {
     examples: &[
         ("couch_create -k 100000", "0.couch.1 with 100,000 documents, here"),
         ("couch_create -o data -v 1024 -k 1000000", "1024 files with 1,000,000 documents in all"),
         ("couch_create -v 4 -k 1000 --keys-per-vbucket", "4 files with 1000 documents each"),
+        ("couch_create -k 1000 0a 1r", "vbucket 0, active, and 1, a replica, of 1024"),
         ("couch_create -k 1000 -s 500 -r", "update 500 to 999, add 1000 to 1499"),
         ("couch_create -t jsoncompress -d 2048 -i 0x8", "compressed JSON of 2 kB, in collection 8"),
         ("couch_create --seed 7 --timestamp 42", "the same bytes every time"),
@@ -52,9 +59,15 @@ pub struct Args {
     #[arg(long)]
     keys_per_vbucket: bool,
 
-    /// Number of vbuckets: one file each
-    #[arg(short, long, value_name = "NUMBER", default_value_t = 1, value_parser = value_parser!(u16).range(1..=32768))]
-    vbc: u16,
+    /// Make files of these vbuckets alone, with "a" (active, the default), "r" (replica), "p" (pending) or "d" (dead)
+    /// behind their numbers
+    #[arg(value_name = "VBUCKET", value_parser = listed::parse)]
+    vbuckets: Vec<Listed>,
+
+    /// Number of vbuckets, over which keys are spread: one file each, or one for each that is listed [default: 1, or
+    /// 1024 if there is a list]
+    #[arg(short, long, value_name = "NUMBER", value_parser = value_parser!(u16).range(1..=32768))]
+    vbc: Option<u16>,
 
     /// Documents in one commit
     #[arg(short = 'f', long, value_name = "NUMBER", default_value_t = 512, value_parser = value_parser!(u32).range(1..))]
@@ -113,9 +126,20 @@ fn parse_collection(text: &str) -> Result<u32, String> {
 }
 
 impl Args {
-    fn plan(&self) -> Plan {
+    fn plan(&self) -> Result<Plan, Failure> {
+        let vbuckets = self.vbc.unwrap_or(if self.vbuckets.is_empty() { 1 } else { VBUCKETS });
+        let mut numbers: Vec<_> = self.vbuckets.iter().map(|listed| listed.vbucket).collect();
+        numbers.sort_unstable();
+        if numbers.is_sorted_by(|a, b| a < b) && numbers.last().is_none_or(|&last| last < vbuckets) {
+            return Ok(self.plan_for(vbuckets));
+        }
+        Err(Failure::Usage(format!("list vbuckets once, with numbers below {vbuckets}")))
+    }
+
+    fn plan_for(&self, vbuckets: u16) -> Plan {
         Plan {
-            vbuckets: self.vbc,
+            vbuckets,
+            listed: self.vbuckets.clone(),
             keys: self.keys,
             keys_per_vbucket: self.keys_per_vbucket,
             start_key: self.start_key,
@@ -138,7 +162,8 @@ impl Tool for Args {
     const HELP: Help = HELP;
 
     fn run(self) -> Result<(), Failure> {
-        let plan = self.plan();
+        let plan = self.plan()?;
+        let count = if plan.listed.is_empty() { usize::from(plan.vbuckets) } else { plan.listed.len() };
         let total = plan.total().filter(|total| total.checked_add(self.start_key).is_some());
         let total = total.ok_or_else(|| Failure::Usage("more documents than there are numbers".into()))?;
         let keys = self.crypto.load()?;
@@ -158,7 +183,7 @@ impl Tool for Args {
         maker.bar.finish_and_clear();
         let mut output = Output::new();
         let dir = printable_path(&self.output);
-        let files = if self.vbc == 1 { "1 file".to_owned() } else { format!("{} files", self.vbc) };
+        let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
         writeln!(output, "Saved {total} documents in {files} in {dir}")?;
         output.finish()
     }

@@ -59,14 +59,12 @@ impl Dump<'_> {
         if self.args.no_body {
             return self.output.json(&Line { id, value: Value::Null });
         }
-        match serde_json::from_slice(body) {
-            Ok(value) => self.output.json(&Line { id, value }),
-            Err(_) => {
-                let body = String::from_utf8_lossy(body);
-                say_plainly(&format!("WARNING: Failed nlohmann::json::parse of id:{id} with value:{body}"));
-                Err(Failure::Reported)
-            }
+        if let Ok(value) = serde_json::from_slice(body) {
+            return self.output.json(&Line { id, value });
         }
+        let body = String::from_utf8_lossy(body);
+        say_plainly(&format!("WARNING: Failed nlohmann::json::parse of id:{id} with value:{body}"));
+        Err(Failure::Reported)
     }
 }
 

@@ -6,11 +6,17 @@ with CouchStore("my.couch", "c") as store:
 """
 
 from .compaction import CompactHook, OnlineStats, Progress
-from .documents import Data, DocumentInfo, as_bytes, as_text
-from .errors import CouchStoreException, ErrorCode
+from .documents import Data, DocumentInfo, SizedBuf, as_bytes, as_text
+from .errors import (
+    CouchStoreException,
+    CouchStoreFileNotFoundError,
+    CouchStoreMemoryError,
+    CouchStoreOSError,
+    ErrorCode,
+)
 from .flags import CompactAction, CompactFlag, ContentType, OpenFlag, ReadOption, SaveOption, ScanOption
 from .keys import SAME_KEYS, EncryptionKey, KeyDerivation, KeyFunction, Keys
-from .local_docs import LocalDocs
+from .local_docs import LocalDocs, TextLocalDocs
 from .store import CouchStore, HeaderInfo, StoreInfo
 
 __all__ = [
@@ -21,6 +27,9 @@ __all__ = [
     "ContentType",
     "CouchStore",
     "CouchStoreException",
+    "CouchStoreFileNotFoundError",
+    "CouchStoreMemoryError",
+    "CouchStoreOSError",
     "Data",
     "DocumentInfo",
     "EncryptionKey",
@@ -36,7 +45,9 @@ __all__ = [
     "ReadOption",
     "SaveOption",
     "ScanOption",
+    "SizedBuf",
     "StoreInfo",
+    "TextLocalDocs",
     "as_bytes",
     "as_text",
 ]

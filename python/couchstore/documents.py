@@ -36,6 +36,22 @@ def as_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+class SizedBuf(bytes):
+    """Bytes, as couchstore's own module hands out ``revMeta``."""
+
+    def __new__(cls, data: Data | None = None) -> SizedBuf:
+        return super().__new__(cls, b"" if data is None else as_bytes(data))
+
+    def get_bytes(self) -> bytes:
+        """The bytes themselves."""
+        return bytes(self)
+
+    @property
+    def size(self) -> int:
+        """Their number."""
+        return len(self)
+
+
 class _Alias(Generic[T]):
     """Another name for an attribute."""
 
@@ -77,7 +93,6 @@ class DocumentInfo:
     )
 
     revSequence = _Alias[int]("rev_sequence")
-    revMeta = _Alias[bytes]("rev_meta")
     contentType = _Alias[int]("content_type")
     physSize = _Alias[int]("physical_size")
 
@@ -95,7 +110,7 @@ class DocumentInfo:
         self.key = as_bytes(id)
         self.sequence = sequence
         self.rev_sequence = rev_sequence
-        self.rev_meta = as_bytes(rev_meta)
+        self.rev_meta: bytes = SizedBuf(rev_meta)
         self.deleted = deleted
         self.content_meta = 0
         self.content_type = content_type
@@ -105,6 +120,31 @@ class DocumentInfo:
         # Of the body, in the store's file of this generation. None: not known, it is found by the id.
         self._position: int | None = None
         self._generation = 0
+
+    @property
+    def revMeta(self) -> SizedBuf:
+        """rev_meta, as programs for couchstore's own module expect it."""
+        return SizedBuf(self.rev_meta)
+
+    @revMeta.setter
+    def revMeta(self, value: Data) -> None:
+        self.rev_meta = as_bytes(value)
+
+    @property
+    def store(self) -> CouchStore | None:
+        """Where it was read from, or saved."""
+        return self._store
+
+    def dump(self) -> None:
+        """Prints everything but the body."""
+        print(f"Doc seq: {self.sequence}")
+        print(f"     id: {self.id}")
+        print(f"     rev: {self.rev_sequence}")
+        print(f"     rev_meta: {self.rev_meta.hex()}")
+        print(f"     content_meta: {self.content_meta:#04x}")
+        print(f"     size (on disk): {self.physical_size}")
+        if self.deleted:
+            print("     doc deleted")
 
     @property
     def id(self) -> str:
@@ -171,7 +211,7 @@ class DocumentInfo:
         info.key = native.id.to_bytes()
         info.sequence = native.db_seq
         info.rev_sequence = native.rev_seq
-        info.rev_meta = native.rev_meta.to_bytes()
+        info.rev_meta = SizedBuf(native.rev_meta.to_bytes())
         info.deleted = bool(native.deleted)
         info.content_meta = native.content_meta
         info.physical_size = native.physical_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from enum import IntEnum
 from typing import Any
@@ -91,6 +92,40 @@ class CouchStoreException(Exception):
         return bool(self.what) and self.reason.startswith(f"{self.what}: ")
 
 
+class CouchStoreOSError(CouchStoreException, OSError):
+    """The operating system refused something: ``errno``, ``strerror`` and ``filename`` tell what and where."""
+
+    def __init__(self, code: int, what: str = "", os_error: int = 0, reason: str = "") -> None:
+        CouchStoreException.__init__(self, code, what, os_error, reason)
+        self.errno = os_error
+        self.strerror = os.strerror(os_error)
+        self.filename = what or None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (int(self.code), self.what, self.os_error, self.reason)
+
+    __str__ = CouchStoreException.__str__
+
+
+class CouchStoreFileNotFoundError(CouchStoreOSError, FileNotFoundError):
+    """There is no such file."""
+
+
+class CouchStoreMemoryError(CouchStoreException, MemoryError):
+    """The library could not get memory."""
+
+
+def exception(code: int, what: str = "", os_error: int = 0, reason: str = "") -> CouchStoreException:
+    """The exception for a code: also one of Python's own where there is one."""
+    if code == ErrorCode.ALLOC_FAIL:
+        return CouchStoreMemoryError(code, what, os_error, reason)
+    if code == ErrorCode.NO_SUCH_FILE:
+        return CouchStoreFileNotFoundError(code, what, os_error or errno.ENOENT, reason)
+    if os_error:
+        return CouchStoreOSError(code, what, os_error, reason)
+    return CouchStoreException(code, what, os_error, reason)
+
+
 def strerror(code: int) -> str:
     """The library's text for a code."""
     return bytes(lib.couchstore_strerror(code)).decode()
@@ -109,4 +144,4 @@ def call(function: Any, *arguments: Any, what: str = "") -> None:
     code = function(*arguments)
     if code:
         os_error = ctypes.get_errno() if code in _SYSTEM_CODES else 0
-        raise CouchStoreException(code, what, os_error, "" if code in _WITHOUT_REASON else _last_reason())
+        raise exception(code, what, os_error, "" if code in _WITHOUT_REASON else _last_reason())

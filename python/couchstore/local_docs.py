@@ -62,6 +62,11 @@ class LocalDocs(MutableMapping[Union[str, bytes], bytes]):
         for id in list(iter(self)):
             del self[id]
 
+    @property
+    def store(self) -> CouchStore:
+        """The store that they are in."""
+        return self._store
+
     def _save(self, id: Data, body: bytes | None) -> None:
         key = as_bytes(id)
         doc = _native.LocalDoc(deleted=body is None)
@@ -69,3 +74,10 @@ class LocalDocs(MutableMapping[Union[str, bytes], bytes]):
         doc.json.borrow(body or b"")
         with self._store._handle as db:
             call(lib.couchstore_save_local_document, db, byref(doc), what=self._store.filename)
+
+
+class TextLocalDocs(LocalDocs):
+    """The same with bodies as str, as programs for couchstore's own module expect them; see ``as_text()``."""
+
+    def __getitem__(self, id: Data) -> str:  # type: ignore[override]
+        return as_text(super().__getitem__(id))

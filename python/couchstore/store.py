@@ -18,7 +18,7 @@ from .documents import Data, DocumentInfo, as_bytes
 from .errors import CouchStoreException, ErrorCode, call
 from .flags import ContentType, Direction, OpenFlag, ReadOption, SaveOption, ScanOption
 from .keys import SAME_KEYS, Keys, SameKeys, native_callback
-from .local_docs import LocalDocs
+from .local_docs import LocalDocs, TextLocalDocs
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 Id = Union[Data, DocumentInfo]
@@ -108,7 +108,15 @@ class CouchStore:
 
     # ---- Opening and closing
 
-    def __init__(self, path: PathLike, mode: str | None = None, *, flags: int = 0, keys: Keys | None = None) -> None:
+    def __init__(
+        self,
+        path: PathLike,
+        mode: str | None = None,
+        *,
+        flags: int = 0,
+        keys: Keys | None = None,
+        unbuffered: bool = False,
+    ) -> None:
         """Opens a file.
 
         mode: None: an existing file, for reading and writing; 'r': an existing file, for reading only; 'c': it is
@@ -117,11 +125,12 @@ class CouchStore:
         flags: further OpenFlag values.
         keys: for encrypted files: the key, or a function that finds keys. A file that is created is encrypted with
             the key given for the empty id. Kept as long as the store, for compacting.
+        unbuffered: as OpenFlag.UNBUFFERED in flags.
         """
         if mode not in _MODES:
             raise ValueError(f"unknown mode {mode!r}: expected None, 'r', 'c' or 'x'")
         self._name = native_path(path)
-        self._flags: int = _MODES[mode] | unsigned("flags", flags)
+        self._flags: int = _MODES[mode] | unsigned("flags", flags) | (OpenFlag.UNBUFFERED if unbuffered else 0)
         self._keys = keys
         self._handle = Handle(self._open(self._flags))
 
@@ -529,7 +538,21 @@ class CouchStore:
 
     # ---- Names of the older module
 
-    saveMultiple = save_many
+    def saveMultiple(self, ids: Sequence[Id], values: Sequence[Data | None], options: int = 0) -> list[int]:
+        """As save_many(), but an empty value deletes as None does."""
+        return self.save_many(ids, [value or None for value in values], options)
+
+    @property
+    def localDocs(self) -> TextLocalDocs:
+        """The local documents, with bodies as str."""
+        return TextLocalDocs(self)
+
+    @property
+    def path(self) -> str:
+        """As filename."""
+        return self.filename
+
+    rewindHeader = rewind
     getInfo = get_info
     getInfoBySequence = get_info_by_sequence
     getDbInfo = info
@@ -537,7 +560,6 @@ class CouchStore:
     changesCount = changes_count
     forEachChange = for_each_change
     forEachDoc = for_each_doc
-    localDocs = local_docs
 
 
 def _as_key_error(error: CouchStoreException, key: Any) -> Exception:

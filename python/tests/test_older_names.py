@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from couchstore import CouchStore, CouchStoreException, DocumentInfo, LocalDocs
+from couchstore import (
+    CouchStore,
+    CouchStoreException,
+    CouchStoreOSError,
+    DocumentInfo,
+    ErrorCode,
+    LocalDocs,
+    SizedBuf,
+)
+from couchstore.errors import exception
 
 
 def test_a_program_of_old(path: Path) -> None:
@@ -45,7 +56,9 @@ def test_a_program_of_old(path: Path) -> None:
     assert store.changesCount(0, 10) == 4
 
     assert isinstance(store.localDocs, LocalDocs)
-    assert store.localDocs["_local/x"] == b"local"
+    assert store.localDocs["_local/x"] == "local"
+    assert store.localDocs.get("_local/none") is None
+    assert store.local_docs["_local/x"] == b"local"
     del store.localDocs["_local/x"]
     with pytest.raises(KeyError):
         store.localDocs["_local/x"]
@@ -57,6 +70,65 @@ def test_a_program_of_old(path: Path) -> None:
     store.close()
     with pytest.raises(CouchStoreException):
         CouchStore(str(path) + ".missing", "r")
+
+
+def test_empty_values_delete(path: Path) -> None:
+    with CouchStore(path, "c") as store:
+        store.saveMultiple(["a", "b", "c"], ["1", "2", "3"])
+        assert store.saveMultiple(["a", "b"], ["", b""]) == [4, 5]
+        assert [store.getInfo(id).deleted for id in "abc"] == [True, True, False]
+        # The newer name keeps empty bodies.
+        store.save_many(["a"], [""])
+        assert store["a"] == b""
+
+
+def test_revision_metadata_are_sized_buffers(path: Path) -> None:
+    meta = SizedBuf(b"\x00\xff")
+    assert (meta.get_bytes(), meta.size, type(meta.get_bytes())) == (b"\x00\xff", 2, bytes)
+    assert (SizedBuf("text"), SizedBuf(None)) == (b"text", b"")
+    with CouchStore(path, "c") as store:
+        info = DocumentInfo("a")
+        info.revMeta = meta
+        store.save(info, "1")
+        found = store.getInfo("a")
+        assert found.revMeta.get_bytes() == found.rev_meta == b"\x00\xff"
+        assert isinstance(found.rev_meta, SizedBuf)
+        info.revMeta = "plain"
+        assert info.revMeta.get_bytes() == b"plain"
+
+
+def test_documents_and_stores_know_each_other(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with CouchStore(str(path), "c", unbuffered=True) as store:
+        assert (store.path, store.filename) == (str(path), str(path))
+        assert DocumentInfo("a").store is None
+        store.save(DocumentInfo("a", rev_meta=b"\x01", rev_sequence=7), "1")
+        info = store.getInfo("a")
+        assert info.store is store and store.localDocs.store is store
+        info.dump()
+        shown = capsys.readouterr().out
+        for line in ("Doc seq: 1", "id: a", "rev: 7", "rev_meta: 01", "content_meta: 0x03"):
+            assert line in shown
+        store.commit()
+        store.save("b", "2")
+        store.commit()
+        store.rewindHeader()
+        assert store.getDbInfo().doc_count == 1
+
+
+def test_failures_are_exceptions_of_python_as_well(path: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        CouchStore(str(path), "r")
+    error = caught.value
+    assert isinstance(error, CouchStoreException) and isinstance(error, FileNotFoundError)
+    assert (error.code, error.errno, error.filename) == (ErrorCode.NO_SUCH_FILE, errno.ENOENT, str(path))
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), copy.code, copy.errno, str(copy)) == (type(error), error.code, error.errno, str(error))
+    with pytest.raises(CouchStoreOSError) as refused:
+        CouchStore("/dev/null/nothing", "c")
+    assert refused.value.errno == errno.ENOTDIR
+    no_memory = exception(ErrorCode.ALLOC_FAIL, "f")
+    assert isinstance(no_memory, MemoryError) and str(no_memory) == "f: failed to allocate buffer (-3)"
+    assert not isinstance(exception(ErrorCode.CORRUPT), OSError)
 
 
 def test_constants() -> None:

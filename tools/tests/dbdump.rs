@@ -353,3 +353,38 @@ fn complaints_about_a_header_say_where_it_is() {
     let expected = [4096, 0].map(|at| format!("couch_dbdump: header at {at}: a.couch: no document last\n"));
     assert_eq!(said, expected.concat());
 }
+
+/// What a server has beside documents of clients: system events, prepared writes, documents that have expired.
+#[test]
+fn what_servers_write_is_named_and_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::create(dir.path().join("a")).unwrap();
+    let ids: [(&[u8], &str); 5] = [
+        (b"\x00\x08K", "(collection:0x0:default)\u{8}K"),
+        (b"\x01\x00\x16_collection", "(system-event-key:collection:0x16)_collection"),
+        (b"\x01\x01\x08_scope", "(system-event-key:scope:0x8)_scope"),
+        (b"\x02\x00K", "(prepare:collection:0x0:default)K"),
+        (b"\x16K", "(collection:0x16)K"),
+    ];
+    let docs = ids.map(|(id, _)| Document { rev_meta: &[1; 21], ..Document::new(id, b"{\"a\": 1.5}") });
+    db.save(&docs, SaveOptions::default()).unwrap();
+    let expired = [&[0; 16][..], &[0x81, 1]].concat();
+    db.save(&[Document { rev_meta: &expired, ..Document::deletion(b"\x16L") }], SaveOptions::default())
+        .unwrap();
+    db.commit().unwrap();
+    let lines = lines_of(dir.path(), &["--byid", "a"]);
+    assert_eq!(self::ids(&lines)[..5], ids.map(|(_, shown)| shown.to_owned()));
+    assert_eq!(lines[0]["body"], serde_json::json!({"a": 1.5}));
+    assert_eq!(lines[0]["datatype_as_text"], serde_json::json!(["json"]));
+    assert_eq!(lines[5]["deleted"], "TTL");
+    for (arguments, shown) in [
+        (&["--system", "--collection", "22", "--key", "_collection"][..], ids[1].1),
+        (&["--system", "--collection", "8", "--key", "_scope"], ids[2].1),
+        (&["--prepare", "--key", "K"], ids[3].1),
+        (&["--collection", "22", "--key", "K"], ids[4].1),
+    ] {
+        assert_eq!(self::ids(&lines_of(dir.path(), &[arguments, &["a"]].concat())), [shown], "{arguments:?}");
+    }
+    // As the original reads numbers.
+    tool("couch_dbdump", dir.path()).args(["--collection", "0x16", "--key", "K", "a"]).assert().code(1);
+}

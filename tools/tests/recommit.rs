@@ -22,8 +22,8 @@ fn two_commits(path: &Path) -> [FileHeader; 2] {
     })
 }
 
-fn at(root: &Option<NodeRef>) -> String {
-    root.as_ref().unwrap().position.to_string()
+fn at(root: Option<&NodeRef>) -> String {
+    root.unwrap().position.to_string()
 }
 
 #[test]
@@ -36,11 +36,11 @@ fn older_roots_are_those_of_a_new_header() {
         "--file",
         "f",
         "--byid",
-        &at(&old.by_id),
+        &at(old.by_id.as_ref()),
         "--byseq",
-        &at(&old.by_seq),
+        &at(old.by_seq.as_ref()),
         "--local",
-        &at(&old.local),
+        &at(old.local.as_ref()),
     ]);
     let assert = command.assert().success().stderr("");
     assert!(text(&assert.get_output().stdout).starts_with("Committed f: header at "));
@@ -78,11 +78,11 @@ fn a_damaged_header_is_replaced() {
         "--file",
         "f",
         "--byid",
-        &at(&new.by_id),
+        &at(new.by_id.as_ref()),
         "--byseq",
-        &at(&new.by_seq),
+        &at(new.by_seq.as_ref()),
         "--local",
-        &at(&new.local),
+        &at(new.local.as_ref()),
     ]);
     command.assert().success();
     let db = Db::open(&path).unwrap();
@@ -99,7 +99,7 @@ fn what_is_no_sound_tree_is_refused_and_nothing_is_written() {
     let before = std::fs::read(&path).unwrap();
     let body = Db::open(&path).unwrap().doc_info(b"1-000").unwrap().body_position.to_string();
     for arguments in
-        [["--byid", &at(&old.by_id)], ["--byid", "7"], ["--byseq", &body], ["--local", "99999999"]]
+        [["--byid", &at(old.by_id.as_ref())], ["--byid", "7"], ["--byseq", &body], ["--local", "99999999"]]
     {
         let mut command = tool("couch_recommit", dir.path());
         let assert = command.args(["--file", "f"]).args(arguments).assert().code(1).stdout("");

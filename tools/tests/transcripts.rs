@@ -45,10 +45,10 @@ fn verdict(entry: &Entry, equal: &mut usize, different: &mut BTreeMap<&str, (i32
 /// The first lines of what the original and ours print that are not the same.
 fn first_difference(pair: &str) -> String {
     let (original, ours) = pair.split_once("\nours:\n").unwrap();
-    let same = original.lines().zip(ours.lines()).take_while(|(a, b)| a == b).count();
+    let equal = original.lines().zip(ours.lines()).take_while(|(a, b)| a == b).count();
     let some =
-        |text: &str| text.lines().skip(same).take(3).fold(String::new(), |all, line| all + line + "\n");
-    format!("line {}, expected:\n{}found:\n{}", same + 1, some(original), some(ours))
+        |text: &str| text.lines().skip(equal).take(3).fold(String::new(), |all, line| all + line + "\n");
+    format!("line {}, expected:\n{}found:\n{}", equal + 1, some(original), some(ours))
 }
 
 #[test]

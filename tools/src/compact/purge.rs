@@ -75,9 +75,14 @@ mod tests {
         assert_eq!(purging.decide(&tombstone(4, &at(100))), Verdict::Keep, "not before");
         assert_eq!(purging.decide(&tombstone(11, &at(99))), Verdict::Keep, "too new");
         assert_eq!(purging.decide(&tombstone(5, b"strange")), Verdict::Keep, "no time");
+        for length in [16, 17, 20, 21, 24, 30] {
+            let meta = [&at(99)[..16], &[2; 14]].concat();
+            assert_eq!(purging.decide(&tombstone(1, &meta[..length])), Verdict::Drop, "{length}");
+        }
+        assert_eq!(purging.decide(&tombstone(1, &[0; 15])), Verdict::Keep);
         let live = DocInfoRef { deleted: false, ..tombstone(3, &[0; 18]) };
         assert_eq!(purging.decide(&live), Verdict::Keep);
-        assert_eq!((purging.purged, purging.highest_seq), (2, 10));
+        assert_eq!((purging.purged, purging.highest_seq), (8, 10));
     }
 
     #[test]

@@ -45,6 +45,8 @@ struct Call {
     entered: [Option<NonNull<Handle>>; 2],
     /// Those by which its callbacks are shown a source and a target that the library has opened; its own.
     lent: Cell<[Option<NonNull<Handle>>; 2]>,
+    /// All of them in the order in which locks are taken, the absent ones first.
+    all: Cell<[Option<NonNull<Handle>>; 4]>,
     /// The library is at work, not a callback.
     running: Cell<bool>,
     /// Where the library has panicked.
@@ -67,7 +69,8 @@ pub(super) unsafe fn with<T>(
     let entered = if handles[0] == handles[1] { [handles[0], None] } else { handles };
     let (outer, lent, running) = (INNERMOST.get(), Cell::default(), Cell::new(true));
     let (panicked, untold) = (RefCell::default(), RefCell::default());
-    let call = Call { outer, entered, lent, running, panicked, untold };
+    let all = Cell::new(in_order(entered, [None; 2]));
+    let call = Call { outer, entered, lent, all, running, panicked, untold };
     internal_error::postpone_with(postpone);
     call.enter()?;
     INNERMOST.set(&raw const call);
@@ -90,6 +93,16 @@ fn postpone(text: &str) -> bool {
     true
 }
 
+/// The handles of a call in the order in which locks are taken.
+fn in_order(
+    [a, b]: [Option<NonNull<Handle>>; 2],
+    [c, d]: [Option<NonNull<Handle>>; 2],
+) -> [Option<NonNull<Handle>>; 4] {
+    let mut all = [a, b, c, d];
+    all.sort_unstable();
+    all
+}
+
 /// Ends a call, also when a panic unwinds.
 struct Leave<'a>(&'a Call);
 
@@ -110,15 +123,7 @@ impl Drop for Leave<'_> {
 impl Call {
     /// Runs `action` on all handles of the call, in the order in which locks are taken.
     fn for_each(&self, mut action: impl FnMut(&Handle)) {
-        let ([a, b], [c, d]) = (self.entered, self.lent.get());
-        if let (Some(only), [None, None, None]) = (a, [b, c, d]) {
-            // Nearly every call: there is no order to find.
-            // SAFETY: as below.
-            return action(unsafe { only.as_ref() });
-        }
-        let mut all = [a, b, c, d];
-        all.sort_unstable();
-        for handle in all.into_iter().flatten() {
+        for handle in self.all.get().into_iter().flatten() {
             // SAFETY: live as long as the call, by the contract of `with` or because the call owns it.
             action(unsafe { handle.as_ref() });
         }
@@ -173,6 +178,7 @@ impl Call {
             let mut lent = self.lent.get();
             let handle = *lent[role].get_or_insert_with(|| NonNull::from(Box::leak(Handle::for_lending())));
             self.lent.set(lent);
+            self.all.set(in_order(self.entered, lent));
             // SAFETY: live and locked.
             unsafe { handle.as_ref().inside() }.lend(Some(db));
             handle.as_ptr()

@@ -4,7 +4,7 @@
 //! nothing and what is reserved is what is counted. Each chunk is sorted by itself, while its bytes are still at hand
 //! in the processor's cache: it is a run.
 
-use super::merge::{OnSorted, Run, key_prefix, merge};
+use super::merge::{CommonPrefix, OnSorted, Run, key_prefix, merge};
 use crate::error::Result;
 use crate::memory;
 
@@ -18,6 +18,7 @@ const PARTS: usize = 8;
 
 /// Where an entry stands.
 struct Record {
+    /// Of its key, once its chunk is complete.
     prefix: u64,
     piece: u32,
     offset: u32,
@@ -33,6 +34,8 @@ pub(super) struct Gathered {
     chunks: Vec<Vec<Record>>,
     /// Bytes reserved for both.
     reserved: usize,
+    /// Of all keys so far, also of those that are not in memory any more.
+    common: CommonPrefix,
 }
 
 impl Gathered {
@@ -45,7 +48,13 @@ impl Gathered {
             pieces: Vec::new(),
             chunks: Vec::new(),
             reserved: 0,
+            common: CommonPrefix::default(),
         }
+    }
+
+    /// So many bytes all keys begin with alike.
+    pub(super) fn common_prefix(&self) -> usize {
+        self.common.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -79,12 +88,13 @@ impl Gathered {
 
     /// Adds an entry.
     pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.common.add(key)?;
         self.reserve(key, value)?;
         let index = self.pieces.len() - 1;
         let (Some(piece), Some(chunk)) = (self.pieces.last_mut(), self.chunks.last_mut()) else {
             return Ok(());
         };
-        chunk.push(Record { prefix: key_prefix(key), piece: index as u32, offset: piece.len() as u32 });
+        chunk.push(Record { prefix: 0, piece: index as u32, offset: piece.len() as u32 });
         piece.extend_from_slice(&(key.len() as u32).to_be_bytes());
         piece.extend_from_slice(&(value.len() as u32).to_be_bytes());
         piece.extend_from_slice(key);
@@ -122,6 +132,11 @@ impl Gathered {
 
     fn sort_last_chunk(&mut self) {
         let Some(mut chunk) = self.chunks.pop() else { return };
+        // Only now it is known where the keys begin to differ.
+        let skip = self.common.len();
+        for record in &mut chunk {
+            record.prefix = key_prefix(self.entry(record).0, skip);
+        }
         chunk.sort_unstable_by(|a, b| {
             let by_key = a.prefix.cmp(&b.prefix).then_with(|| self.entry(a).0.cmp(self.entry(b).0));
             // Equal keys stay in the order of adding.
@@ -136,7 +151,7 @@ impl Gathered {
         self.sort_last_chunk();
         let run = |chunk| Chunk { gathered: self, records: <[Record]>::iter(chunk), key: &[], value: &[] };
         let mut runs: Vec<_> = self.chunks.iter().map(|chunk| run(chunk)).collect();
-        merge(&mut runs, take)?;
+        merge(&mut runs, self.common.len(), take)?;
         drop(runs);
         self.pieces.clear();
         self.chunks.clear();

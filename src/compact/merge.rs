@@ -1,9 +1,7 @@
 //! Merging sorted runs of entries, wherever they are.
 
 use crate::error::Result;
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
+use crate::memory;
 
 /// Takes sorted entries: key and value.
 pub(crate) type OnSorted<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
@@ -18,69 +16,121 @@ pub(super) trait Run {
     fn value(&self) -> &[u8];
 }
 
-/// First eight bytes of a key as a number: decides most comparisons without looking at the key.
-pub(super) fn key_prefix(key: &[u8]) -> u64 {
+/// Eight bytes of a key as a number, from byte `skip` on, which is where keys begin to differ: decides most comparisons
+/// without looking at the key.
+pub(super) fn key_prefix(key: &[u8], skip: usize) -> u64 {
+    let rest = key.get(skip..).unwrap_or_default();
+    if let Some(first) = rest.first_chunk() {
+        return u64::from_be_bytes(*first);
+    }
     let mut first = [0; 8];
-    let n = key.len().min(8);
-    first[..n].copy_from_slice(&key[..n]);
+    for (to, from) in first.iter_mut().zip(rest) {
+        *to = *from;
+    }
     u64::from_be_bytes(first)
 }
 
-/// The key that a run is at.
+/// How many bytes all keys begin with alike.
+#[derive(Default)]
+pub(super) struct CommonPrefix {
+    /// As many bytes as all keys so far have in common; `None` before the first key.
+    bytes: Option<Vec<u8>>,
+}
+
+impl CommonPrefix {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Notes a key.
+    pub(super) fn add(&mut self, key: &[u8]) -> Result<()> {
+        let Some(bytes) = &mut self.bytes else {
+            self.bytes = Some(memory::copy(key)?);
+            return Ok(());
+        };
+        if !key.starts_with(bytes) {
+            let alike = bytes.iter().zip(key).take_while(|(a, b)| a == b).count();
+            bytes.truncate(alike);
+        }
+        Ok(())
+    }
+}
+
+/// A run that is at an entry: the prefix of its key, and its number.
+#[derive(Clone, Copy)]
 struct Head {
     prefix: u64,
-    key: Vec<u8>,
     run: usize,
 }
 
-impl Head {
-    fn set(&mut self, key: &[u8]) {
-        self.prefix = key_prefix(key);
-        self.key.clear();
-        self.key.extend_from_slice(key);
+/// Runs in a heap: each is at a key that is not above those of its two followers; of equal keys that of the earliest
+/// run comes first.
+struct Heap<'a, R> {
+    runs: &'a mut [R],
+    heads: Vec<Head>,
+    skip: usize,
+}
+
+impl<R: Run> Heap<'_, R> {
+    fn is_before(&self, a: Head, b: Head) -> bool {
+        if a.prefix != b.prefix {
+            return a.prefix < b.prefix;
+        }
+        (self.runs[a.run].key(), a.run) < (self.runs[b.run].key(), b.run)
+    }
+
+    /// Moves the run at `place`, which went to another key, down to where it belongs.
+    fn sift_down(&mut self, mut place: usize) {
+        let head = self.heads[place];
+        while let Some(&left) = self.heads.get(2 * place + 1) {
+            let mut lower = (2 * place + 1, left);
+            if let Some(&right) = self.heads.get(2 * place + 2)
+                && self.is_before(right, left)
+            {
+                lower = (2 * place + 2, right);
+            }
+            if !self.is_before(lower.1, head) {
+                break;
+            }
+            self.heads[place] = lower.1;
+            place = lower.0;
+        }
+        self.heads[place] = head;
+    }
+
+    /// The run with the lowest key goes to its next entry.
+    fn advance(&mut self) -> Result<()> {
+        let head = &mut self.heads[0];
+        let run = &mut self.runs[head.run];
+        if run.advance()? {
+            head.prefix = key_prefix(run.key(), self.skip);
+        } else {
+            self.heads.swap_remove(0);
+        }
+        if !self.heads.is_empty() {
+            self.sift_down(0);
+        }
+        Ok(())
     }
 }
 
-impl Ord for Head {
-    /// The heap gives the greatest: that is the lowest key, and of equal ones that of the earliest run.
-    fn cmp(&self, other: &Head) -> Ordering {
-        let by_key = self.prefix.cmp(&other.prefix).then_with(|| self.key.cmp(&other.key));
-        by_key.then(self.run.cmp(&other.run)).reverse()
-    }
-}
-
-impl PartialOrd for Head {
-    fn partial_cmp(&self, other: &Head) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Head {
-    fn eq(&self, other: &Head) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Head {}
-
-/// Hands on the entries of all runs in ascending order of keys; those with equal keys in the order of their runs.
-pub(super) fn merge(runs: &mut [impl Run], take: OnSorted<'_>) -> Result<()> {
-    let mut heads = BinaryHeap::with_capacity(runs.len());
+/// Hands on the entries of all runs in ascending order of keys; those with equal keys in the order of their runs. All
+/// keys have the first `skip` bytes in common.
+pub(super) fn merge<R: Run>(runs: &mut [R], skip: usize, take: OnSorted<'_>) -> Result<()> {
+    let mut heads = Vec::with_capacity(runs.len());
     for (index, run) in runs.iter_mut().enumerate() {
         if run.advance()? {
-            let mut head = Head { prefix: 0, key: Vec::new(), run: index };
-            head.set(run.key());
-            heads.push(head);
+            heads.push(Head { prefix: key_prefix(run.key(), skip), run: index });
         }
     }
-    while let Some(mut head) = heads.peek_mut() {
-        let run = &mut runs[head.run];
+    let mut heap = Heap { runs, heads, skip };
+    for place in (0..heap.heads.len() / 2).rev() {
+        heap.sift_down(place);
+    }
+    while let Some(head) = heap.heads.first() {
+        let run = &heap.runs[head.run];
         take(run.key(), run.value())?;
-        if run.advance()? {
-            head.set(run.key());
-        } else {
-            PeekMut::pop(head);
-        }
+        heap.advance()?;
     }
     Ok(())
 }

@@ -95,7 +95,7 @@ impl Sorter {
         let mut count: u64 = 0;
         for group in groups {
             let mut run = merged.begin_run()?;
-            merge(&mut spill.readers(group.clone()), &mut |key, value| {
+            merge(&mut spill.readers(group.clone()), self.gathered.common_prefix(), &mut |key, value| {
                 count += 1;
                 if count.is_multiple_of(TICK_STEP) {
                     tick()?;
@@ -111,7 +111,7 @@ impl Sorter {
     pub(crate) fn finish(mut self, take: OnSorted<'_>) -> Result<()> {
         self.prepare(&mut || Ok(()))?;
         match &self.spill {
-            Some(spill) => merge(&mut spill.readers(0..spill.runs()), take),
+            Some(spill) => merge(&mut spill.readers(0..spill.runs()), self.gathered.common_prefix(), take),
             None => self.gathered.drain_sorted(take),
         }
     }

@@ -136,9 +136,9 @@ impl Spill {
 
     /// Bytes of memory for reading a run.
     pub(super) fn cost_of_reading(&self, run: usize) -> usize {
-        // A frame, an entry, its key once more.
+        // A frame and an entry.
         let longest = self.runs.get(run).map_or(0, |span| span.longest);
-        FRAME + self.seal.overhead() + 2 * longest + size_of::<SpilledRun<'_>>()
+        FRAME + self.seal.overhead() + longest + size_of::<SpilledRun<'_>>()
     }
 
     /// Begins a run.
@@ -346,7 +346,7 @@ mod tests {
     /// Entries that are read before an error, if there is one. Each must be one that was written.
     fn read(spill: &Spill) -> Result<u32> {
         let mut count = 0;
-        merge(&mut spill.readers(0..spill.runs()), &mut |key, value| {
+        merge(&mut spill.readers(0..spill.runs()), 0, &mut |key, value| {
             let number: u32 = count / 2;
             assert_eq!((key, value), (&[KEY, &number.to_be_bytes()].concat()[..], &VALUE[..]));
             count += 1;

@@ -16,15 +16,19 @@ pub(crate) fn reserve_exact<T>(vec: &mut Vec<T>, additional: usize) -> Result<()
 
 /// Makes room for `additional` more elements, and for some that may follow: adding one by one stays linear, and what
 /// was grown like this wastes at most a third of its memory.
+#[inline]
 pub(crate) fn reserve<T>(vec: &mut Vec<T>, additional: usize) -> Result<()> {
-    if vec.capacity() - vec.len() >= additional {
-        return Ok(());
-    }
+    if vec.capacity() - vec.len() >= additional { Ok(()) } else { grow(vec, additional) }
+}
+
+#[cold]
+fn grow<T>(vec: &mut Vec<T>, additional: usize) -> Result<()> {
     let more = additional.max(vec.len() / 2).max(4);
     vec.try_reserve_exact(more).map_err(|_| missing::<T>(additional))
 }
 
 /// Adds an element.
+#[inline]
 pub(crate) fn push<T>(vec: &mut Vec<T>, item: T) -> Result<()> {
     reserve(vec, 1)?;
     vec.push(item);

@@ -44,6 +44,7 @@ pub(crate) struct Entry<'a> {
 }
 
 /// The entry at byte `offset` of a node and the offset of the one behind it; `None` at the end of the node.
+#[inline]
 pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, usize)>, Malformed> {
     let rest = node.get(offset..).unwrap_or_default();
     if rest.is_empty() {
@@ -108,13 +109,14 @@ pub(crate) struct ChildPointer<'a> {
 
 impl<'a> ChildPointer<'a> {
     /// Reads the value of an interior entry.
+    #[inline]
     pub(crate) fn parse(value: &'a [u8]) -> Result<ChildPointer<'a>, Malformed> {
-        let short = |_| Malformed("a child pointer as long as its parts");
-        let mut fields = Fields(value);
-        let position = fields.u48().map_err(short)?;
-        let subtree_size = fields.u48().map_err(short)?;
-        let reduce_size = fields.u16().map_err(short)?;
-        let reduce = fields.take(usize::from(reduce_size)).map_err(short)?;
+        const SHORT: Malformed = Malformed("a child pointer as long as its parts");
+        let (fixed, rest) = value.split_first_chunk::<POINTER_FIXED>().ok_or(SHORT)?;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = *fixed;
+        let position = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        let subtree_size = u64::from_be_bytes([0, 0, g, h, i, j, k, l]);
+        let reduce = rest.get(..usize::from(u16::from_be_bytes([m, n]))).ok_or(SHORT)?;
         Ok(ChildPointer { position, subtree_size, reduce })
     }
 }

@@ -223,6 +223,7 @@ impl<'a> Change<'a, '_> {
                 let pointer = ChildPointer::parse(entry.value).map_err(malformed)?;
                 children.clear();
                 replaced = self.node(pointer.position, position, start..end, depth + 1, children)?;
+                start = self.first_open(start..end, entry.key);
             }
             if replaced {
                 changed = true;
@@ -236,7 +237,6 @@ impl<'a> Change<'a, '_> {
                 writer.put_run(&mut run)?;
                 writer.split_if_large()?;
             }
-            start = self.first_open(start..end, entry.key);
         }
         if !changed {
             return Ok(false);

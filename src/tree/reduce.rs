@@ -35,12 +35,13 @@ pub struct DocCounts {
 
 impl DocCounts {
     /// Reads a reduce value.
+    #[inline]
     pub fn parse(reduce: &[u8]) -> Result<DocCounts, Malformed> {
-        let short = |_| Malformed("a by-id reduce value of 16 bytes");
-        let mut fields = Fields(reduce);
-        let live = fields.u40().map_err(short)?;
-        let deleted = fields.u40().map_err(short)?;
-        let size = fields.u48().map_err(short)?;
+        let fixed = reduce.first_chunk::<16>().ok_or(Malformed("a by-id reduce value of 16 bytes"))?;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *fixed;
+        let live = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
+        let deleted = u64::from_be_bytes([0, 0, 0, f, g, h, i, j]);
+        let size = u64::from_be_bytes([0, 0, k, l, m, n, o, p]);
         Ok(DocCounts { live, deleted, size })
     }
 

@@ -14,6 +14,9 @@ pub(super) const RANGES: u64 = 1;
 const OPEN_FLAGS: u64 = 0x18_7fff_ff3f;
 const COMPACT_FLAGS: u64 = 0x1f00_000f;
 
+/// The two fields that ask for read buffers of some sizes.
+const CUSTOM_BUFFER: u64 = 0xff00;
+
 const PERIODIC_SYNC_SHIFT: u32 = 24;
 const PERIODIC_SYNC_MASK: u64 = 0x1f;
 
@@ -54,14 +57,18 @@ pub(super) fn open_options(flags: couchstore_open_flags) -> OpenOptions {
     };
     // The highest values ask for terabytes.
     let count = count.min(LARGEST_BUFFERS / unit);
-    OpenOptions::new()
+    let options = if flags & CUSTOM_BUFFER == 0 {
+        OpenOptions::new()
+    } else {
+        OpenOptions::new().read_buffers(unit, count)
+    };
+    options
         .create(has(1))
         .read_only(has(2))
         .legacy_crc(has(4))
         .unbuffered(has(8))
         .exclusive(has(0x10))
         .no_commit_at_create(has(0x20))
-        .read_buffers(unit, count)
         .node_sizes(node_size(nibble(flags, 20)), node_size(nibble(flags, 16)))
         .periodic_sync(periodic_sync(flags))
         .tracing(has(0x2000_0000))

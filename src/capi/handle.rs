@@ -59,11 +59,9 @@ pub(super) struct Published {
     pub(super) last_os_error: i32,
     /// Which file it is, as far as the file operations tell.
     pub(super) identity: Option<FileId>,
-    /// The name that it was opened by.
-    pub(super) filename: Arc<CStr>,
-    /// The key that it is encrypted with; empty: none.
-    pub(super) key_id: Arc<[u8]>,
-    /// All names and ids so far: who was told one may use it as long as there is the handle.
+    filename: Option<Arc<CStr>>,
+    key_id: Option<Arc<[u8]>>,
+    /// All earlier names and ids: who was told one may use it as long as there is the handle.
     filenames: Vec<Arc<CStr>>,
     key_ids: Vec<Arc<[u8]>>,
 }
@@ -76,8 +74,8 @@ impl Published {
             closed: true,
             last_os_error: 0,
             identity: None,
-            filename: Arc::from(c""),
-            key_id: Arc::from([]),
+            filename: None,
+            key_id: None,
             filenames: Vec::new(),
             key_ids: Vec::new(),
         }
@@ -89,8 +87,21 @@ impl Published {
         self.closed = db.is_closed();
         self.last_os_error = db.last_os_error();
         self.identity = db.identity().ok().flatten();
-        self.filename = kept(&mut self.filenames, &db.filename_ref());
-        self.key_id = kept(&mut self.key_ids, db.key_id_ref().as_slice());
+        set(&mut self.filename, &mut self.filenames, &db.filename_ref());
+        let key_id = db.key_id_ref();
+        if self.key_id.is_some() || !key_id.is_empty() {
+            set(&mut self.key_id, &mut self.key_ids, key_id.as_slice());
+        }
+    }
+
+    /// The name that it was opened by.
+    pub(super) fn filename(&self) -> &CStr {
+        self.filename.as_deref().unwrap_or_default()
+    }
+
+    /// The key that it is encrypted with; empty: none.
+    pub(super) fn key_id(&self) -> &[u8] {
+        self.key_id.as_deref().unwrap_or_default()
     }
 
     /// Fails if the file is closed.
@@ -99,17 +110,20 @@ impl Published {
     }
 }
 
-/// The one of `all` that is like this; it is added if there is none.
-fn kept<T: ?Sized + PartialEq>(all: &mut Vec<Arc<T>>, wanted: &T) -> Arc<T>
+/// Sets `current` to what is like `wanted`: one that was told before, if there is one.
+fn set<T: ?Sized + PartialEq>(current: &mut Option<Arc<T>>, earlier: &mut Vec<Arc<T>>, wanted: &T)
 where
     Arc<T>: for<'a> From<&'a T>,
 {
-    if let Some(found) = all.iter().find(|one| ***one == *wanted) {
-        return found.clone();
+    if current.as_ref().is_some_and(|current| **current == *wanted) {
+        return;
     }
-    let new = Arc::from(wanted);
-    all.push(Arc::clone(&new));
-    new
+    let found = earlier.iter().find(|one| ***one == *wanted).cloned();
+    let new = found.unwrap_or_else(|| Arc::from(wanted));
+    let old = current.replace(new);
+    if let Some(old) = old.filter(|old| !earlier.iter().any(|one| Arc::ptr_eq(one, old))) {
+        earlier.push(old);
+    }
 }
 
 impl Handle {

@@ -22,7 +22,7 @@ pub unsafe extern "C" fn couchstore_db_info(db: *mut Handle, info: *mut DbInfo) 
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(info) }?;
         let info = known.info.clone()?;
-        let filename = if known.closed { c"".as_ptr() } else { known.filename.as_ptr() };
+        let filename = if known.closed { c"".as_ptr() } else { known.filename().as_ptr() };
         out.set(DbInfo {
             filename,
             last_sequence: info.last_sequence,
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn couchstore_get_header(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_get_db_filename(db: *mut Handle) -> *const c_char {
     // SAFETY: the pointer contract of `capi`.
-    unsafe { ask_value(db, std::ptr::null(), |known| known.filename.as_ptr()) }
+    unsafe { ask_value(db, std::ptr::null(), |known| known.filename().as_ptr()) }
 }
 
 /// Position in bytes of the header that the handle stands on; 0 for a NULL handle.

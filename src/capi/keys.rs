@@ -147,7 +147,7 @@ pub unsafe extern "C" fn couchstore_get_encryption_key_id(
     length: *mut usize,
 ) -> couchstore_error_t {
     let answer = |known: &Published| {
-        let id = &known.key_id;
+        let id = known.key_id();
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(length) }?;
         let n = id.len().min(size);

@@ -312,7 +312,7 @@ pub unsafe extern "C" fn couchstore_is_current(
         // SAFETY: the pointer contract of `capi`.
         let handle = unsafe { ptr::get(db) }?;
         let (open, identity, name) =
-            handle.ask(|known| (known.check_open(), known.identity, known.filename.clone()));
+            handle.ask(|known| (known.check_open(), known.identity, known.filename().to_owned()));
         open?;
         // SAFETY: the pointer contract of `capi`.
         let out = unsafe { Out::new(is_current) }?;

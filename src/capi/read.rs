@@ -128,6 +128,7 @@ pub unsafe extern "C" fn couchstore_open_doc_with_docinfo(
         let info = DocInfoRef {
             body_position: docinfo.bp,
             content_meta: docinfo.content_meta,
+            physical_size: docinfo.physical_size as u64,
             ..DocInfoRef::default()
         };
         let body = read(db, &info, options)?;

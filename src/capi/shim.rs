@@ -433,7 +433,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_file_stats(db: *mut Handle) -> *
 /// The id of the key that a file is encrypted with, good as long as the handle; {NULL, 0} if it is not encrypted.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_private_cxx_key_id(db: *const Handle) -> sized_buf {
-    let answer = |known: &Published| match &*known.key_id {
+    let answer = |known: &Published| match known.key_id() {
         [] => sized_buf::EMPTY,
         id => sized_buf::borrow(id),
     };

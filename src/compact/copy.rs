@@ -505,7 +505,7 @@ impl Copy<'_> {
         if info.body_position == 0 {
             return Ok(SourceBody::Absent);
         }
-        let body = self.source.file().read_body(info.body_position);
+        let body = self.source.file().read_body(info.body_position, info.physical_size);
         let Some(body) = self.pass(body)? else { return Ok(SourceBody::Damaged) };
         self.bodies.count(info.body_position, body.bytes.len())?;
         Ok(SourceBody::Stored(body))

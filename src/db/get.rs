@@ -67,16 +67,16 @@ impl Db {
         if info.body_position == 0 {
             return Err(Error::DocNotFound);
         }
-        Ok(self.file.read_body(info.body_position)?.bytes)
+        Ok(self.file.read_body(info.body_position, info.physical_size)?.bytes)
     }
 
     /// The body that an entry points to, inflated if the entry says that it is compressed.
     pub fn body(&self, info: &DocInfoRef<'_>) -> Result<Vec<u8>> {
-        let stored = self.stored_body(info)?;
-        if info.content_meta & COMPRESSED == 0 {
-            return Ok(stored);
+        if info.content_meta & COMPRESSED == 0 || info.body_position == 0 {
+            return self.stored_body(info);
         }
-        self.file.with(|file| file.inflate(info.body_position, &stored))
+        self.check_open()?;
+        self.file.read_inflated_body(info.body_position, info.physical_size)
     }
 
     /// The body of the document with this id, inflated. A deleted document may still have a body.

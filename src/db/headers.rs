@@ -4,6 +4,7 @@ use super::{Db, State};
 use crate::error::{Error, Found, Result, Sought};
 use crate::format::Malformed;
 use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_below, is_boundary};
+use crate::format::chunk::LONGEST_HEADER;
 use crate::format::header::{FileHeader, NO_PREVIOUS};
 use crate::io::file::{DbFile, MarkedBlock};
 use crate::io::tail::Tail;
@@ -50,7 +51,7 @@ fn find_at_or_below(
 ) -> Result<(u64, FileHeader)> {
     let mut from = from;
     let mut last_error = None;
-    let mut no_header = no_header(file, sought);
+    let mut looked_like_one = None;
     loop {
         let (position, header) = match file.marked_block_at_or_below(from, recovery) {
             Ok(None) => break,
@@ -60,11 +61,7 @@ fn find_at_or_below(
         };
         match header {
             Ok(header) => return Ok((position, header)),
-            Err(Error::NoHeader { cause: looked_like_one, .. }) => {
-                if let Error::NoHeader { cause, .. } = &mut no_header {
-                    *cause = looked_like_one;
-                }
-            }
+            Err(Error::NoHeader { cause, .. }) => looked_like_one = cause,
             Err(error) if recovery && error.is_damage() => last_error = Some(error),
             Err(error) => return Err(error),
         }
@@ -73,7 +70,8 @@ fn find_at_or_below(
             None => break,
         }
     }
-    Err(last_error.unwrap_or(no_header))
+    let no_header = || Error::NoHeader { file: file.name().clone(), sought, cause: looked_like_one };
+    Err(last_error.unwrap_or_else(no_header))
 }
 
 /// Reads the header of a block whose type byte is not that of data.
@@ -83,7 +81,8 @@ fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<File
         let rule = Malformed("0, 1 or 2 as the first byte of the block");
         return Err(file.found_instead(position, rule, Found::BlockType(marker)));
     }
-    let body = match file.read_header_chunk(position, kind == Kind::Unknown) {
+    let mut room = [0; LONGEST_HEADER];
+    let body = match file.read_header_chunk(position, kind == Kind::Unknown, &mut room) {
         // Files compacted by an old release begin with a header's type byte in front of data.
         Err(error) if position == 0 && error.is_damage() => {
             let (file, sought) = (file.name().clone(), Sought::At(0));
@@ -91,7 +90,7 @@ fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<File
         }
         body => body?,
     };
-    file.parse_header(&body, position)
+    file.parse_header(body, position)
 }
 
 /// Reads the header at `position`; an error if there is none.

@@ -6,11 +6,12 @@
 //! * [`leftovers`]: what dead processes have left in a folder
 //! * [`commit`]: making changes durable
 //! * [`save`], [`local`]: changing documents and local documents
-//! * [`get`], [`scan`]: reading
+//! * [`get`], [`scan`]: reading; `ahead`: bodies that a scan's callback is going to read
 //! * [`headers`]: finding headers and moving between them
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 pub(crate) mod bootstrap;
 pub(crate) mod commit;
 pub(crate) mod get;

@@ -7,7 +7,7 @@ use crate::error::{Error, NoKey, Operation, Result, Sought};
 use crate::format::block::BlockType;
 use crate::format::header::{FileHeader, FormatVersion};
 use crate::internal_error;
-use crate::io::buffered::BufferSizes;
+use crate::io::buffered::{BufferSizes, Buffering};
 use crate::io::file::{DbFile, Encryption};
 use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
@@ -43,18 +43,21 @@ pub struct OpenOptions {
     legacy_crc: bool,
     no_commit_at_create: bool,
     recovery: bool,
-    buffers: BufferSizes,
+    /// `None`: reads are exact.
+    buffers: Option<BufferSizes>,
     node_sizes: NodeSizes,
     periodic_sync: Option<u64>,
     tracing: bool,
     write_validation: bool,
     mprotect: bool,
     stale_check: bool,
-    ops: Arc<dyn FileOps>,
+    /// `None`: the library's own.
+    ops: Option<Arc<dyn FileOps>>,
     keys: Option<Arc<dyn KeyStore>>,
     /// Create atomically also with the caller's file operations.
     bootstrap: bool,
-    naming: Arc<dyn Naming>,
+    /// `None`: the system's own.
+    naming: Option<Arc<dyn Naming>>,
 }
 
 impl Default for OpenOptions {
@@ -64,17 +67,17 @@ impl Default for OpenOptions {
             legacy_crc: false,
             no_commit_at_create: false,
             recovery: false,
-            buffers: BufferSizes::default(),
+            buffers: None,
             node_sizes: NodeSizes::default(),
             periodic_sync: None,
             tracing: false,
             write_validation: false,
             mprotect: false,
             stale_check: true,
-            ops: Arc::new(PosixOps),
+            ops: None,
             keys: None,
             bootstrap: false,
-            naming: Arc::new(PosixNaming),
+            naming: None,
         }
     }
 }
@@ -122,11 +125,11 @@ impl OpenOptions {
         stale_check => stale_check;
     }
 
-    /// Sizes of the read buffers: `count` units of `unit` bytes each. The default is 16 of 4096. Opening fails if they
-    /// are larger than 256 MiB in all.
+    /// Read in aligned units of `unit` bytes, and keep `count` of them. By default just what is wanted is read. Opening
+    /// fails if the buffers are larger than 256 MiB in all.
     #[must_use]
     pub fn read_buffers(mut self, unit: usize, count: usize) -> OpenOptions {
-        self.buffers = BufferSizes { unit: unit.max(1), count: count.max(1) };
+        self.buffers = Some(BufferSizes { unit: unit.max(1), count: count.max(1) });
         self
     }
 
@@ -148,7 +151,7 @@ impl OpenOptions {
     /// Use these file operations.
     #[must_use]
     pub fn file_ops(mut self, ops: Arc<dyn FileOps>) -> OpenOptions {
-        self.ops = ops;
+        self.ops = Some(ops);
         self
     }
 
@@ -171,7 +174,7 @@ impl OpenOptions {
     /// Give files names by these system calls; for tests that let them fail.
     #[must_use]
     pub fn naming(mut self, naming: Arc<dyn Naming>) -> OpenOptions {
-        self.naming = naming;
+        self.naming = Some(naming);
         self
     }
 
@@ -206,19 +209,19 @@ impl OpenOptions {
         }
         // A file without a header is not a database yet: whoever asks for one fills it and gives it its name.
         let atomic =
-            self.mode.create && !self.no_commit_at_create && (self.bootstrap || self.ops.is_default());
+            self.mode.create && !self.no_commit_at_create && (self.bootstrap || self.ops().is_default());
         if atomic { self.open_or_bootstrap(filename) } else { self.open_in_place(filename, self.mode) }
     }
 
     /// Opens the file, or creates it in place; then it is removed again if this fails.
     pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(DbFile, State)> {
-        let is_new = mode.create && !self.ops.exists(filename);
+        let is_new = mode.create && !self.ops().exists(filename);
         let handle = self.open_handle(filename, mode)?;
         let mut file = self.wrap(filename, handle);
         let mut was_empty = None;
         let started = self.start(&mut file, &mut was_empty).and_then(|state| {
             // What is acknowledged has to last. A caller's operations are not asked to sync before the first commit.
-            if was_empty == Some(true) && self.ops.is_default() && !self.no_commit_at_create {
+            if was_empty == Some(true) && self.ops().is_default() && !self.no_commit_at_create {
                 file.sync_flushed()?;
             }
             Ok(state)
@@ -232,7 +235,7 @@ impl OpenOptions {
                 file.take_back(0);
                 let _ = file.io().close();
                 if remove {
-                    self.ops.remove(filename);
+                    self.ops().remove(filename);
                 }
                 Err(error)
             }
@@ -240,9 +243,9 @@ impl OpenOptions {
     }
 
     pub(super) fn open_handle(&self, filename: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>> {
-        let opened = self.ops.open(filename, mode);
+        let opened = self.ops().open(filename, mode);
         opened.map_err(|IoError { code, os_error, not_regular, .. }| {
-            let file = filename.to_string_lossy().into();
+            let file = name_of(filename);
             if not_regular {
                 Error::NotRegular { file }
             } else {
@@ -253,8 +256,13 @@ impl OpenOptions {
 
     /// Puts the layers of this library before an open handle.
     pub(super) fn wrap(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> DbFile {
-        let buffers = (!self.mode.unbuffered).then_some(self.buffers);
-        let mut file = DbFile::new(filename.to_string_lossy().into(), handle, buffers, self.mode.read_only);
+        let buffering = match self.buffers {
+            _ if self.mode.unbuffered => Buffering::Off,
+            Some(sizes) => Buffering::Units(sizes),
+            None => Buffering::Exact,
+        };
+        let mut file = DbFile::new(name_of(filename), handle, buffering, self.mode.read_only);
+        file.set_node_size(self.node_sizes.interior.max(self.node_sizes.leaf));
         if self.stale_check && !self.mode.read_only {
             file.io().watch(filename);
         }
@@ -269,8 +277,10 @@ impl OpenOptions {
         if exclusive && !create {
             return Err(Error::InvalidArguments("expected create beside exclusive"));
         }
-        let BufferSizes { unit, count } = self.buffers;
-        if unit.checked_mul(count).is_none_or(|bytes| bytes > LARGEST_BUFFERS) {
+        let too_large = |sizes: BufferSizes| {
+            sizes.unit.checked_mul(sizes.count).is_none_or(|bytes| bytes > LARGEST_BUFFERS)
+        };
+        if self.buffers.is_some_and(too_large) {
             return Err(Error::InvalidArguments("expected read buffers of at most 256 MiB"));
         }
         let NodeSizes { interior, leaf } = self.node_sizes;
@@ -389,7 +399,7 @@ impl OpenOptions {
             return Ok(State { header, position: None });
         }
         let appended = file.append_header(&header, BlockType::Header)?;
-        if self.ops.is_default() {
+        if self.ops().is_default() {
             file.flush()?;
         }
         Ok(State { header, position: Some(appended.position) })
@@ -400,17 +410,22 @@ impl OpenOptions {
     }
 
     pub(super) fn ops(&self) -> &dyn FileOps {
-        self.ops.as_ref()
+        self.ops.as_deref().unwrap_or(&PosixOps)
     }
 
     pub(super) fn naming_calls(&self) -> Arc<dyn Naming> {
-        self.naming.clone()
+        self.naming.clone().unwrap_or_else(|| Arc::new(PosixNaming))
     }
 
     /// The node sizes in use.
     pub(crate) fn nodes(&self) -> NodeSizes {
         self.node_sizes
     }
+}
+
+/// A file's name, for messages.
+fn name_of(filename: &CStr) -> Arc<str> {
+    filename.to_str().map_or_else(|_| filename.to_string_lossy().into(), Arc::from)
 }
 
 /// Fails in builds without encryption.

@@ -1,7 +1,9 @@
 //! Going through documents: by sequence, by id, by lists of keys, and node by node.
 
 use super::Db;
+use super::ahead::BodiesAhead;
 use crate::error::{Error, Result};
+use crate::format::Malformed;
 use crate::format::docinfo::DocInfoRef;
 use crate::format::header::NodeRef;
 use crate::format::ints::{MAX_U48, u48_bytes};
@@ -23,7 +25,7 @@ pub struct ScanOptions {
 }
 
 impl ScanOptions {
-    fn shows(self, info: &DocInfoRef<'_>) -> bool {
+    pub(super) fn shows(self, info: &DocInfoRef<'_>) -> bool {
         !(self.deletes_only && !info.deleted || self.no_deletes && info.deleted)
     }
 }
@@ -127,15 +129,31 @@ impl Db {
     ) -> Result<()> {
         self.check_open()?;
         let root = self.root_of(tree);
-        let mut cursor = Cursor::new(&self.file, root.as_ref(), first);
+        let mut cursor = Cursor::of_all(&self.file, root.as_ref(), first, last);
+        let mut bodies = BodiesAhead::default();
         let mut damage = Damage::new(options);
         loop {
-            let Some(next) = damage.pass(cursor.next_entry())? else { continue };
-            let Some((entry, position)) = next else { return damage.result() };
-            if last.is_some_and(|last| entry.key > last) {
-                return damage.result();
+            let Some(leaf) = damage.pass(cursor.next_leaf())? else { continue };
+            let Some(leaf) = leaf else { return damage.result() };
+            bodies.begin_leaf();
+            for (entry, offset) in leaf.entries() {
+                let Some(entry) =
+                    damage.pass(entry.map_err(|rule| self.file.malformed(leaf.position, rule)))?
+                else {
+                    break;
+                };
+                if last.is_some_and(|last| entry.key > last) {
+                    return damage.result();
+                }
+                let parsed = parse(tree, &entry);
+                let info = parsed.or_else(|rule| self.make_do(&entry, leaf.position, rule, &mut damage))?;
+                if options.shows(&info) {
+                    let rest = || bodies_of(tree, leaf.entries_from(offset), last, options);
+                    damage.pass(bodies.before(&self.file, rest))?;
+                    visit(&info)?;
+                    bodies.after(&self.file, info.body_position);
+                }
             }
-            self.show(tree, &entry, position, &mut damage, visit)?;
         }
     }
 
@@ -191,18 +209,20 @@ impl Db {
         position: u64,
         damage: &mut Damage,
     ) -> Result<DocInfoRef<'e>> {
-        let parsed = match tree {
-            TreeKind::ById => DocInfoRef::parse_by_id(entry.key, entry.value),
-            TreeKind::BySeq => DocInfoRef::parse_by_seq(entry.key, entry.value),
-            TreeKind::Local => {
-                let physical_size = entry.value.len() as u64;
-                Ok(DocInfoRef { id: entry.key, physical_size, ..DocInfoRef::default() })
-            }
-        };
-        parsed.or_else(|rule| {
-            damage.pass::<()>(Err(self.file.malformed(position, rule)))?;
-            Ok(DocInfoRef { id: entry.key, rev_meta: entry.value, ..DocInfoRef::default() })
-        })
+        parse(tree, entry).or_else(|rule| self.make_do(entry, position, rule, damage))
+    }
+
+    /// What can be said of an entry that makes no sense, if the scan is to go on.
+    #[cold]
+    fn make_do<'e>(
+        &self,
+        entry: &Entry<'e>,
+        position: u64,
+        rule: Malformed,
+        damage: &mut Damage,
+    ) -> Result<DocInfoRef<'e>> {
+        damage.pass::<()>(Err(self.file.malformed(position, rule)))?;
+        Ok(DocInfoRef { id: entry.key, rev_meta: entry.value, ..DocInfoRef::default() })
     }
 
     /// Walks the by-id tree: every node before its children, every document, from the id `from` on. The root is
@@ -224,7 +244,7 @@ impl Db {
     fn walk(&self, tree: TreeKind, from: &[u8], options: ScanOptions, visit: OnItem<'_>) -> Result<()> {
         self.check_open()?;
         let root = self.root_of(tree);
-        let mut cursor = Cursor::new(&self.file, root.as_ref(), from);
+        let mut cursor = Cursor::of_all(&self.file, root.as_ref(), from, None);
         let mut damage = Damage::new(options);
         loop {
             let Some(event) = damage.pass(cursor.advance())? else { continue };
@@ -246,6 +266,32 @@ impl Db {
             }
         }
     }
+}
+
+#[inline]
+fn parse<'e>(tree: TreeKind, entry: &Entry<'e>) -> Result<DocInfoRef<'e>, Malformed> {
+    match tree {
+        TreeKind::ById => DocInfoRef::parse_by_id(entry.key, entry.value),
+        TreeKind::BySeq => DocInfoRef::parse_by_seq(entry.key, entry.value),
+        TreeKind::Local => {
+            let physical_size = entry.value.len() as u64;
+            Ok(DocInfoRef { id: entry.key, physical_size, ..DocInfoRef::default() })
+        }
+    }
+}
+
+/// Positions and sizes of the bodies of those of the documents that a scan is going to show.
+fn bodies_of<'e>(
+    tree: TreeKind,
+    entries: impl Iterator<Item = (Result<Entry<'e>, Malformed>, usize)>,
+    last: Option<&[u8]>,
+    options: ScanOptions,
+) -> Result<Vec<(u64, u64)>> {
+    let entries = entries.map_while(|(entry, _)| entry.ok());
+    let infos = entries.take_while(|entry| last.is_none_or(|last| entry.key <= last));
+    let infos = infos.filter_map(|entry| parse(tree, &entry).ok());
+    let wanted = infos.filter(|info| info.body_position != 0 && options.shows(info));
+    memory::collect(wanted.map(|info| (info.body_position, info.physical_size)))
 }
 
 /// Remembers damage that a scan has stepped over.

@@ -44,6 +44,7 @@ pub struct DocInfoRef<'a> {
 
 impl<'a> DocInfoRef<'a> {
     /// Reads an entry of the by-id tree.
+    #[inline]
     pub(crate) fn parse_by_id(key: &'a [u8], value: &'a [u8]) -> Result<DocInfoRef<'a>, Malformed> {
         let (fixed, rev_meta) = value.split_first_chunk::<BY_ID_FIXED>().ok_or(SHORT_BY_ID)?;
         let [a, b, c, d, e, f, s0, s1, s2, s3, common @ ..] = *fixed;
@@ -58,6 +59,7 @@ impl<'a> DocInfoRef<'a> {
     }
 
     /// Reads an entry of the by-sequence tree.
+    #[inline]
     pub(crate) fn parse_by_seq(key: &'a [u8], value: &'a [u8]) -> Result<DocInfoRef<'a>, Malformed> {
         let short = Malformed("a by-sequence value of at least 18 bytes and its id");
         let db_seq = parse_seq_key(key)?;
@@ -72,6 +74,7 @@ impl<'a> DocInfoRef<'a> {
 
     /// This entry with the fields that stand in both layouts side by side: u1 deleted, u47 body position | u48 rev_seq |
     /// u8 content_meta.
+    #[inline]
     fn with_common(self, fields: [u8; 13]) -> DocInfoRef<'a> {
         let [a, b, c, d, e, f, r0, r1, r2, r3, r4, r5, content_meta] = fields;
         let position = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);

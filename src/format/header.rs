@@ -16,7 +16,10 @@ use super::ints::{Fields, MAX_U48, put_u48};
 
 /// Stands in the previous-header field of the first header of a file.
 pub(crate) const NO_PREVIOUS: u64 = (1 << 47) - 1;
+/// Bytes of a root before its reduce value.
 const ROOT_FIXED: usize = 12;
+/// Bytes of a header up to the sizes of the roots.
+const FIXED: usize = 25;
 
 /// Version of the file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,7 +152,12 @@ impl FileHeader {
 
     /// Disk size of its chunk, without block-type bytes; [`extent`](crate::inspect::extent) takes it.
     pub fn stored_size(&self) -> u64 {
-        (PREFIX + self.encode().len()) as u64
+        let version = self.version;
+        let timestamp = if version >= FormatVersion::V13 { 8 } else { 0 };
+        let previous = if version >= FormatVersion::V14 { 6 } else { 0 };
+        let roots = [&self.by_seq, &self.by_id, &self.local].into_iter().flatten();
+        let roots: usize = roots.map(|root| ROOT_FIXED + root.reduce.len()).sum();
+        (PREFIX + FIXED + timestamp + previous + roots) as u64
     }
 
     /// Offset behind the header if its block begins at `position`.
@@ -263,6 +271,7 @@ mod tests {
     fn all_versions_round_trip() {
         for version in [FormatVersion::V11, FormatVersion::V12, FormatVersion::V13, FormatVersion::V14] {
             let header = full(version);
+            assert_eq!(header.stored_size(), (PREFIX + header.encode().len()) as u64);
             assert_eq!(FileHeader::parse(&header.encode(), 8192), Ok(header));
         }
     }

@@ -9,7 +9,7 @@
 //! The key of an interior entry is the highest key below it.
 
 use super::Malformed;
-use super::ints::{Fields, put_u12_u28, put_u48, split_u12_u28};
+use super::ints::{put_u12_u28, put_u48, split_u12_u28};
 
 /// Bytes before the key of an entry.
 pub(crate) const ENTRY_PREFIX: usize = 5;

@@ -1,14 +1,17 @@
 //! Buffers between a couchstore file and its file handle.
 //!
-//! Reads come in aligned units (4 KiB by default), more at a time while they run on in order or when the caller
-//! says how much it is about to read. Appends gather in one contiguous write buffer that reads see through: a read
-//! never flushes it. With buffering off every call goes straight to the handle.
+//! Of chunks just the bytes are read that are wanted, of headers a block. Where the caller has asked for buffers of
+//! some sizes, reads come in aligned units of such a size, more at a time while they run on in order or when it is known
+//! how much is about to be read. Appends gather in one contiguous write buffer that reads see through: a read never
+//! flushes it. With buffering off every call goes straight to the handle.
 //!
 //! A failed flush keeps what was not written, for another try; [`Buffered::high_water`] tells which offsets may
 //! have reached the disk.
 
 #![forbid(unsafe_code)]
 
+pub(crate) use super::exact::Plan;
+use super::exact::{Ahead, Piece, Pieces, Place, join};
 use super::naming::FileId;
 pub(crate) use super::read_buffer::BufferSizes;
 use super::read_buffer::ReadBuffer;
@@ -16,8 +19,10 @@ use super::stale::Watch;
 use super::write_back::WriteBack;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::error::{Error, ErrorCode, Stale};
+use crate::format::block::{BLOCK_SIZE, boundary_at_or_below};
 use crate::memory;
 use std::ffi::CStr;
+use std::ops::Range;
 use std::time::Instant;
 
 /// The write buffer is flushed when it holds this many bytes.
@@ -51,11 +56,36 @@ fn no_memory(error: Error) -> IoError {
     IoError::new(error.code(), libc::ENOMEM)
 }
 
+/// How a file is buffered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Buffering {
+    /// Not at all.
+    Off,
+    /// What is read is what is wanted.
+    Exact,
+    /// In units of the caller's sizes.
+    Units(BufferSizes),
+}
+
+/// What was read.
+enum Reads {
+    Off,
+    Exact(Pieces),
+    Units(ReadBuffer),
+}
+
+/// Where bytes that [`Buffered::fetch`] has found are.
+#[derive(Clone, Copy)]
+pub(super) enum Found {
+    /// In the write buffer.
+    Pending,
+    Read(Place),
+}
+
 /// A file handle with buffers.
 pub(crate) struct Buffered {
     raw: Box<dyn FileHandle>,
-    /// `None`: unbuffered.
-    reads: Option<ReadBuffer>,
+    reads: Reads,
     writes: WriteBuffer,
     /// `Some` while writing is interrupted by syncs.
     write_back: Option<WriteBack>,
@@ -71,14 +101,18 @@ pub(crate) struct Buffered {
 }
 
 impl Buffered {
-    /// Puts buffers of these sizes, or none, before a handle.
-    pub(crate) fn new(raw: Box<dyn FileHandle>, sizes: Option<BufferSizes>) -> Buffered {
+    /// Puts buffers, or none, before a handle.
+    pub(crate) fn new(raw: Box<dyn FileHandle>, buffering: Buffering) -> Buffered {
         Buffered {
             identity: raw.identity(),
             watch: None,
             looked: false,
             raw,
-            reads: sizes.map(ReadBuffer::new),
+            reads: match buffering {
+                Buffering::Off => Reads::Off,
+                Buffering::Exact => Reads::Exact(Pieces::default()),
+                Buffering::Units(sizes) => Reads::Units(ReadBuffer::new(sizes)),
+            },
             writes: WriteBuffer::default(),
             write_back: None,
             high_water: 0,
@@ -89,7 +123,12 @@ impl Buffered {
 
     /// Whether buffers are in use.
     pub(crate) fn is_buffered(&self) -> bool {
-        self.reads.is_some()
+        !matches!(self.reads, Reads::Off)
+    }
+
+    /// Whether reads are exact: then chunks come from [`Buffered::fetch`].
+    pub(crate) fn is_exact(&self) -> bool {
+        matches!(self.reads, Reads::Exact(_))
     }
 
     /// `errno` of the last failed call, 0 if none failed.
@@ -141,23 +180,189 @@ impl Buffered {
     }
 
     fn read_file(&mut self, offset: u64, buf: &mut [u8], upcoming: usize) -> Result<usize, IoError> {
-        let Some(reads) = &mut self.reads else { return self.read_raw(offset, buf, buf.len()) };
-        let found = reads.get(offset);
-        if !found.is_empty() {
-            let n = found.len().min(buf.len());
-            buf[..n].copy_from_slice(&found[..n]);
-            return Ok(n);
+        if let Reads::Off = self.reads {
+            return self.read_raw(offset, buf, buf.len());
         }
-        self.load(offset, buf.len(), upcoming)?;
-        let found = self.reads.as_mut().map(|reads| reads.get(offset)).unwrap_or_default();
+        if self.kept(offset).is_empty() {
+            match self.reads {
+                Reads::Exact(_) => self.load_block(offset, buf.len())?,
+                _ => self.load(offset, buf.len(), upcoming)?,
+            }
+        }
+        let found = self.kept(offset);
         let n = found.len().min(buf.len());
         buf[..n].copy_from_slice(&found[..n]);
         Ok(n)
     }
 
+    /// What is kept of what was read, from `offset` on; empty if nothing is.
+    fn kept(&mut self, offset: u64) -> &[u8] {
+        match &mut self.reads {
+            Reads::Off => &[],
+            Reads::Exact(pieces) => {
+                pieces.find(offset, 1).map(|place| pieces.at(place, offset)).unwrap_or_default()
+            }
+            Reads::Units(units) => units.get(offset),
+        }
+    }
+
+    /// Reads the block of `offset`, which is not kept; stops early only where `needed` bytes from there on are read.
+    fn load_block(&mut self, offset: u64, needed: usize) -> Result<(), IoError> {
+        let start = boundary_at_or_below(offset);
+        let most = (self.flushed_end() - start).min(BLOCK_SIZE) as usize;
+        let Reads::Exact(pieces) = &mut self.reads else { return Ok(()) };
+        let mut piece = pieces.take(start);
+        piece.bytes.clear();
+        let enough = ((offset - start) as usize + needed).min(most);
+        let read = self.read_onto(&mut piece.bytes, start, enough, most);
+        self.keep(piece);
+        read
+    }
+
+    fn keep(&mut self, piece: Piece) {
+        if let Reads::Exact(pieces) = &mut self.reads {
+            pieces.keep(piece);
+        }
+    }
+
+    /// Appends at least `enough` and at most `most` bytes from `offset` on to `buf`, or as many as there are up to the
+    /// end of the file.
+    fn read_onto(
+        &mut self,
+        buf: &mut Vec<u8>,
+        offset: u64,
+        enough: usize,
+        most: usize,
+    ) -> Result<(), IoError> {
+        memory::reserve_exact(buf, most).map_err(no_memory)?;
+        let (start, flushed_end) = (buf.len(), self.flushed_end());
+        while buf.len() - start < enough {
+            let at = offset + (buf.len() - start) as u64;
+            let left = most - (buf.len() - start);
+            if at >= flushed_end {
+                let pending = self.writes.get(at);
+                buf.extend_from_slice(&pending[..pending.len().min(left)]);
+                break;
+            }
+            let room = left.min(usize::try_from(flushed_end - at).unwrap_or(left));
+            self.stats.read_count += 1;
+            let result = self.raw.pread_onto(buf, room, at);
+            let n = Buffered::noted(&mut self.last_os_error, result)?;
+            self.stats.read_bytes += n as u64;
+            if n == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds bytes of a file with exact reads from `offset` on: at least `least` of them, unless the file ends. If they
+    /// have to be read, `wanted` are.
+    pub(super) fn fetch(
+        &mut self,
+        offset: u64,
+        least: usize,
+        wanted: usize,
+        tag: FileTag,
+    ) -> Result<Found, IoError> {
+        if self.writes.get(offset).len() >= least {
+            return Ok(Found::Pending);
+        }
+        let Reads::Exact(pieces) = &mut self.reads else { return Ok(Found::Pending) };
+        if let Some(place) = pieces.find(offset, least) {
+            return Ok(Found::Read(place));
+        }
+        let mut piece = pieces.take(offset);
+        let done = piece.bytes.len();
+        self.raw.tag(tag);
+        let (enough, most) = (least - done, wanted.max(least) - done);
+        let read = self.read_onto(&mut piece.bytes, offset + done as u64, enough, most);
+        self.raw.tag(FileTag::Unknown);
+        // Of what has failed nothing is kept.
+        read?;
+        self.keep(piece);
+        Ok(Found::Read(Place::Last))
+    }
+
+    /// The bytes from `offset` on that were found there.
+    pub(super) fn found(&self, found: Found, offset: u64) -> &[u8] {
+        match (found, &self.reads) {
+            (Found::Read(place), Reads::Exact(pieces)) => pieces.at(place, offset),
+            _ => self.writes.get(offset),
+        }
+    }
+
+    /// Moves what was found from `offset` on into `buf`, and reads the rest up to `length` bytes: for what is too long
+    /// to be kept.
+    pub(super) fn fetch_long(
+        &mut self,
+        found: Found,
+        offset: u64,
+        length: usize,
+        tag: FileTag,
+    ) -> Result<Vec<u8>, IoError> {
+        let mut buf = Vec::new();
+        memory::reserve_exact(&mut buf, length).map_err(no_memory)?;
+        let head = self.found(found, offset);
+        buf.extend_from_slice(&head[..head.len().min(length)]);
+        if let Reads::Exact(pieces) = &mut self.reads {
+            pieces.trim();
+        }
+        let done = buf.len();
+        self.raw.tag(tag);
+        let read = self.read_onto(&mut buf, offset + done as u64, length - done, length - done);
+        self.raw.tag(FileTag::Unknown);
+        read.map(|()| buf)
+    }
+
+    /// Reads what is about to be wanted, if reads are exact: near ranges at once. They take the place of what the plan
+    /// has read before. A failure is that of whatever is wanted first.
+    pub(super) fn read_ahead(&mut self, plan: Plan, wanted: &mut [Range<u64>]) -> Result<(), IoError> {
+        let Reads::Exact(pieces) = &mut self.reads else { return Ok(()) };
+        if pieces.ahead(plan).holds(wanted) {
+            return Ok(());
+        }
+        let mut ahead = std::mem::take(pieces.ahead(plan));
+        ahead.restart();
+        self.raw.tag(match plan {
+            Plan::Nodes => FileTag::BTree,
+            Plan::Bodies => FileTag::Document,
+        });
+        let read = self.read_ranges(wanted, &mut ahead);
+        self.raw.tag(FileTag::Unknown);
+        if let (Ok(()), Reads::Exact(pieces)) = (read, &mut self.reads) {
+            *pieces.ahead(plan) = ahead;
+        }
+        read
+    }
+
+    /// What waits in the write buffer is not read.
+    fn read_ranges(&mut self, wanted: &mut [Range<u64>], ahead: &mut Ahead) -> Result<(), IoError> {
+        let mut joined = join(wanted).map_err(no_memory)?;
+        ahead.go_on(&mut joined);
+        let total: u64 = joined.iter().map(|range| range.end - range.start).sum();
+        memory::reserve_exact(&mut ahead.bytes, total as usize).map_err(no_memory)?;
+        let end = self.flushed_end();
+        for range in joined.into_iter().filter(|range| range.start < end) {
+            let at = ahead.bytes.len();
+            let length = (range.end.min(end) - range.start) as usize;
+            self.read_onto(&mut ahead.bytes, range.start, length.min(1), length)?;
+            ahead.note(range.start, at).map_err(no_memory)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what was read ahead, and gives the memory back.
+    pub(crate) fn forget_ahead(&mut self) {
+        if let Reads::Exact(pieces) = &mut self.reads {
+            *pieces.ahead(Plan::Nodes) = Ahead::default();
+            *pieces.ahead(Plan::Bodies) = Ahead::default();
+        }
+    }
+
     /// Loads the units from the one with `offset` on; stops early only where `needed` bytes are there.
     fn load(&mut self, offset: u64, needed: usize, upcoming: usize) -> Result<(), IoError> {
-        let Some(reads) = &mut self.reads else { return Ok(()) };
+        let Reads::Units(reads) = &mut self.reads else { return Ok(()) };
         let unit = reads.sizes.unit;
         let units = reads.units_to_load(offset, upcoming);
         let start = reads.unit_start(offset);
@@ -168,7 +373,7 @@ impl Buffered {
         scratch.resize(length, 0);
         let needed = ((offset - start) as usize + needed).min(unit);
         let result = self.read_raw(start, &mut scratch, needed);
-        if let (Ok(n), Some(reads)) = (&result, &mut self.reads) {
+        if let (Ok(n), Reads::Units(reads)) = (&result, &mut self.reads) {
             for (index, piece) in scratch[..*n].chunks(unit).enumerate() {
                 reads.insert(start + (index * unit) as u64, piece).map_err(no_memory)?;
             }
@@ -218,7 +423,7 @@ impl Buffered {
 
     /// Writes all of `bytes` at `offset`, into the buffer if there is one.
     pub(crate) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), IoError> {
-        if self.reads.is_none() {
+        if !self.is_buffered() {
             if !self.looked {
                 self.look()?;
                 self.looked = true;
@@ -326,8 +531,11 @@ impl Buffered {
         let mut data = std::mem::take(&mut self.writes.data);
         let start = self.writes.start;
         let (done, result) = self.write_raw(start, &data);
-        if let Some(reads) = &mut self.reads {
-            reads.invalidate(start, start + data.len() as u64);
+        let end = start + data.len() as u64;
+        match &mut self.reads {
+            Reads::Off => {}
+            Reads::Exact(pieces) => pieces.invalidate(start, end),
+            Reads::Units(units) => units.invalidate(start, end),
         }
         data.drain(..done);
         self.writes.data = data;
@@ -338,6 +546,10 @@ impl Buffered {
     /// Takes back what is buffered from `offset` on and was not handed to the file operations yet. Returns the
     /// first offset, `offset` or above, that certainly never reached the disk.
     pub(crate) fn take_back(&mut self, offset: u64) -> u64 {
+        if let Reads::Exact(pieces) = &mut self.reads {
+            // The last piece may end with bytes of the write buffer.
+            pieces.clear();
+        }
         if offset <= self.writes.start {
             self.writes.data.clear();
         } else {
@@ -374,8 +586,10 @@ impl Buffered {
 
     /// Forgets everything that was read.
     pub(crate) fn forget_reads(&mut self) {
-        if let Some(reads) = &mut self.reads {
-            reads.clear();
+        match &mut self.reads {
+            Reads::Off => {}
+            Reads::Exact(pieces) => pieces.clear(),
+            Reads::Units(units) => units.clear(),
         }
     }
 

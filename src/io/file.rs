@@ -6,11 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+mod chunks;
 mod search;
 
+pub(crate) use chunks::Hint;
 pub(crate) use search::MarkedBlock;
 
-use super::buffered::{BufferSizes, Buffered};
+use super::buffered::{Buffered, Buffering};
 use super::tail::Tail;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
@@ -20,17 +22,12 @@ use crate::format::Malformed;
 use crate::format::block::{
     self, BLOCK_SIZE, BlockType, LONGEST_FILE, content_end, content_left, content_start, is_boundary,
 };
-use crate::format::chunk::{
-    Checksum, ChunkPrefix, ENCRYPTED_PREFIX, LONGEST_HEADER, PREFIX, longest_body, parse_encrypted,
-};
+use crate::format::chunk::{Checksum, ChunkPrefix, ENCRYPTED_PREFIX, LONGEST_HEADER, PREFIX, longest_body};
 use crate::format::header::{FileHeader, FormatVersion, HeaderError};
 use crate::format::metadata::Metadata;
 use crate::internal_error;
 use crate::memory;
 use std::sync::Arc;
-
-/// Snappy's densest element makes 64 bytes out of 3: a buffer that claims more than this is damaged.
-const MAX_SNAPPY_RATIO: usize = 22;
 
 /// Memory for compressing is kept up to this size.
 const LARGE: usize = 64 << 10;
@@ -66,23 +63,47 @@ pub(crate) struct DbFile {
     encoder: Option<Box<snap::raw::Encoder>>,
     /// Memory for what was compressed last.
     deflated: Vec<u8>,
-    encryption: Option<Encryption>,
+    /// Ciphers are large, and most files have none.
+    encryption: Option<Box<Encryption>>,
     /// Nothing is appended; what it ends with is forgotten, and this is the tail again.
     rehearsal: Option<Tail>,
+    /// The last chunk that was not found in one piece, or had to be decrypted: its content.
+    joined: Vec<u8>,
+    /// Chunks of nodes of which nothing is known are expected to be no longer than this.
+    node_size: usize,
 }
 
+/// Longest node of the default sizes, as a chunk.
+const DEFAULT_NODE: usize = 1311;
+
 impl DbFile {
-    /// Wraps an open handle. `sizes` of `None`: no buffers.
+    /// Wraps an open handle.
     pub(crate) fn new(
         name: Arc<str>,
         raw: Box<dyn FileHandle>,
-        sizes: Option<BufferSizes>,
+        buffering: Buffering,
         read_only: bool,
     ) -> DbFile {
-        let io = Buffered::new(raw, sizes);
-        let (tail, checksum, deflated) = (Tail::default(), Checksum::Crc32c, Vec::new());
-        let (encoder, encryption, rehearsal) = (None, None, None);
-        DbFile { name, io, tail, checksum, read_only, encoder, deflated, encryption, rehearsal }
+        let io = Buffered::new(raw, buffering);
+        let tail = Tail::default();
+        DbFile {
+            name,
+            io,
+            tail,
+            checksum: Checksum::Crc32c,
+            read_only,
+            encoder: None,
+            deflated: Vec::new(),
+            encryption: None,
+            rehearsal: None,
+            joined: Vec::new(),
+            node_size: DEFAULT_NODE,
+        }
+    }
+
+    /// Nodes are split when they are larger than this.
+    pub(crate) fn set_node_size(&mut self, size: usize) {
+        self.node_size = size.saturating_add(PREFIX + size / 64 + 8);
     }
 
     /// Name of the file, for messages.
@@ -112,12 +133,12 @@ impl DbFile {
 
     /// From now on chunks are encrypted.
     pub(crate) fn set_encryption(&mut self, encryption: Encryption) {
-        self.encryption = Some(encryption);
+        self.encryption = Some(Box::new(encryption));
     }
 
     /// How the file is encrypted, if it is.
     pub(crate) fn encryption(&self) -> Option<&Encryption> {
-        self.encryption.as_ref()
+        self.encryption.as_deref()
     }
 
     /// Longest body of a document.
@@ -273,17 +294,6 @@ impl DbFile {
 
     // ---- data chunks -------------------------------------------------------------------------------------------
 
-    /// Reads and checks the chunk at `position`.
-    pub(crate) fn read_chunk(&mut self, position: u64, tag: FileTag) -> Result<Body> {
-        self.io.tag(tag);
-        let body = match self.encryption {
-            None => self.read_plain_chunk(position),
-            Some(_) => self.read_encrypted_chunk(position),
-        };
-        self.io.tag(FileTag::Unknown);
-        body
-    }
-
     /// Reads `length` bytes of content at `position` once the file is known to hold them.
     fn read_bounded(&mut self, position: u64, length: u32) -> Result<Vec<u8>> {
         if length == 0 {
@@ -295,39 +305,6 @@ impl DbFile {
         let mut bytes = memory::filled(0, length as usize)?;
         self.read_content(position, &mut bytes)?;
         Ok(bytes)
-    }
-
-    fn read_encrypted_chunk(&mut self, position: u64) -> Result<Body> {
-        if position >= self.end() || content_end(position, ENCRYPTED_PREFIX as u64) > self.end() {
-            return Err(self.truncated(position, ENCRYPTED_PREFIX as u64));
-        }
-        let mut bytes = [0; ENCRYPTED_PREFIX];
-        self.read_content(position, &mut bytes)?;
-        let length = parse_encrypted(bytes).map_err(|rule| self.malformed(position, rule))?;
-        let mut body = self.read_bounded(content_end(position, ENCRYPTED_PREFIX as u64), length)?;
-        let opened = match &self.encryption {
-            Some(encryption) => encryption.cipher.open_chunk(position, &mut body),
-            None => Ok(()),
-        };
-        match opened {
-            Ok(()) => Ok(Body { bytes: body, crc: None }),
-            Err(_) => Err(self.checksum_failed(position, ChunkPrefix { length, crc: 0 })),
-        }
-    }
-
-    fn read_plain_chunk(&mut self, position: u64) -> Result<Body> {
-        // Positions may come from a caller: one beyond the end must not enter the arithmetic.
-        if position >= self.end() || content_end(position, PREFIX as u64) > self.end() {
-            return Err(self.truncated(position, PREFIX as u64));
-        }
-        let mut bytes = [0; PREFIX];
-        self.read_content(position, &mut bytes)?;
-        let prefix = ChunkPrefix::parse_data(bytes).map_err(|rule| self.malformed(position, rule))?;
-        let body = self.read_bounded(content_end(position, PREFIX as u64), prefix.length)?;
-        if self.checksum.compute(&body) != prefix.crc {
-            return Err(self.checksum_failed(position, prefix));
-        }
-        Ok(Body { bytes: body, crc: Some(prefix.crc) })
     }
 
     /// Bytes that a chunk takes whose body, as it is stored, has this length.
@@ -343,18 +320,6 @@ impl DbFile {
         let error = Error::Checksum { file: self.name.clone(), position, length, crc };
         internal_error::report(&error);
         error
-    }
-
-    /// Inflates a Snappy buffer that was read at `position`.
-    pub(crate) fn inflate(&self, position: u64, compressed: &[u8]) -> Result<Vec<u8>> {
-        let limit = compressed.len().saturating_mul(MAX_SNAPPY_RATIO);
-        let length = snap::raw::decompress_len(compressed).ok().filter(|&length| length <= limit);
-        let Some(length) = length else { return Err(self.not_snappy(position, compressed)) };
-        let mut plain = memory::filled(0, length)?;
-        match snap::raw::Decoder::new().decompress(compressed, &mut plain) {
-            Ok(written) if written == length => Ok(plain),
-            _ => Err(self.not_snappy(position, compressed)),
-        }
     }
 
     fn not_snappy(&self, position: u64, compressed: &[u8]) -> Error {
@@ -452,24 +417,35 @@ impl DbFile {
 
     // ---- headers -----------------------------------------------------------------------------------------------
 
-    /// Reads and checks the chunk of the header whose block starts at `position`. With `any_checksum` the file's kind
-    /// is not known yet: either is accepted.
-    pub(crate) fn read_header_chunk(&mut self, position: u64, any_checksum: bool) -> Result<Vec<u8>> {
+    /// Reads and checks the chunk of the header whose block starts at `position` into `room`. With `any_checksum` the
+    /// file's kind is not known yet: either is accepted.
+    pub(crate) fn read_header_chunk<'b>(
+        &mut self,
+        position: u64,
+        any_checksum: bool,
+        room: &'b mut [u8; LONGEST_HEADER],
+    ) -> Result<&'b [u8]> {
         self.io.tag(FileTag::FileHeader);
-        let body = self.read_tagged_header(position, any_checksum);
+        let body = self.read_tagged_header(position, any_checksum, room);
         self.io.tag(FileTag::Unknown);
         body
     }
 
-    fn read_tagged_header(&mut self, position: u64, any_checksum: bool) -> Result<Vec<u8>> {
+    fn read_tagged_header<'b>(
+        &mut self,
+        position: u64,
+        any_checksum: bool,
+        room: &'b mut [u8; LONGEST_HEADER],
+    ) -> Result<&'b [u8]> {
         let mut bytes = [0; PREFIX];
         self.read_content(position, &mut bytes)?;
         let prefix = ChunkPrefix::parse_header(bytes).map_err(|rule| {
             self.found_instead(position, rule, Found::HeaderLength(ChunkPrefix::stated_length(bytes)))
         })?;
-        let mut body = vec![0; prefix.length as usize];
-        self.read_content(content_end(position, PREFIX as u64), &mut body)?;
-        let matches = |kind: Checksum| kind.compute(&body) == prefix.crc;
+        // The length was checked by the parser.
+        let body = room.get_mut(..prefix.length as usize).unwrap_or_default();
+        self.read_content(content_end(position, PREFIX as u64), body)?;
+        let matches = |kind: Checksum| kind.compute(body) == prefix.crc;
         let good = if any_checksum {
             matches(Checksum::Crc32c) || matches(Checksum::Crc32)
         } else {
@@ -609,6 +585,7 @@ impl DbFile {
     pub(crate) fn free_buffers(&mut self) {
         self.encoder = None;
         self.deflated = Vec::new();
+        self.joined = Vec::new();
         self.io.free_buffers();
     }
 }

@@ -177,6 +177,20 @@ impl FileHandle for ForeignFile {
         length(result as i64, info).map(|n| n as usize)
     }
 
+    fn pread_onto(&mut self, buf: &mut Vec<u8>, most: usize, offset: u64) -> Result<usize, IoError> {
+        let mut info = couchstore_error_info_t::default();
+        let pread = self.ops.pread.ok_or(MISSING)?;
+        let room = buf.spare_capacity_mut();
+        let size = most.min(room.len());
+        // SAFETY: the contract of the module; there is room for so many bytes.
+        let result =
+            unsafe { pread(&raw mut info, self.handle, room.as_mut_ptr().cast(), size, offset as i64) };
+        let n = (length(result as i64, info)? as usize).min(size);
+        // SAFETY: room as above, and by the contract of file_ops.h as many bytes were filled in as the result says.
+        unsafe { buf.set_len(buf.len() + n) };
+        Ok(n)
+    }
+
     fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
         let mut info = couchstore_error_info_t::default();
         let pwrite = self.ops.pwrite.ok_or(MISSING)?;

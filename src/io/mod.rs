@@ -8,7 +8,8 @@
 //! * `folder`: what has become of names when such a call fails
 //! * [`rights`]: who may use a file that takes another one's place; `acl`: permissions, and what is left of them
 //! * `buffered`: a write buffer that reads see through, and read buffers
-//! * `read_buffer`: what was read is kept for a while
+//! * `exact`: what was read exactly, and what a plan has read ahead
+//! * `read_buffer`: units of sizes that the caller has asked for
 //! * `write_back`: when to sync what is written beside others' commits
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
 //! * [`stale`]: whether the file behind a handle still is what its writer takes it for
@@ -19,6 +20,7 @@
 
 mod acl;
 pub(crate) mod buffered;
+mod exact;
 pub(crate) mod file;
 
 pub(crate) mod folder;
@@ -126,6 +128,15 @@ pub trait FileOps: Send + Sync {
 pub trait FileHandle: Send {
     /// Reads at `offset`; may read less than asked for, 0 only at the end of the file.
     fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError>;
+    /// As [`FileHandle::pread`], at most `most` bytes, to be appended to `buf`.
+    fn pread_onto(&mut self, buf: &mut Vec<u8>, most: usize, offset: u64) -> Result<usize, IoError> {
+        let length = buf.len();
+        buf.resize(length + most, 0);
+        let result = self.pread(&mut buf[length..], offset);
+        let n = result.as_ref().map_or(0, |&n| n.min(most));
+        buf.truncate(length + n);
+        result.map(|_| n)
+    }
     /// Writes at `offset`; may write less than given, also 0.
     fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError>;
     /// Size of the file in bytes.

@@ -116,6 +116,19 @@ impl FileHandle for ObjectFile {
         length(result as i64, info).map(|n| n as usize)
     }
 
+    fn pread_onto(&mut self, buf: &mut Vec<u8>, most: usize, offset: u64) -> Result<usize, IoError> {
+        let mut info = couchstore_error_info_t::default();
+        let room = buf.spare_capacity_mut();
+        let (pointer, size, at) = (room.as_mut_ptr().cast(), most.min(room.len()), offset as i64);
+        // SAFETY: the contract of the module; there is room for so many bytes.
+        let result =
+            unsafe { (self.ops.table.pread)(self.ops.object, &raw mut info, self.handle, pointer, size, at) };
+        let n = (length(result as i64, info)? as usize).min(size);
+        // SAFETY: room as above, and by the contract of file_ops.h as many bytes were filled in as the result says.
+        unsafe { buf.set_len(buf.len() + n) };
+        Ok(n)
+    }
+
     fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
         let mut info = couchstore_error_info_t::default();
         let (pointer, size, at) = (buf.as_ptr().cast(), buf.len(), offset as i64);

@@ -209,6 +209,21 @@ impl FileHandle for PosixFile {
         uninterrupted(|| file.read_at(buf, offset)).map_err(failed(ErrorCode::READ))
     }
 
+    fn pread_onto(&mut self, buf: &mut Vec<u8>, most: usize, offset: u64) -> Result<usize, IoError> {
+        let file = self.file(ErrorCode::READ)?.as_raw_fd();
+        let room = buf.spare_capacity_mut();
+        let (pointer, size) = (room.as_mut_ptr().cast(), most.min(room.len()));
+        let pread = || {
+            // SAFETY: an open descriptor, and room for so many bytes.
+            let n = unsafe { libc::pread64(file, pointer, size, offset as i64) };
+            usize::try_from(n).map_err(|_| io::Error::last_os_error())
+        };
+        let n = uninterrupted(pread).map_err(failed(ErrorCode::READ))?;
+        // SAFETY: room as above, of which the system has filled in so many bytes.
+        unsafe { buf.set_len(buf.len() + n) };
+        Ok(n)
+    }
+
     fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
         let file = self.file(ErrorCode::WRITE)?;
         self.check_periodic_sync()?;

@@ -15,12 +15,6 @@ pub(crate) struct BufferSizes {
     pub(crate) count: usize,
 }
 
-impl Default for BufferSizes {
-    fn default() -> BufferSizes {
-        BufferSizes { unit: 4096, count: 16 }
-    }
-}
-
 /// Aligned pieces of the file. A slot may hold less than a unit where the file ended.
 pub(super) struct ReadBuffer {
     pub(super) sizes: BufferSizes,

@@ -5,11 +5,12 @@
 
 #![forbid(unsafe_code)]
 
-use super::file::{Appended, Body, DbFile};
+use super::buffered::Plan;
+use super::file::{Appended, Body, DbFile, Hint};
 use super::{FileStats, FileTag};
 use crate::error::{Error, Found, Result};
 use crate::format::Malformed;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// A node as read.
 pub(crate) struct StoredNode {
@@ -22,12 +23,14 @@ pub(crate) struct StoredNode {
 /// A file that can be closed while others hold a reference to it.
 pub(crate) struct SharedFile {
     file: RefCell<Option<DbFile>>,
+    /// Position of the body that was read last.
+    last_body: Cell<u64>,
 }
 
 impl SharedFile {
     /// Shares an open file.
     pub(crate) fn new(file: DbFile) -> SharedFile {
-        SharedFile { file: RefCell::new(Some(file)) }
+        SharedFile { file: RefCell::new(Some(file)), last_body: Cell::new(0) }
     }
 
     /// Runs `action` on the open file. It must not call back into the caller's code.
@@ -50,16 +53,16 @@ impl SharedFile {
         self.file.borrow().is_none()
     }
 
-    /// Reads and inflates a node.
-    pub(crate) fn read_node(&self, position: u64) -> Result<StoredNode> {
+    /// Reads and inflates a node into `bytes`, memory that is not needed any more.
+    pub(crate) fn read_node(&self, position: u64, hint: Hint, bytes: Vec<u8>) -> Result<StoredNode> {
+        let mut bytes = bytes;
         self.with(|file| {
-            let stored = file.read_chunk(position, FileTag::BTree)?.bytes;
-            let bytes = file.inflate(position, &stored)?;
+            let stored_size = file.read_inflated(position, hint, FileTag::BTree, &mut bytes)?;
             if bytes.is_empty() {
                 let rule = Malformed("a node of at least one byte");
                 return Err(file.found_instead(position, rule, Found::EmptyNode));
             }
-            Ok(StoredNode { bytes, stored_size: stored.len() as u64 })
+            Ok(StoredNode { bytes, stored_size })
         })
     }
 
@@ -68,9 +71,35 @@ impl SharedFile {
         self.with(|file| file.append_compressed(node, FileTag::BTree))
     }
 
-    /// Reads a document's body as it is stored.
-    pub(crate) fn read_body(&self, position: u64) -> Result<Body> {
-        self.with(|file| file.read_chunk(position, FileTag::Document))
+    /// Reads a document's body as it is stored. Its entry says that its chunk is of this size.
+    pub(crate) fn read_body(&self, position: u64, size: u64) -> Result<Body> {
+        self.last_body.set(position);
+        self.with(|file| file.read_chunk(position, Hint::Size(size), FileTag::Document))
+    }
+
+    /// Reads and inflates a document's body.
+    pub(crate) fn read_inflated_body(&self, position: u64, size: u64) -> Result<Vec<u8>> {
+        self.last_body.set(position);
+        let mut plain = Vec::new();
+        self.with(|file| file.read_inflated(position, Hint::Size(size), FileTag::Document, &mut plain))?;
+        Ok(plain)
+    }
+
+    /// Reads ahead what is about to be wanted.
+    pub(crate) fn read_ahead(&self, plan: Plan, chunks: &[(u64, u64)]) -> Result<()> {
+        self.with(|file| file.read_ahead(plan, chunks))
+    }
+
+    /// Lets go of what was read ahead.
+    pub(crate) fn forget_ahead(&self) {
+        if let Some(file) = self.file.borrow_mut().as_mut() {
+            file.io().forget_ahead();
+        }
+    }
+
+    /// Position of the body that was read last, which is forgotten by this.
+    pub(crate) fn take_last_body(&self) -> u64 {
+        self.last_body.take()
     }
 
     /// Rehearses `action`, which appends chunks: they get the positions that they will have, but are not written. Its

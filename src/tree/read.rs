@@ -8,6 +8,8 @@ use crate::format::chunk::PREFIX;
 use crate::format::header::NodeRef;
 use crate::format::ints::MAX_KEY;
 use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, Entry, NodeKind, entry_at};
+use crate::io::buffered::Plan;
+use crate::io::file::Hint;
 use crate::io::shared::{SharedFile, StoredNode};
 use crate::memory;
 use std::ops::{Deref, Range};
@@ -58,7 +60,19 @@ impl<'a> Guarded<'a> {
 
     /// Reads the node at `position`, to which one at `parent` (`u64::MAX`: a header) points.
     pub(super) fn read(&mut self, position: u64, parent: u64, depth: usize) -> Result<(NodeKind, Vec<u8>)> {
-        self.read_stored(position, parent, depth).map(|(kind, stored)| (kind, stored.bytes))
+        self.read_into(position, parent, depth, Hint::None, Vec::new())
+    }
+
+    /// As [`Guarded::read`], with what is known of the node, into memory that is not needed any more.
+    fn read_into(
+        &mut self,
+        position: u64,
+        parent: u64,
+        depth: usize,
+        hint: Hint,
+        memory: Vec<u8>,
+    ) -> Result<(NodeKind, Vec<u8>)> {
+        self.read_checked(position, parent, depth, hint, memory).map(|(kind, stored)| (kind, stored.bytes))
     }
 
     /// As [`Guarded::read`], with what it takes in the file.
@@ -67,6 +81,17 @@ impl<'a> Guarded<'a> {
         position: u64,
         parent: u64,
         depth: usize,
+    ) -> Result<(NodeKind, StoredNode)> {
+        self.read_checked(position, parent, depth, Hint::None, Vec::new())
+    }
+
+    fn read_checked(
+        &mut self,
+        position: u64,
+        parent: u64,
+        depth: usize,
+        hint: Hint,
+        memory: Vec<u8>,
     ) -> Result<(NodeKind, StoredNode)> {
         let broken = |rule| Err(self.file.malformed(position, Malformed(rule)));
         if position >= parent {
@@ -78,7 +103,7 @@ impl<'a> Guarded<'a> {
         if self.budget == 0 {
             return broken("nodes that are not larger than the file in sum");
         }
-        let stored = self.file.read_node(position)?;
+        let stored = self.file.read_node(position, hint, memory)?;
         self.budget = self.budget.saturating_sub(PREFIX as u64 + stored.stored_size);
         let kind = NodeKind::of(&stored.bytes).map_err(|rule| self.file.malformed(position, rule))?;
         if kind == NodeKind::Interior {
@@ -100,11 +125,13 @@ struct Frame {
     current: usize,
     value: usize,
     next: usize,
+    /// What is below it was read ahead.
+    planned: bool,
 }
 
 impl Frame {
     fn new(node: Vec<u8>, kind: NodeKind, position: u64) -> Frame {
-        Frame { node, kind, position, current: 1, value: 1, next: 1 }
+        Frame { node, kind, position, current: 1, value: 1, next: 1, planned: false }
     }
 
     /// The entry that [`Frame::advance`] has come to.
@@ -135,6 +162,45 @@ impl Frame {
     }
 }
 
+/// A leaf that a cursor has come to.
+pub(crate) struct Leaf<'a> {
+    node: &'a [u8],
+    /// Offset of the first entry that is to be visited.
+    first: usize,
+    /// Where it stands in the file.
+    pub(crate) position: u64,
+}
+
+impl<'a> Leaf<'a> {
+    /// The entries that are to be visited, each with its offset; ends after the first malformed one.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Result<Entry<'a>, Malformed>, usize)> + use<'a> {
+        self.entries_from(self.first)
+    }
+
+    /// Those from this offset on.
+    #[inline]
+    pub(crate) fn entries_from(
+        &self,
+        offset: usize,
+    ) -> impl Iterator<Item = (Result<Entry<'a>, Malformed>, usize)> + use<'a> {
+        let (node, mut next) = (self.node, offset);
+        std::iter::from_fn(move || {
+            let offset = next;
+            match entry_at(node, offset) {
+                Ok(None) => None,
+                Ok(Some((entry, behind))) => {
+                    next = behind;
+                    Some((Ok(entry), offset))
+                }
+                Err(rule) => {
+                    next = usize::MAX;
+                    Some((Err(rule), offset))
+                }
+            }
+        })
+    }
+}
+
 /// The error for asking a cursor what it is at before it came to anything.
 fn nothing_here() -> Error {
     Error::Internal("a cursor that stands at nothing".into())
@@ -153,7 +219,18 @@ pub(crate) struct Cursor<'a> {
     from: Vec<u8>,
     /// An entry with such a key was visited: all that come behind have larger ones.
     has_begun: bool,
+    /// Memory of nodes that were left.
+    spare: Vec<Vec<u8>>,
+    /// Depth of the leaves, once one was read.
+    leaves: Option<usize>,
+    /// Leaves are read ahead: all that are left of a node,
+    reads_ahead: bool,
+    /// up to the one that holds this key.
+    until: Option<Vec<u8>>,
 }
+
+/// Memory of larger nodes is given back when they are left.
+const LARGEST_SPARE: usize = 16 << 10;
 
 impl<'a> Cursor<'a> {
     /// A cursor before the first entry with a key of at least `from`.
@@ -165,7 +242,55 @@ impl<'a> Cursor<'a> {
             frames: Vec::new(),
             from: bound(from).to_vec(),
             has_begun: false,
+            spare: Vec::new(),
+            leaves: None,
+            reads_ahead: false,
+            until: None,
         }
+    }
+
+    /// As [`Cursor::new`], to visit all entries, up to the key `until` if that is given.
+    pub(crate) fn of_all(
+        file: &'a SharedFile,
+        root: Option<&NodeRef>,
+        from: &[u8],
+        until: Option<&[u8]>,
+    ) -> Cursor<'a> {
+        let mut cursor = Cursor::new(file, root, from);
+        cursor.reads_ahead = true;
+        cursor.until = until.map(|key| bound(key).to_vec());
+        cursor
+    }
+
+    /// Reads ahead the leaves that come next, once for each node above them.
+    fn plan(&mut self) -> Result<()> {
+        let Some(frame) = self.frames.last_mut().filter(|frame| !frame.planned) else { return Ok(()) };
+        frame.planned = true;
+        let mut leaves = Vec::new();
+        let mut offset = frame.current;
+        // A node that is damaged from somewhere on is read up to there; whoever comes there meets the error.
+        while let Ok(Some((entry, next))) = entry_at(&frame.node, offset)
+            && let Ok(child) = ChildPointer::parse(entry.value)
+        {
+            memory::push(&mut leaves, (child.position, child.subtree_size))?;
+            offset = next;
+            if self.until.as_deref().is_some_and(|until| entry.key >= until) {
+                break;
+            }
+        }
+        self.guarded.file.read_ahead(Plan::Nodes, &leaves)
+    }
+
+    /// The next leaf; that at hand is left.
+    pub(crate) fn next_leaf(&mut self) -> Result<Option<Leaf<'_>>> {
+        if self.frames.last().is_some_and(|frame| frame.kind == NodeKind::Leaf) {
+            self.leave();
+        }
+        if !self.find_entry()? {
+            return Ok(None);
+        }
+        let leaf = self.frames.last();
+        Ok(leaf.map(|frame| Leaf { node: &frame.node, first: frame.current, position: frame.position }))
     }
 
     /// Leaves out entries with smaller keys from here on. Only forward.
@@ -210,7 +335,11 @@ impl<'a> Cursor<'a> {
     }
 
     fn leave(&mut self) {
-        self.frames.pop();
+        if let Some(Frame { node, .. }) = self.frames.pop()
+            && node.capacity() <= LARGEST_SPARE
+        {
+            self.spare.push(node);
+        }
         if self.frames.is_empty() {
             self.at_child = true;
         }
@@ -236,14 +365,28 @@ impl<'a> Cursor<'a> {
 
     /// Reads the child that the last event was about, so that its entries come next.
     pub(crate) fn enter(&mut self) -> Result<()> {
-        let (position, parent) = match self.frames.last() {
-            None => (self.root.as_ref().map_or(0, |root| root.position), u64::MAX),
+        let (position, subtree_size, parent) = match self.frames.last() {
+            None => self
+                .root
+                .as_ref()
+                .map_or((0, 0, u64::MAX), |root| (root.position, root.subtree_size, u64::MAX)),
             Some(frame) => {
                 let rule = |rule| self.guarded.file.malformed(frame.position, rule);
-                (frame.child().map_err(rule)?.position, frame.position)
+                let child = frame.child().map_err(rule)?;
+                (child.position, child.subtree_size, frame.position)
             }
         };
-        let (kind, node) = self.guarded.read(position, parent, self.frames.len())?;
+        let depth = self.frames.len();
+        if self.reads_ahead && self.leaves == Some(depth) {
+            self.plan()?;
+        }
+        let hint =
+            if self.leaves == Some(depth) { Hint::Size(subtree_size) } else { Hint::Subtree(subtree_size) };
+        let memory = self.spare.pop().unwrap_or_default();
+        let (kind, node) = self.guarded.read_into(position, parent, depth, hint, memory)?;
+        if kind == NodeKind::Leaf {
+            self.leaves = Some(depth);
+        }
         self.frames.push(Frame::new(node, kind, position));
         Ok(())
     }
@@ -266,11 +409,16 @@ impl<'a> Cursor<'a> {
 
     /// The next entry and the offset of its node, entering whatever children there are on the way.
     pub(crate) fn next_entry(&mut self) -> Result<Option<(Entry<'_>, u64)>> {
+        if self.find_entry()? { Ok(Some((self.entry()?, self.position()))) } else { Ok(None) }
+    }
+
+    /// Goes on to the next entry, entering whatever children there are on the way; `false`: there is none.
+    pub(crate) fn find_entry(&mut self) -> Result<bool> {
         loop {
             match self.advance()? {
                 Event::Node => self.enter()?,
-                Event::Entry => return Ok(Some((self.entry()?, self.position()))),
-                Event::End => return Ok(None),
+                Event::Entry => return Ok(true),
+                Event::End => return Ok(false),
             }
         }
     }
@@ -279,6 +427,14 @@ impl<'a> Cursor<'a> {
     pub(crate) fn put_back(&mut self) {
         if let Some(frame) = self.frames.last_mut() {
             frame.next = frame.current;
+        }
+    }
+}
+
+impl Drop for Cursor<'_> {
+    fn drop(&mut self) {
+        if self.reads_ahead {
+            self.guarded.file.forget_ahead();
         }
     }
 }

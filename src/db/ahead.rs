@@ -1,0 +1,61 @@
+//! Reading bodies ahead in a scan.
+//!
+//! A scan does not know whether whoever it shows documents to will read their bodies. Once [`ROW`] in a row were read,
+//! those of a leaf are read at once, until a leaf comes of which fewer than half were wanted.
+
+#![forbid(unsafe_code)]
+
+use crate::error::Result;
+use crate::io::buffered::Plan;
+use crate::io::shared::SharedFile;
+
+/// So many bodies in a row are taken for a sign that all will be read.
+const ROW: u32 = 4;
+
+/// What a scan has learnt of its callback.
+#[derive(Default)]
+pub(super) struct BodiesAhead {
+    /// Bodies read in a row.
+    row: u32,
+    active: bool,
+    /// The bodies of the leaf at hand were read ahead.
+    planned: bool,
+    /// Documents with a body that were shown of it, and those whose body was read.
+    shown: u32,
+    read: u32,
+}
+
+impl BodiesAhead {
+    /// Another leaf comes.
+    pub(super) fn begin_leaf(&mut self) {
+        self.active &= self.read * 2 >= self.shown;
+        (self.planned, self.shown, self.read) = (false, 0, 0);
+    }
+
+    /// A document is about to be shown. `bodies`: positions and sizes of its body and of those of
+    /// the documents behind it. A failure to read them is one of the scan.
+    pub(super) fn before(
+        &mut self,
+        file: &SharedFile,
+        bodies: impl FnOnce() -> Result<Vec<(u64, u64)>>,
+    ) -> Result<()> {
+        file.take_last_body();
+        if !self.active || self.planned {
+            return Ok(());
+        }
+        self.planned = true;
+        file.read_ahead(Plan::Bodies, &bodies()?)
+    }
+
+    /// It was shown.
+    pub(super) fn after(&mut self, file: &SharedFile, body: u64) {
+        if body == 0 {
+            return;
+        }
+        let was_read = file.take_last_body() == body;
+        self.shown += 1;
+        self.read += u32::from(was_read);
+        self.row = if was_read { self.row + 1 } else { 0 };
+        self.active |= self.row >= ROW;
+    }
+}

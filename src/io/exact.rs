@@ -1,0 +1,285 @@
+//! What was read of a file without being rounded up to units: the last piece, and pieces read ahead by a plan.
+
+#![forbid(unsafe_code)]
+
+use crate::error::Result;
+use crate::memory;
+use std::ops::Range;
+
+/// A piece that is kept is no longer than this.
+const KEPT: usize = 32 << 10;
+/// Where plans follow each other, so many bytes more are read at first.
+const FIRST_MORE: u64 = 8 << 10;
+/// Pieces of a plan with no more than this between them are read at once,
+const GAP: u64 = 16 << 10;
+/// up to this many bytes, which is also what a plan keeps at most.
+const AHEAD: u64 = 256 << 10;
+
+/// Bytes of a file, as they stand there.
+#[derive(Default)]
+pub(super) struct Piece {
+    pub(super) start: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Piece {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// What there is from `offset` on; empty if nothing is.
+    fn get(&self, offset: u64) -> &[u8] {
+        let at = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.bytes.get(at..)).unwrap_or_default()
+    }
+
+    fn overlaps(&self, start: u64, end: u64) -> bool {
+        self.start < end && start < self.end()
+    }
+}
+
+/// What a plan has read: several pieces in one buffer.
+#[derive(Default)]
+pub(super) struct Ahead {
+    pub(super) bytes: Vec<u8>,
+    /// The pieces, in ascending order and apart from each other.
+    pieces: Vec<AheadPiece>,
+    /// Where the last plan ended, if it was one range.
+    end: u64,
+    /// Bytes behind it that are read too, as long as plans go on where the last one has ended.
+    more: u64,
+}
+
+#[derive(Clone, Copy)]
+struct AheadPiece {
+    start: u64,
+    /// Where it begins in the buffer, and its length.
+    at: usize,
+    length: usize,
+}
+
+impl AheadPiece {
+    fn overlaps(&self, start: u64, end: u64) -> bool {
+        self.start < end && start < self.start + self.length as u64
+    }
+}
+
+impl Ahead {
+    /// Forgets all pieces, for others to come.
+    pub(super) fn restart(&mut self) {
+        self.bytes.clear();
+        self.pieces.clear();
+    }
+
+    /// Whether all of these ranges are here.
+    pub(super) fn holds(&self, ranges: &[Range<u64>]) -> bool {
+        ranges.iter().all(|range| self.find(range.start, (range.end - range.start) as usize).is_some())
+    }
+
+    /// Makes the last of the joined ranges longer if plans follow each other in the file, by twice as much each time.
+    pub(super) fn go_on(&mut self, joined: &mut [Range<u64>]) {
+        let [range] = joined else {
+            (self.end, self.more) = (0, 0);
+            return;
+        };
+        let follows = range.start <= self.end.saturating_add(GAP) && range.end > self.end && self.end > 0;
+        let room = AHEAD.saturating_sub(range.end.saturating_sub(range.start));
+        self.more = if follows { (self.more * 2).clamp(FIRST_MORE, AHEAD).min(room) } else { 0 };
+        range.end = range.end.saturating_add(self.more);
+        self.end = range.end;
+    }
+
+    /// The bytes from `at` to the end of the buffer were read at `start`.
+    pub(super) fn note(&mut self, start: u64, at: usize) -> Result<()> {
+        memory::push(&mut self.pieces, AheadPiece { start, at, length: self.bytes.len() - at })
+    }
+
+    fn get(&self, index: usize, offset: u64) -> &[u8] {
+        let Some(piece) = self.pieces.get(index) else { return &[] };
+        let bytes = self.bytes.get(piece.at..piece.at + piece.length).unwrap_or_default();
+        let skipped = offset.checked_sub(piece.start).and_then(|skipped| usize::try_from(skipped).ok());
+        skipped.and_then(|skipped| bytes.get(skipped..)).unwrap_or_default()
+    }
+
+    fn find(&self, offset: u64, least: usize) -> Option<usize> {
+        let index = self.pieces.partition_point(|piece| piece.start <= offset).checked_sub(1)?;
+        (self.get(index, offset).len() >= least).then_some(index)
+    }
+}
+
+/// What a plan is for: each kind has its own, since bodies are read between leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    Nodes,
+    Bodies,
+}
+
+/// Everything that is kept.
+#[derive(Default)]
+pub(super) struct Pieces {
+    last: Piece,
+    nodes: Ahead,
+    bodies: Ahead,
+}
+
+/// Where something is kept.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Last,
+    Ahead(Plan, usize),
+}
+
+impl Pieces {
+    /// What is kept there from `offset` on.
+    pub(super) fn at(&self, place: Place, offset: u64) -> &[u8] {
+        match place {
+            Place::Last => self.last.get(offset),
+            Place::Ahead(Plan::Nodes, index) => self.nodes.get(index, offset),
+            Place::Ahead(Plan::Bodies, index) => self.bodies.get(index, offset),
+        }
+    }
+
+    /// What this plan has read.
+    pub(super) fn ahead(&mut self, plan: Plan) -> &mut Ahead {
+        match plan {
+            Plan::Nodes => &mut self.nodes,
+            Plan::Bodies => &mut self.bodies,
+        }
+    }
+
+    /// Where at least `least` bytes from `offset` on are kept.
+    pub(super) fn find(&self, offset: u64, least: usize) -> Option<Place> {
+        if self.last.get(offset).len() >= least {
+            return Some(Place::Last);
+        }
+        let nodes = || self.nodes.find(offset, least).map(|index| Place::Ahead(Plan::Nodes, index));
+        let bodies = || self.bodies.find(offset, least).map(|index| Place::Ahead(Plan::Bodies, index));
+        bodies().or_else(nodes)
+    }
+
+    /// Takes out the last piece, to be read anew or to be continued; it is given back with [`Pieces::keep`]. If it does
+    /// not begin at `offset` it is empty.
+    pub(super) fn take(&mut self, offset: u64) -> Piece {
+        let mut piece = std::mem::take(&mut self.last);
+        if piece.start != offset {
+            piece.start = offset;
+            piece.bytes.clear();
+        }
+        piece
+    }
+
+    /// Keeps a piece in place of the last one.
+    pub(super) fn keep(&mut self, piece: Piece) {
+        self.last = piece;
+    }
+
+    /// Lets the last piece go if it is large.
+    pub(super) fn trim(&mut self) {
+        if self.last.bytes.capacity() > KEPT {
+            self.last = Piece::default();
+        }
+    }
+
+    /// Forgets what overlaps the range.
+    pub(super) fn invalidate(&mut self, start: u64, end: u64) {
+        if self.last.overlaps(start, end) {
+            self.last.bytes.clear();
+        }
+        for ahead in [&mut self.nodes, &mut self.bodies] {
+            ahead.pieces.retain(|piece| !piece.overlaps(start, end));
+        }
+    }
+
+    /// Forgets everything and gives the memory back.
+    pub(super) fn clear(&mut self) {
+        *self = Pieces::default();
+    }
+
+    /// How much memory is held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.last.bytes.capacity() + self.nodes.bytes.capacity() + self.bodies.bytes.capacity()
+    }
+}
+
+/// Joins ranges of the file that are about to be read, in any order, to those that are read at once. What is beyond
+/// the most that a plan keeps, or alone as long, is left out.
+pub(super) fn join(wanted: &mut [Range<u64>]) -> Result<Vec<Range<u64>>> {
+    wanted.sort_unstable_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    let mut total = 0;
+    for range in wanted.iter() {
+        let length = range.end.saturating_sub(range.start);
+        if length == 0 || length > AHEAD {
+            continue;
+        }
+        let last = joined.last_mut().filter(|last| range.start <= last.end.saturating_add(GAP));
+        let more = match &last {
+            Some(last) => range.end.saturating_sub(last.end),
+            None => length,
+        };
+        if total + more > AHEAD {
+            break;
+        }
+        total += more;
+        match last {
+            Some(last) => last.end = last.end.max(range.end),
+            None => memory::push(&mut joined, range.clone())?,
+        }
+    }
+    Ok(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::single_range_in_vec_init, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn near_ranges_are_read_at_once() {
+        let mut wanted = [90_000..91_000, 100..200, 16_000..17_000, 200..300];
+        assert_eq!(join(&mut wanted).unwrap(), [100..17_000, 90_000..91_000]);
+        assert_eq!(join(&mut [5..5]).unwrap(), []);
+        assert_eq!(join(&mut [0..10, 3..4, 2..12]).unwrap(), [0..12]);
+        assert_eq!(join(&mut [0..10, 10 + GAP..20 + GAP]).unwrap(), [0..20 + GAP]);
+        assert_eq!(join(&mut [0..10, 11 + GAP..20 + GAP]).unwrap(), [0..10, 11 + GAP..20 + GAP]);
+    }
+
+    #[test]
+    fn a_plan_is_bounded() {
+        let mut many: Vec<_> = (0..1000).map(|index| index * 1000..index * 1000 + 1000).collect();
+        assert_eq!(join(&mut many).unwrap(), [0..AHEAD / 1000 * 1000]);
+        assert_eq!(join(&mut [0..AHEAD + 1, 7..u64::MAX, 5..9]).unwrap(), [5..9]);
+        let mut far: Vec<_> = (0..1000).map(|index| index << 20..(index << 20) + 1000).collect();
+        let total: u64 = join(&mut far).unwrap().iter().map(|range| range.end - range.start).sum();
+        assert!(total <= AHEAD);
+    }
+
+    #[test]
+    fn what_is_kept_is_found_until_it_is_overwritten() {
+        let mut pieces = Pieces::default();
+        pieces.keep(Piece { start: 10, bytes: vec![1; 10] });
+        for (plan, start) in [(Plan::Nodes, 100), (Plan::Bodies, 150), (Plan::Nodes, 200)] {
+            let ahead = pieces.ahead(plan);
+            let at = ahead.bytes.len();
+            ahead.bytes.extend([2; 10]);
+            ahead.note(start, at).unwrap();
+        }
+        assert!(
+            pieces.find(9, 1).is_none() && pieces.find(10, 11).is_none() && pieces.find(110, 1).is_none()
+        );
+        for (offset, byte) in [(10, 1), (19, 1), (100, 2), (159, 2), (209, 2)] {
+            assert_eq!(pieces.at(pieces.find(offset, 1).unwrap(), offset).first(), Some(&byte));
+        }
+        pieces.invalidate(20, 100);
+        assert!(pieces.find(10, 10).is_some() && pieces.find(100, 10).is_some());
+        pieces.invalidate(19, 101);
+        assert!(
+            pieces.find(10, 1).is_none() && pieces.find(100, 1).is_none() && pieces.find(200, 10).is_some()
+        );
+        pieces.ahead(Plan::Nodes).restart();
+        assert!(pieces.find(200, 1).is_none() && pieces.find(150, 1).is_some());
+        pieces.clear();
+        assert!(pieces.find(150, 1).is_none() && pieces.held() == 0);
+    }
+}

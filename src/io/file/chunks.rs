@@ -1,0 +1,361 @@
+//! Reading data chunks: bodies of documents, and nodes.
+//!
+//! With exact reads one call brings as much as the caller takes the chunk for (the hint), and a second one the rest, if
+//! the chunk says that it is longer: hints are wrong in files of old servers, and after a change of encryption. So no
+//! hint decides what a chunk is, and none makes for more memory than [`LONGEST_HINT`].
+
+#![forbid(unsafe_code)]
+
+use super::{Body, DbFile};
+use crate::error::{Operation, Result};
+use crate::format::block::{BLOCK_SIZE, boundary_at_or_above, content_end, content_left, content_start};
+use crate::format::chunk::{ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, parse_encrypted};
+use crate::io::FileTag;
+use crate::io::buffered::{Found, Plan};
+use crate::memory;
+use std::ops::Range;
+
+/// Snappy's densest element makes 64 bytes out of 3: a buffer that claims more than this is damaged.
+const MAX_SNAPPY_RATIO: usize = 22;
+/// No more than this is read because of a hint.
+const LONGEST_HINT: u64 = 64 << 10;
+/// Longer chunks are read into memory of their own.
+const LONGEST_KEPT: usize = 32 << 10;
+/// Subtrees that are smaller than this are read at once for their root: nearly always they are one leaf.
+const SMALL_SUBTREE: u64 = 4096;
+
+/// What is known of a chunk before it is read: its size in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    /// Nothing.
+    None,
+    /// The size of a node and all below it.
+    Subtree(u64),
+    /// The size of a leaf, or of a body.
+    Size(u64),
+}
+
+/// Where the body of a chunk is.
+enum Loaded {
+    /// Among what was read, or waits to be written.
+    Found(Found, Range<u64>),
+    Joined,
+    Own(Vec<u8>),
+}
+
+/// A chunk's body, as it is stored.
+pub(crate) struct Chunk {
+    body: Loaded,
+    /// `None` if the file is encrypted.
+    crc: Option<u32>,
+}
+
+impl DbFile {
+    /// Reads and checks the chunk at `position`.
+    pub(crate) fn read_chunk(&mut self, position: u64, hint: Hint, tag: FileTag) -> Result<Body> {
+        let Chunk { body, crc } = self.load_chunk(position, hint, tag)?;
+        let bytes = match body {
+            Loaded::Own(bytes) => bytes,
+            kept => memory::copy(self.bytes_of(&kept))?,
+        };
+        Ok(Body { bytes, crc })
+    }
+
+    /// Reads, checks and inflates the chunk at `position` into `plain`, whose content does not matter. Returns the length
+    /// of what is stored.
+    pub(crate) fn read_inflated(
+        &mut self,
+        position: u64,
+        hint: Hint,
+        tag: FileTag,
+        plain: &mut Vec<u8>,
+    ) -> Result<u64> {
+        let chunk = self.load_chunk(position, hint, tag)?;
+        let stored = self.bytes_of(&chunk.body);
+        self.inflate_into(position, stored, plain)?;
+        Ok(stored.len() as u64)
+    }
+
+    fn load_chunk(&mut self, position: u64, hint: Hint, tag: FileTag) -> Result<Chunk> {
+        if self.io.is_exact() {
+            return self.load_exactly(position, hint, tag);
+        }
+        self.io.tag(tag);
+        let chunk = self.load_in_pieces(position);
+        self.io.tag(FileTag::Unknown);
+        chunk
+    }
+
+    fn bytes_of<'a>(&'a self, body: &'a Loaded) -> &'a [u8] {
+        match body {
+            Loaded::Found(found, at) => {
+                let bytes = self.io.found(*found, at.start);
+                bytes.get(..(at.end - at.start) as usize).unwrap_or_default()
+            }
+            Loaded::Joined => &self.joined,
+            Loaded::Own(bytes) => bytes,
+        }
+    }
+
+    /// Bytes before a chunk's body, and what the length in them counts besides.
+    fn prefix(&self) -> usize {
+        if self.encryption.is_some() { ENCRYPTED_PREFIX } else { PREFIX }
+    }
+
+    fn parse_prefix(&self, position: u64, bytes: &[u8]) -> Result<ChunkPrefix> {
+        let short = || self.truncated(position, self.prefix() as u64);
+        let parsed = if self.encryption.is_some() {
+            let bytes = bytes.first_chunk().ok_or_else(short)?;
+            parse_encrypted(*bytes).map(|length| ChunkPrefix { length, crc: 0 })
+        } else {
+            ChunkPrefix::parse_data(*bytes.first_chunk().ok_or_else(short)?)
+        };
+        parsed.map_err(|rule| self.malformed(position, rule))
+    }
+
+    /// Fails if the file cannot hold so much content at `position`.
+    fn check_held(&self, position: u64, length: u64) -> Result<()> {
+        // Positions may come from a caller: one beyond the end must not enter the arithmetic.
+        if length == 0 || position < self.end() && content_end(position, length) <= self.end() {
+            return Ok(());
+        }
+        Err(self.truncated(position, length))
+    }
+
+    // ---- in units, or without buffers --------------------------------------------------------------------------
+
+    fn load_in_pieces(&mut self, position: u64) -> Result<Chunk> {
+        let size = self.prefix();
+        self.check_held(position, size as u64)?;
+        let mut bytes = [0; PREFIX];
+        let bytes = bytes.get_mut(..size).unwrap_or_default();
+        self.read_content(position, bytes)?;
+        let prefix = self.parse_prefix(position, bytes)?;
+        let mut body = self.read_bounded(content_end(position, size as u64), prefix.length)?;
+        let crc = self.open_body(position, prefix, &mut body)?;
+        Ok(Chunk { body: Loaded::Own(body), crc })
+    }
+
+    /// Decrypts a body, or checks its checksum, and returns that.
+    fn open_body(&self, position: u64, prefix: ChunkPrefix, body: &mut Vec<u8>) -> Result<Option<u32>> {
+        let Some(encryption) = &self.encryption else {
+            return self.check_sum(position, prefix, body).map(Some);
+        };
+        match encryption.cipher.open_chunk(position, body) {
+            Ok(()) => Ok(None),
+            Err(_) => Err(self.checksum_failed(position, ChunkPrefix { crc: 0, ..prefix })),
+        }
+    }
+
+    fn check_sum(&self, position: u64, prefix: ChunkPrefix, body: &[u8]) -> Result<u32> {
+        if self.checksum.compute(body) == prefix.crc {
+            return Ok(prefix.crc);
+        }
+        Err(self.checksum_failed(position, prefix))
+    }
+
+    // ---- exactly -----------------------------------------------------------------------------------------------
+
+    /// How many bytes from the first one of the chunk on are to be read at once.
+    fn expected(&self, position: u64, hint: Hint) -> u64 {
+        let node = self.node_size as u64;
+        let size = match hint {
+            Hint::None | Hint::Size(0) => node,
+            Hint::Subtree(size) if size > SMALL_SUBTREE => node,
+            Hint::Subtree(size) | Hint::Size(size) => size,
+        };
+        let size = size.clamp(PREFIX as u64, LONGEST_HINT);
+        content_end(position, size).min(self.end()).saturating_sub(content_start(position)).min(LONGEST_HINT)
+    }
+
+    fn load_exactly(&mut self, position: u64, hint: Hint, tag: FileTag) -> Result<Chunk> {
+        let size = self.prefix();
+        self.check_held(position, size as u64)?;
+        let start = content_start(position);
+        let body_at = content_end(position, size as u64);
+        let head = (body_at - start) as usize;
+        let expected = self.expected(position, hint) as usize;
+        let found = self.fetch(start, head, expected, tag)?;
+        let mut bytes = [0; PREFIX];
+        let bytes = bytes.get_mut(..size).unwrap_or_default();
+        if !copy_content(self.io.found(found, start), start, bytes) {
+            return Err(self.truncated(position, size as u64));
+        }
+        let prefix = self.parse_prefix(position, bytes)?;
+        let length = prefix.length as usize;
+        self.check_held(body_at, length as u64)?;
+        let first = content_start(body_at);
+        let end = if length == 0 { first } else { content_end(body_at, length as u64) };
+        let whole = (end - start) as usize;
+        if whole > LONGEST_KEPT {
+            return self.load_long(position, prefix, (found, start, whole), tag);
+        }
+        let found = self.fetch(start, whole, whole, tag)?;
+        let raw = self.io.found(found, first);
+        if raw.len() < (end - first) as usize {
+            return Err(self.truncated(body_at, length as u64));
+        }
+        if self.encryption.is_none() && (end - first) as usize == length {
+            let body = Loaded::Found(found, first..end);
+            let crc = self.check_sum(position, prefix, self.bytes_of(&body))?;
+            return Ok(Chunk { body, crc: Some(crc) });
+        }
+        let mut joined = std::mem::take(&mut self.joined);
+        joined.clear();
+        memory::reserve(&mut joined, length)?;
+        append_content(self.io.found(found, first), first, length, &mut joined);
+        let opened = self.open_body(position, prefix, &mut joined);
+        self.joined = joined;
+        Ok(Chunk { body: Loaded::Joined, crc: opened? })
+    }
+
+    /// Goes on with a chunk that is too long to be kept.
+    fn load_long(
+        &mut self,
+        position: u64,
+        prefix: ChunkPrefix,
+        (found, start, whole): (Found, u64, usize),
+        tag: FileTag,
+    ) -> Result<Chunk> {
+        let body_at = content_end(position, self.prefix() as u64);
+        let first = content_start(body_at);
+        let rest = whole - (first - start) as usize;
+        let read = self.io.fetch_long(found, first, rest, tag);
+        let mut body = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, first, error))?;
+        if body.len() < rest {
+            return Err(self.truncated(body_at, u64::from(prefix.length)));
+        }
+        remove_block_types(&mut body, first);
+        let crc = self.open_body(position, prefix, &mut body)?;
+        Ok(Chunk { body: Loaded::Own(body), crc })
+    }
+
+    fn fetch(&mut self, start: u64, least: usize, wanted: usize, tag: FileTag) -> Result<Found> {
+        let found = self.io.fetch(start, least, wanted, tag);
+        found.map_err(|error| DbFile::io_error(&self.name, Operation::Read, start, error))
+    }
+
+    /// Reads chunks ahead, if reads are exact: their positions, and their sizes as far as is known.
+    pub(crate) fn read_ahead(&mut self, plan: Plan, chunks: &[(u64, u64)]) -> Result<()> {
+        let [(first, _), _, ..] = *chunks else { return Ok(()) };
+        if !self.io.is_exact() {
+            return Ok(());
+        }
+        let end = self.end();
+        let inside = chunks.iter().filter(|&&(position, _)| position < end);
+        let mut ranges = memory::collect(inside.map(|&(position, size)| {
+            content_start(position)..content_end(position, size.max(PREFIX as u64)).min(end)
+        }))?;
+        let read = self.io.read_ahead(plan, &mut ranges);
+        read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, first, error))
+    }
+
+    // ---- Snappy ------------------------------------------------------------------------------------------------
+
+    /// Inflates a Snappy buffer that was read at `position`.
+    pub(crate) fn inflate(&self, position: u64, compressed: &[u8]) -> Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        self.inflate_into(position, compressed, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// As [`DbFile::inflate`], into a buffer whose content does not matter.
+    fn inflate_into(&self, position: u64, compressed: &[u8], plain: &mut Vec<u8>) -> Result<()> {
+        let limit = compressed.len().saturating_mul(MAX_SNAPPY_RATIO);
+        let length = snap::raw::decompress_len(compressed).ok().filter(|&length| length <= limit);
+        let Some(length) = length else { return Err(self.not_snappy(position, compressed)) };
+        if length > plain.capacity() {
+            // Nothing of it is to be moved.
+            *plain = Vec::new();
+            memory::reserve_exact(plain, length)?;
+        }
+        plain.resize(length, 0);
+        match snap::raw::Decoder::new().decompress(compressed, plain) {
+            Ok(written) if written == length => Ok(()),
+            _ => Err(self.not_snappy(position, compressed)),
+        }
+    }
+}
+
+/// Fills `buf` with the content of bytes that stand at `start`; `false` if they are too few.
+fn copy_content(raw: &[u8], start: u64, buf: &mut [u8]) -> bool {
+    let (mut raw, mut at, mut done) = (raw, start, 0);
+    while done < buf.len() {
+        let n = content_left(at).min(buf.len() - done).min(raw.len());
+        let (Some(to), Some(from)) = (buf.get_mut(done..done + n), raw.get(..n)) else { return false };
+        if n == 0 {
+            return false;
+        }
+        to.copy_from_slice(from);
+        done += n;
+        at += n as u64;
+        let next = content_start(at);
+        raw = raw.get(n + (next - at) as usize..).unwrap_or_default();
+        at = next;
+    }
+    true
+}
+
+/// Appends `length` bytes of content of bytes that stand at `start`.
+fn append_content(raw: &[u8], start: u64, length: usize, out: &mut Vec<u8>) {
+    let (mut raw, mut at, mut left) = (raw, start, length);
+    while left > 0 && !raw.is_empty() {
+        let n = content_left(at).min(left).min(raw.len());
+        out.extend_from_slice(raw.get(..n).unwrap_or_default());
+        left -= n;
+        at = content_start(at + n as u64);
+        raw = raw.get(n + 1..).unwrap_or_default();
+    }
+}
+
+/// Takes the type bytes of blocks out of bytes that stand at `start`.
+fn remove_block_types(bytes: &mut Vec<u8>, start: u64) {
+    let mut boundary = boundary_at_or_above(start);
+    let Some(first) = usize::try_from(boundary - start).ok().filter(|&first| first < bytes.len()) else {
+        return;
+    };
+    let (mut from, mut to) = (first, first);
+    while from < bytes.len() {
+        // Behind the type byte.
+        from += 1;
+        boundary += BLOCK_SIZE;
+        let end = ((boundary - start) as usize).min(bytes.len());
+        bytes.copy_within(from..end, to);
+        to += end - from;
+        from = end;
+    }
+    bytes.truncate(to);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_what_stands_between_the_type_bytes() {
+        let file: Vec<u8> = (0..5 * BLOCK_SIZE)
+            .map(|at| if at % BLOCK_SIZE == 0 { 0xee } else { (at % 251) as u8 })
+            .collect();
+        for start in [1, 2, 4000, 4095, 4097, 8191] {
+            for length in [0_usize, 1, 7, 95, 96, 97, 4094, 4095, 4096, 9000] {
+                let end = if length == 0 { start } else { content_end(start, length as u64) };
+                let raw = file.get(start as usize..end as usize).unwrap_or_default();
+                let plain: Vec<u8> =
+                    (start..end).filter(|at| at % BLOCK_SIZE != 0).map(|at| (at % 251) as u8).collect();
+                assert_eq!(plain.len(), length);
+                let mut appended = Vec::new();
+                append_content(raw, start, length, &mut appended);
+                assert!(appended == plain, "{start} {length}");
+                let mut removed = raw.to_vec();
+                remove_block_types(&mut removed, start);
+                assert!(removed == plain, "{start} {length}");
+                let mut copied = vec![0; length];
+                assert!(copy_content(raw, start, &mut copied) && copied == plain, "{start} {length}");
+                assert!(
+                    length == 0
+                        || !copy_content(raw.split_last().map_or(raw, |(_, rest)| rest), start, &mut copied)
+                );
+            }
+        }
+    }
+}

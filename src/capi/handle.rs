@@ -203,7 +203,11 @@ impl Handle {
         }
         let mut published = self.published.lock();
         tsan::taken(&self.published);
-        published.update(db);
+        // So it is with each document that a compaction shows to a hook.
+        match (stamp.only_end_moved(inside.published.get().as_ref()), &mut published.info) {
+            (Some(end), Ok(info)) => info.file_size = end,
+            _ => published.update(db),
+        }
         inside.published.set(Some(stamp));
         tsan::about_to_give_up(&self.published);
     }

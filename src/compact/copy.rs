@@ -255,8 +255,23 @@ pub(crate) fn copy_into(
     let pinned = source.snapshot().header;
     let progress = Progress::new(documents_in(&pinned));
     let bodies = BodyLimit::new(source);
+    let checksum = |db: &Db| db.file().with(|file| Ok(file.checksum()));
+    let same_checksum = checksum(source)? == checksum(target)?;
     let (value, last_damage) = (Vec::new(), None);
-    Copy { source, target, pinned, directory, options, hooks, bodies, progress, value, last_damage }.run()
+    let copy = Copy {
+        source,
+        target,
+        pinned,
+        directory,
+        options,
+        hooks,
+        bodies,
+        same_checksum,
+        progress,
+        value,
+        last_damage,
+    };
+    copy.run()
 }
 
 /// Removes the target unless it was finished; also when a hook's panic unwinds.
@@ -301,6 +316,8 @@ struct Copy<'a> {
     options: &'a CompactOptions,
     hooks: &'a mut dyn CompactHooks,
     bodies: BodyLimit<'a>,
+    /// Checksums of bodies are the same in source and target.
+    same_checksum: bool,
     progress: Progress,
     /// Memory for encoding entries.
     value: Vec<u8>,
@@ -450,9 +467,8 @@ impl Copy<'_> {
     }
 
     fn copy_body(&self, body: &Body) -> Result<u64> {
-        let kind = self.source.file().with(|file| Ok(file.checksum()))?;
-        let same = self.target.file().with(|file| Ok(file.checksum() == kind))?;
-        Ok(self.target.file().append_body(&body.bytes, body.crc.filter(|_| same))?.position)
+        let crc = body.crc.filter(|_| self.same_checksum);
+        Ok(self.target.file().append_body(&body.bytes, crc)?.position)
     }
 
     /// Whether, and how, a document is kept.

@@ -43,6 +43,14 @@ pub(crate) struct Stamp {
     closed_os_error: i32,
 }
 
+impl Stamp {
+    /// Where the file ends now, if that is all that has changed since `earlier`.
+    pub(crate) fn only_end_moved(&self, earlier: Option<&Stamp>) -> Option<u64> {
+        let as_before = Stamp { end: self.end, ..*earlier? };
+        (as_before == *self).then_some(self.end)
+    }
+}
+
 impl Db {
     /// See [`Stamp`].
     pub(crate) fn stamp(&self) -> Stamp {

@@ -456,6 +456,20 @@ impl Buffered {
         Ok(())
     }
 
+    /// Appends pieces, one behind the other, to the write buffer if they follow what is there and fit in. False: nothing
+    /// was done.
+    pub(crate) fn append_to_buffer(&mut self, offset: u64, pieces: [&[u8]; 2]) -> bool {
+        let [first, second] = pieces;
+        let room = WRITE_CAPACITY.min(self.writes.data.capacity()).saturating_sub(self.writes.data.len());
+        let follows = !self.writes.data.is_empty() && offset == self.writes.end();
+        if !follows || self.reads.is_none() || first.len() + second.len() > room || self.refused().is_some() {
+            return false;
+        }
+        self.writes.data.extend_from_slice(first);
+        self.writes.data.extend_from_slice(second);
+        true
+    }
+
     /// Writes everything, continuing after short writes. Also returns how much was written.
     fn write_raw(&mut self, offset: u64, bytes: &[u8]) -> (usize, Result<(), IoError>) {
         let mut done = 0;

@@ -257,6 +257,16 @@ impl DbFile {
         Ok(at)
     }
 
+    /// Writes prefix and body of a chunk. Returns the offset behind.
+    fn write_chunk(&mut self, position: u64, prefix: &[u8], body: &[u8]) -> Result<u64, IoError> {
+        let length = prefix.len() + body.len();
+        let in_one_block = !is_boundary(position) && length <= content_left(position);
+        if in_one_block && self.io.append_to_buffer(position, [prefix, body]) {
+            return Ok(position + length as u64);
+        }
+        self.write_content(position, prefix).and_then(|at| self.write_content(at, body))
+    }
+
     /// Fails on a handle that was opened read-only.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.read_only { Err(Error::ReadOnly { file: self.name.clone() }) } else { Ok(()) }
@@ -377,7 +387,7 @@ impl DbFile {
         } else {
             let crc = crc.unwrap_or_else(|| self.checksum.compute(body));
             let prefix = ChunkPrefix { length: body.len() as u32, crc }.encode_data();
-            self.write_content(position, &prefix).and_then(|at| self.write_content(at, body))
+            self.write_chunk(position, &prefix, body)
         };
         self.io.tag(FileTag::Unknown);
         match written {

@@ -40,16 +40,6 @@ static couchstore_header_info header_of_file(const char *name) {
     return info;
 }
 
-static int headers_in(const char *name) {
-    struct bytes file = file_read(name);
-    int count = 0;
-    for (size_t at = 0; at < file.size; at += BLOCK_SIZE) {
-        count += file.data[at] == HEADER_BLOCK;
-    }
-    bytes_free(&file);
-    return count;
-}
-
 static couchstore_error_t compact_with(Db *db, const char *target, couchstore_compact_flags flags) {
     return couchstore_compact_db_ex(db, target, flags, NULL, NULL, NULL,
                                     couchstore_get_default_file_ops());

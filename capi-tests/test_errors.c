@@ -65,24 +65,6 @@ static Doc doc_a = {{id_a, 1}, {id_a, 1}};
 static LocalDoc local_a = {{id_a, 1}, {id_a, 1}, 0};
 static Db *other; /* an open database */
 
-static int on_walk(Db *db,
-                   int depth,
-                   const DocInfo *info,
-                   uint64_t size,
-                   const sized_buf *reduce,
-                   void *ctx) {
-    (void)db, (void)depth, (void)info, (void)size, (void)reduce, (void)ctx;
-    return 0;
-}
-static int on_doc(Db *db, DocInfo *info, void *ctx) {
-    (void)db, (void)info, (void)ctx;
-    return 0;
-}
-static int on_local(Db *db, LocalDoc *doc, void *ctx) {
-    (void)db, (void)doc, (void)ctx;
-    return 0;
-}
-
 #define CALL(name, ...)                             \
     static couchstore_error_t call_##name(Db *db) { \
         return __VA_ARGS__;                         \
@@ -115,21 +97,23 @@ CALL(docinfo_by_sequence, couchstore_docinfo_by_sequence(db, 1, &info_out))
 CALL(open_document, couchstore_open_document(db, "a", 1, &doc_out, 0))
 CALL(open_document_no_out, couchstore_open_document(db, "a", 1, NULL, 0))
 CALL(open_doc_with_docinfo, couchstore_open_doc_with_docinfo(db, &info_a, &doc_out, 0))
-CALL(changes_since, couchstore_changes_since(db, 0, 0, on_doc, NULL))
-CALL(all_docs, couchstore_all_docs(db, NULL, 0, on_doc, NULL))
-CALL(docinfos_by_sequence, couchstore_docinfos_by_sequence(db, (uint64_t[]){1}, 1, 0, on_doc, NULL))
-CALL(docinfos_by_sequence_none, couchstore_docinfos_by_sequence(db, NULL, 0, 0, on_doc, NULL))
-CALL(docinfos_by_id, couchstore_docinfos_by_id(db, (sized_buf[]){{id_a, 1}}, 1, 0, on_doc, NULL))
+CALL(changes_since, couchstore_changes_since(db, 0, 0, ignore_doc, NULL))
+CALL(all_docs, couchstore_all_docs(db, NULL, 0, ignore_doc, NULL))
+CALL(docinfos_by_sequence,
+     couchstore_docinfos_by_sequence(db, (uint64_t[]){1}, 1, 0, ignore_doc, NULL))
+CALL(docinfos_by_sequence_none, couchstore_docinfos_by_sequence(db, NULL, 0, 0, ignore_doc, NULL))
+CALL(docinfos_by_id,
+     couchstore_docinfos_by_id(db, (sized_buf[]){{id_a, 1}}, 1, 0, ignore_doc, NULL))
 CALL(changes_count, couchstore_changes_count(db, 0, 9, &count_out))
 CALL(changes_count_no_out, couchstore_changes_count(db, 0, 9, NULL))
-CALL(walk_id_tree, couchstore_walk_id_tree(db, NULL, 0, on_walk, NULL))
-CALL(walk_seq_tree, couchstore_walk_seq_tree(db, 0, 0, on_walk, NULL))
-CALL(walk_local_tree, couchstore_walk_local_tree(db, NULL, 0, on_walk, NULL))
+CALL(walk_id_tree, couchstore_walk_id_tree(db, NULL, 0, ignore_node, NULL))
+CALL(walk_seq_tree, couchstore_walk_seq_tree(db, 0, 0, ignore_node, NULL))
+CALL(walk_local_tree, couchstore_walk_local_tree(db, NULL, 0, ignore_node, NULL))
 CALL(open_local_document, couchstore_open_local_document(db, "a", 1, &local_out))
 CALL(save_local_document, couchstore_save_local_document(db, &local_a))
 CALL(save_local_documents, couchstore_save_local_documents(db, (LocalDoc *[]){&local_a}, 1))
 CALL(save_local_documents_none, couchstore_save_local_documents(db, NULL, 0))
-CALL(scan_local_docs, couchstore_scan_local_docs(db, NULL, on_local, NULL))
+CALL(scan_local_docs, couchstore_scan_local_docs(db, NULL, ignore_local, NULL))
 CALL(compact_db, couchstore_compact_db(db, path("target.couch")))
 CALL(compact_db_ex, couchstore_compact_db_ex(db, path("target.couch"), 0, NULL, NULL, NULL, NULL))
 CALL(compact_db_ex_no_name, couchstore_compact_db_ex(db, NULL, 0, NULL, NULL, NULL, NULL))
@@ -319,9 +303,9 @@ TEST(null_arguments) {
     REFUSED(couchstore_open_doc_with_docinfo(db, &info_a, NULL, 0));
     REFUSED(couchstore_changes_since(db, 0, 0, NULL, NULL));
     REFUSED(couchstore_all_docs(db, NULL, 0, NULL, NULL));
-    REFUSED(couchstore_docinfos_by_sequence(db, NULL, 1, 0, on_doc, NULL));
+    REFUSED(couchstore_docinfos_by_sequence(db, NULL, 1, 0, ignore_doc, NULL));
     REFUSED(couchstore_docinfos_by_sequence(db, (uint64_t[]){1}, 1, 0, NULL, NULL));
-    REFUSED(couchstore_docinfos_by_id(db, NULL, 1, 0, on_doc, NULL));
+    REFUSED(couchstore_docinfos_by_id(db, NULL, 1, 0, ignore_doc, NULL));
     REFUSED(couchstore_docinfos_by_id(db, (sized_buf[]){{id_a, 1}}, 1, 0, NULL, NULL));
     REFUSED(couchstore_changes_count(db, 0, 1, NULL));
     REFUSED(couchstore_walk_id_tree(db, NULL, 0, NULL, NULL));

@@ -289,17 +289,6 @@ TEST(node_sizes_of_the_source) {
     CLOSE(db);
 }
 
-/* Headers of a file: blocks that begin with their type. */
-static int headers_of(const char *file) {
-    struct bytes bytes = file_read(file);
-    int headers = 0;
-    for (size_t block = 0; block < bytes.size; block += BLOCK_SIZE) {
-        headers += bytes.data[block] == HEADER_BLOCK;
-    }
-    bytes_free(&bytes);
-    return headers;
-}
-
 static couchstore_error_t change_nothing(Db *source, Db *target, void *ctx) {
     (void)source;
     (void)target;
@@ -318,7 +307,7 @@ TEST(the_commit_of_the_last_hook) {
         options.replay_ctx = &calls;
         CHECK_OK(compact(&options, NULL));
         CHECK_EQ_INT(calls, given);
-        CHECK_EQ_INT(headers_of(path("a.couch.2")), 1 + given);
+        CHECK_EQ_INT(headers_in(path("a.couch.2")), 1 + given);
         CHECK_OK(unlink(path("a.couch.2")));
     }
     CLOSE(db);

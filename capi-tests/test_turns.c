@@ -6,25 +6,10 @@
  */
 #include "testlib_callbacks.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 static void start_watchdog(void) {
     alarm(900);
-}
-
-static pthread_t start(void *(*run)(void *), void *ctx) {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, run, ctx) != 0) {
-        abort();
-    }
-    return thread;
-}
-
-static void finish(pthread_t thread) {
-    if (pthread_join(thread, NULL) != 0) {
-        abort();
-    }
 }
 
 /* ---- file operations that notice two threads ------------------------------ */
@@ -291,26 +276,16 @@ static couchstore_error_t call_changes_count(struct worker *w) {
     return couchstore_changes_count(w->db, 0, 100, &count);
 }
 
-static int on_walk(Db *db,
-                   int depth,
-                   const DocInfo *info,
-                   uint64_t size,
-                   const sized_buf *reduce,
-                   void *ctx) {
-    (void)db, (void)depth, (void)info, (void)size, (void)reduce, (void)ctx;
-    return 0;
-}
-
 static couchstore_error_t call_walk_id_tree(struct worker *w) {
-    return couchstore_walk_id_tree(w->db, NULL, 0, on_walk, NULL);
+    return couchstore_walk_id_tree(w->db, NULL, 0, ignore_node, NULL);
 }
 
 static couchstore_error_t call_walk_seq_tree(struct worker *w) {
-    return couchstore_walk_seq_tree(w->db, 0, 0, on_walk, NULL);
+    return couchstore_walk_seq_tree(w->db, 0, 0, ignore_node, NULL);
 }
 
 static couchstore_error_t call_walk_local_tree(struct worker *w) {
-    return couchstore_walk_local_tree(w->db, NULL, 0, on_walk, NULL);
+    return couchstore_walk_local_tree(w->db, NULL, 0, ignore_node, NULL);
 }
 
 static couchstore_error_t call_open_local(struct worker *w) {
@@ -330,13 +305,8 @@ static couchstore_error_t call_save_locals(struct worker *w) {
     return couchstore_save_local_documents(w->db, docs, 1);
 }
 
-static int on_local(Db *db, LocalDoc *doc, void *ctx) {
-    (void)db, (void)doc, (void)ctx;
-    return 0;
-}
-
 static couchstore_error_t call_scan_local(struct worker *w) {
-    return couchstore_scan_local_docs(w->db, NULL, on_local, NULL);
+    return couchstore_scan_local_docs(w->db, NULL, ignore_local, NULL);
 }
 
 static couchstore_error_t call_seek_end(struct worker *w) {
@@ -482,9 +452,9 @@ static void run_pair(Db *db, Db *target, const char *name, size_t one, size_t ot
                                 .call = paired_calls[call].call,
                                 .allowed = paired_calls[one].allows | paired_calls[other].allows};
     }
-    const pthread_t thread = start(work, &workers[1]);
+    const pthread_t thread = thread_start(work, &workers[1]);
     work(&workers[0]);
-    finish(thread);
+    thread_finish(thread);
     for (int i = 0; i < 2; ++i) {
         if (workers[i].failures > 0) {
             test_fail(__FILE__, __LINE__,

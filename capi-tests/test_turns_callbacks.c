@@ -6,22 +6,7 @@
  */
 #include "testlib_callbacks.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
-
-static pthread_t start(void *(*run)(void *), void *ctx) {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, run, ctx) != 0) {
-        abort();
-    }
-    return thread;
-}
-
-static void finish(pthread_t thread) {
-    if (pthread_join(thread, NULL) != 0) {
-        abort();
-    }
-}
 
 /* ---- work that is handed over ---------------------------------------------- */
 
@@ -70,7 +55,7 @@ static void *use_handles(void *ctx) {
 static void hand_over(struct callback_run *run) {
     struct handed_over *work = run->ctx;
     work->run = run;
-    finish(start(use_handles, work));
+    thread_finish(thread_start(use_handles, work));
 }
 
 TEST(callbacks_hand_over_work_and_wait) {
@@ -110,7 +95,7 @@ static void start_work(struct callback_run *run) {
     detached->started = true;
     /* Those that only the callback is shown may be gone before the thread uses them. */
     detached->seen.in_use_count = (run->db != NULL) + (run->target != NULL);
-    detached->thread = start(use_handles, &detached->work);
+    detached->thread = thread_start(use_handles, &detached->work);
 }
 
 TEST(callbacks_start_work_and_do_not_wait) {
@@ -121,7 +106,7 @@ TEST(callbacks_start_work_and_do_not_wait) {
         memset(&detached, 0, sizeof detached);
         callback_run_begin(&run, &callback_kinds[i], start_work, &detached);
         const couchstore_error_t code = callback_run_call(&run);
-        finish(detached.thread);
+        thread_finish(detached.thread);
         if (code != COUCHSTORE_SUCCESS || detached.work.failure != COUCHSTORE_SUCCESS) {
             test_fail(__FILE__, __LINE__, "%s: %d, and in the other thread %d", run.kind->name,
                       code, detached.work.failure);
@@ -157,11 +142,11 @@ static void *lock_and_use(void *ctx) {
 static void wait_for_lock(struct callback_run *run) {
     struct host *host = run->ctx;
     host->run = run;
-    const pthread_t thread = start(lock_and_use, host);
+    const pthread_t thread = thread_start(lock_and_use, host);
     pthread_barrier_wait(&host->locked);
     pthread_mutex_lock(&host->lock);
     pthread_mutex_unlock(&host->lock);
-    finish(thread);
+    thread_finish(thread);
 }
 
 TEST(callbacks_wait_for_a_lock_whose_holder_waits_for_the_handle) {
@@ -226,7 +211,7 @@ static ssize_t write_when_asked(couchstore_error_info_t *info,
                                 cs_off_t offset) {
     if (asking.armed) {
         asking.armed = false;
-        finish(start(ask, NULL));
+        thread_finish(thread_start(ask, NULL));
     }
     return couchstore_get_default_file_ops()->pwrite(info, file, data, size, offset);
 }
@@ -341,9 +326,9 @@ TEST(replays_in_opposite_directions) {
     const int rounds = test_small() ? 20 : 200;
     struct replays one = {a, b, rounds, COUCHSTORE_SUCCESS};
     struct replays other = {b, a, rounds, COUCHSTORE_SUCCESS};
-    const pthread_t thread = start(replay_all_the_time, &other);
+    const pthread_t thread = thread_start(replay_all_the_time, &other);
     replay_all_the_time(&one);
-    finish(thread);
+    thread_finish(thread);
     CHECK_OK(one.failure);
     CHECK_OK(other.failure);
     /* In between, the end of a replay may have been a header before the one that it began at: then what the other one
@@ -396,7 +381,7 @@ TEST(a_writer_that_is_asked_all_the_time) {
     const int documents = test_small() ? 300 : 5000;
     memset(&writer, 0, sizeof writer);
     writer.db = CREATE(path("a"));
-    const pthread_t thread = start(ask_all_the_time, NULL);
+    const pthread_t thread = thread_start(ask_all_the_time, NULL);
     int failed = 0;
     for (int i = 0; i < documents; ++i) {
         char id[16];
@@ -405,7 +390,7 @@ TEST(a_writer_that_is_asked_all_the_time) {
         failed += i % 500 == 0 && couchstore_commit(writer.db) != COUCHSTORE_SUCCESS;
     }
     writer.stop = true;
-    finish(thread);
+    thread_finish(thread);
     CHECK_EQ_INT(failed, 0);
     CHECK_EQ_INT(writer.failed, 0);
     CHECK(writer.asked > 0);

@@ -498,3 +498,23 @@ char *describe_file(const char *name) {
     CLOSE(db);
     return text;
 }
+
+int ignore_doc(Db *db, DocInfo *info, void *ctx) {
+    (void)db, (void)info, (void)ctx;
+    return 0;
+}
+
+int ignore_local(Db *db, LocalDoc *doc, void *ctx) {
+    (void)db, (void)doc, (void)ctx;
+    return 0;
+}
+
+int ignore_node(Db *db,
+                int depth,
+                const DocInfo *info,
+                uint64_t size,
+                const sized_buf *reduce,
+                void *ctx) {
+    (void)db, (void)depth, (void)info, (void)size, (void)reduce, (void)ctx;
+    return 0;
+}

@@ -140,6 +140,8 @@ struct image_header {
     uint64_t update_seq, purge_seq, timestamp, previous;
     struct bytes by_seq, by_id, local; /* roots, as from tree_root() */
 };
+/* How many blocks of a file begin with a header. */
+int headers_in(const char *name);
 /* Pads to the next block boundary, appends the header, and returns its position. */
 uint64_t image_add_header(struct bytes *image, const struct image_header *header);
 
@@ -183,6 +185,15 @@ struct scan {
 };
 int scan_callback(Db *db, DocInfo *info, void *scan);
 int scan_local_callback(Db *db, LocalDoc *doc, void *scan);
+/* Callbacks that do nothing. */
+int ignore_doc(Db *db, DocInfo *info, void *ctx);
+int ignore_local(Db *db, LocalDoc *doc, void *ctx);
+int ignore_node(Db *db,
+                int depth,
+                const DocInfo *info,
+                uint64_t size,
+                const sized_buf *reduce,
+                void *ctx);
 /* These return a static text, valid until the next call of the same function; "error N" on failure. */
 const char *docs_by_seq(Db *db);
 const char *docs_by_id(Db *db);

@@ -443,3 +443,17 @@ void callback_run_end(struct callback_run *run) {
         ops_free(&run->ops);
     }
 }
+
+pthread_t thread_start(void *(*run)(void *), void *ctx) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, run, ctx) != 0) {
+        abort();
+    }
+    return thread;
+}
+
+void thread_finish(pthread_t thread) {
+    if (pthread_join(thread, NULL) != 0) {
+        abort();
+    }
+}

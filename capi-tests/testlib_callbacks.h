@@ -9,6 +9,8 @@
 
 #include "testlib.h"
 
+#include <pthread.h>
+
 struct callback_kind;
 
 struct callback_run {
@@ -47,5 +49,9 @@ void callback_run_begin(struct callback_run *run,
 couchstore_error_t callback_run_call(struct callback_run *run);
 /* Closes and frees what is still there. */
 void callback_run_end(struct callback_run *run);
+
+/* A thread for a callback, or beside one; the process ends if there is none. */
+pthread_t thread_start(void *(*run)(void *), void *ctx);
+void thread_finish(pthread_t thread);
 
 #endif

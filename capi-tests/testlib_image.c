@@ -225,3 +225,13 @@ uint64_t image_add_header(struct bytes *image, const struct image_header *header
     bytes_free(&chunk);
     return position;
 }
+
+int headers_in(const char *name) {
+    struct bytes file = file_read(name);
+    int count = 0;
+    for (size_t at = 0; at < file.size; at += BLOCK_SIZE) {
+        count += file.data[at] == HEADER_BLOCK;
+    }
+    bytes_free(&file);
+    return count;
+}

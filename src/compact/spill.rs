@@ -55,7 +55,9 @@ impl Seal {
     }
 
     fn checksum(salt: [u8; 8], number: u64, bytes: &[u8]) -> u32 {
-        let place = [salt, number.to_be_bytes()].concat();
+        let mut place = [0; 16];
+        place[..8].copy_from_slice(&salt);
+        place[8..].copy_from_slice(&number.to_be_bytes());
         Checksum::Crc32c.compute(bytes) ^ Checksum::Crc32c.compute(&place)
     }
 

@@ -9,11 +9,9 @@ use crate::format::ints::u48_bytes;
 use crate::memory;
 use crate::tree::read::lookup;
 
-/// A copy of an entry that owns its strings.
+/// A copy of an entry that owns its strings, in memory that was asked for.
 pub(crate) fn owned(info: &DocInfoRef<'_>) -> Result<DocInfo> {
-    let DocInfoRef { db_seq, rev_seq, deleted, content_meta, body_position, physical_size, .. } = *info;
-    let (id, rev_meta) = (memory::copy(info.id)?, memory::copy(info.rev_meta)?);
-    Ok(DocInfo { id, db_seq, rev_seq, rev_meta, deleted, content_meta, body_position, physical_size })
+    Ok(info.with_strings(memory::copy(info.id)?, memory::copy(info.rev_meta)?))
 }
 
 impl Db {

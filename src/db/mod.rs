@@ -27,15 +27,16 @@ pub(crate) mod scan;
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::header::{FileHeader, NodeRef};
 use crate::io::file::DbFile;
-use crate::io::naming::FileId;
+use crate::io::naming::{self, FileId};
 use crate::io::shared::SharedFile;
-use crate::io::stale::file_named;
 use crate::io::{FileStats, IoError};
 use hidden::naming_failed;
 use open::OpenOptions;
 use std::cell::{Cell, Ref, RefCell};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The header that a handle stands on, and what has been changed since.
@@ -306,8 +307,8 @@ impl Db {
 
 /// Whether a name leads to this file. Not being able to tell is an error.
 pub(crate) fn leads_to(name: &CStr, file: FileId) -> Result<bool> {
-    let found = file_named(name).map_err(|error| naming_failed(name, error.into()))?;
-    Ok(found == Some(file))
+    let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+    naming::leads_to(path, file).map_err(|error| naming_failed(name, error.into()))
 }
 
 /// See [`Db::latch_if_panicking`].

@@ -125,16 +125,13 @@ impl<'a> DocInfoRef<'a> {
 
     /// A copy that owns its strings.
     pub fn to_owned(&self) -> DocInfo {
-        DocInfo {
-            id: self.id.to_vec(),
-            db_seq: self.db_seq,
-            rev_seq: self.rev_seq,
-            rev_meta: self.rev_meta.to_vec(),
-            deleted: self.deleted,
-            content_meta: self.content_meta,
-            body_position: self.body_position,
-            physical_size: self.physical_size,
-        }
+        self.with_strings(self.id.to_vec(), self.rev_meta.to_vec())
+    }
+
+    /// The same entry with these copies of its strings.
+    pub(crate) fn with_strings(&self, id: Vec<u8>, rev_meta: Vec<u8>) -> DocInfo {
+        let DocInfoRef { db_seq, rev_seq, deleted, content_meta, body_position, physical_size, .. } = *self;
+        DocInfo { id, db_seq, rev_seq, rev_meta, deleted, content_meta, body_position, physical_size }
     }
 }
 

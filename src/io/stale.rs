@@ -89,6 +89,6 @@ impl Watch {
 }
 
 /// Which file this name leads to; `None` if to none.
-pub(crate) fn file_named(name: &CStr) -> io::Result<Option<FileId>> {
+fn file_named(name: &CStr) -> io::Result<Option<FileId>> {
     file_at(Path::new(OsStr::from_bytes(name.to_bytes())))
 }

@@ -112,11 +112,9 @@ impl Done {
         let next = db.info().unwrap().purge_seq + 1;
         scene.commit(&db, next, true).expect("a commit");
         drop(db);
-        // After a failed sync of the folder nobody knows whether it has the name, and opening does not sync it.
-        let named = scene.disk.after_power_cut(!self.result.is_ok());
-        if let Some(bytes) = named.bytes(NAME) {
-            check_file(&bytes, false, &scene.history.states, next as usize);
-        }
+        // If it could not be said that the name is durable, a commit does not make it so.
+        let left = scene.disk.after_power_cut(self.result.is_err());
+        check_file(&left.bytes(NAME).expect("the file"), false, &scene.history.states, next as usize);
     }
 
     /// The same is done again in what was left, with nothing that fails; then nothing else is there.

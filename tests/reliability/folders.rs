@@ -155,18 +155,18 @@ impl Scene {
             assert!([NAME, TARGET].contains(&name) || is_temporary(name), "foreign file {name}");
         }
     }
+}
 
-    /// Whoever goes on with the folder finds, and leaves, nothing but what belongs there.
-    fn go_on(&self, image: &FolderImage) {
-        let folder = temp_dir();
-        image.write_to(folder.path()).unwrap();
-        let source = Db::create(folder.path().join(NAME)).unwrap();
-        compact(&source, folder.path().join("again"), &CompactOptions::default()).unwrap();
-        let names = names_in(folder.path());
-        let foreign: Vec<_> =
-            names.iter().filter(|name| ![NAME, TARGET, "again"].contains(&name.as_str())).collect();
-        assert!(foreign.is_empty(), "left for good: {foreign:?}");
-    }
+/// Whoever goes on with the folder finds, and leaves, nothing but what belongs there.
+fn go_on(image: &FolderImage) {
+    let folder = temp_dir();
+    image.write_to(folder.path()).unwrap();
+    let source = Db::create(folder.path().join(NAME)).unwrap();
+    compact(&source, folder.path().join("again"), &CompactOptions::default()).unwrap();
+    let names = names_in(folder.path());
+    let foreign: Vec<_> =
+        names.iter().filter(|name| ![NAME, TARGET, "again"].contains(&name.as_str())).collect();
+    assert!(foreign.is_empty(), "left for good: {foreign:?}");
 }
 
 /// Commits once beside the copy, and once more with what the host goes on with.
@@ -220,7 +220,7 @@ fn check_instant(scene: &Scene, instant: &FolderInstant, seen: &mut Seen, random
             scene.check(&image, Told::from_mark(instant.marked));
             let is_plain = image.files().all(|(name, _)| !is_temporary(name));
             if !is_plain || random.percent(5) {
-                scene.go_on(&image);
+                go_on(&image);
             }
             images += 1;
         }
@@ -236,9 +236,9 @@ fn check_workload(seed: u64, run: u64) -> u64 {
     scene.disk.record_folder();
     scene.act().unwrap();
     assert_eq!(scene.disk.open_handles(), 0, "handles that were not released");
-    let (mut images, mut seen) = (0, Seen::default());
+    let (mut images, mut checked) = (0, Seen::default());
     scene.disk.take_folder_log().each_instant(|instant| {
-        images += check_instant(&scene, instant, &mut seen, &mut random);
+        images += check_instant(&scene, instant, &mut checked, &mut random);
     });
     images
 }

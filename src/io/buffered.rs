@@ -462,7 +462,7 @@ impl Buffered {
         let [first, second] = pieces;
         let room = WRITE_CAPACITY.min(self.writes.data.capacity()).saturating_sub(self.writes.data.len());
         let follows = !self.writes.data.is_empty() && offset == self.writes.end();
-        if !follows || self.reads.is_none() || first.len() + second.len() > room || self.refused().is_some() {
+        if !follows || !self.is_buffered() || first.len() + second.len() > room || self.refused().is_some() {
             return false;
         }
         self.writes.data.extend_from_slice(first);

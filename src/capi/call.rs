@@ -198,8 +198,9 @@ impl Call {
 
     /// Tells the handler of the internal errors so far. With the locks given up.
     fn tell(&self) {
-        let untold = self.untold.take();
-        untold.iter().for_each(|text| internal_error::tell_handler(text));
+        for text in self.untold.take() {
+            internal_error::tell_handler(&text);
+        }
     }
 
     fn take_back(&self) {

@@ -33,6 +33,7 @@ fn file(folder: &Path) {
 }
 
 /// Most memory that a tool had at once, in bytes.
+#[allow(clippy::zombie_processes, reason = "wait4 also tells of its memory")]
 fn peak(folder: &Path, name: &str, args: &[&str]) -> u64 {
     let child = process(name, folder).args(args).stdout(Stdio::null()).spawn().unwrap();
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());

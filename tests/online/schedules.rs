@@ -195,7 +195,7 @@ impl Writer<'_> {
         let before = (self.db.header_position() as i64, self.model.clone());
         let id = format!("doc-{}", shuttle::rand::thread_rng().gen_range(0..3));
         let doc = Doc::new(id.as_bytes(), &[round]);
-        self.model.save(&[doc.clone()], SaveOptions::default());
+        self.model.save(std::slice::from_ref(&doc), SaveOptions::default());
         self.model.local.insert(b"_local/round".to_vec(), vec![round]);
         self.db.save(&[doc.document()], SaveOptions::default())?;
         self.db.save_local(&[LocalUpdate { id: b"_local/round", body: Some(&[round]) }])?;

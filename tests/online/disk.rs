@@ -6,8 +6,8 @@ use couchstore::io::FileOps;
 use couchstore::io::naming::Naming;
 use couchstore::io::sim::SimDisk;
 use couchstore::{
-    CompactHooks, CompactOptions, Db, OnlineHooks, OnlineOptions, OnlineStats, OpenOptions, ReplayHooks,
-    Result, SaveOptions, Swap, compact_online,
+    CompactHooks, CompactOptions, Db, Error, OnlineHooks, OnlineOptions, OnlineStats, OpenOptions,
+    ReplayHooks, Result, SaveOptions, Swap, compact_online,
 };
 use std::fs::File;
 use std::path::PathBuf;
@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 pub(crate) const SOURCE: &str = "a.couch.1";
+/// What a host says that cannot switch over.
+pub(crate) const NO_SWITCH: &str = "a host that can switch over";
 pub(crate) const TARGET: &str = "a.couch.2";
 
 /// What the disk is like, and whose operations write to it.
@@ -46,6 +48,8 @@ pub(crate) struct World {
     pub(crate) writer: Option<Db>,
     /// Whether the host saves to the new file as soon as it has its name.
     pub(crate) saves_at_publish: bool,
+    /// The host cannot switch over.
+    pub(crate) fails_to_switch: bool,
     /// What the old file holds if the writer goes on with it then.
     pub(crate) ignores_the_switch: Option<Model>,
 }
@@ -93,6 +97,7 @@ impl World {
             locks: 0,
             writer: Some(writer),
             saves_at_publish: false,
+            fails_to_switch: false,
             ignores_the_switch: None,
         }
     }
@@ -137,6 +142,9 @@ impl OnlineHooks for World {
         self.locks -= 1;
     }
     fn publish(&mut self, _: &Db, target: &Db) -> Result<()> {
+        if self.fails_to_switch {
+            return Err(Error::InvalidArguments(NO_SWITCH));
+        }
         if let Some(model) = &mut self.ignores_the_switch {
             change(self.writer.as_ref().expect("the writer"), model, 60)?;
         }

@@ -100,7 +100,7 @@ fn lines(first: [String; 7], second: [String; 6]) -> String {
     let [written, amplification, file, reads, writes, syncs] = second;
     format!(
         "{row:<16} {documents:>11} {seconds:>10} {per_second:>10} {each:>10} {megabytes:>7} {memory:>10}\n\
-         {:17}{written:>10} {amplification:>8} {file:>10} {reads:>10} {writes:>10} {syncs:>9}\n",
+         {:17}{written:>10} {amplification:>8} {file:>10} {reads:>10} {writes:>10} {syncs:>10}\n",
         ""
     )
 }

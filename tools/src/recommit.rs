@@ -5,7 +5,7 @@ use crate::found::cannot_open;
 use crate::help::Help;
 use crate::keys::KeyArgs;
 use crate::output::Output;
-use crate::program::{Failure, Tool};
+use crate::program::{Failure, Tool, open_for_recovery};
 use crate::text::{parse_offset, printable_path};
 use clap::Parser;
 use couchstore::inspect::{Item, Malformed, Node, NodeRef, NodeVisitor, Tree, walk_nodes};
@@ -55,7 +55,7 @@ impl Tool for Args {
 
     fn run(self) -> Result<(), Failure> {
         let keys = self.keys.load()?;
-        let reader = crate::program::open_for_recovery(&self.file, &keys);
+        let reader = open_for_recovery(&self.file, &keys);
         let reader = reader.map_err(|failure| cannot_open(&self.file, failure))?;
         let given = [(Tree::BySeq, self.byseq), (Tree::ById, self.byid), (Tree::Local, self.local)];
         let mut roots = Vec::new();

@@ -23,7 +23,7 @@ use crate::found::{cannot_open, header_at, open_trees};
 use crate::help::Help;
 use crate::keys::Keys;
 use crate::output::Output;
-use crate::program::{Failure, Tool, complain, for_each_file, open_for_recovery};
+use crate::program::{Failure, LibraryError, Tool, complain, for_each_file, open_for_recovery};
 use crate::text::{lossless, printable, printable_path};
 use args::HELP;
 use body::Body;
@@ -85,7 +85,7 @@ impl Dump<'_> {
         }
         self.total = 0;
         let shown = if args.iterate_headers { self.every_header(&db) } else { self.contents(&db) };
-        let cannot_dump = |error: &crate::program::LibraryError| {
+        let cannot_dump = |error: &LibraryError| {
             format!("Failed to dump database \"{}\": {}", printable_path(path), error.text())
         };
         if let Err(failure) = shown {

@@ -185,6 +185,13 @@ impl Call {
         })
     }
 
+    /// The handle of a call that has but one.
+    fn only(&self) -> Option<&Handle> {
+        let alone = self.entered[1].is_none() && matches!(self.lent.get(), [None, None]);
+        // SAFETY: live as long as the call, by the contract of `with`.
+        self.entered[0].filter(|_| alone).map(|handle| unsafe { handle.as_ref() })
+    }
+
     fn give_up(&self) {
         self.for_each(|handle| {
             // SAFETY: locked.
@@ -204,6 +211,15 @@ impl Call {
     }
 
     fn take_back(&self) {
+        if let Some(handle) = self.only() {
+            handle.lock().set_running(true);
+            self.running.set(true);
+            return;
+        }
+        self.take_back_all();
+    }
+
+    fn take_back_all(&self) {
         loop {
             self.lock();
             // Another thread may have made a call on a lent handle that waits for a callback. The database may be gone

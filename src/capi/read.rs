@@ -59,9 +59,9 @@ pub unsafe extern "C" fn couchstore_docinfo_by_sequence(
     unsafe { guard_db(Call::DocinfoBySequence, db, body) }
 }
 
-/// Reads a body as the options say.
-fn read(db: &Db, info: &DocInfoRef<'_>, options: couchstore_open_options) -> Result<Vec<u8>> {
-    if options & DECOMPRESS_DOC_BODIES != 0 { db.body(info) } else { db.stored_body(info) }
+/// The document with this id and the body of this entry, read as the options say.
+fn read(db: &Db, id: sized_buf, info: &DocInfoRef<'_>, options: couchstore_open_options) -> Result<*mut Doc> {
+    db.with_body(info, options & DECOMPRESS_DOC_BODIES != 0, |body| alloc::doc(id, body))
 }
 
 /// Sets `*pDoc` to NULL, and then to the document that `make` gives.
@@ -100,8 +100,8 @@ pub unsafe extern "C" fn couchstore_open_document(
     let make = |db: &Db| {
         // SAFETY: the pointer contract of `capi`.
         let key = unsafe { ptr::bytes(id, idlen) }?;
-        let body = read(db, &db.bare_doc_info(key)?, options)?;
-        alloc::doc(sized_buf { buf: id.cast_mut().cast(), size: idlen }, &body)
+        let id = sized_buf { buf: id.cast_mut().cast(), size: idlen };
+        read(db, id, &db.bare_doc_info(key)?, options)
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::OpenDocument, db, |db| open_into(db, pDoc, || make(db))) }
@@ -131,8 +131,7 @@ pub unsafe extern "C" fn couchstore_open_doc_with_docinfo(
             physical_size: docinfo.physical_size as u64,
             ..DocInfoRef::default()
         };
-        let body = read(db, &info, options)?;
-        alloc::doc(docinfo.id, &body)
+        read(db, docinfo.id, &info, options)
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::OpenDocWithDocinfo, db, |db| open_into(db, pDoc, || make(db))) }

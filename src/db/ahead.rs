@@ -5,8 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-use crate::error::Result;
-use crate::io::buffered::Plan;
 use crate::io::shared::SharedFile;
 
 /// So many bodies in a row are taken for a sign that all will be read.
@@ -32,22 +30,15 @@ impl BodiesAhead {
         (self.planned, self.shown, self.read) = (false, 0, 0);
     }
 
-    /// A document is about to be shown. `bodies`: positions and sizes of its body and of those of
-    /// the documents behind it. A failure to read them is one of the scan.
-    pub(super) fn before(
-        &mut self,
-        file: &SharedFile,
-        bodies: impl FnOnce() -> Result<Vec<(u64, u64)>>,
-    ) -> Result<()> {
+    /// A document is about to be shown. Whether its body and those of the documents behind it are to be read ahead.
+    #[inline]
+    pub(super) fn are_due(&mut self, file: &SharedFile) -> bool {
         file.take_last_body();
-        if !self.active || self.planned {
-            return Ok(());
-        }
-        self.planned = true;
-        file.read_ahead(Plan::Bodies, &bodies()?)
+        self.active && !std::mem::replace(&mut self.planned, true)
     }
 
     /// It was shown.
+    #[inline]
     pub(super) fn after(&mut self, file: &SharedFile, body: u64) {
         if body == 0 {
             return;

@@ -77,6 +77,22 @@ impl Db {
         self.file.read_inflated_body(info.body_position, info.physical_size)
     }
 
+    /// Shows the body that an entry points to, as it is stored or (`inflate`) as [`Db::body`] gives it, to `visit`, which
+    /// must not call back into the caller's code.
+    pub(crate) fn with_body<T>(
+        &self,
+        info: &DocInfoRef<'_>,
+        inflate: bool,
+        visit: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
+        self.check_open()?;
+        if info.body_position == 0 {
+            return Err(Error::DocNotFound);
+        }
+        let inflated = inflate && info.content_meta & COMPRESSED != 0;
+        self.file.with_body((info.body_position, info.physical_size), inflated, visit)
+    }
+
     /// The body of the document with this id, inflated. A deleted document may still have a body.
     pub fn get(&self, id: &[u8]) -> Result<Vec<u8>> {
         self.body(&self.bare_doc_info(id)?)

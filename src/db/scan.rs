@@ -8,6 +8,7 @@ use crate::format::docinfo::DocInfoRef;
 use crate::format::header::NodeRef;
 use crate::format::ints::{MAX_U48, u48_bytes};
 use crate::format::node::Entry;
+use crate::io::buffered::Plan;
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::read::{Cursor, Event, count_range};
@@ -137,10 +138,12 @@ impl Db {
             let Some(leaf) = leaf else { return damage.result() };
             bodies.begin_leaf();
             for (entry, offset) in leaf.entries() {
-                let Some(entry) =
-                    damage.pass(entry.map_err(|rule| self.file.malformed(leaf.position, rule)))?
-                else {
-                    break;
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(rule) => {
+                        damage.pass::<()>(Err(self.file.malformed(leaf.position, rule)))?;
+                        break;
+                    }
                 };
                 if last.is_some_and(|last| entry.key > last) {
                     return damage.result();
@@ -148,8 +151,10 @@ impl Db {
                 let parsed = parse(tree, &entry);
                 let info = parsed.or_else(|rule| self.make_do(&entry, leaf.position, rule, &mut damage))?;
                 if options.shows(&info) {
-                    let rest = || bodies_of(tree, leaf.entries_from(offset), last, options);
-                    damage.pass(bodies.before(&self.file, rest))?;
+                    if bodies.are_due(&self.file) {
+                        let wanted = bodies_of(tree, leaf.entries_from(offset), last, options)?;
+                        damage.pass(self.file.read_ahead(Plan::Bodies, &wanted))?;
+                    }
                     visit(&info)?;
                     bodies.after(&self.file, info.body_position);
                 }

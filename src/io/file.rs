@@ -69,6 +69,8 @@ pub(crate) struct DbFile {
     rehearsal: Option<Tail>,
     /// The last chunk that was not found in one piece, or had to be decrypted: its content.
     joined: Vec<u8>,
+    /// Memory for the next inflated body.
+    plain: Vec<u8>,
     /// Chunks of nodes of which nothing is known are expected to be no longer than this.
     node_size: usize,
 }
@@ -97,6 +99,7 @@ impl DbFile {
             encryption: None,
             rehearsal: None,
             joined: Vec::new(),
+            plain: Vec::new(),
             node_size: DEFAULT_NODE,
         }
     }
@@ -594,8 +597,7 @@ impl DbFile {
     /// Gives back buffers and encoder tables.
     pub(crate) fn free_buffers(&mut self) {
         self.encoder = None;
-        self.deflated = Vec::new();
-        self.joined = Vec::new();
+        (self.deflated, self.joined, self.plain) = (Vec::new(), Vec::new(), Vec::new());
         self.io.free_buffers();
     }
 }

@@ -77,6 +77,24 @@ impl SharedFile {
         self.with(|file| file.read_chunk(position, Hint::Size(size), FileTag::Document))
     }
 
+    /// Shows a document's body, inflated or as it is stored, to `visit`, which must not call back into the caller's code.
+    pub(crate) fn with_body<T>(
+        &self,
+        (position, size): (u64, u64),
+        inflated: bool,
+        visit: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
+        self.last_body.set(position);
+        let (hint, tag) = (Hint::Size(size), FileTag::Document);
+        self.with(|file| {
+            if inflated {
+                file.with_inflated(position, hint, tag, visit)
+            } else {
+                file.with_chunk(position, hint, tag, visit)
+            }
+        })
+    }
+
     /// Reads and inflates a document's body.
     pub(crate) fn read_inflated_body(&self, position: u64, size: u64) -> Result<Vec<u8>> {
         self.last_body.set(position);

@@ -21,6 +21,8 @@ const MAX_SNAPPY_RATIO: usize = 22;
 const LONGEST_HINT: u64 = 64 << 10;
 /// Longer chunks are read into memory of their own.
 const LONGEST_KEPT: usize = 32 << 10;
+/// Memory for longer inflated bodies is not kept.
+const LARGEST_PLAIN: usize = 16 << 10;
 /// Subtrees that are smaller than this are read at once for their root: nearly always they are one leaf.
 const SMALL_SUBTREE: u64 = 4096;
 
@@ -74,6 +76,34 @@ impl DbFile {
         let stored = self.bytes_of(&chunk.body);
         self.inflate_into(position, stored, plain)?;
         Ok(stored.len() as u64)
+    }
+
+    /// Reads and checks the chunk at `position`, and shows its body to `visit` as it is stored.
+    pub(crate) fn with_chunk<T>(
+        &mut self,
+        position: u64,
+        hint: Hint,
+        tag: FileTag,
+        visit: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
+        let chunk = self.load_chunk(position, hint, tag)?;
+        visit(self.bytes_of(&chunk.body))
+    }
+
+    /// Reads, checks and inflates the chunk at `position`, and shows its body to `visit`.
+    pub(crate) fn with_inflated<T>(
+        &mut self,
+        position: u64,
+        hint: Hint,
+        tag: FileTag,
+        visit: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
+        let mut plain = std::mem::take(&mut self.plain);
+        let result = self.read_inflated(position, hint, tag, &mut plain).and_then(|_| visit(&plain));
+        if plain.capacity() <= LARGEST_PLAIN {
+            self.plain = plain;
+        }
+        result
     }
 
     fn load_chunk(&mut self, position: u64, hint: Hint, tag: FileTag) -> Result<Chunk> {
@@ -190,7 +220,8 @@ impl DbFile {
         if whole > LONGEST_KEPT {
             return self.load_long(position, prefix, (found, start, whole), tag);
         }
-        let found = self.fetch(start, whole, whole, tag)?;
+        let all_is_there = self.io.found(found, start).len() >= whole;
+        let found = if all_is_there { found } else { self.fetch(start, whole, whole, tag)? };
         let raw = self.io.found(found, first);
         if raw.len() < (end - first) as usize {
             return Err(self.truncated(body_at, length as u64));

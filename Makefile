@@ -1,7 +1,7 @@
 # The usual tasks. "make" alone lists them.
 #
 # Variables: JOBS (parallel jobs), BUILD (folder of the CMake build), FILE (for demo), QUICK (for check), SECONDS (for
-# torture).
+# torture and fuzz), TARGET (for fuzz).
 
 BUILD ?= build
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -9,12 +9,13 @@ CARGO ?= $(shell command -v cargo 2>/dev/null || echo "$${CARGO_HOME:-$$HOME/.ca
 FILE ?=
 QUICK ?=
 SECONDS ?= 600
+TARGET ?=
 
 # Configures with further options; shows what CMake says only if it fails.
 configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release $(1) 2>&1) || { echo "$$out"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-all build test lint header torture tsan bench counts fmt clean
+.PHONY: help demo check check-all build test lint header torture fuzz tsan bench counts fmt clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -58,6 +59,9 @@ torture: ## prove the promises for SECONDS (default 600): power cuts, faults, ki
 		--test reliability -- --exact torture::torture --nocapture
 	COUCHSTORE_TORTURE_SECONDS=$$(($(SECONDS) / 10)) $(CARGO) test --quiet --locked -p couchstore-tools \
 		--profile test-release --test killed_dbck -- --exact torture --nocapture
+
+fuzz: ## fuzz each target, or TARGET alone, for SECONDS (default 600); see docs/reliability.md
+	@SECONDS_EACH=$(SECONDS) TARGET=$(TARGET) scripts/fuzz.sh
 
 tsan: ## run the C test with threads under ThreadSanitizer
 	@scripts/setup.sh demo

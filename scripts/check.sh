@@ -36,7 +36,7 @@ case $scope in
     full) steps="programs format_rust format_c clippy rust_tests rust_docs c_build c_tests python_tests counts" ;;
     all)
         steps="programs format_rust format_c clippy rust_tests rust_docs c_build c_tests python_tests counts"
-        steps="$steps features build_matrix cargo_c tsan torture"
+        steps="$steps features build_matrix cargo_c tsan torture differential fuzz"
         ;;
 esac
 
@@ -59,6 +59,9 @@ describe() {
         tsan) title="ThreadSanitizer" hint="again: make tsan" ;;
         torture) title="power cuts, faults and kills for five minutes"
             hint="the seed stands above; docs/reliability.md says how to repeat it" ;;
+        differential) title="differential tests, many cases"
+            hint="the seed stands above: COUCHSTORE_TEST_SEED and COUCHSTORE_DIFFERENTIAL_CASES repeat it" ;;
+        fuzz) title="fuzzing for a minute each" hint="docs/reliability.md says what to do with fuzz/artifacts" ;;
     esac
 }
 
@@ -159,6 +162,15 @@ tsan() {
 
 torture() {
     make torture SECONDS=300
+}
+
+differential() {
+    # shellcheck disable=SC2086
+    COUCHSTORE_DIFFERENTIAL_CASES=20000 cargo test $cargo_tests --test differential
+}
+
+fuzz() {
+    make fuzz SECONDS=60
 }
 
 # ---- Running them ----

@@ -42,6 +42,9 @@ mod crypto;
 mod db;
 mod error;
 mod format;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inspect;
 mod internal_error;
 pub mod io;

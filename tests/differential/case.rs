@@ -129,7 +129,7 @@ pub(crate) fn local_id(number: u8) -> Vec<u8> {
 }
 
 fn way() -> impl Strategy<Value = Way> {
-    let buffers = prop_oneof![1 => Just((0, 0)), 1 => (0..4_u8, 0..3_u8)];
+    let buffers = prop_oneof![1 => Just((0, 0)), 1 => (0..4_u8, 0..4_u8)];
     (any::<bool>(), buffers, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
         |(unbuffered, buffers, forwarding, guards)| Way {
             unbuffered,
@@ -141,7 +141,7 @@ fn way() -> impl Strategy<Value = Way> {
 }
 
 /// Settings; with `tiny` nodes smaller than the flags of C can say.
-fn settings(tiny: bool) -> impl Strategy<Value = Settings> {
+pub(crate) fn settings(tiny: bool) -> impl Strategy<Value = Settings> {
     let nodes = prop_oneof![
         2 => Just(Nodes::Default),
         2 => (0..3_u8, 1..3_u8).prop_map(|(interior, leaf)| Nodes::Kib(interior, leaf)),
@@ -241,7 +241,8 @@ fn copying() -> impl Strategy<Value = Copying> {
     })
 }
 
-fn op() -> impl Strategy<Value = Op> {
+/// One operation.
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         18 => save().prop_map(Op::Save),
         6 => local(),

@@ -25,6 +25,11 @@ impl Interrupt {
         Ok(Interrupt(asked))
     }
 
+    /// For callers that are no programs: signals are left to them.
+    pub fn never() -> Interrupt {
+        Interrupt(Arc::new(AtomicBool::new(false)))
+    }
+
     /// An error once a signal has come.
     pub fn check(&self) -> Result<(), Failure> {
         if self.0.load(Ordering::Relaxed) { Err(Failure::Interrupted) } else { Ok(()) }

@@ -2,15 +2,28 @@
 
 use crate::program::Failure;
 use serde::Serialize;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 /// Buffered standard output.
-pub struct Output(BufWriter<StdoutLock<'static>>);
+pub struct Output {
+    sink: BufWriter<Box<dyn Write>>,
+    is_terminal: bool,
+}
 
 impl Output {
     /// Takes standard output until dropped.
     pub fn new() -> Output {
-        Output(BufWriter::with_capacity(64 << 10, io::stdout().lock()))
+        let stdout = io::stdout().lock();
+        Output { is_terminal: stdout.is_terminal(), ..Output::to(Box::new(stdout)) }
+    }
+
+    /// Takes everything, and nobody sees it.
+    pub fn nowhere() -> Output {
+        Output::to(Box::new(io::sink()))
+    }
+
+    fn to(sink: Box<dyn Write>) -> Output {
+        Output { sink: BufWriter::with_capacity(64 << 10, sink), is_terminal: false }
     }
 
     /// Writes a value as one line of JSON, in which all characters beyond ASCII are escaped: as the original's tools
@@ -22,23 +35,23 @@ impl Output {
         while let Some(at) = rest.find(|character| character >= '\u{7f}') {
             let (before, other) = rest.split_at(at);
             let mut characters = other.chars();
-            write!(self.0, "{before}")?;
+            write!(self.sink, "{before}")?;
             for unit in characters.next().unwrap_or_default().encode_utf16(&mut [0; 2]) {
-                write!(self.0, "\\u{unit:04x}")?;
+                write!(self.sink, "\\u{unit:04x}")?;
             }
             rest = characters.as_str();
         }
-        Ok(writeln!(self.0, "{rest}")?)
+        Ok(writeln!(self.sink, "{rest}")?)
     }
 
     /// Whether a person sees it directly; then control characters must not pass.
     pub fn is_terminal(&self) -> bool {
-        self.0.get_ref().is_terminal()
+        self.is_terminal
     }
 
     /// Writes out what is buffered. What is dropped before that may be lost without a word.
     pub fn finish(mut self) -> Result<(), Failure> {
-        Ok(self.0.flush()?)
+        Ok(self.sink.flush()?)
     }
 }
 
@@ -50,10 +63,10 @@ impl Default for Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.sink.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.sink.flush()
     }
 }

@@ -87,22 +87,17 @@ impl Args {
             name.into()
         })
     }
-}
 
-impl Tool for Args {
-    const NAME: &'static str = "couch_dbck";
-    const HELP: Help = HELP;
-
-    fn run(self) -> Result<(), Failure> {
+    /// Recovers, and tells it there, unless the user has enough of it.
+    pub fn run_into(self, mut output: Output, interrupt: Interrupt) -> Result<(), Failure> {
         let keys = self.keys.load()?;
         let target = self.target();
         // Not to find out after all the work.
         if target.symlink_metadata().is_ok() {
             return Err(Failure::Message(format!("{}: exists already", target.display())));
         }
-        let mut output = Output::new();
         let how = How { report: self.report, verbose: self.verbose, json: self.json };
-        let mut log = Log::new(&mut output, how, Interrupt::listen()?);
+        let mut log = Log::new(&mut output, how, interrupt);
         log.begin(&self.source, &target)?;
         let opened = open_for_recovery(&self.source, &keys);
         // The original ends without a word.
@@ -115,6 +110,15 @@ impl Tool for Args {
             log::show_as_original(&summary, self.stale);
         }
         output.finish()
+    }
+}
+
+impl Tool for Args {
+    const NAME: &'static str = "couch_dbck";
+    const HELP: Help = HELP;
+
+    fn run(self) -> Result<(), Failure> {
+        self.run_into(Output::new(), Interrupt::listen()?)
     }
 }
 

@@ -189,6 +189,28 @@ mod tests {
         }
     }
 
+    /// What keys have in common is left out of comparisons: it gets shorter after parts have been sorted, in memory and
+    /// on disk, down to nothing.
+    #[test]
+    fn keys_with_more_and_then_less_in_common() {
+        let prefixes: [&[u8]; 5] = [b"a long beginning\0", b"a long beginning", b"a long", b"a", b""];
+        let mut entries = Vec::new();
+        for (step, prefix) in prefixes.iter().enumerate() {
+            for i in 0..6000_u32 {
+                let number = i.wrapping_mul(2_654_435_761) % 4001;
+                // Some are the beginning itself, some end within the bytes that are compared first.
+                let rest = &number.to_be_bytes()[4 - (number % 5) as usize..];
+                entries.push(([prefix, rest].concat(), vec![step as u8, i as u8]));
+            }
+        }
+        let mut model = entries.clone();
+        model.sort_by(|a, b| a.0.cmp(&b.0));
+        for budget in [usize::MAX, 256 << 10, TINY] {
+            let (merged, _) = sorted(budget, false, &entries);
+            assert!(merged == model, "{budget}");
+        }
+    }
+
     #[test]
     fn entries_larger_than_pieces_and_frames() {
         let large = |length: usize| (0..length).map(|i| i as u8).collect::<Vec<u8>>();

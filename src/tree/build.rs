@@ -10,6 +10,9 @@ use crate::format::Malformed;
 use crate::format::header::NodeRef;
 use crate::format::node::NodeKind;
 use crate::io::shared::SharedFile;
+use std::cmp::Ordering;
+
+const DISORDER: Malformed = Malformed("a key that is not below the one before it");
 
 /// Takes entries in ascending key order and writes nodes as they fill up.
 pub(crate) struct TreeBuilder<'a> {
@@ -32,17 +35,18 @@ impl<'a> TreeBuilder<'a> {
     /// Whether an entry with this key may come next: the last one's is not higher.
     pub(crate) fn accepts(&self, key: &[u8]) -> Result<(), Malformed> {
         match &self.last_key {
-            Some(last) if key < last.as_slice() => {
-                Err(Malformed("a key that is not below the one before it"))
-            }
+            Some(last) if key < last.as_slice() => Err(DISORDER),
             _ => Ok(()),
         }
     }
 
     /// Adds an entry. One with the same key as the last takes its place, but in the by-sequence tree.
     pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.accepts(key).map_err(|rule| self.file.malformed(self.file.end(), rule))?;
-        let replaces = self.tree != TreeKind::BySeq && self.last_key.as_deref() == Some(key);
+        let order = self.last_key.as_deref().map_or(Ordering::Less, |last| last.cmp(key));
+        if order == Ordering::Greater {
+            return Err(self.file.malformed(self.file.end(), DISORDER));
+        }
+        let replaces = order == Ordering::Equal && self.tree != TreeKind::BySeq;
         if !replaces {
             // Only now it is certain that the last entry stays.
             self.hand_up_leaves()?;

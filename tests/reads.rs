@@ -72,10 +72,10 @@ impl World {
 
 /// Bytes between the first and the last one of a chunk of this size at this position.
 fn extent(position: u64, size: u64) -> u64 {
-    let first = position + u64::from(position % BLOCK == 0);
+    let first = position + u64::from(position.is_multiple_of(BLOCK));
     let mut end = first;
     for _ in 0..size {
-        end += 1 + u64::from(end % BLOCK == 0);
+        end += 1 + u64::from(end.is_multiple_of(BLOCK));
     }
     // A type byte behind the last byte is none of it.
     end - u64::from(size > 0 && end % BLOCK == 1 && end - 1 > first) - first
@@ -90,7 +90,7 @@ fn a_body_is_read_with_one_call_of_its_size() {
         assert_eq!(world.db.body(&info.borrowed()).unwrap(), body(number));
         let reads = world.reads();
         let [(length, at)] = reads[..] else { panic!("{number}: {reads:?}") };
-        assert_eq!(at, info.body_position + u64::from(info.body_position % BLOCK == 0));
+        assert_eq!(at, info.body_position + u64::from(info.body_position.is_multiple_of(BLOCK)));
         assert_eq!(length as u64, extent(info.body_position, info.physical_size), "{info:?}");
     }
 }
@@ -166,7 +166,7 @@ fn bodies_are_read_ahead_only_for_callbacks_that_read_them() {
         world.reads();
         let mut visit = |info: &DocInfoRef<'_>| {
             let number = seen.replace(seen.get() + 1);
-            if number % step == 0 {
+            if number.is_multiple_of(step) {
                 assert_eq!(world.db.body(info)?, body(number));
             }
             Ok(())

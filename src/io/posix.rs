@@ -54,7 +54,7 @@ struct PeriodicSync {
 
 impl PeriodicSync {
     /// Notes what was written. What the disk is to be told of now, if it is enough.
-    fn to_be_told(&mut self, offset: u64, length: u64) -> Option<Range<u64>> {
+    fn range_to_tell(&mut self, offset: u64, length: u64) -> Option<Range<u64>> {
         if offset != self.untold.end {
             self.untold.start = offset - offset % PAGE;
         }
@@ -226,7 +226,7 @@ impl PosixFile {
 
     fn count_for_periodic_sync(&mut self, offset: u64, written: usize) -> Result<(), IoError> {
         let Some(periodic) = &mut self.periodic_sync else { return Ok(()) };
-        if let (Some(file), Some(range)) = (&self.file, periodic.to_be_told(offset, written as u64)) {
+        if let (Some(file), Some(range)) = (&self.file, periodic.range_to_tell(offset, written as u64)) {
             begin_write_back(file, &range);
         }
         periodic.written += written as u64;

@@ -14,6 +14,8 @@ const NAME: &str = "file.couch";
 const TARGET: &str = "target.couch";
 /// Larger files take too long for one run.
 const LARGEST: usize = 1 << 20;
+/// Memory for sorting: so little that some of it happens on disk.
+const BUDGET: usize = 1 << 14;
 
 /// A file of these bytes.
 pub fn whole_file(data: &[u8]) {
@@ -87,8 +89,14 @@ fn go_through_headers(db: &Db, options: &OpenOptions) {
 /// Compacts it. What a copy holds can be read, whatever the source was.
 fn copy(memory: &Memory) {
     for (recovery, drop_deletes) in [(false, false), (true, true)] {
-        let options =
-            CompactOptions { recovery, drop_deletes, file_ops: memory.ops(), ..CompactOptions::default() };
+        let file_ops = memory.ops();
+        let options = CompactOptions {
+            recovery,
+            drop_deletes,
+            memory_budget: BUDGET,
+            file_ops,
+            ..CompactOptions::default()
+        };
         let Ok(db) = memory.options().recovery(recovery).open(NAME) else { continue };
         let copied = compact(&db, TARGET, &options);
         match memory.options().read_only(true).open(TARGET) {

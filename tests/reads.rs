@@ -162,7 +162,7 @@ fn scans_read_leaves_and_bodies_by_plan() {
 fn bodies_are_read_ahead_only_for_callbacks_that_read_them() {
     let world = World::exact(2000);
     let every = |step: usize| {
-        let seen = Cell::new(0);
+        let seen = Cell::new(0_usize);
         world.reads();
         let mut visit = |info: &DocInfoRef<'_>| {
             let number = seen.replace(seen.get() + 1);

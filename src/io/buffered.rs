@@ -209,7 +209,12 @@ impl Buffered {
     /// Reads the block of `offset`, which is not kept; stops early only where `needed` bytes from there on are read.
     fn load_block(&mut self, offset: u64, needed: usize) -> Result<(), IoError> {
         let start = boundary_at_or_below(offset);
-        let most = (self.flushed_end() - start).min(BLOCK_SIZE) as usize;
+        // Up to the write buffer, or from behind it on.
+        let start = if offset < self.flushed_end() { start } else { start.max(self.pending_end()) };
+        let most = match self.flushed_end().checked_sub(start) {
+            Some(most) => most.min(BLOCK_SIZE) as usize,
+            None => (start / BLOCK_SIZE * BLOCK_SIZE + BLOCK_SIZE - start) as usize,
+        };
         let Reads::Exact(pieces) = &mut self.reads else { return Ok(()) };
         let mut piece = pieces.take(start);
         piece.bytes.clear();
@@ -239,12 +244,14 @@ impl Buffered {
         while buf.len() - start < enough {
             let at = offset + (buf.len() - start) as u64;
             let left = most - (buf.len() - start);
-            if at >= flushed_end {
-                let pending = self.writes.get(at);
+            let pending = self.writes.get(at);
+            if !pending.is_empty() {
                 buf.extend_from_slice(&pending[..pending.len().min(left)]);
-                break;
+                continue;
             }
-            let room = left.min(usize::try_from(flushed_end - at).unwrap_or(left));
+            // Behind the write buffer there may be what was written before it was taken back.
+            let room = flushed_end.checked_sub(at).and_then(|room| usize::try_from(room).ok());
+            let room = room.map_or(left, |room| left.min(room));
             self.stats.read_count += 1;
             let result = self.raw.pread_onto(buf, room, at);
             let n = Buffered::noted(&mut self.last_os_error, result)?;

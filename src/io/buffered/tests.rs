@@ -83,6 +83,34 @@ fn reads_see_through_the_write_buffer_without_flushing() {
     assert_eq!(memory.lock().pwrites, 0);
 }
 
+/// With all kinds of buffers: the file before, in and behind what waits to be written.
+#[test]
+fn reads_see_the_file_on_both_sides_of_the_write_buffer() {
+    let file: Vec<u8> = (0..20_000_u32).map(|at| (at / 7) as u8).collect();
+    for (pending, length) in [(5000_usize, 100_usize), (8192, 4096), (8200, 9000), (100, 4000), (4000, 1)] {
+        for buffering in [UNITS, Buffering::Off, Buffering::Exact] {
+            let memory = Arc::new(Mutex::new(Memory { bytes: file.clone(), ..Memory::default() }));
+            let mut io = Buffered::new(Box::new(Handle(memory)), buffering);
+            let mut expected = file.clone();
+            if buffering != Buffering::Off {
+                io.write(pending as u64, &vec![0xff; length]).unwrap();
+                expected[pending..pending + length].fill(0xff);
+            }
+            for step in 0..2000_usize {
+                let at = step * 7919 % file.len();
+                let n = (1 + step * 31 % 5000).min(file.len() - at);
+                let mut buf = vec![0; n];
+                assert_eq!(io.read(at as u64, &mut buf, n), Ok(n));
+                assert!(buf == expected[at..at + n], "{buffering:?}: {n} at {at} with {length} at {pending}");
+                if buffering == Buffering::Exact {
+                    let found = io.fetch(at as u64, n, n, FileTag::BTree).unwrap();
+                    assert!(io.found(found, at as u64)[..n] == expected[at..at + n], "{n} at {at}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn stale_partial_units_are_not_served_after_a_flush() {
     let (mut io, memory) = buffered();

@@ -5,13 +5,16 @@ use super::progress::Progress;
 use super::sort::{SortPlace, Sorter};
 use crate::crypto::keys::KeyStore;
 use crate::db::Db;
+use crate::db::ahead::BodiesAhead;
 use crate::db::hidden::{Purpose, naming_failed, rights_failed};
 use crate::db::open::OpenOptions;
+use crate::db::scan::{ScanOptions, bodies_of};
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
 use crate::format::header::{FileHeader, FormatVersion, NodeRef};
 use crate::format::node::Entry;
 use crate::io::FileOps;
+use crate::io::buffered::Plan;
 use crate::io::file::Body;
 use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
@@ -403,13 +406,28 @@ impl Copy<'_> {
         let mut sorter = Sorter::new(SortPlace { directory: self.directory, budget, secret });
         let mut by_seq = TreeBuilder::new(target.file(), TreeKind::BySeq, nodes);
         let root = self.pinned.by_seq.clone();
-        let mut cursor = Cursor::new(source.file(), root.as_ref(), &[]);
+        let mut cursor = Cursor::of_all(source.file(), root.as_ref(), &[], None);
+        let (mut bodies, mut leaf) = (BodiesAhead::default(), None);
         self.progress.tell(target, self.hooks)?;
         loop {
-            let next = cursor.next_entry();
-            let Some(next) = self.pass(next)? else { continue };
-            let Some((entry, position)) = next else { break };
+            let found = cursor.find_entry();
+            let Some(found) = self.pass(found)? else { continue };
+            if !found {
+                break;
+            }
+            let position = cursor.position();
+            if leaf.replace(position) != Some(position) {
+                bodies.begin_leaf();
+            }
+            if bodies.are_due(source.file()) {
+                self.read_bodies_ahead(&cursor)?;
+            }
+            let entry = cursor.entry();
+            let Some(entry) = self.pass(entry)? else { continue };
             let size = self.document(&entry, position, &mut by_seq, &mut sorter)?;
+            // One that makes no sense has no body to be read.
+            let info = DocInfoRef::parse_by_seq(entry.key, entry.value).unwrap_or_default();
+            bodies.after(source.file(), info.body_position);
             self.progress.one_done();
             self.progress.step(size, target, self.hooks)?;
         }
@@ -422,6 +440,13 @@ impl Copy<'_> {
             state.header.by_id = by_id;
         });
         Ok(())
+    }
+
+    /// Reads the bodies of the documents that a cursor comes to before it leaves its leaf.
+    fn read_bodies_ahead(&mut self, cursor: &Cursor<'_>) -> Result<()> {
+        let wanted = bodies_of(TreeKind::BySeq, cursor.rest_of_leaf(), None, ScanOptions::default())?;
+        let read = self.source.file().read_ahead(Plan::Bodies, &wanted);
+        self.pass(read).map(|_| ())
     }
 
     /// Copies one document. Returns the length of its body.

@@ -12,7 +12,7 @@ const ROW: u32 = 4;
 
 /// What a scan has learnt of its callback.
 #[derive(Default)]
-pub(super) struct BodiesAhead {
+pub(crate) struct BodiesAhead {
     /// Bodies read in a row.
     row: u32,
     active: bool,
@@ -25,21 +25,21 @@ pub(super) struct BodiesAhead {
 
 impl BodiesAhead {
     /// Another leaf comes.
-    pub(super) fn begin_leaf(&mut self) {
+    pub(crate) fn begin_leaf(&mut self) {
         self.active &= self.read * 2 >= self.shown;
         (self.planned, self.shown, self.read) = (false, 0, 0);
     }
 
     /// A document is about to be shown. Whether its body and those of the documents behind it are to be read ahead.
     #[inline]
-    pub(super) fn are_due(&mut self, file: &SharedFile) -> bool {
+    pub(crate) fn are_due(&mut self, file: &SharedFile) -> bool {
         file.take_last_body();
         self.active && !std::mem::replace(&mut self.planned, true)
     }
 
     /// It was shown.
     #[inline]
-    pub(super) fn after(&mut self, file: &SharedFile, body: u64) {
+    pub(crate) fn after(&mut self, file: &SharedFile, body: u64) {
         if body == 0 {
             return;
         }

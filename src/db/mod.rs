@@ -11,7 +11,7 @@
 
 #![forbid(unsafe_code)]
 
-mod ahead;
+pub(crate) mod ahead;
 pub(crate) mod bootstrap;
 pub(crate) mod commit;
 pub(crate) mod get;

@@ -286,7 +286,7 @@ fn parse<'e>(tree: TreeKind, entry: &Entry<'e>) -> Result<DocInfoRef<'e>, Malfor
 }
 
 /// Positions and sizes of the bodies of those of the documents that a scan is going to show.
-fn bodies_of<'e>(
+pub(crate) fn bodies_of<'e>(
     tree: TreeKind,
     entries: impl Iterator<Item = (Result<Entry<'e>, Malformed>, usize)>,
     last: Option<&[u8]>,

@@ -79,7 +79,8 @@ typedef uint64_t couchstore_open_flags;
 #define COUCHSTORE_OPEN_FLAG_NO_COMMIT_AT_CREATE UINT64_C(32)
 /**
  * Mask of the sizes of the read buffers. Bits 15-12: n gives 2^(n-1) KiB for each; bits 11-8: n
- * gives 8 * 2^(n-1) of them. 0: 4 KiB, 16 of them.
+ * gives 8 * 2^(n-1) of them. If only one is given, the other is 16 of them, or 4 KiB. 0: no buffers of
+ * fixed sizes; what is wanted is read, and what will be wanted next.
  */
 #define COUCHSTORE_OPEN_WITH_CUSTOM_BUFFER UINT64_C(0xff00)
 /** Mask of the sizes of tree nodes, in KiB. Bits 23-20: inner ones; 19-16: leaves. 0: 1279 bytes. */

@@ -11,7 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) use super::exact::Plan;
-use super::exact::{Ahead, Piece, Pieces, Place, join};
+use super::exact::{Pieces, Place};
 use super::naming::FileId;
 pub(crate) use super::read_buffer::BufferSizes;
 use super::read_buffer::ReadBuffer;
@@ -19,10 +19,8 @@ use super::stale::Watch;
 use super::write_back::WriteBack;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::error::{Error, ErrorCode, Stale};
-use crate::format::block::{BLOCK_SIZE, boundary_at_or_below};
 use crate::memory;
 use std::ffi::CStr;
-use std::ops::Range;
 use std::time::Instant;
 
 /// The write buffer is flushed when it holds this many bytes.
@@ -151,266 +149,6 @@ impl Buffered {
             *last_os_error = error.os_error;
         }
         result
-    }
-
-    /// Reads until `buf` is full or the file ends, and returns how much was read. `upcoming` bytes (at least
-    /// `buf.len()`) from `offset` on will be wanted soon.
-    pub(crate) fn read(&mut self, offset: u64, buf: &mut [u8], upcoming: usize) -> Result<usize, IoError> {
-        let mut done = 0;
-        while done < buf.len() {
-            let at = offset + done as u64;
-            let pending = self.writes.get(at);
-            let n = if pending.is_empty() {
-                let mut room = buf.len() - done;
-                if at < self.writes.start && !self.writes.data.is_empty() {
-                    room = room.min((self.writes.start - at) as usize);
-                }
-                self.read_file(at, &mut buf[done..done + room], upcoming.saturating_sub(done))?
-            } else {
-                let n = pending.len().min(buf.len() - done);
-                buf[done..done + n].copy_from_slice(&pending[..n]);
-                n
-            };
-            if n == 0 {
-                break;
-            }
-            done += n;
-        }
-        Ok(done)
-    }
-
-    fn read_file(&mut self, offset: u64, buf: &mut [u8], upcoming: usize) -> Result<usize, IoError> {
-        if let Reads::Off = self.reads {
-            return self.read_raw(offset, buf, buf.len());
-        }
-        if self.kept(offset).is_empty() {
-            match self.reads {
-                Reads::Exact(_) => self.load_block(offset, buf.len())?,
-                _ => self.load(offset, buf.len(), upcoming)?,
-            }
-        }
-        let found = self.kept(offset);
-        let n = found.len().min(buf.len());
-        buf[..n].copy_from_slice(&found[..n]);
-        Ok(n)
-    }
-
-    /// What is kept of what was read, from `offset` on; empty if nothing is.
-    fn kept(&mut self, offset: u64) -> &[u8] {
-        match &mut self.reads {
-            Reads::Off => &[],
-            Reads::Exact(pieces) => {
-                pieces.find(offset, 1).map(|place| pieces.at(place, offset)).unwrap_or_default()
-            }
-            Reads::Units(units) => units.get(offset),
-        }
-    }
-
-    /// Reads the block of `offset`, which is not kept; stops early only where `needed` bytes from there on are read.
-    fn load_block(&mut self, offset: u64, needed: usize) -> Result<(), IoError> {
-        let start = boundary_at_or_below(offset);
-        // Up to the write buffer, or from behind it on.
-        let start = if offset < self.flushed_end() { start } else { start.max(self.pending_end()) };
-        let most = match self.flushed_end().checked_sub(start) {
-            Some(most) => most.min(BLOCK_SIZE) as usize,
-            None => (start / BLOCK_SIZE * BLOCK_SIZE + BLOCK_SIZE - start) as usize,
-        };
-        let Reads::Exact(pieces) = &mut self.reads else { return Ok(()) };
-        let mut piece = pieces.take(start);
-        piece.bytes.clear();
-        let enough = ((offset - start) as usize + needed).min(most);
-        let read = self.read_onto(&mut piece.bytes, start, enough, most);
-        self.keep(piece);
-        read
-    }
-
-    fn keep(&mut self, piece: Piece) {
-        if let Reads::Exact(pieces) = &mut self.reads {
-            pieces.keep(piece);
-        }
-    }
-
-    /// Appends at least `enough` and at most `most` bytes from `offset` on to `buf`, or as many as there are up to the
-    /// end of the file.
-    fn read_onto(
-        &mut self,
-        buf: &mut Vec<u8>,
-        offset: u64,
-        enough: usize,
-        most: usize,
-    ) -> Result<(), IoError> {
-        memory::reserve_exact(buf, most).map_err(no_memory)?;
-        let (start, flushed_end) = (buf.len(), self.flushed_end());
-        while buf.len() - start < enough {
-            let at = offset + (buf.len() - start) as u64;
-            let left = most - (buf.len() - start);
-            let pending = self.writes.get(at);
-            if !pending.is_empty() {
-                buf.extend_from_slice(&pending[..pending.len().min(left)]);
-                continue;
-            }
-            // Behind the write buffer there may be what was written before it was taken back.
-            let room = flushed_end.checked_sub(at).and_then(|room| usize::try_from(room).ok());
-            let room = room.map_or(left, |room| left.min(room));
-            self.stats.read_count += 1;
-            let result = self.raw.pread_onto(buf, room, at);
-            let n = Buffered::noted(&mut self.last_os_error, result)?;
-            self.stats.read_bytes += n as u64;
-            if n == 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Finds bytes of a file with exact reads from `offset` on: at least `least` of them, unless the file ends. If they
-    /// have to be read, `wanted` are.
-    pub(super) fn fetch(
-        &mut self,
-        offset: u64,
-        least: usize,
-        wanted: usize,
-        tag: FileTag,
-    ) -> Result<Found, IoError> {
-        if self.writes.get(offset).len() >= least {
-            return Ok(Found::Pending);
-        }
-        let Reads::Exact(pieces) = &mut self.reads else { return Ok(Found::Pending) };
-        if let Some(place) = pieces.find(offset, least) {
-            return Ok(Found::Read(place));
-        }
-        let mut piece = pieces.take(offset);
-        let done = piece.bytes.len();
-        self.raw.tag(tag);
-        let (enough, most) = (least - done, wanted.max(least) - done);
-        let read = self.read_onto(&mut piece.bytes, offset + done as u64, enough, most);
-        self.raw.tag(FileTag::Unknown);
-        // Of what has failed nothing is kept.
-        read?;
-        self.keep(piece);
-        Ok(Found::Read(Place::Last))
-    }
-
-    /// The bytes from `offset` on that were found there.
-    pub(super) fn found(&self, found: Found, offset: u64) -> &[u8] {
-        match (found, &self.reads) {
-            (Found::Read(place), Reads::Exact(pieces)) => pieces.at(place, offset),
-            _ => self.writes.get(offset),
-        }
-    }
-
-    /// Moves what was found from `offset` on into `buf`, and reads the rest up to `length` bytes: for what is too long
-    /// to be kept.
-    pub(super) fn fetch_long(
-        &mut self,
-        found: Found,
-        offset: u64,
-        length: usize,
-        tag: FileTag,
-    ) -> Result<Vec<u8>, IoError> {
-        let mut buf = Vec::new();
-        memory::reserve_exact(&mut buf, length).map_err(no_memory)?;
-        let head = self.found(found, offset);
-        buf.extend_from_slice(&head[..head.len().min(length)]);
-        if let Reads::Exact(pieces) = &mut self.reads {
-            pieces.trim();
-        }
-        let done = buf.len();
-        self.raw.tag(tag);
-        let read = self.read_onto(&mut buf, offset + done as u64, length - done, length - done);
-        self.raw.tag(FileTag::Unknown);
-        read.map(|()| buf)
-    }
-
-    /// Reads what is about to be wanted, if reads are exact: near ranges at once. They take the place of what the plan
-    /// has read before. A failure is that of whatever is wanted first.
-    pub(super) fn read_ahead(&mut self, plan: Plan, wanted: &mut [Range<u64>]) -> Result<(), IoError> {
-        let Reads::Exact(pieces) = &mut self.reads else { return Ok(()) };
-        if pieces.ahead(plan).holds(wanted) {
-            return Ok(());
-        }
-        let mut ahead = std::mem::take(pieces.ahead(plan));
-        ahead.restart();
-        self.raw.tag(match plan {
-            Plan::Nodes => FileTag::BTree,
-            Plan::Bodies => FileTag::Document,
-        });
-        let read = self.read_ranges(wanted, &mut ahead);
-        self.raw.tag(FileTag::Unknown);
-        if let (Ok(()), Reads::Exact(pieces)) = (read, &mut self.reads) {
-            *pieces.ahead(plan) = ahead;
-        }
-        read
-    }
-
-    /// What waits in the write buffer is not read.
-    fn read_ranges(&mut self, wanted: &mut [Range<u64>], ahead: &mut Ahead) -> Result<(), IoError> {
-        let mut joined = join(wanted).map_err(no_memory)?;
-        ahead.go_on(&mut joined);
-        let total: u64 = joined.iter().map(|range| range.end - range.start).sum();
-        memory::reserve_exact(&mut ahead.bytes, total as usize).map_err(no_memory)?;
-        let end = self.flushed_end();
-        for range in joined.into_iter().filter(|range| range.start < end) {
-            let at = ahead.bytes.len();
-            let length = (range.end.min(end) - range.start) as usize;
-            self.read_onto(&mut ahead.bytes, range.start, length.min(1), length)?;
-            ahead.note(range.start, at).map_err(no_memory)?;
-        }
-        Ok(())
-    }
-
-    /// Forgets what was read ahead, and gives the memory back.
-    pub(crate) fn forget_ahead(&mut self) {
-        if let Reads::Exact(pieces) = &mut self.reads {
-            *pieces.ahead(Plan::Nodes) = Ahead::default();
-            *pieces.ahead(Plan::Bodies) = Ahead::default();
-        }
-    }
-
-    /// Loads the units from the one with `offset` on; stops early only where `needed` bytes are there.
-    fn load(&mut self, offset: u64, needed: usize, upcoming: usize) -> Result<(), IoError> {
-        let Reads::Units(reads) = &mut self.reads else { return Ok(()) };
-        let unit = reads.sizes.unit;
-        let units = reads.units_to_load(offset, upcoming);
-        let start = reads.unit_start(offset);
-        let mut scratch = std::mem::take(&mut reads.scratch);
-        let length = units.saturating_mul(unit);
-        let more = length.saturating_sub(scratch.len());
-        memory::reserve_exact(&mut scratch, more).map_err(no_memory)?;
-        scratch.resize(length, 0);
-        let needed = ((offset - start) as usize + needed).min(unit);
-        let result = self.read_raw(start, &mut scratch, needed);
-        if let (Ok(n), Reads::Units(reads)) = (&result, &mut self.reads) {
-            for (index, piece) in scratch[..*n].chunks(unit).enumerate() {
-                reads.insert(start + (index * unit) as u64, piece).map_err(no_memory)?;
-            }
-            if units == 1 {
-                reads.scratch = scratch;
-            }
-        }
-        result.map(|_| ())
-    }
-
-    /// Reads from the handle until at least `enough` bytes are there or the file ends.
-    fn read_raw(&mut self, offset: u64, buf: &mut [u8], enough: usize) -> Result<usize, IoError> {
-        let mut done = 0;
-        while done < enough {
-            self.stats.read_count += 1;
-            let result = self.raw.pread(&mut buf[done..], offset + done as u64);
-            let n = Buffered::noted(&mut self.last_os_error, result)?.min(buf.len() - done);
-            if n == 0 {
-                break;
-            }
-            self.stats.read_bytes += n as u64;
-            done += n;
-        }
-        Ok(done)
-    }
-
-    /// Reads a large piece without disturbing the buffers; for the search of headers. Bytes that wait in the write
-    /// buffer are not seen: the caller stays below [`Buffered::flushed_end`].
-    pub(crate) fn read_unbuffered(&mut self, offset: u64, buf: &mut [u8]) -> Result<usize, IoError> {
-        self.read_raw(offset, buf, buf.len())
     }
 
     /// First offset that waits in the write buffer, `u64::MAX` if nothing does.
@@ -664,5 +402,6 @@ impl Buffered {
     }
 }
 
+mod reads;
 #[cfg(test)]
 mod tests;

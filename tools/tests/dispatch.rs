@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{COUCH, program, text, tool};
+use common::{COUCH, install, program, text, tool};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
@@ -50,7 +50,7 @@ fn the_name_of_the_program_says_which_tool_it_is() {
     assert_eq!(complaint(Command::new("couch_dbinfo").env("PATH", dir.path())), said, "found in PATH");
     std::fs::create_dir(dir.path().join("copies")).unwrap();
     let copy = dir.path().join("copies/couch_dbinfo");
-    std::fs::copy(COUCH, &copy).unwrap();
+    install(Path::new(COUCH), &copy);
     assert_eq!(complaint(&mut Command::new(&copy)), said, "a copy");
     assert_eq!(complaint(Command::new(COUCH).arg0("couch_dbinfo")), said);
     assert_eq!(complaint(Command::new(COUCH).arg0("some/where//couch_dbinfo")), said);

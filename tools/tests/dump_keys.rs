@@ -5,8 +5,7 @@
 
 mod common;
 
-use common::{text, tool};
-use std::os::unix::fs::PermissionsExt as _;
+use common::{install, text, tool};
 use std::path::Path;
 
 const SECRET: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
@@ -28,11 +27,12 @@ esac
 fn place() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("bin")).unwrap();
+    let script = dir.path().join("script");
+    std::fs::write(&script, PROGRAM.replace("SECRET", SECRET)).unwrap();
     for name in ["dump-keys", "gosecrets"] {
-        let path = dir.path().join("bin").join(name);
-        std::fs::write(&path, PROGRAM.replace("SECRET", SECRET)).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        install(&script, &dir.path().join("bin").join(name));
     }
+    std::fs::remove_file(script).unwrap();
     for (name, id) in [("mine", "my:key"), ("other", "other")] {
         let key = format!("{id}:{SECRET}");
         tool("couch_create", dir.path()).args(["-k", "10", "--with-key", &key]).assert().success();

@@ -36,6 +36,13 @@ pub(crate) fn program(name: &str) -> PathBuf {
     link
 }
 
+/// Copies a program. In a process of its own: of this one threads start others all the time, and what any of those has
+/// inherited open for writing cannot be run.
+pub(crate) fn install(program: &Path, to: &Path) {
+    let status = std::process::Command::new("install").arg(program).arg(to).status().unwrap();
+    assert!(status.success());
+}
+
 /// A tool, by its name, in the folder `dir`; with nothing of the environment that changes what it prints.
 pub(crate) fn tool(name: &str, dir: &Path) -> Command {
     let mut command = Command::new(program(name));

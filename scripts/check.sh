@@ -161,6 +161,8 @@ tsan() {
 }
 
 torture() {
+    # shellcheck disable=SC2086
+    COUCHSTORE_SCHEDULES_SECONDS=120 cargo test $cargo_tests --test online schedules
     make torture SECONDS=300
 }
 

@@ -1,7 +1,7 @@
 //! A writer, a reader and a compaction in random schedules: threads that are switched at every point where they touch
 //! what others may see. Each file operation, each hook, each lock is such a point.
 //!
-//! 100 000 schedules, or as many as 60 seconds are enough for; `COUCHSTORE_SCHEDULES` and `COUCHSTORE_SCHEDULES_SECONDS`
+//! 100 000 schedules, or as many as 30 seconds are enough for; `COUCHSTORE_SCHEDULES` and `COUCHSTORE_SCHEDULES_SECONDS`
 //! change both numbers.
 
 use crate::common::model::{Doc, Model};
@@ -310,7 +310,7 @@ fn every_schedule_keeps_what_was_committed() {
     let mut config = shuttle::Config::new();
     config.stack_size = 1 << 20;
     let counts = Arc::new(Counts::default());
-    let (started, limit) = (Instant::now(), crate::setting("COUCHSTORE_SCHEDULES_SECONDS", 60));
+    let (started, limit) = (Instant::now(), crate::setting("COUCHSTORE_SCHEDULES_SECONDS", 30));
     let mut done = 0;
     while done < schedules && started.elapsed().as_secs() < limit {
         let counted = counts.clone();

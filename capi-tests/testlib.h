@@ -16,6 +16,11 @@
 #define _GNU_SOURCE
 #endif
 
+/* Whether the library has ciphers, as it does unless the build says otherwise. */
+#ifndef HAS_ENCRYPTION
+#define HAS_ENCRYPTION 1
+#endif
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>

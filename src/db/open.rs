@@ -10,6 +10,8 @@ use crate::internal_error;
 use crate::io::buffered::{BufferSizes, Buffering};
 use crate::io::file::{DbFile, Encryption};
 use crate::io::naming::{Naming, PosixNaming};
+#[cfg(feature = "cxx-shim")]
+use crate::io::object::ObjectOps;
 use crate::io::posix::PosixOps;
 use crate::io::tail::Tail;
 use crate::io::{FileHandle, FileOps, IoError, OpenMode};
@@ -24,6 +26,16 @@ pub(crate) const LARGEST_BUFFERS: usize = 256 << 20;
 
 /// A node is in memory as a whole. It may have one entry more than this, of up to 256 MiB.
 const LARGEST_NODE_SIZE: usize = 16 << 20;
+
+/// Whose file operations are used.
+#[derive(Clone)]
+enum Operations {
+    /// The library's own.
+    Own,
+    #[cfg(feature = "cxx-shim")]
+    Object(ObjectOps),
+    Shared(Arc<dyn FileOps>),
+}
 
 /// How to open a file. The default opens an existing file for reading and writing.
 ///
@@ -51,8 +63,7 @@ pub struct OpenOptions {
     write_validation: bool,
     mprotect: bool,
     stale_check: bool,
-    /// `None`: the library's own.
-    ops: Option<Arc<dyn FileOps>>,
+    ops: Operations,
     keys: Option<Arc<dyn KeyStore>>,
     /// Create atomically also with the caller's file operations.
     bootstrap: bool,
@@ -74,7 +85,7 @@ impl Default for OpenOptions {
             write_validation: false,
             mprotect: false,
             stale_check: true,
-            ops: None,
+            ops: Operations::Own,
             keys: None,
             bootstrap: false,
             naming: None,
@@ -151,7 +162,14 @@ impl OpenOptions {
     /// Use these file operations.
     #[must_use]
     pub fn file_ops(mut self, ops: Arc<dyn FileOps>) -> OpenOptions {
-        self.ops = Some(ops);
+        self.ops = Operations::Shared(ops);
+        self
+    }
+
+    /// Use a C++ object's file operations.
+    #[cfg(feature = "cxx-shim")]
+    pub(crate) fn object_ops(mut self, ops: ObjectOps) -> OpenOptions {
+        self.ops = Operations::Object(ops);
         self
     }
 
@@ -191,16 +209,23 @@ impl OpenOptions {
     /// after success it is there, complete and durable; after a failure, or when the process dies, there is none.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Db> {
         let name = CString::new(path.as_ref().as_os_str().as_bytes());
-        self.open_named(&name.map_err(|_| Error::InvalidArguments("expected a name without zero bytes"))?)
+        let name = name.map_err(|_| Error::InvalidArguments("expected a name without zero bytes"))?;
+        self.clone().open_named(&name)
     }
 
     /// Opens the file of this name.
-    pub(crate) fn open_named(&self, filename: &CStr) -> Result<Db> {
+    pub(crate) fn open_named(self, filename: &CStr) -> Result<Db> {
         let (file, state) = self.open_file(filename)?;
-        Ok(Db::from_parts(file, state, self.clone(), filename))
+        Ok(Db::from_parts(file, state, self, filename))
     }
 
-    pub(super) fn open_file(&self, filename: &CStr) -> Result<(DbFile, State)> {
+    /// As [`OpenOptions::open_named`], for an owner that wants the handle in a place of its own.
+    pub(crate) fn open_boxed(self, filename: &CStr) -> Result<Box<Db>> {
+        let (file, state) = self.open_file(filename)?;
+        Ok(Box::write(Box::new_uninit(), Db::from_parts(file, state, self, filename)))
+    }
+
+    pub(super) fn open_file(&self, filename: &CStr) -> Result<(Box<DbFile>, State)> {
         self.check()?;
         if self.bootstrap && self.no_commit_at_create {
             return Err(Error::InvalidArguments(
@@ -214,7 +239,7 @@ impl OpenOptions {
     }
 
     /// Opens the file, or creates it in place; then it is removed again if this fails.
-    pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(DbFile, State)> {
+    pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(Box<DbFile>, State)> {
         let is_new = mode.create && !self.ops().exists(filename);
         let handle = self.open_handle(filename, mode)?;
         let mut file = self.wrap(filename, handle);
@@ -227,7 +252,10 @@ impl OpenOptions {
             Ok(state)
         });
         match started {
-            Ok(state) => Ok((file, state)),
+            Ok(state) => {
+                file.rest();
+                Ok((file, state))
+            }
             Err(error) => {
                 // A file with content was made by somebody else, just before it was opened here.
                 let remove = is_new && (mode.exclusive || was_empty != Some(false));
@@ -245,7 +273,7 @@ impl OpenOptions {
     pub(super) fn open_handle(&self, filename: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>> {
         let opened = self.ops().open(filename, mode);
         opened.map_err(|IoError { code, os_error, not_regular, .. }| {
-            let file = name_of(filename);
+            let file = filename.to_string_lossy().into();
             if not_regular {
                 Error::NotRegular { file }
             } else {
@@ -255,16 +283,16 @@ impl OpenOptions {
     }
 
     /// Puts the layers of this library before an open handle.
-    pub(super) fn wrap(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> DbFile {
+    pub(super) fn wrap(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> Box<DbFile> {
         let buffering = match self.buffers {
             _ if self.mode.unbuffered => Buffering::Off,
             Some(sizes) => Buffering::Units(sizes),
             None => Buffering::Exact,
         };
-        let mut file = DbFile::new(name_of(filename), handle, buffering, self.mode.read_only);
+        let mut file = DbFile::new(filename.into(), handle, buffering, self.mode.read_only);
         file.set_node_size(self.node_sizes.interior.max(self.node_sizes.leaf));
         if self.stale_check && !self.mode.read_only {
-            file.io().watch(filename);
+            file.watch();
         }
         file
     }
@@ -333,7 +361,7 @@ impl OpenOptions {
 
     /// Finds the key of an encrypted file.
     fn find_key(&self, file: &mut DbFile) -> Result<()> {
-        let name = file.name().clone();
+        let name = file.name();
         let Some(metadata) = file.read_metadata()? else {
             return Err(Error::NoEncryptionKey { file: name, why: NoKey::NoMetadata });
         };
@@ -364,7 +392,7 @@ impl OpenOptions {
     /// Gives an empty file its metadata header, if it is to be encrypted.
     fn start_encrypted(&self, file: &mut DbFile) -> Result<bool> {
         let Some(keys) = &self.keys else { return Ok(false) };
-        let failed = |reason| Error::Encrypt { file: file.name().clone(), reason };
+        let failed = |reason| Error::Encrypt { file: file.name(), reason };
         let key =
             keys.key(b"").map_err(|_| failed("the key store failed when asked for the key of a new file"))?;
         let Some(key) = key else { return Ok(false) };
@@ -385,7 +413,7 @@ impl OpenOptions {
 
     fn start_empty(&self, file: &mut DbFile) -> Result<State> {
         if self.mode.read_only {
-            let (file, sought) = (file.name().clone(), Sought::Anywhere(0));
+            let (file, sought) = (file.name(), Sought::Anywhere(0));
             return Err(Error::NoHeader { file, sought, cause: None });
         }
         let version = if self.legacy_crc { FormatVersion::V11 } else { FormatVersion::NEWEST };
@@ -410,7 +438,12 @@ impl OpenOptions {
     }
 
     pub(super) fn ops(&self) -> &dyn FileOps {
-        self.ops.as_deref().unwrap_or(&PosixOps)
+        match &self.ops {
+            Operations::Own => &PosixOps,
+            #[cfg(feature = "cxx-shim")]
+            Operations::Object(ops) => ops,
+            Operations::Shared(ops) => ops.as_ref(),
+        }
     }
 
     pub(super) fn naming_calls(&self) -> Arc<dyn Naming> {
@@ -423,14 +456,9 @@ impl OpenOptions {
     }
 }
 
-/// A file's name, for messages.
-fn name_of(filename: &CStr) -> Arc<str> {
-    filename.to_str().map_or_else(|_| filename.to_string_lossy().into(), Arc::from)
-}
-
 /// Fails in builds without encryption.
 fn check_encryption(file: &DbFile) -> Result<()> {
-    if crypto::AVAILABLE { Ok(()) } else { Err(Error::EncryptionLeftOut { file: file.name().clone() }) }
+    if crypto::AVAILABLE { Ok(()) } else { Err(Error::EncryptionLeftOut { file: file.name() }) }
 }
 
 impl std::fmt::Debug for OpenOptions {
@@ -472,17 +500,17 @@ impl Db {
         self.file.replace(file);
         self.update_state(|current| *current = state);
         *self.options.borrow_mut() = options.clone().keys(None);
-        self.filename.replace(filename.clone());
+        self.filename.replace(filename.as_c_str().into());
         self.latch.set(None);
         Ok(())
     }
 }
 
 /// Opens a file that holds the header of `old`, and goes there.
-fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(DbFile, State)> {
+fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(Box<DbFile>, State)> {
     let (mut file, mut state) = options.open_file(filename)?;
     let Some(position) = old.position else {
-        let (file, sought) = (file.name().clone(), Sought::Anywhere(file.end()));
+        let (file, sought) = (file.name(), Sought::Anywhere(file.end()));
         return Err(Error::NoHeader { file, sought, cause: None });
     };
     if state.position != Some(position) {
@@ -491,7 +519,7 @@ fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(Db
     }
     let (expected, found) = (old.header.update_seq, state.header.update_seq);
     if found != expected {
-        return Err(Error::OtherHeader { file: file.name().clone(), position, expected, found });
+        return Err(Error::OtherHeader { file: file.name(), position, expected, found });
     }
     Ok((file, state))
 }

@@ -80,7 +80,8 @@ fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<File
         let rule = Malformed("0, 1 or 2 as the first byte of the block");
         return Err(file.found_instead(position, rule, Found::BlockType(marker)));
     }
-    match file.read_header(position, kind == Kind::Unknown) {
+    let parse = |file: &DbFile, body: &[u8]| file.parse_header(body, position);
+    match file.with_header_chunk(position, kind == Kind::Unknown, parse) {
         // Files compacted by an old release begin with a header's type byte in front of data.
         Err(error) if position == 0 && error.is_damage() => {
             let (file, sought) = (file.name(), Sought::At(0));
@@ -225,9 +226,12 @@ impl Db {
 
     /// Puts the handle on the header that `find` finds, or back on the current one.
     fn load(&self, find: impl FnOnce(&mut DbFile) -> Result<(u64, FileHeader)>) -> Result<()> {
+        // Others may have written the file since it was judged.
+        self.file.stop_sharing();
         let found = self.file.with(find);
         let error = match found {
             Ok((position, header)) => {
+                self.file.forget_uncommitted(Some(header.end_at(position)));
                 self.update_state(|state| *state = State { header, position: Some(position) });
                 return Ok(());
             }
@@ -239,6 +243,7 @@ impl Db {
         };
         match reloaded {
             Ok(header) => {
+                self.file.forget_uncommitted(None);
                 self.update_state(|state| state.header = header);
                 Err(error)
             }

@@ -12,7 +12,7 @@ mod search;
 pub(crate) use chunks::Hint;
 pub(crate) use search::MarkedBlock;
 
-use super::buffered::{Buffered, Buffering};
+use super::buffered::{Buffered, Buffering, Found as Read};
 use super::tail::Tail;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
@@ -28,6 +28,7 @@ use crate::format::metadata::Metadata;
 use crate::internal_error;
 use crate::memory;
 use std::ffi::CStr;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Memory for compressing is kept up to this size.
@@ -296,6 +297,11 @@ impl DbFile {
         self.rehearsal = Some(self.tail);
     }
 
+    /// Whether chunks are not written.
+    pub(crate) fn is_rehearsing(&self) -> bool {
+        self.rehearsal.is_some()
+    }
+
     /// Everything is as it was before the rehearsal.
     pub(crate) fn end_rehearsal(&mut self) {
         if let Some(tail) = self.rehearsal.take() {
@@ -434,42 +440,55 @@ impl DbFile {
 
     // ---- headers -----------------------------------------------------------------------------------------------
 
-    /// Reads, checks and parses the header whose block starts at `position`. With `any_checksum` the file's kind is not
-    /// known yet: either is accepted. The inner result is about what a good chunk says.
-    pub(crate) fn read_header(&mut self, position: u64, any_checksum: bool) -> Result<Result<FileHeader>> {
+    /// Reads and checks the chunk of the header whose block starts at `position`, and shows it to `visit`. With
+    /// `any_checksum` the file's kind is not known yet: either is accepted.
+    pub(crate) fn with_header_chunk<T>(
+        &mut self,
+        position: u64,
+        any_checksum: bool,
+        visit: impl FnOnce(&DbFile, &[u8]) -> T,
+    ) -> Result<T> {
         if self.io.is_exact() {
-            return self.read_header_exactly(position, any_checksum);
+            let (prefix, found, range) = self.find_header_chunk(position)?;
+            let body = self.io.found(found, position).get(range).unwrap_or_default();
+            return self.check_header_chunk(position, prefix, body, any_checksum).map(|()| visit(self, body));
         }
+        let mut room = [0; LONGEST_HEADER];
         self.io.tag(FileTag::FileHeader);
-        let header = self.read_header_in_pieces(position, any_checksum);
+        let read = self.read_header_chunk(position, &mut room);
         self.io.tag(FileTag::Unknown);
-        header
+        let (prefix, body) = read?;
+        self.check_header_chunk(position, prefix, body, any_checksum).map(|()| visit(self, body))
     }
 
-    /// Parses a header where it was read: usually with the block that it was found in.
-    fn read_header_exactly(&mut self, position: u64, any_checksum: bool) -> Result<Result<FileHeader>> {
+    /// Where a header was read, usually with the block that it was found in, and the range of its body there.
+    fn find_header_chunk(&mut self, position: u64) -> Result<(ChunkPrefix, Read, Range<usize>)> {
         const HEAD: usize = 1 + PREFIX;
         let block = BLOCK_SIZE as usize;
         let found = self.fetch(position, HEAD, block, FileTag::FileHeader)?;
         let bytes = self.io.found(found, position).get(1..).and_then(<[u8]>::first_chunk);
         let bytes = *bytes.ok_or_else(|| self.truncated(position, PREFIX as u64))?;
         let prefix = self.parse_header_prefix(position, bytes)?;
-        let end = HEAD + prefix.length as usize;
-        let found = self.fetch(position, end, block, FileTag::FileHeader)?;
-        let body = self.io.found(found, position).get(HEAD..end);
-        let body = body.ok_or_else(|| self.truncated(position + HEAD as u64, u64::from(prefix.length)))?;
-        self.check_header(position, prefix, body, any_checksum)
+        let range = HEAD..HEAD + prefix.length as usize;
+        let found = self.fetch(position, range.end, block, FileTag::FileHeader)?;
+        if self.io.found(found, position).len() < range.end {
+            return Err(self.truncated(position + HEAD as u64, u64::from(prefix.length)));
+        }
+        Ok((prefix, found, range))
     }
 
-    fn read_header_in_pieces(&mut self, position: u64, any_checksum: bool) -> Result<Result<FileHeader>> {
+    fn read_header_chunk<'b>(
+        &mut self,
+        position: u64,
+        room: &'b mut [u8; LONGEST_HEADER],
+    ) -> Result<(ChunkPrefix, &'b [u8])> {
         let mut bytes = [0; PREFIX];
         self.read_content(position, &mut bytes)?;
         let prefix = self.parse_header_prefix(position, bytes)?;
-        let mut room = [0; LONGEST_HEADER];
         // The length was checked by the parser.
         let body = room.get_mut(..prefix.length as usize).unwrap_or_default();
         self.read_content(content_end(position, PREFIX as u64), body)?;
-        self.check_header(position, prefix, body, any_checksum)
+        Ok((prefix, body))
     }
 
     fn parse_header_prefix(&self, position: u64, bytes: [u8; PREFIX]) -> Result<ChunkPrefix> {
@@ -478,28 +497,30 @@ impl DbFile {
         })
     }
 
-    fn check_header(
+    fn check_header_chunk(
         &self,
         position: u64,
         prefix: ChunkPrefix,
         body: &[u8],
         any_checksum: bool,
-    ) -> Result<Result<FileHeader>> {
+    ) -> Result<()> {
         let matches = |kind: Checksum| kind.compute(body) == prefix.crc;
         let good = if any_checksum {
             matches(Checksum::Crc32c) || matches(Checksum::Crc32)
         } else {
             matches(self.checksum)
         };
-        if !good {
-            return Err(self.checksum_failed(position + 1, prefix));
-        }
-        Ok(FileHeader::parse(body, position).map_err(|error| match error {
+        if good { Ok(()) } else { Err(self.checksum_failed(position + 1, prefix)) }
+    }
+
+    /// Reads the body of the header at `position`.
+    pub(crate) fn parse_header(&self, body: &[u8], position: u64) -> Result<FileHeader> {
+        FileHeader::parse(body, position).map_err(|error| match error {
             HeaderError::Version(version) => {
                 Error::HeaderVersion { file: self.name(), position, version }
             }
             HeaderError::Malformed(rule) => self.malformed(position, Malformed(rule)),
-        }))
+        })
     }
 
     /// Writes a header at the next block boundary. A `marker` of data keeps it from being seen as a header yet.

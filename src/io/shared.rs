@@ -108,8 +108,8 @@ impl SharedFile {
         self.with(|file| file.read_ahead(plan, chunks))
     }
 
-    /// Lets go of what was read, ahead too: there is no more work for now.
-    pub(crate) fn forget_ahead(&self) {
+    /// Lets go of what was read, ahead too, and of the memory for it: there is no more work for now.
+    pub(crate) fn rest(&self) {
         if let Some(file) = self.file.borrow_mut().as_mut() {
             file.rest();
         }
@@ -129,6 +129,11 @@ impl SharedFile {
         })?;
         let _rehearsal = Rehearsal(self);
         action()
+    }
+
+    /// Whether chunks get positions but are not written.
+    pub(crate) fn is_rehearsing(&self) -> bool {
+        self.file.borrow().as_ref().is_some_and(|file| file.is_rehearsing())
     }
 
     /// Compresses and appends a document's body.

@@ -13,6 +13,7 @@ use crate::format::chunk::{ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, parse_encrypte
 use crate::io::FileTag;
 use crate::io::buffered::{Found, Plan};
 use crate::memory;
+use crate::snappy;
 use std::ops::Range;
 
 /// Snappy's densest element makes 64 bytes out of 3: a buffer that claims more than this is damaged.
@@ -293,18 +294,12 @@ impl DbFile {
     /// As [`DbFile::inflate`], into a buffer whose content does not matter.
     fn inflate_into(&self, position: u64, compressed: &[u8], plain: &mut Vec<u8>) -> Result<()> {
         let limit = compressed.len().saturating_mul(MAX_SNAPPY_RATIO);
-        let length = snap::raw::decompress_len(compressed).ok().filter(|&length| length <= limit);
-        let Some(length) = length else { return Err(self.not_snappy(position, compressed)) };
-        if length > plain.capacity() {
-            // Nothing of it is to be moved.
-            *plain = Vec::new();
-            memory::reserve_exact(plain, length)?;
+        let parts = snappy::split(compressed).filter(|&(length, _)| length <= limit);
+        let Some((length, elements)) = parts else { return Err(self.not_snappy(position, compressed)) };
+        if snappy::inflate(elements, length, plain)? {
+            return Ok(());
         }
-        plain.resize(length, 0);
-        match snap::raw::Decoder::new().decompress(compressed, plain) {
-            Ok(written) if written == length => Ok(()),
-            _ => Err(self.not_snappy(position, compressed)),
-        }
+        Err(self.not_snappy(position, compressed))
     }
 }
 

@@ -13,11 +13,16 @@
 
 use crate::error::Result;
 use crate::memory;
+use std::mem::MaybeUninit;
 
 /// Short pieces are moved as one block of so many bytes.
 const BLOCK: usize = 16;
-/// A tag byte is followed by no more than this.
+/// A tag byte is followed by no more than this, but for the bytes of a literal.
 const LONGEST_TRAILER: usize = 4;
+/// So many bytes are looked at for an element, whatever it is.
+const REACH: usize = 1 + LONGEST_TRAILER + BLOCK;
+/// Longer literals have a trailer.
+const LONGEST_SHORT: usize = 60;
 /// Bytes that the longest varint of a length has.
 const LONGEST_LENGTH: usize = 5;
 
@@ -42,8 +47,15 @@ pub(crate) fn inflate(elements: &[u8], length: usize, plain: &mut Vec<u8>) -> Re
         *plain = Vec::new();
         memory::reserve_exact(plain, length + BLOCK)?;
     }
-    let whole = Inflating { elements, at: 0, plain, length }.run();
-    Ok(whole.is_some() && plain.len() == length)
+    let target = plain.as_mut_ptr();
+    // SAFETY: room for `length` bytes and a block, as above.
+    let mut inflating = unsafe { Inflating::new(target, length) };
+    let whole = inflating.all(elements).is_some() && inflating.done == length;
+    if whole {
+        // SAFETY: so many bytes have been written.
+        unsafe { plain.set_len(length) };
+    }
+    Ok(whole)
 }
 
 /// What a tag byte says of a copy: its length in bits 0 to 7, the high part of its offset in place (bits 8 to 10), and
@@ -85,50 +97,52 @@ impl Copy {
     }
 }
 
-/// Length of a literal and size of its trailer, by its tag and the four bytes behind it.
-#[inline]
-fn literal_of(tag: u8, behind: u32) -> (usize, usize) {
-    let count = usize::from(tag >> 2) + 1;
-    let Some(trailer) = count.checked_sub(60).filter(|&trailer| trailer > 0) else { return (count, 0) };
-    ((behind & TRAILERS[trailer & 7]) as usize + 1, trailer)
-}
-
-struct Inflating<'a> {
-    elements: &'a [u8],
-    /// Where the next element is.
-    at: usize,
-    /// There is room for [`BLOCK`] bytes behind `length`.
-    plain: &'a mut Vec<u8>,
+struct Inflating {
+    /// There is room for `length` bytes and a block.
+    target: *mut u8,
     length: usize,
+    /// Bytes that were written.
+    done: usize,
 }
 
-impl Inflating<'_> {
-    fn run(&mut self) -> Option<()> {
-        self.inflate_in_blocks()?;
-        while self.at < self.elements.len() {
-            self.inflate_element()?;
-        }
-        Some(())
+impl Inflating {
+    /// # Safety
+    /// There is room for `length` bytes and a block, as long as this lives.
+    unsafe fn new(target: *mut u8, length: usize) -> Inflating {
+        Inflating { target, length, done: 0 }
     }
 
-    /// Goes on as long as the longest trailer and a block are left behind a tag.
-    fn inflate_in_blocks(&mut self) -> Option<()> {
-        let (elements, length) = (self.elements, self.length);
-        let Some(last) = elements.len().checked_sub(1 + LONGEST_TRAILER + BLOCK) else { return Some(()) };
-        let (source, target) = (elements.as_ptr(), self.plain.as_mut_ptr());
-        let (mut at, mut done) = (0, 0);
-        while at <= last {
-            // SAFETY: `at <= last`: there are a tag and four bytes behind it.
+    fn all(&mut self, elements: &[u8]) -> Option<()> {
+        let at = self.some(elements, elements.len())?;
+        // The last elements are not followed by as much as is looked at.
+        let rest = elements.get(at..)?;
+        let mut padded = [0; 2 * REACH];
+        padded.get_mut(..rest.len())?.copy_from_slice(rest);
+        (self.some(&padded, rest.len())? == rest.len()).then_some(())
+    }
+
+    /// Goes through the elements up to `end`, or to the first one behind which less is left than is looked at; returns
+    /// where that is.
+    fn some(&mut self, elements: &[u8], end: usize) -> Option<usize> {
+        let (source, target, length) = (elements.as_ptr(), self.target, self.length);
+        let (mut at, mut done) = (0, self.done);
+        let stop = end.min((elements.len() + 1).saturating_sub(REACH));
+        while at < stop {
+            // SAFETY: `at < stop`: there are a tag and four bytes behind it.
             let (tag, behind) =
                 unsafe { (*source.add(at), source.add(at + 1).cast::<u32>().read_unaligned().to_le()) };
             if tag & 3 == 0 {
-                let (count, trailer) = literal_of(tag, behind);
-                let start = at + 1 + trailer;
-                if count > length - done || count > elements.len() - start {
+                let (mut count, mut start) = (usize::from(tag >> 2) + 1, at + 1);
+                if count > LONGEST_SHORT {
+                    let trailer = count - LONGEST_SHORT;
+                    count = (behind & TRAILERS[trailer & 7]) as usize + 1;
+                    start += trailer;
+                }
+                if start > end || count > end - start || count > length - done {
                     return None;
                 }
-                // SAFETY: `start + BLOCK` is within the elements because `at <= last`, and `start + count` was checked;
-                // of the target the same holds by the room behind `length`.
+                // SAFETY: `count` bytes are there, and there is room for them. A block is there because `at < stop`, and
+                // there is room for it behind `length`.
                 unsafe {
                     if count <= BLOCK {
                         move_block(source.add(start), target.add(done));
@@ -141,47 +155,17 @@ impl Inflating<'_> {
                 continue;
             }
             let Copy { count, offset, trailer } = Copy::of(tag, behind);
-            if offset.wrapping_sub(1) >= done || count > length - done {
+            at += 1 + trailer;
+            if offset.wrapping_sub(1) >= done || count > length - done || at > end {
                 return None;
             }
             // SAFETY: the copy begins within the `done` bytes that are written, and ends within `length`, behind which there
             // is room for a block.
             unsafe { repeat(target.add(done), offset, count) };
-            at += 1 + trailer;
             done += count;
         }
-        self.at = at;
-        // SAFETY: so many bytes are written, no more than `length`.
-        unsafe { self.plain.set_len(done) };
-        Some(())
-    }
-
-    /// One element, wherever it is.
-    fn inflate_element(&mut self) -> Option<()> {
-        let (&tag, rest) = self.elements.get(self.at..)?.split_first()?;
-        let mut behind = [0; LONGEST_TRAILER];
-        let known = rest.len().min(LONGEST_TRAILER);
-        behind.get_mut(..known)?.copy_from_slice(rest.get(..known)?);
-        let behind = u32::from_le_bytes(behind);
-        let room = self.length - self.plain.len();
-        if tag & 3 == 0 {
-            let (count, trailer) = literal_of(tag, behind);
-            let literal = rest.get(trailer..)?.get(..count).filter(|_| count <= room)?;
-            self.plain.extend_from_slice(literal);
-            self.at += 1 + trailer + count;
-            return Some(());
-        }
-        let Copy { count, offset, trailer } = Copy::of(tag, behind);
-        if trailer > rest.len() || offset == 0 || count > room {
-            return None;
-        }
-        let start = self.plain.len().checked_sub(offset)?;
-        // What is copied may be a copy itself.
-        for from in start..start + count {
-            self.plain.push(*self.plain.get(from)?);
-        }
-        self.at += 1 + trailer;
-        Some(())
+        self.done = done;
+        Some(at)
     }
 }
 
@@ -193,6 +177,16 @@ unsafe fn move_block(from: *const u8, to: *mut u8) {
     unsafe { from.copy_to_nonoverlapping(to, BLOCK) };
 }
 
+/// # Safety
+/// Eight bytes may be read there and be written here.
+#[inline]
+unsafe fn move_eight(from: *const u8, to: *mut u8) {
+    // Those that nothing was written to yet are written again.
+    type Eight = MaybeUninit<u64>;
+    // SAFETY: the contract above; they are all read before one is written.
+    unsafe { to.cast::<Eight>().write_unaligned(from.cast::<Eight>().read_unaligned()) };
+}
+
 /// Writes `count` bytes, each the one that is `offset` bytes before it, and perhaps others behind them.
 ///
 /// # Safety
@@ -200,26 +194,28 @@ unsafe fn move_block(from: *const u8, to: *mut u8) {
 #[inline]
 unsafe fn repeat(to: *mut u8, offset: usize, count: usize) {
     // SAFETY: by the contract above all of this is in place. A block, or eight bytes, does not overlap the one that it
-    // is copied from if that is so far away.
+    // is copied from if that is so far away; nearer ones are read before they are written.
     unsafe {
-        let from = to.sub(offset);
+        let (mut from, mut to) = (to.sub(offset), to);
+        let end = to.add(count);
         if offset >= BLOCK {
             move_block(from, to);
-            let mut done = BLOCK;
-            while done < count {
-                move_block(from.add(done), to.add(done));
-                done += BLOCK;
+            while to.add(BLOCK) < end {
+                (from, to) = (from.add(BLOCK), to.add(BLOCK));
+                move_block(from, to);
             }
-        } else if offset >= 8 {
-            let mut done = 0;
-            while done < count {
-                from.add(done).copy_to_nonoverlapping(to.add(done), 8);
-                done += 8;
-            }
-        } else {
-            for done in 0..count {
-                *to.add(done) = *from.add(done);
-            }
+            return;
+        }
+        // What repeats itself after so many bytes does so after twice as many.
+        let mut distance = offset;
+        while distance < 8 {
+            move_eight(from, to);
+            to = to.add(distance);
+            distance *= 2;
+        }
+        while to < end {
+            move_eight(from, to);
+            (from, to) = (from.add(8), to.add(8));
         }
     }
 }

@@ -145,6 +145,21 @@ impl Call {
 
     /// Takes the locks and begins a call on each handle, or does neither.
     fn enter(&self) -> Result<()> {
+        if let Some(handle) = self.only() {
+            let inside = handle.lock();
+            return match inside.check_enter() {
+                Ok(()) => {
+                    inside.count_call();
+                    inside.set_running(true);
+                    Ok(())
+                }
+                Err(refused) => {
+                    // SAFETY: locked above.
+                    unsafe { handle.unlock() };
+                    Err(refused)
+                }
+            };
+        }
         self.lock();
         let mut refused = None;
         self.for_each(|handle| {

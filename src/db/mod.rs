@@ -114,15 +114,25 @@ impl std::fmt::Debug for Db {
 
 impl Db {
     /// A handle on an open file.
-    #[inline]
     pub(crate) fn from_parts(file: Box<DbFile>, state: State, options: OpenOptions, filename: &CStr) -> Db {
+        *Db::boxed(file, state, options, filename)
+    }
+
+    /// The same in a place of its own, to which nothing large is moved twice.
+    #[inline]
+    pub(crate) fn boxed(
+        file: Box<DbFile>,
+        state: State,
+        options: OpenOptions,
+        filename: &CStr,
+    ) -> Box<Db> {
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
         let file_name = file.filename_if(filename);
-        Db {
+        let place = Box::new_uninit();
+        let db = Db {
             key_id: RefCell::new(key_id.unwrap_or_default()),
             file: TreeFile::new(file),
-            // Keys are asked for while opening only; whoever holds the store may let it go then.
-            options: RefCell::new(options.keys(None)),
+            options: RefCell::new(options),
             filename: RefCell::new(file_name),
             state: RefCell::new(state),
             changes: Cell::new(0),
@@ -130,7 +140,11 @@ impl Db {
             writing: Cell::new(false),
             unseen: Cell::new(false),
             closed_os_error: Cell::new(0),
-        }
+        };
+        let db = Box::write(place, db);
+        // Keys are asked for while opening only; whoever holds the store may let it go then.
+        db.options.borrow_mut().forget_keys();
+        db
     }
 
     /// The file of this handle.

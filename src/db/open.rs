@@ -248,10 +248,15 @@ impl OpenOptions {
     pub(crate) fn open_boxed(self, filename: &CStr) -> Result<Box<Db>> {
         let prospect = Prospect::of(&self, filename);
         let (file, state) = self.open_file(filename)?;
-        let db = Box::write(Box::new_uninit(), Db::from_parts(file, state, self, filename));
+        let db = Db::boxed(file, state, self, filename);
         sharing::begin_keeping(&db.options.borrow(), prospect, filename, &db.file, &db.state.borrow());
         db.file.rest();
         Ok(db)
+    }
+
+    /// Lets go of the key store.
+    pub(super) fn forget_keys(&mut self) {
+        self.keys = None;
     }
 
     /// Whether nodes are kept in memory.

@@ -207,30 +207,31 @@ impl DbFile {
         let head = (body_at - start) as usize;
         let expected = self.expected(position, hint) as usize;
         let found = self.fetch(start, head, expected, tag)?;
-        let mut bytes = [0; PREFIX];
-        let bytes = bytes.get_mut(..size).unwrap_or_default();
-        if !copy_content(self.io.found(found, start), start, bytes) {
-            return Err(self.truncated(position, size as u64));
-        }
-        let prefix = self.parse_prefix(position, bytes)?;
+        let raw = self.io.found(found, start);
+        let prefix = if head == size {
+            self.parse_prefix(position, raw)?
+        } else {
+            let mut bytes = [0; PREFIX];
+            let bytes = bytes.get_mut(..size).unwrap_or_default();
+            if !copy_content(raw, start, bytes) {
+                return Err(self.truncated(position, size as u64));
+            }
+            self.parse_prefix(position, bytes)?
+        };
         let length = prefix.length as usize;
         self.check_held(body_at, length as u64)?;
         let first = content_start(body_at);
-        let end = if length == 0 { first } else { content_end(body_at, length as u64) };
+        let end = content_end(body_at, length as u64);
         let whole = (end - start) as usize;
         if whole > LONGEST_KEPT {
             return self.load_long(position, prefix, (found, start, whole), tag);
         }
-        let all_is_there = self.io.found(found, start).len() >= whole;
-        let found = if all_is_there { found } else { self.fetch(start, whole, whole, tag)? };
-        let raw = self.io.found(found, first);
-        if raw.len() < (end - first) as usize {
-            return Err(self.truncated(body_at, length as u64));
-        }
-        if self.encryption.is_none() && (end - first) as usize == length {
-            let body = Loaded::Found(found, first..end);
-            let crc = self.check_sum(position, prefix, self.bytes_of(&body))?;
-            return Ok(Chunk { body, crc: Some(crc) });
+        let found = if raw.len() >= whole { found } else { self.fetch(start, whole, whole, tag)? };
+        let raw = self.io.found(found, start).get((first - start) as usize..whole);
+        let raw = raw.ok_or_else(|| self.truncated(body_at, length as u64))?;
+        if self.encryption.is_none() && raw.len() == length {
+            let crc = self.check_sum(position, prefix, raw)?;
+            return Ok(Chunk { body: Loaded::Found(found, first..end), crc: Some(crc) });
         }
         let mut joined = std::mem::take(&mut self.io.scratch().joined);
         joined.clear();

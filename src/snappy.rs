@@ -23,6 +23,7 @@ const LONGEST_TRAILER: usize = 4;
 const REACH: usize = 1 + LONGEST_TRAILER + BLOCK;
 /// Longer literals have a trailer.
 const LONGEST_SHORT: usize = 60;
+const LONGEST_COPY: usize = 64;
 /// Bytes that the longest varint of a length has.
 const LONGEST_LENGTH: usize = 5;
 
@@ -113,50 +114,53 @@ impl Inflating {
     }
 
     fn all(&mut self, elements: &[u8]) -> Option<()> {
-        let at = self.some(elements, elements.len())?;
+        let at = self.some::<true>(elements, 0, elements.len())?;
+        let at = self.some::<false>(elements, at, elements.len())?;
         // The last elements are not followed by as much as is looked at.
         let rest = elements.get(at..)?;
         let mut padded = [0; 2 * REACH];
         padded.get_mut(..rest.len())?.copy_from_slice(rest);
-        (self.some(&padded, rest.len())? == rest.len()).then_some(())
+        let at = self.some::<false>(&padded, 0, rest.len())?;
+        (at == rest.len()).then_some(())
     }
 
-    /// Goes through the elements up to `end`, or to the first one behind which less is left than is looked at; returns
-    /// where that is.
-    fn some(&mut self, elements: &[u8], end: usize) -> Option<usize> {
+    /// Goes through the elements from `at` on up to `end`, or to the first one behind which less is left than is looked
+    /// at; with `FAR` from the end also only as long as there is room for any short element. Returns where that is.
+    fn some<const FAR: bool>(&mut self, elements: &[u8], at: usize, end: usize) -> Option<usize> {
         let (source, target, length) = (elements.as_ptr(), self.target, self.length);
-        let (mut at, mut done) = (0, self.done);
+        let (mut at, mut done) = (at, self.done);
         let stop = end.min((elements.len() + 1).saturating_sub(REACH));
-        while at < stop {
+        let has_room = |done: usize, count: usize| count <= length - done;
+        while at < stop && (!FAR || has_room(done, LONGEST_COPY)) {
             // SAFETY: `at < stop`: there are a tag and four bytes behind it.
             let (tag, behind) =
                 unsafe { (*source.add(at), source.add(at + 1).cast::<u32>().read_unaligned().to_le()) };
             if tag & 3 == 0 {
                 let (mut count, mut start) = (usize::from(tag >> 2) + 1, at + 1);
+                if FAR && count <= BLOCK {
+                    // SAFETY: a block is there because `at < stop`, and there is room for it, as for any short element.
+                    unsafe { move_block(source.add(start), target.add(done)) };
+                    at = start + count;
+                    done += count;
+                    continue;
+                }
                 if count > LONGEST_SHORT {
                     let trailer = count - LONGEST_SHORT;
                     count = (behind & TRAILERS[trailer & 7]) as usize + 1;
                     start += trailer;
                 }
-                if start > end || count > end - start || count > length - done {
+                if start > end || count > end - start || !has_room(done, count) {
                     return None;
                 }
-                // SAFETY: `count` bytes are there, and there is room for them. A block is there because `at < stop`, and
-                // there is room for it behind `length`.
-                unsafe {
-                    if count <= BLOCK {
-                        move_block(source.add(start), target.add(done));
-                    } else {
-                        source.add(start).copy_to_nonoverlapping(target.add(done), count);
-                    }
-                }
+                // SAFETY: `count` bytes are there, and there is room for them.
+                unsafe { source.add(start).copy_to_nonoverlapping(target.add(done), count) };
                 at = start + count;
                 done += count;
                 continue;
             }
             let Copy { count, offset, trailer } = Copy::of(tag, behind);
             at += 1 + trailer;
-            if offset.wrapping_sub(1) >= done || count > length - done || at > end {
+            if offset.wrapping_sub(1) >= done || (!FAR && (at > end || !has_room(done, count))) {
                 return None;
             }
             // SAFETY: the copy begins within the `done` bytes that are written, and ends within `length`, behind which there

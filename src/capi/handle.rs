@@ -133,13 +133,14 @@ fn set<T: ?Sized + PartialEq>(current: &mut Option<Arc<T>>, earlier: &mut Vec<Ar
 impl Handle {
     #[inline]
     fn new(database: Database) -> Box<Handle> {
+        let place = Box::new_uninit();
         let (calls, running, published) = (Cell::new(0), Cell::new(false), Cell::new(None));
         let handle = Handle {
             inside: ReentrantMutex::new(Inside { database, calls, running, published }),
             published: Mutex::new(Published::nothing()),
             call_ended: Condvar::new(),
         };
-        Box::write(Box::new_uninit(), handle)
+        Box::write(place, handle)
     }
 
     /// A handle for the caller.

@@ -88,7 +88,7 @@ pub struct Db {
     filename: RefCell<Arc<CStr>>,
     /// Id of the key that the file is encrypted with; empty: it is not encrypted.
     key_id: RefCell<Vec<u8>>,
-    state: RefCell<State>,
+    state: RefCell<Box<State>>,
     /// Counts the changes of the state.
     changes: Cell<u64>,
     latch: Cell<Option<Latch>>,
@@ -114,7 +114,7 @@ impl std::fmt::Debug for Db {
 
 impl Db {
     /// A handle on an open file.
-    pub(crate) fn from_parts(file: Box<DbFile>, state: State, options: OpenOptions, filename: &CStr) -> Db {
+    pub(crate) fn from_parts(file: Box<DbFile>, state: Box<State>, options: OpenOptions, filename: &CStr) -> Db {
         *Db::boxed(file, state, options, filename)
     }
 
@@ -122,7 +122,7 @@ impl Db {
     #[inline]
     pub(crate) fn boxed(
         file: Box<DbFile>,
-        state: State,
+        state: Box<State>,
         options: OpenOptions,
         filename: &CStr,
     ) -> Box<Db> {
@@ -159,7 +159,7 @@ impl Db {
 
     /// A copy of the current state.
     pub(crate) fn snapshot(&self) -> State {
-        self.state.borrow().clone()
+        State::clone(&self.state.borrow())
     }
 
     /// Changes the state. `action` must not call back into the caller's code.
@@ -297,7 +297,7 @@ impl Db {
     /// Looks at the result of a write: after a failed sync the handle takes no more.
     pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
-            self.file.forget_uncommitted(None);
+            self.file.forget_uncommitted();
             if matches!(error, Error::Io { operation: Operation::Sync, .. }) {
                 self.latch_after_failed_sync();
             }

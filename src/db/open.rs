@@ -194,9 +194,8 @@ impl OpenOptions {
 
     /// Use a C++ object's file operations.
     #[cfg(feature = "cxx-shim")]
-    pub(crate) fn object_ops(mut self, ops: ObjectOps) -> OpenOptions {
+    pub(crate) fn set_object_ops(&mut self, ops: ObjectOps) {
         self.ops = Operations::Object(ops);
-        self
     }
 
     /// Where to find keys: that of a new file, which is encrypted if there is one, or that of an encrypted file.
@@ -276,7 +275,7 @@ impl OpenOptions {
         }
     }
 
-    pub(super) fn open_file(&self, filename: &CStr) -> Result<(Box<DbFile>, State)> {
+    pub(super) fn open_file(&self, filename: &CStr) -> Result<(Box<DbFile>, Box<State>)> {
         self.check()?;
         if self.bootstrap && self.no_commit_at_create {
             return Err(Error::InvalidArguments(
@@ -290,7 +289,7 @@ impl OpenOptions {
     }
 
     /// Opens the file, or creates it in place; then it is removed again if this fails.
-    pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(Box<DbFile>, State)> {
+    pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(Box<DbFile>, Box<State>)> {
         let is_new = mode.create && !self.ops().exists(filename);
         let handle = self.open_handle(filename, mode)?;
         let mut file = self.wrap(filename, handle);
@@ -367,7 +366,7 @@ impl OpenOptions {
     }
 
     /// Finds the header of the open file, or gives it its first one if it `was_empty`; `None`: it was not asked yet.
-    pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut Option<bool>) -> Result<State> {
+    pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut Option<bool>) -> Result<Box<State>> {
         self.configure(file)?;
         let size = file.size()?;
         file.set_tail(Tail::own(size));
@@ -394,7 +393,8 @@ impl OpenOptions {
         Ok(())
     }
 
-    fn find_state(&self, file: &mut DbFile) -> Result<State> {
+    fn find_state(&self, file: &mut DbFile) -> Result<Box<State>> {
+        let place = Box::new_uninit();
         let (position, header) = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
         file.set_tail(Tail::found(file.end(), header.end_at(position)));
         if self.legacy_crc && header.version > FormatVersion::V11 {
@@ -404,7 +404,7 @@ impl OpenOptions {
         if header.has_metadata {
             self.find_key(file)?;
         }
-        Ok(State { header, position: Some(position) })
+        Ok(Box::write(place, State { header, position: Some(position) }))
     }
 
     /// Finds the key of an encrypted file.
@@ -459,7 +459,7 @@ impl OpenOptions {
         Ok(true)
     }
 
-    fn start_empty(&self, file: &mut DbFile) -> Result<State> {
+    fn start_empty(&self, file: &mut DbFile) -> Result<Box<State>> {
         if self.mode.read_only {
             let (file, sought) = (file.name(), Sought::Anywhere(0));
             return Err(Error::NoHeader { file, sought, cause: None });
@@ -472,13 +472,13 @@ impl OpenOptions {
             if !has_metadata {
                 file.start_without_header()?;
             }
-            return Ok(State { header, position: None });
+            return Ok(Box::new(State { header, position: None }));
         }
         let appended = file.append_header(&header, BlockType::Header)?;
         if self.ops().is_default() {
             file.flush()?;
         }
-        Ok(State { header, position: Some(appended.position) })
+        Ok(Box::new(State { header, position: Some(appended.position) }))
     }
 
     pub(super) fn mode(&self) -> OpenMode {
@@ -548,7 +548,7 @@ impl Db {
         *self.key_id.borrow_mut() = key_id.unwrap_or_default();
         self.file.replace(file);
         sharing::begin_keeping(options, prospect, filename, &self.file, &state);
-        self.update_state(|current| *current = state);
+        self.update_state(|current| *current = *state);
         *self.options.borrow_mut() = options.clone().keys(None);
         self.filename.replace(filename.as_c_str().into());
         self.latch.set(None);
@@ -557,7 +557,7 @@ impl Db {
 }
 
 /// Opens a file that holds the header of `old`, and goes there.
-fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(Box<DbFile>, State)> {
+fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(Box<DbFile>, Box<State>)> {
     let (mut file, mut state) = options.open_file(filename)?;
     let Some(position) = old.position else {
         let (file, sought) = (file.name(), Sought::Anywhere(file.end()));

@@ -103,6 +103,7 @@ pub(crate) struct Buffered {
 
 impl Buffered {
     /// Puts buffers, or none, before a handle.
+    #[inline]
     pub(crate) fn new(raw: Box<dyn FileHandle>, buffering: Buffering) -> Buffered {
         Buffered {
             raw,

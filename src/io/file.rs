@@ -81,6 +81,7 @@ impl DbFile {
         buffering: Buffering,
         read_only: bool,
     ) -> Box<DbFile> {
+        let place = Box::new_uninit();
         let file = DbFile {
             name,
             io: Buffered::new(raw, buffering),
@@ -91,7 +92,7 @@ impl DbFile {
             rehearsal: None,
             node_size: DEFAULT_NODE,
         };
-        Box::write(Box::new_uninit(), file)
+        Box::write(place, file)
     }
 
     /// Nodes are split when they are larger than this.
@@ -466,10 +467,14 @@ impl DbFile {
         const HEAD: usize = 1 + PREFIX;
         let block = BLOCK_SIZE as usize;
         let found = self.fetch(position, HEAD, block, FileTag::FileHeader)?;
-        let bytes = self.io.found(found, position).get(1..).and_then(<[u8]>::first_chunk);
+        let there = self.io.found(found, position);
+        let bytes = there.get(1..).and_then(<[u8]>::first_chunk);
         let bytes = *bytes.ok_or_else(|| self.truncated(position, PREFIX as u64))?;
         let prefix = self.parse_header_prefix(position, bytes)?;
         let range = HEAD..HEAD + prefix.length as usize;
+        if there.len() >= range.end {
+            return Ok((prefix, found, range));
+        }
         let found = self.fetch(position, range.end, block, FileTag::FileHeader)?;
         if self.io.found(found, position).len() < range.end {
             return Err(self.truncated(position + HEAD as u64, u64::from(prefix.length)));

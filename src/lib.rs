@@ -49,7 +49,6 @@ pub mod inspect;
 mod internal_error;
 pub mod io;
 mod memory;
-mod snappy;
 mod sync;
 mod tree;
 

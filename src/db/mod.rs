@@ -50,6 +50,18 @@ pub(crate) struct State {
     pub(crate) position: Option<u64>,
 }
 
+impl State {
+    /// Where the header stands, 0 if there is none.
+    pub(crate) fn at(&self) -> u64 {
+        self.position.unwrap_or(0)
+    }
+
+    /// Offset behind the header, 0 if there is none: what stands there is not committed.
+    pub(crate) fn committed_end(&self) -> u64 {
+        self.position.map_or(0, |position| self.header.end_at(position))
+    }
+}
+
 /// Why a handle takes no more writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Latch {

@@ -394,9 +394,9 @@ impl OpenOptions {
     }
 
     fn find_state(&self, file: &mut DbFile) -> Result<Box<State>> {
-        let place = Box::new_uninit();
-        let (position, header) = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
-        file.set_tail(Tail::found(file.end(), header.end_at(position)));
+        let state = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
+        let header = &state.header;
+        file.set_tail(Tail::found(file.end(), state.committed_end()));
         if self.legacy_crc && header.version > FormatVersion::V11 {
             return Err(Error::InvalidArguments("expected a file of version 11 for legacy CRC, it is newer"));
         }
@@ -404,7 +404,7 @@ impl OpenOptions {
         if header.has_metadata {
             self.find_key(file)?;
         }
-        Ok(Box::write(place, State { header, position: Some(position) }))
+        Ok(state)
     }
 
     /// Finds the key of an encrypted file.
@@ -564,8 +564,7 @@ fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(Bo
         return Err(Error::NoHeader { file, sought, cause: None });
     };
     if state.position != Some(position) {
-        state.header = headers::read_at(&mut file, position, headers::Kind::Known)?;
-        state.position = Some(position);
+        state = headers::read_at(&mut file, position, headers::Kind::Known)?;
     }
     let (expected, found) = (old.header.update_seq, state.header.update_seq);
     if found != expected {

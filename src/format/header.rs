@@ -64,6 +64,7 @@ pub struct NodeRef {
 
 impl NodeRef {
     /// Reads a root from a header that stands at `header_position`.
+    #[inline]
     fn parse_root(bytes: &[u8], header_position: u64) -> Result<Option<NodeRef>, Malformed> {
         if bytes.is_empty() {
             return Ok(None);

@@ -13,7 +13,6 @@ use crate::format::chunk::{ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, parse_encrypte
 use crate::io::FileTag;
 use crate::io::buffered::{Found, Plan};
 use crate::memory;
-use crate::snappy;
 use std::ops::Range;
 
 /// Snappy's densest element makes 64 bytes out of 3: a buffer that claims more than this is damaged.
@@ -220,8 +219,11 @@ impl DbFile {
         };
         let length = prefix.length as usize;
         self.check_held(body_at, length as u64)?;
-        let first = content_start(body_at);
-        let end = content_end(body_at, length as u64);
+        // Behind an empty body there may be nothing, not even the type byte of a block.
+        let (first, end) = match length {
+            0 => (body_at, body_at),
+            _ => (content_start(body_at), content_end(body_at, length as u64)),
+        };
         let whole = (end - start) as usize;
         if whole > LONGEST_KEPT {
             return self.load_long(position, prefix, (found, start, whole), tag);
@@ -295,12 +297,18 @@ impl DbFile {
     /// As [`DbFile::inflate`], into a buffer whose content does not matter.
     fn inflate_into(&self, position: u64, compressed: &[u8], plain: &mut Vec<u8>) -> Result<()> {
         let limit = compressed.len().saturating_mul(MAX_SNAPPY_RATIO);
-        let parts = snappy::split(compressed).filter(|&(length, _)| length <= limit);
-        let Some((length, elements)) = parts else { return Err(self.not_snappy(position, compressed)) };
-        if snappy::inflate(elements, length, plain)? {
-            return Ok(());
+        let length = snap::raw::decompress_len(compressed).ok().filter(|&length| length <= limit);
+        let Some(length) = length else { return Err(self.not_snappy(position, compressed)) };
+        if length > plain.capacity() {
+            // Nothing of it is to be moved.
+            *plain = Vec::new();
+            memory::reserve_exact(plain, length)?;
         }
-        Err(self.not_snappy(position, compressed))
+        plain.resize(length, 0);
+        match snap::raw::Decoder::new().decompress(compressed, plain) {
+            Ok(written) if written == length => Ok(()),
+            _ => Err(self.not_snappy(position, compressed)),
+        }
     }
 }
 

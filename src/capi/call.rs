@@ -96,13 +96,14 @@ fn postpone(text: &str) -> bool {
 }
 
 /// The handles of a call in the order in which locks are taken.
+#[inline]
 fn in_order(
     [a, b]: [Option<NonNull<Handle>>; 2],
     [c, d]: [Option<NonNull<Handle>>; 2],
 ) -> [Option<NonNull<Handle>>; 4] {
     let mut all = [a, b, c, d];
     // Nearly always it is one.
-    if [b, c, d] != [None; 3] {
+    if b.is_some() || c.is_some() || d.is_some() {
         all.sort_unstable_by_key(|handle| (handle.is_none(), *handle));
     }
     all

@@ -174,7 +174,7 @@ impl<'a> Change<'a, '_> {
     /// its place are added to `out`, none if it became empty.
     fn node(&mut self, child: Child, range: Range<usize>, out: &mut Pointers) -> Result<bool> {
         let (kind, node) = self.guarded.read(child)?;
-        match kind {
+        let changed = match kind {
             NodeKind::Interior if node.len() > 1 => {
                 let mut writer = self.writer(kind);
                 let mut children = self.spare.pointers.pop().unwrap_or_default();
@@ -185,11 +185,13 @@ impl<'a> Change<'a, '_> {
                 children.clear();
                 self.spare.pointers.push(children);
                 self.give_back(kind, writer);
-                Ok(changed)
+                changed
             }
             // A node without entries is as good as an empty leaf.
-            NodeKind::Leaf | NodeKind::Interior => self.leaf(&node, child.position, range, out),
-        }
+            NodeKind::Leaf | NodeKind::Interior => self.leaf(&node, child.position, range, out)?,
+        };
+        self.file.keep_node_memory(node.into_memory());
+        Ok(changed)
     }
 
     /// Writes what takes the place of this node. `children`: memory for the nodes below.

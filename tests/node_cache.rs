@@ -335,6 +335,31 @@ fn a_writer_that_missed_anothers_commit_shares_nothing() {
     world.expect('c', "the second, over the first");
 }
 
+/// Whoever opens the file between the first bytes of a transaction and its commit does not spoil it for others.
+#[test]
+fn readers_come_while_a_transaction_is_written() {
+    for world in worlds() {
+        write_state(&world.path, 'a');
+        world.expect('a', "at first");
+        let writer = world.open();
+        save_state(&writer, 'b');
+        // More than the write buffer holds: the file grows.
+        let large = vec![7; 300_000];
+        writer.save(&[Document::new(b"large", &large)], SaveOptions::default()).unwrap();
+        world.expect('a', "while the file grows");
+        writer.commit().unwrap();
+        assert_eq!(world.reads(7), 1);
+        world.expect('b', "after the commit");
+        // A writer that gives up.
+        save_state(&writer, 'c');
+        writer.save(&[Document::new(b"large", &large)], SaveOptions::default()).unwrap();
+        drop(writer);
+        world.expect('b', "given up");
+        write_state(&world.path, 'd');
+        world.expect('d', "written by others");
+    }
+}
+
 #[test]
 fn what_is_not_to_be_shared_is_not() {
     let [world, _] = worlds();

@@ -253,7 +253,9 @@ impl Db {
             file.io().begin_call();
             file.check_writable()
         })?;
-        self.begin_exclusive()
+        let writing = self.begin_exclusive()?;
+        self.file.begin_writing();
+        Ok(writing)
     }
 
     /// Begins something that no callback of a write may do: the write would undo it.

@@ -2,6 +2,7 @@
 
 use super::State;
 use super::open::OpenOptions;
+use crate::format::block::BlockType;
 use crate::format::chunk::LONGEST_HEADER;
 use crate::io::file::DbFile;
 use crate::io::stamp::{FileStamp, Place};
@@ -50,6 +51,9 @@ fn place_of<'a>(file: &'a mut DbFile, filename: &'a CStr) -> Place<'a> {
 
 /// The header at this position as it stands there, if it is whole.
 fn header_at(file: &mut DbFile, position: u64) -> Option<HeaderBytes> {
+    if file.block_type(position).ok()? != Some(BlockType::Header as u8) {
+        return None;
+    }
     let mut room = [0; LONGEST_HEADER];
     let bytes = file.read_header_chunk(position, false, &mut room).ok()?;
     Some(HeaderBytes { position, bytes: Arc::from(bytes) })

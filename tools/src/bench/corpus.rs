@@ -9,6 +9,8 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 const GATHER: u64 = 0xf1de_83e1_9937_733d;
 
 const ID_PREFIX: &[u8] = b"user::";
+/// The prefix and sixteen digits.
+const ID_LENGTH: usize = 22;
 /// Bytes of revision metadata: as many as couchbase has.
 const REV_META: usize = 18;
 
@@ -75,6 +77,11 @@ impl Corpus {
         text.into_bytes()
     }
 
+    /// Bytes of a document that the user gives: id, metadata, body.
+    pub(super) fn bytes_of_one(&self) -> u64 {
+        (ID_LENGTH + REV_META + self.body_size) as u64
+    }
+
     /// Prepares documents: number and version of each.
     pub(super) fn batch(&self, documents: impl IntoIterator<Item = (u64, u32)>) -> Batch {
         let prepare = |(number, version)| Prepared {
@@ -124,6 +131,7 @@ mod tests {
     fn ids_tell_their_number() {
         for number in [0, 1, 99_999, u64::MAX] {
             assert_eq!(Corpus::number(&Corpus::id(number)), Some(number));
+            assert_eq!(Corpus::id(number).len(), ID_LENGTH);
         }
         assert_eq!(Corpus::number(b"somebody else"), None);
     }

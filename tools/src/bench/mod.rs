@@ -2,11 +2,16 @@
 //!
 //! * [`corpus`]: the documents; [`verify`]: comparing files with them
 //! * [`ops`] and [`meter`]: counting and timing; [`workspace`]: where files are, and the file that most rows start from
-//! * [`rows`]: the rows, which [`writing`], [`reading`], [`compacting`] and [`online`] measure
+//! * [`rows`]: the rows, which [`host`] measures as hosts work, and [`writing`], [`reading`], [`compacting`] and [`online`]
+//!   with one handle
+//! * [`floors`]: what this machine needs for the same bytes, measured by [`material`]
 //! * [`report`]: table and JSON
 
 mod compacting;
 mod corpus;
+mod floors;
+mod host;
+mod material;
 mod meter;
 mod online;
 mod ops;
@@ -38,6 +43,7 @@ const HELP: Help = Help {
         ("couch_bench --dir /mnt/disk --rows commit,load", "two rows on a disk"),
         ("couch_bench --sync none --json > today.json", "without syncs, an object for each row"),
         ("couch_bench --docs 10k,100k,1M --rows load,get", "whether the time per document stays"),
+        ("couch_bench --floors --sync none", "and what this machine needs for the same bytes"),
     ],
     notes: &[
         "Documents are prepared and every body is compared off the clock. The MB/s are those of ids, metadata and \
@@ -86,6 +92,10 @@ pub struct Args {
     /// Other documents for each number
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+
+    /// Measure what this machine needs for the same bytes as well, and tell what each row reaches of that
+    #[arg(long)]
+    floors: bool,
 
     /// Print one JSON object for each row
     #[arg(long)]
@@ -210,7 +220,12 @@ impl Tool for Args {
 fn line(row: Row, workspace: &mut Workspace, args: &Args) -> Result<Line, Failure> {
     let measured = measure(row, workspace, args.repeat)?;
     let body_size = row.body_size(workspace);
-    Ok(Line::new(row.name(), workspace.documents_of(body_size), body_size, args.sync.name(), &measured))
+    let documents = workspace.documents_of(body_size);
+    let floor = match row.work() {
+        Some(work) if args.floors => Some(workspace.floors(body_size)?.of(work, &measured, documents)),
+        _ => None,
+    };
+    Ok(Line::new(row.name(), documents, body_size, args.sync.name(), &measured).with_floor(floor))
 }
 
 /// Shows a row as soon as it is measured.

@@ -8,8 +8,6 @@
 use super::meter::Measured;
 use serde::Serialize;
 
-/// The block that is read at each open.
-const HEADER_BLOCK: u64 = 4096;
 /// In front of each chunk: its length and its checksum.
 const CHUNK_PREFIX: f64 = 8.0;
 
@@ -48,6 +46,8 @@ pub(super) struct Codec {
 pub(super) struct Floors {
     /// Opening and closing a file.
     pub(super) open: f64,
+    /// Bytes that are read at each open: those of the header, and what follows in its block.
+    pub(super) header: u64,
     pub(super) read: Cost,
     pub(super) write: Cost,
     /// 0 without syncs.
@@ -161,7 +161,7 @@ impl Floors {
         let body_bytes = |does: bool| if does { ops * body } else { 0.0 };
         let read_bodies = body_bytes(matches!(work.bodies, Bodies::Read | Bodies::Moved));
         let written_bodies = body_bytes(matches!(work.bodies, Bodies::Written | Bodies::Moved));
-        let headers = (counts.opens * HEADER_BLOCK) as f64;
+        let headers = (counts.opens * self.header) as f64;
         let seen = (counts.bytes_read as f64 - headers - read_bodies).max(0.0);
         let times = ops / documents.max(1) as f64;
         let read_nodes = match work.nodes {

@@ -30,7 +30,9 @@ const MOST_IDS: u64 = 1_000_000;
 /// Measures all steps on the file that rows with bodies of this size start from.
 pub(super) fn measure(workspace: &mut Workspace, body_size: usize) -> Result<Floors, Failure> {
     let base = workspace.base(body_size, false)?;
+    let before = workspace.ops.counts();
     let db = workspace.options(false).read_only(true).open(&base.path)?;
+    let header_bytes = (workspace.ops.counts() - before).bytes_read;
     let (nodes, bodies) = (nodes(&db)?, bodies(&db)?);
     let header = db.header();
     let size_of = |tree| header.root(tree).map_or(0, |root| root.subtree_size);
@@ -41,6 +43,7 @@ pub(super) fn measure(workspace: &mut Workspace, body_size: usize) -> Result<Flo
     remove(&scratch)?;
     Ok(Floors {
         open: shortest(OPENS, || opens(&base.path)).map_err(named)?,
+        header: header_bytes,
         read: reads(&base).map_err(named)?,
         write,
         sync,

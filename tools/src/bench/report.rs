@@ -129,7 +129,7 @@ fn floor(floor: &Floor) -> String {
     let mut text = format!("    {percent:.0} % of the floor, which is {microseconds_per_op:.2} us/op:\n");
     let steps: Vec<_> = floor.steps().map(|(name, time)| format!("{name} {time:.2}")).collect();
     for some in steps.chunks(STEPS_IN_A_LINE) {
-        text += &format!("      {}\n", some.join(", "));
+        text.extend(["      ", &some.join(", "), "\n"]);
     }
     text
 }

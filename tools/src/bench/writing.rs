@@ -18,7 +18,7 @@ pub(super) fn load(workspace: &mut Workspace, encrypted: bool) -> Result<Measure
     let db = workspace.options(encrypted).create(true).open(&path)?;
     let batches = all(expected.documents(), workspace.settings.batch);
     let measured = save(workspace, &db, expected.corpus, batches)?;
-    finish(workspace, db, &path, &expected, encrypted, measured)
+    finish(workspace, db, &path, &expected, encrypted, &measured)
 }
 
 /// Half of the documents again, in no order.
@@ -41,7 +41,7 @@ fn save_again(workspace: &mut Workspace, count: u64, batch: usize) -> Result<Mea
     let db = workspace.options(false).open(&copy.path)?;
     let corpus = copy.expected.corpus;
     let measured = save(workspace, &db, corpus, updates(&mut copy.expected, numbers, count, batch))?;
-    finish(workspace, db, &copy.path, &copy.expected, false, measured)
+    finish(workspace, db, &copy.path, &copy.expected, false, &measured)
 }
 
 /// Saves batch after batch. Only saving and committing is timed, each batch by itself.
@@ -72,12 +72,12 @@ fn finish(
     path: &Path,
     expected: &Expected,
     encrypted: bool,
-    measured: Measured,
+    measured: &Measured,
 ) -> Result<Measured, Failure> {
     db.close()?;
     drop(db);
     let file_size = file_size(path)?;
     expected.check(&workspace.options(encrypted).read_only(true).open(path)?, &workspace.interrupt)?;
     remove(path)?;
-    Ok(Measured { file_size, ..measured })
+    Ok(Measured { file_size, ..*measured })
 }

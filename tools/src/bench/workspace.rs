@@ -78,11 +78,6 @@ impl Workspace {
         OpenOptions::new().file_ops(self.ops.clone()).keys(self.keys(encrypted))
     }
 
-    /// Whether handles share a cache of nodes.
-    pub(super) fn has_node_cache(&self) -> bool {
-        false
-    }
-
     /// The keys for a file.
     pub(super) fn keys(&self, encrypted: bool) -> Option<Arc<dyn KeyStore>> {
         let own = || Arc::new(EncryptionKey::new("benchmark", &[0x42; 32], KeyDerivation::KeyBased));

@@ -82,7 +82,7 @@ plots: ## measure with 10 000 to 1 000 000 documents (LARGE=1: 10 000 000), and 
 	@$(call measure,$(if $(LARGE),--large) scale)
 	@scripts/benchmarks.py draw
 
-compare: ## measure redb and LMDB beside couchstore
+compare: ## measure redb and LMDB beside couchstore; cargo fetches them
 	@$(call measure,compare)
 	@scripts/benchmarks.py show compare
 

@@ -61,6 +61,12 @@ impl Store for Couch {
         Some(scanned.map_err(Into::into))
     }
 
+    fn reopen(&mut self) -> Result<()> {
+        self.db.close()?;
+        self.db = options(self.syncs).open(path(&self.folder, self.generation))?;
+        Ok(())
+    }
+
     fn compact(&mut self) -> Result<()> {
         let target = path(&self.folder, self.generation + 1);
         let mut compacting = CompactOptions::default();

@@ -114,6 +114,13 @@ impl Store for Lmdb {
         self.changes.then(scan)
     }
 
+    fn reopen(&mut self) -> Result<()> {
+        let old = self.open.take().ok_or("not open")?;
+        old.env.prepare_for_closing().wait();
+        self.open = Some(open(&path(&self.folder, self.generation), self.syncs, self.changes)?);
+        Ok(())
+    }
+
     fn compact(&mut self) -> Result<()> {
         let target = path(&self.folder, self.generation + 1);
         let old = self.open.take().ok_or("not open")?;

@@ -13,28 +13,36 @@ const BY_SEQ: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("by sequenc
 
 pub(crate) struct Redb {
     path: PathBuf,
-    database: Database,
+    syncs: Syncs,
     changes: bool,
+    /// `None` only while it is opened again.
+    database: Option<Database>,
     last_seq: u64,
+}
+
+fn open(path: &Path, syncs: Syncs) -> Result<Database> {
+    if syncs == Syncs::Real {
+        return Ok(Database::create(path)?);
+    }
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    Ok(Database::builder().create_with_backend(Unsynced(FileBackend::new(file)?))?)
 }
 
 impl Redb {
     pub(crate) fn create(folder: &Path, syncs: Syncs, changes: bool) -> Result<Redb> {
         let path = folder.join("redb");
-        let database = match syncs {
-            Syncs::Real => Database::create(&path)?,
-            Syncs::None => {
-                let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-                Database::builder().create_with_backend(Unsynced(FileBackend::new(file)?))?
-            }
-        };
-        Ok(Redb { path, database, changes, last_seq: 0 })
+        let database = Some(open(&path, syncs)?);
+        Ok(Redb { path, syncs, changes, database, last_seq: 0 })
+    }
+
+    fn database(&self) -> Result<&Database> {
+        Ok(self.database.as_ref().ok_or("not open")?)
     }
 }
 
 impl Store for Redb {
     fn save(&mut self, documents: &[Document<'_>]) -> Result<()> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.database()?.begin_write()?;
         {
             let mut by_id = transaction.open_table(BY_ID)?;
             let mut by_seq = self.changes.then(|| transaction.open_table(BY_SEQ)).transpose()?;
@@ -55,7 +63,7 @@ impl Store for Redb {
     }
 
     fn get(&self, ids: &[Vec<u8>], visit: Visit<'_>) -> Result<()> {
-        let table = self.database.begin_read()?.open_table(BY_ID)?;
+        let table = self.database()?.begin_read()?.open_table(BY_ID)?;
         let mut body = Vec::new();
         for id in ids {
             body.clear();
@@ -68,7 +76,7 @@ impl Store for Redb {
     }
 
     fn scan(&self, visit: Visit<'_>) -> Result<()> {
-        for entry in self.database.begin_read()?.open_table(BY_ID)?.iter()? {
+        for entry in self.database()?.begin_read()?.open_table(BY_ID)?.iter()? {
             let (id, value) = entry?;
             visit(id.value(), body_of(value.value()));
         }
@@ -77,7 +85,7 @@ impl Store for Redb {
 
     fn changes(&self, visit: Visit<'_>) -> Option<Result<()>> {
         let scan = || {
-            let transaction = self.database.begin_read()?;
+            let transaction = self.database()?.begin_read()?;
             let by_id = transaction.open_table(BY_ID)?;
             for entry in transaction.open_table(BY_SEQ)?.iter()? {
                 let (_, id) = entry?;
@@ -89,9 +97,15 @@ impl Store for Redb {
         self.changes.then(scan)
     }
 
+    fn reopen(&mut self) -> Result<()> {
+        drop(self.database.take());
+        self.database = Some(open(&self.path, self.syncs)?);
+        Ok(())
+    }
+
     fn compact(&mut self) -> Result<()> {
         // One call leaves what the one before has made free.
-        while self.database.compact()? {}
+        while self.database.as_mut().ok_or("not open")?.compact()? {}
         Ok(())
     }
 

@@ -10,6 +10,7 @@ const SEED: u64 = 1;
 /// One-document commits, and look-ups.
 const COMMITS: u64 = 300;
 const GETS: u64 = 100_000;
+const OPENS: u32 = 20;
 
 /// How much there is to do.
 pub(crate) struct Work {
@@ -21,6 +22,7 @@ pub(crate) struct Work {
 /// Operations for each second, and bytes of the file. What a database does not have is 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Measured {
+    pub(crate) open: f64,
     pub(crate) load: f64,
     pub(crate) update: f64,
     pub(crate) commit: f64,
@@ -36,7 +38,8 @@ pub(crate) struct Measured {
 /// A figure of a [`Measured`].
 pub(crate) type Figure = fn(&mut Measured) -> &mut f64;
 
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 11] = [
+    |measured| &mut measured.open,
     |measured| &mut measured.load,
     |measured| &mut measured.update,
     |measured| &mut measured.commit,
@@ -75,6 +78,7 @@ pub(crate) fn measure(work: &Work, kind: Kind, syncs: Syncs, folder: &Path) -> R
     result.update = run.update(work.documents / 2, (work.batch / 10).max(1))?;
     result.updated_size = run.store.size()? as f64;
     result.commit = run.update(COMMITS.min(work.documents), 1)?;
+    result.open = run.open()?;
     result.get = run.get()?;
     result.scan = run.scan(|store, visit| store.scan(visit))?;
     if kind != Kind::Redb && kind != Kind::Lmdb {
@@ -147,6 +151,12 @@ impl Run {
         watch.time += started.elapsed();
         watch.done += documents.len() as u64;
         Ok(())
+    }
+
+    fn open(&mut self) -> Result<f64> {
+        let started = Instant::now();
+        (0..OPENS).try_for_each(|_| self.store.reopen())?;
+        Ok(f64::from(OPENS) / started.elapsed().as_secs_f64())
     }
 
     fn get(&mut self) -> Result<f64> {

@@ -68,6 +68,9 @@ pub(crate) trait Store {
     /// All documents in the order of their last changes; `None` without such an order.
     fn changes(&self, visit: Visit<'_>) -> Option<Result<()>>;
 
+    /// Closes the file and opens it again.
+    fn reopen(&mut self) -> Result<()>;
+
     /// Makes the file as small as the database can, and goes on with that.
     fn compact(&mut self) -> Result<()>;
 

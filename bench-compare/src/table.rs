@@ -6,7 +6,8 @@ use crate::store::Syncs;
 /// What a row says, how it is read, and how it is shown.
 type Row = (&'static str, fn(&Measured) -> f64, fn(f64) -> String);
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
+    ("close and open", |measured| measured.open, per_second),
     ("load, a commit per batch", |measured| measured.load, per_second),
     ("random update, a commit per tenth of that batch", |measured| measured.update, per_second),
     ("commit of one document", |measured| measured.commit, per_second),
@@ -26,7 +27,7 @@ pub(crate) fn print(work: &Work, syncs: Syncs, columns: &[(&'static str, Measure
         Syncs::None => "without syncs",
     };
     println!(
-        "{documents} documents of {body_size} bytes, batches of {batch}, {syncs}; documents per second:\n"
+        "{documents} documents of {body_size} bytes, batches of {batch}, {syncs}; operations per second, of documents where a row has many:\n"
     );
     println!("| | {} |", columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | "));
     println!("|---|{}", "---:|".repeat(columns.len()));

@@ -27,7 +27,8 @@ pub(crate) fn print(work: &Work, syncs: Syncs, columns: &[(&'static str, Measure
         Syncs::None => "without syncs",
     };
     println!(
-        "{documents} documents of {body_size} bytes, batches of {batch}, {syncs}; operations per second, of documents where a row has many:\n"
+        "{documents} documents of {body_size} bytes, batches of {batch}, {syncs}; operations per second, of documents \
+         where a row has many:\n"
     );
     println!("| | {} |", columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | "));
     println!("|---|{}", "---:|".repeat(columns.len()));

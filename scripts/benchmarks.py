@@ -38,13 +38,13 @@ FIGURES = TARGET / "figures"
 CARGO = os.environ.get("CARGO", "cargo")
 
 HOST = "open vbstate fetch-1 fetch-200 keys changes backfill compact-hook flush-1 flush-100 flush-1000".split()
-HANDLE = ("load update commit get multiget scan-seq scan-id scan-seq-bodies scan-id-bodies "
+HANDLE = ("load load-ordered update commit get multiget scan-seq scan-id scan-seq-bodies scan-id-bodies "
           "compact-128 compact-256 compact-1k compact-16k load-encrypted scan-encrypted").split()
 DISK = "flush-1 flush-100 flush-1000 commit".split()
 BESIDE = ["saves-compacting"]
-SCALE = [*HOST[2:], "load", "update", "commit", "get", "multiget", "scan-seq", "scan-id", "scan-seq-bodies", "compact-256"]
+SCALE = [*HOST[2:], "load", "load-ordered", "update", "commit", "get", "multiget", "scan-seq", "scan-id", "compact-256"]
 # What is still measured with ten million documents.
-LARGE = "load get scan-seq scan-id compact-256 fetch-1 keys changes backfill compact-hook flush-1000".split()
+LARGE = "load-ordered get scan-seq scan-id compact-256 fetch-1 keys changes backfill compact-hook flush-1000".split()
 RUNS_BESIDE = 10
 NODE_CACHE = "64M"
 

@@ -22,7 +22,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 HOST_ROWS = ["fetch-1", "fetch-200", "keys", "changes", "backfill", "compact-hook", "flush-1", "flush-100", "flush-1000"]
-HANDLE_ROWS = ["load", "update", "commit", "get", "multiget", "scan-seq", "scan-id", "scan-seq-bodies", "compact-256"]
+HANDLE_ROWS = ["load", "load-ordered", "update", "commit", "get", "multiget", "scan-seq", "scan-id", "compact-256"]
 # As couch_bench has them ("shares").
 SHARES = [1, 5, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.9, 100]
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-const ROWS: [&str; 27] = [
+const ROWS: [&str; 28] = [
     "open",
     "vbstate",
     "fetch-1",
@@ -25,6 +25,7 @@ const ROWS: [&str; 27] = [
     "flush-100",
     "flush-1000",
     "load",
+    "load-ordered",
     "update",
     "commit",
     "get",
@@ -79,6 +80,7 @@ fn every_row_is_measured_and_verified() {
     let row = |name: &str| rows.iter().find(|row| row["row"] == name).unwrap();
     assert_eq!((number(row("load"), "ops"), number(row("load"), "syncs")), (2000, 2));
     assert_eq!(number(row("load"), "bytes_written"), number(row("load"), "file_size") + 1);
+    assert!(number(row("load-ordered"), "bytes_written") < number(row("load"), "bytes_written"));
     assert_eq!((number(row("commit"), "ops"), number(row("commit"), "syncs")), (200, 400));
     assert_eq!((number(row("get"), "ops"), number(row("get"), "bytes_written")), (2000, 0));
     assert!(row("scan-seq")["write_amplification"].is_null());

@@ -56,6 +56,13 @@ impl Corpus {
         format!("user::{:016x}", number.wrapping_mul(SPREAD)).into_bytes()
     }
 
+    /// The numbers of the first `documents` documents in the order of their ids.
+    pub(super) fn in_order_of_ids(documents: u64) -> Vec<u64> {
+        let mut spread: Vec<u64> = (0..documents).map(|number| number.wrapping_mul(SPREAD)).collect();
+        spread.sort_unstable();
+        spread.into_iter().map(|spread| spread.wrapping_mul(GATHER)).collect()
+    }
+
     /// The number of the document with this id.
     pub(super) fn number(id: &[u8]) -> Option<u64> {
         let digits = std::str::from_utf8(id.strip_prefix(ID_PREFIX)?).ok()?;
@@ -134,6 +141,9 @@ mod tests {
             assert_eq!(Corpus::id(number).len(), ID_LENGTH);
         }
         assert_eq!(Corpus::number(b"somebody else"), None);
+        let ordered = Corpus::in_order_of_ids(100);
+        assert!(ordered.iter().map(|&number| Corpus::id(number)).is_sorted());
+        assert!((0..100).all(|number| ordered.contains(&number)));
     }
 
     #[test]

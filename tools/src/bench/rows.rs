@@ -40,6 +40,8 @@ pub(super) enum Row {
     Flush1000,
     /// Save all documents into a new file in batches, a commit after each
     Load,
+    /// As load, in the order of ids
+    LoadOrdered,
     /// Save half of the documents again, in no order, in batches
     Update,
     /// Save one document for each commit
@@ -115,9 +117,13 @@ impl Row {
             Row::CompactHook | Row::Compact128 | Row::Compact256 | Row::Compact1k | Row::Compact16k => {
                 (Nodes::BySeq, Bodies::Moved)
             }
-            Row::Flush1 | Row::Flush100 | Row::Flush1000 | Row::Load | Row::Update | Row::Commit => {
-                (Nodes::Seen, Bodies::Written)
-            }
+            Row::Flush1
+            | Row::Flush100
+            | Row::Flush1000
+            | Row::Load
+            | Row::LoadOrdered
+            | Row::Update
+            | Row::Commit => (Nodes::Seen, Bodies::Written),
             Row::LoadEncrypted | Row::ScanEncrypted | Row::SavesCompacting => return None,
         };
         // Only what is written has to be brought into the order of ids.
@@ -141,6 +147,7 @@ impl Row {
             Row::Flush100 => host::flush(workspace, 100),
             Row::Flush1000 => host::flush(workspace, 1000),
             Row::Load => writing::load(workspace, false),
+            Row::LoadOrdered => writing::load_ordered(workspace),
             Row::Update => writing::update(workspace),
             Row::Commit => writing::commit(workspace),
             Row::Get => reading::get(workspace),

@@ -13,10 +13,26 @@ const COMMITS: std::ops::RangeInclusive<u64> = 20..=1000;
 
 /// All documents into a new file, a commit after each batch.
 pub(super) fn load(workspace: &mut Workspace, encrypted: bool) -> Result<Measured, Failure> {
+    let batches = all(workspace.documents_of(workspace.settings.body_size), workspace.settings.batch);
+    load_batches(workspace, encrypted, batches)
+}
+
+/// The same in the order of ids.
+pub(super) fn load_ordered(workspace: &mut Workspace) -> Result<Measured, Failure> {
+    let numbers = Corpus::in_order_of_ids(workspace.documents_of(workspace.settings.body_size));
+    let first_versions = |batch: &[u64]| batch.iter().map(|&number| (number, 0)).collect();
+    let batches = numbers.chunks(workspace.settings.batch.max(1)).map(first_versions);
+    load_batches(workspace, false, batches)
+}
+
+fn load_batches(
+    workspace: &mut Workspace,
+    encrypted: bool,
+    batches: impl Iterator<Item = Chosen>,
+) -> Result<Measured, Failure> {
     let path = workspace.new_path();
     let expected = workspace.expected(workspace.settings.body_size);
     let db = workspace.options(encrypted).create(true).open(&path)?;
-    let batches = all(expected.documents(), workspace.settings.batch);
     let measured = save(workspace, &db, expected.corpus, batches)?;
     finish(workspace, db, &path, &expected, encrypted, &measured)
 }

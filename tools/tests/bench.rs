@@ -111,6 +111,20 @@ fn host_shaped_rows_open_the_file_anew() {
     assert!(rows[6]["write_amplification"].as_f64().unwrap() > 1.0 && rows[6]["latency_us"]["p50"].is_f64());
 }
 
+/// It is warm: of a fetch, the header and the body are all that is read.
+#[test]
+fn a_shared_node_cache_saves_reads() {
+    let fetch = |more: &[&str]| {
+        let rows = rows(&[&["--docs", "10k", "--rows", "fetch-1,flush-1"], more].concat());
+        rows.into_iter()
+            .map(|row| number(&row, "reads") as f64 / number(&row, "ops") as f64)
+            .collect::<Vec<_>>()
+    };
+    let (without, with) = (fetch(&[]), fetch(&["--node-cache", "64M"]));
+    assert!(without[0] > 3.0 && with[0] <= 2.0, "{without:?} {with:?}");
+    assert!(without[1] > 5.0 && with[1] <= 2.0, "{without:?} {with:?}");
+}
+
 #[test]
 fn floors_stand_beside_rows_of_one_thread() {
     let table =
@@ -213,6 +227,7 @@ fn what_makes_no_sense_is_refused() {
         vec!["--batch", "0"],
         vec!["--sync", "some"],
         vec!["--quick", "--docs", "5"],
+        vec!["--node-cache", "much"],
         vec!["--with-key", "nonsense"],
     ] {
         tool("couch_bench", dir.path()).args(wrong).assert().code(2).stdout("");

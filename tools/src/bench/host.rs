@@ -16,6 +16,8 @@ use couchstore::{
 use std::hint::black_box;
 use std::path::Path;
 
+/// Ids that are looked up at once to fill a cache.
+const GROUP: u64 = 1000;
 /// Scans of a row.
 const SCANS: u64 = 5;
 
@@ -24,11 +26,38 @@ fn rounds(workspace: &Workspace, size: u64, most: u64) -> u64 {
     (workspace.documents_of(workspace.settings.body_size) / 5 / size).clamp(20, most)
 }
 
-/// A file to read from, and the options to open it with.
+/// A file to read from, and the options to open it with. If there is a cache, it is warm.
 fn source(workspace: &mut Workspace) -> Result<(Base, OpenOptions), Failure> {
     let base = workspace.base(workspace.settings.body_size, false)?;
     let options = workspace.options(false).read_only(true);
+    warm(workspace, &base)?;
     Ok((base, options))
+}
+
+/// With a node cache: looks up every document by id and by sequence number, so that the rows tell what a host sees
+/// that has been at work for a while.
+fn warm(workspace: &Workspace, base: &Base) -> Result<(), Failure> {
+    if !workspace.has_node_cache() {
+        return Ok(());
+    }
+    let db = workspace.options(false).read_only(true).open(&base.path)?;
+    let (documents, last) = (base.expected.documents(), db.info()?.last_sequence);
+    let mut look = |info: &DocInfoRef<'_>| {
+        black_box(info.db_seq);
+        Ok(())
+    };
+    for start in (0..documents).step_by(GROUP as usize) {
+        workspace.interrupt.check()?;
+        let ids: Vec<_> = (start..documents.min(start + GROUP)).map(Corpus::id).collect();
+        let ids: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
+        db.docs_by_id(&ids, ScanOptions::default(), &mut look)?;
+    }
+    for start in (1..=last).step_by(GROUP as usize) {
+        workspace.interrupt.check()?;
+        let seqs: Vec<u64> = (start..=last.min(start + GROUP - 1)).collect();
+        db.docs_by_seq(&seqs, ScanOptions::default(), &mut look)?;
+    }
+    Ok(db.close()?)
 }
 
 /// Opens the file, reads a local document, closes the file.
@@ -171,6 +200,7 @@ pub(super) fn compact(workspace: &mut Workspace) -> Result<Measured, Failure> {
 pub(super) fn flush(workspace: &mut Workspace, size: u64) -> Result<Measured, Failure> {
     let base = workspace.base(workspace.settings.body_size, false)?;
     let mut copy = workspace.copy_of(&base)?;
+    warm(workspace, &copy)?;
     let options = workspace.options(false);
     let rounds = rounds(workspace, size, 1000);
     let mut numbers = Numbers::new(workspace.settings.seed ^ 6);

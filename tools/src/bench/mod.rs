@@ -29,11 +29,13 @@ use crate::output::Output;
 use crate::program::{Failure, Tool};
 use crate::text::{printable_path, size};
 use clap::{Parser, ValueEnum};
+use couchstore::NodeCache;
 use meter::Measured;
 use report::Line;
 use rows::Row;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use workspace::{Settings, Workspace, documents_of};
 
 const HELP: Help = Help {
@@ -93,6 +95,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
+    /// Let all handles share a cache of nodes of this size, which is warm when a host-shaped row begins; "K", "M" and "G"
+    /// may follow
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    node_cache: Option<u64>,
+
     /// Measure what this machine needs for the same bytes as well, and tell what each row reaches of that
     #[arg(long)]
     floors: bool,
@@ -134,6 +141,7 @@ impl Args {
             batch: self.batch as usize,
             seed: self.seed,
             sync: self.sync == Sync::Real,
+            node_cache: self.node_cache.map(|bytes| Arc::new(NodeCache::new(bytes))),
             keys: self.keys.load()?.store(),
         })
     }
@@ -185,6 +193,21 @@ fn parse_number(text: &str) -> Result<u64, String> {
     number.filter(|number| (1..=MOST_DOCUMENTS).contains(number)).ok_or_else(rule)
 }
 
+/// Bytes, in units of 1024 if a letter follows.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let shift = match text.as_bytes().last() {
+        Some(b'k' | b'K') => 10,
+        Some(b'M') => 20,
+        Some(b'G') => 30,
+        _ => 0,
+    };
+    let digits = if shift > 0 { &text[..text.len() - 1] } else { text };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    number
+        .filter(|&number| number > 0)
+        .ok_or_else(|| "not a number of bytes, such as 4096, 512K or 64M".into())
+}
+
 impl Tool for Args {
     const NAME: &'static str = "couch_bench";
     const HELP: Help = HELP;
@@ -225,7 +248,8 @@ fn line(row: Row, workspace: &mut Workspace, args: &Args) -> Result<Line, Failur
         Some(work) if args.floors => Some(workspace.floors(body_size)?.of(work, &measured, documents)),
         _ => None,
     };
-    Ok(Line::new(row.name(), documents, body_size, args.sync.name(), &measured).with_floor(floor))
+    let line = Line::new(row.name(), documents, body_size, args.sync.name(), &measured);
+    Ok(line.with_node_cache(args.node_cache).with_floor(floor))
 }
 
 /// Shows a row as soon as it is measured.
@@ -253,13 +277,18 @@ fn measure(row: Row, workspace: &mut Workspace, times: u32) -> Result<Measured, 
 
 #[cfg(test)]
 mod tests {
-    use super::parse_number;
+    use super::{parse_number, parse_size};
 
     #[test]
     fn numbers_may_have_a_unit() {
         assert_eq!(parse_number("5000"), Ok(5000));
         assert_eq!(parse_number("10k"), Ok(10_000));
         assert_eq!(parse_number("1M"), Ok(1_000_000));
+        assert_eq!(parse_size("4096"), Ok(4096));
+        assert_eq!(parse_size("64M"), Ok(64 << 20));
+        for wrong in ["", "M", "0", "64T", "18446744073709551615G", "µ"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
         for wrong in ["", "k", "0", "-1", "1G", "99999999999999999999k"] {
             assert!(parse_number(wrong).is_err(), "{wrong}");
         }

@@ -34,6 +34,8 @@ pub(super) struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     floor: Option<Floor>,
     sync: &'static str,
+    /// Bytes of the cache that all handles share.
+    node_cache: Option<u64>,
     verified: bool,
 }
 
@@ -66,8 +68,14 @@ impl Line {
             latency_us: latency,
             floor: None,
             sync,
+            node_cache: None,
             verified: true,
         }
+    }
+
+    /// With the size of a cache that all handles share.
+    pub(super) fn with_node_cache(self, node_cache: Option<u64>) -> Line {
+        Line { node_cache, ..self }
     }
 
     /// With what this machine needs for the same bytes.

@@ -8,7 +8,9 @@ use super::verify::Expected;
 use crate::interrupt::Interrupt;
 use crate::program::Failure;
 use crate::scratch::Scratch;
-use couchstore::{Db, EncryptionKey, KeyDerivation, KeyStore, LocalUpdate, OpenOptions, SaveOptions};
+use couchstore::{
+    Db, EncryptionKey, KeyDerivation, KeyStore, LocalUpdate, NodeCache, OpenOptions, SaveOptions,
+};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +27,8 @@ pub(super) struct Settings {
     pub(super) batch: usize,
     pub(super) seed: u64,
     pub(super) sync: bool,
+    /// That all handles share.
+    pub(super) node_cache: Option<Arc<NodeCache>>,
     /// Of the encrypted rows.
     pub(super) keys: Option<Arc<dyn KeyStore>>,
 }
@@ -73,9 +77,15 @@ impl Workspace {
         self.directory.path().join(format!("{}.couch", self.files))
     }
 
-    /// How rows open their files.
+    /// How rows open their files. What the environment says of caches does not count.
     pub(super) fn options(&self, encrypted: bool) -> OpenOptions {
-        OpenOptions::new().file_ops(self.ops.clone()).keys(self.keys(encrypted))
+        let options = OpenOptions::new().file_ops(self.ops.clone()).keys(self.keys(encrypted));
+        options.node_cache(self.settings.node_cache.clone())
+    }
+
+    /// Whether handles share a cache of nodes.
+    pub(super) fn has_node_cache(&self) -> bool {
+        self.settings.node_cache.is_some()
     }
 
     /// The keys for a file.

@@ -1,8 +1,9 @@
 //! How fast the library is as hosts use it: `cargo bench --bench host`.
 //!
 //! Every flush and every fetch opens the file anew, saves with a callback, writes a local document and commits;
-//! compaction runs with a filter. All file operations are the caller's own, and forward to the library's. Files lie in
-//! `/dev/shm` where there is one. All documents are prepared before the clock runs.
+//! compaction runs with a filter. All file operations are the caller's own, and forward to the library's. Fetches and
+//! flushes run with the cache of nodes that handles can share as well. Files lie in `/dev/shm` where there is one. All
+//! documents are prepared before the clock runs.
 
 #![allow(clippy::unwrap_used, reason = "benchmarks")]
 #![allow(missing_docs, reason = "criterion's macro makes a function without documentation")]
@@ -13,8 +14,8 @@ use couchstore::io::naming::FileId;
 use couchstore::io::posix::PosixOps;
 use couchstore::io::{FileHandle, FileOps, FileTag, IoError, OpenMode};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, DocInfoRef, LocalUpdate, OpenOptions, Result, SaveOptions, ScanOptions,
-    Verdict, compact_with,
+    CompactHooks, CompactOptions, Db, DocInfoRef, LocalUpdate, NodeCache, OpenOptions, Result, SaveOptions,
+    ScanOptions, Verdict, compact_with,
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use shared::{COUNT, Loaded, Numbers, Prepared, borrowed, loaded, look, settings};
@@ -81,13 +82,29 @@ struct Host {
     options: OpenOptions,
 }
 
+/// What names of benchmarks say, and bytes of the cache of nodes that all handles share.
+const CACHES: [(&str, Option<u64>); 2] = [("", None), (", shared cache", Some(64 << 20))];
+
 impl Host {
-    fn new() -> Host {
+    fn new(cache: Option<u64>) -> Host {
         let loaded = loaded();
         loaded.db.save_local(&[STATE]).unwrap();
         loaded.db.commit().unwrap();
         loaded.db.close().unwrap();
-        Host { loaded, options: OpenOptions::new().file_ops(Arc::new(Forward)) }
+        let cache = cache.map(|bytes| Arc::new(NodeCache::new(bytes)));
+        let host = Host { loaded, options: OpenOptions::new().file_ops(Arc::new(Forward)).node_cache(cache) };
+        host.look_up_all();
+        host
+    }
+
+    /// Each document by id and by sequence number: if there is a cache, it is warm.
+    fn look_up_all(&self) {
+        let ids: Vec<&[u8]> = self.loaded.documents.iter().map(|document| document.id.as_slice()).collect();
+        let seqs: Vec<u64> = (1..=COUNT).collect();
+        self.with(true, |db| {
+            ids.chunks(1000).try_for_each(|ids| db.docs_by_id(ids, ScanOptions::default(), &mut look))?;
+            seqs.chunks(1000).try_for_each(|seqs| db.docs_by_seq(seqs, ScanOptions::default(), &mut look))
+        });
     }
 
     /// Opens the file, does something with it, closes it.
@@ -123,7 +140,7 @@ impl Host {
 }
 
 fn opening(criterion: &mut Criterion) {
-    let host = Host::new();
+    let host = Host::new(None);
     let mut group = criterion.benchmark_group("host open");
     settings(&mut group, 1);
     group.bench_function("open", |bencher| bencher.iter(|| host.with(true, |_| Ok(()))));
@@ -134,25 +151,27 @@ fn opening(criterion: &mut Criterion) {
 }
 
 fn fetching(criterion: &mut Criterion) {
-    let host = Host::new();
     let mut numbers = Numbers(5);
     let mut group = criterion.benchmark_group("host fetch");
-    for size in [1, 200] {
-        settings(&mut group, size);
-        let mut pick = || host.loaded.documents[(numbers.next() % COUNT) as usize].id.as_slice();
-        group.bench_function(size.to_string(), |bencher| {
-            bencher.iter_batched(
-                || (0..size).map(|_| pick()).collect::<Vec<_>>(),
-                |ids| host.fetch(&ids),
-                BatchSize::SmallInput,
-            );
-        });
+    for (kind, cache) in CACHES {
+        let host = Host::new(cache);
+        for size in [1, 200] {
+            settings(&mut group, size);
+            let mut pick = || host.loaded.documents[(numbers.next() % COUNT) as usize].id.as_slice();
+            group.bench_function(format!("{size}{kind}"), |bencher| {
+                bencher.iter_batched(
+                    || (0..size).map(|_| pick()).collect::<Vec<_>>(),
+                    |ids| host.fetch(&ids),
+                    BatchSize::SmallInput,
+                );
+            });
+        }
     }
     group.finish();
 }
 
 fn scanning(criterion: &mut Criterion) {
-    let host = Host::new();
+    let host = Host::new(None);
     let mut group = criterion.benchmark_group("host scan");
     settings(&mut group, COUNT);
     let options = ScanOptions::default();
@@ -189,7 +208,7 @@ impl CompactHooks for KeepsAll {
 }
 
 fn compaction(criterion: &mut Criterion) {
-    let host = Host::new();
+    let host = Host::new(None);
     let target = host.loaded.dir.path().join("target");
     let options = CompactOptions { file_ops: Arc::new(Forward), ..CompactOptions::default() };
     let run = |target: &Path| host.with(true, |db| compact_with(db, target, &options, &mut KeepsAll));
@@ -208,16 +227,18 @@ fn compaction(criterion: &mut Criterion) {
 fn flushing(criterion: &mut Criterion) {
     let mut numbers = Numbers(6);
     let mut group = criterion.benchmark_group("host flush");
-    for size in [1, 100, 1000] {
-        let host = Host::new();
-        settings(&mut group, size);
-        group.bench_function(size.to_string(), |bencher| {
-            bencher.iter_batched_ref(
-                || numbers.updates(size as usize),
-                |documents| host.flush(documents),
-                BatchSize::PerIteration,
-            );
-        });
+    for (kind, cache) in CACHES {
+        for size in [1, 100, 1000] {
+            let host = Host::new(cache);
+            settings(&mut group, size);
+            group.bench_function(format!("{size}{kind}"), |bencher| {
+                bencher.iter_batched_ref(
+                    || numbers.updates(size as usize),
+                    |documents| host.flush(documents),
+                    BatchSize::PerIteration,
+                );
+            });
+        }
     }
     group.finish();
 }

@@ -15,7 +15,7 @@ What was measured is kept in target/figures, one file for each NAME:
     beside     commits beside compactions on a disk, ten times                         2 minutes
     scale      from 10 000 to 1 000 000 documents, for the pictures                    6 minutes; --large: to 10 000 000, half
                                                                                        an hour more and 30 GB of disk
-    compare    redb and LMDB beside couchstore, on a disk                              4 minutes
+    compare    redb and LMDB beside couchstore, on a disk                              5 minutes
 
 --dir FOLDER is where files on a disk are made (default: target); those in memory are in /dev/shm where there is one.
 --quick measures with few documents, to try the script.

@@ -3,7 +3,7 @@
 use crate::store::{Result, Store, Syncs, Visit};
 use couchstore::io::posix::PosixOps;
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
-use couchstore::{CompactOptions, Db, Document, OpenOptions, SaveOptions, ScanOptions, compact};
+use couchstore::{CompactOptions, Db, Document, NodeCache, OpenOptions, SaveOptions, ScanOptions, compact};
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ pub(crate) struct Couch {
     folder: PathBuf,
     generation: u32,
     syncs: Syncs,
+    options: OpenOptions,
     db: Db,
 }
 
@@ -19,17 +20,19 @@ fn path(folder: &Path, generation: u32) -> PathBuf {
     folder.join(format!("{generation}.couch"))
 }
 
-fn options(syncs: Syncs) -> OpenOptions {
+fn options(syncs: Syncs, cache: Option<u64>) -> OpenOptions {
+    let options = OpenOptions::new().node_cache(cache.map(|bytes| Arc::new(NodeCache::new(bytes))));
     match syncs {
-        Syncs::Real => OpenOptions::new(),
-        Syncs::None => OpenOptions::new().file_ops(Arc::new(Unsynced)),
+        Syncs::Real => options,
+        Syncs::None => options.file_ops(Arc::new(Unsynced)),
     }
 }
 
 impl Couch {
-    pub(crate) fn create(folder: &Path, syncs: Syncs) -> Result<Couch> {
-        let db = options(syncs).create(true).open(path(folder, 0))?;
-        Ok(Couch { folder: folder.to_owned(), generation: 0, syncs, db })
+    pub(crate) fn create(folder: &Path, syncs: Syncs, cache: Option<u64>) -> Result<Couch> {
+        let options = options(syncs, cache);
+        let db = options.clone().create(true).open(path(folder, 0))?;
+        Ok(Couch { folder: folder.to_owned(), generation: 0, syncs, options, db })
     }
 }
 
@@ -63,7 +66,7 @@ impl Store for Couch {
 
     fn reopen(&mut self) -> Result<()> {
         self.db.close()?;
-        self.db = options(self.syncs).open(path(&self.folder, self.generation))?;
+        self.db = self.options.open(path(&self.folder, self.generation))?;
         Ok(())
     }
 
@@ -75,7 +78,7 @@ impl Store for Couch {
         }
         compact(&self.db, &target, &compacting)?;
         self.db.close()?;
-        self.db = options(self.syncs).open(&target)?;
+        self.db = self.options.open(&target)?;
         std::fs::remove_file(path(&self.folder, self.generation))?;
         self.generation += 1;
         Ok(())

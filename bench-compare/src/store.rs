@@ -19,6 +19,8 @@ pub(crate) enum Syncs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Couchstore,
+    /// With the cache of nodes that handles can share.
+    CouchstoreCached,
     Redb,
     Lmdb,
     /// With the order of changes as couchstore has it: a second table by sequence number.
@@ -27,12 +29,19 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] =
-        [Kind::Couchstore, Kind::RedbChanges, Kind::LmdbChanges, Kind::Redb, Kind::Lmdb];
+    pub(crate) const ALL: [Kind; 6] = [
+        Kind::Couchstore,
+        Kind::CouchstoreCached,
+        Kind::RedbChanges,
+        Kind::LmdbChanges,
+        Kind::Redb,
+        Kind::Lmdb,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Couchstore => "couchstore",
+            Kind::CouchstoreCached => "couchstore, node cache",
             Kind::Redb => "redb, ids only",
             Kind::Lmdb => "LMDB, ids only",
             Kind::RedbChanges => "redb",
@@ -44,12 +53,16 @@ impl Kind {
     pub(crate) fn create(self, folder: &Path, syncs: Syncs) -> Result<Box<dyn Store>> {
         let changes = matches!(self, Kind::RedbChanges | Kind::LmdbChanges);
         Ok(match self {
-            Kind::Couchstore => Box::new(couch::Couch::create(folder, syncs)?),
+            Kind::Couchstore => Box::new(couch::Couch::create(folder, syncs, None)?),
+            Kind::CouchstoreCached => Box::new(couch::Couch::create(folder, syncs, Some(NODE_CACHE))?),
             Kind::Redb | Kind::RedbChanges => Box::new(redb_store::Redb::create(folder, syncs, changes)?),
             Kind::Lmdb | Kind::LmdbChanges => Box::new(lmdb::Lmdb::create(folder, syncs, changes)?),
         })
     }
 }
+
+/// As much as redb's cache takes by default, though the nodes of these files need far less.
+const NODE_CACHE: u64 = 1 << 30;
 
 /// Is shown the id and the body of a document.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]);

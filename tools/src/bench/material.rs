@@ -5,7 +5,7 @@ use super::floors::{Codec, Cost, Floors};
 use super::workspace::{Base, Workspace, remove};
 use crate::program::Failure;
 use couchstore::inspect::{ChildInfo, Node, NodeVisitor, Tree, Visit, walk_nodes};
-use couchstore::{COMPRESSED, Db, DocInfoRef, Error, ErrorCode, ScanOptions};
+use couchstore::{Db, DocInfoRef, Error, ErrorCode, ScanOptions};
 use std::fs::File;
 use std::hint::black_box;
 use std::io;
@@ -49,8 +49,8 @@ pub(super) fn measure(workspace: &mut Workspace, body_size: usize) -> Result<Flo
         sync,
         checksum: checksum(&nodes)?,
         copy: copy(&nodes)?,
-        nodes: codec(&db, &nodes)?,
-        bodies: codec(&db, &bodies)?,
+        nodes: codec(&nodes)?,
+        bodies: codec(&bodies)?,
         sort: sort(base.expected.documents().min(MOST_IDS)),
         by_id: size_of(Tree::ById),
         by_seq: size_of(Tree::BySeq),
@@ -203,8 +203,7 @@ fn copy(nodes: &Samples) -> Result<f64, Failure> {
     })
 }
 
-/// Of two that can inflate, a crate and the library, the faster one counts.
-fn codec(db: &Db, samples: &Samples) -> Result<Codec, Failure> {
+fn codec(samples: &Samples) -> Result<Codec, Failure> {
     let stored = samples.stored_bytes();
     let longest = samples.inflated.iter().map(Vec::len).max().unwrap_or(0);
     let mut target = vec![0; snap::raw::max_compress_len(longest)];
@@ -212,19 +211,12 @@ fn codec(db: &Db, samples: &Samples) -> Result<Codec, Failure> {
     let inflate = shortest(stored, || {
         samples.stored.iter().try_for_each(|piece| decoder.decompress(piece, &mut target).map(drop))
     });
-    let entry = DocInfoRef { content_meta: COMPRESSED, body_position: 1, ..DocInfoRef::default() };
-    let own = shortest(stored, || {
-        samples
-            .stored
-            .iter()
-            .try_for_each(|piece| db.inflate_body(&entry, piece).map(|body| drop(black_box(body))))
-    })?;
     let mut encoder = snap::raw::Encoder::new();
     let deflate = shortest(stored, || {
         samples.inflated.iter().try_for_each(|piece| encoder.compress(piece, &mut target).map(drop))
     });
     Ok(Codec {
-        inflate: inflate.map_err(|error| snappy(&error))?.min(own),
+        inflate: inflate.map_err(|error| snappy(&error))?,
         deflate: deflate.map_err(|error| snappy(&error))?,
         stored: stored as f64 / samples.stored.len().max(1) as f64,
         growth: bytes_of(&samples.inflated) as f64 / stored.max(1) as f64,

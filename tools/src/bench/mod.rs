@@ -267,6 +267,7 @@ fn measure(row: Row, workspace: &mut Workspace, times: u32) -> Result<Measured, 
     let mut runs = Vec::new();
     for _ in 0..times {
         workspace.interrupt.check()?;
+        workspace.clear_node_cache();
         let named = |failure: Failure| failure.map_message(|message| format!("{}: {message}", row.name()));
         runs.push(row.run(workspace).map_err(named)?);
     }

@@ -3,7 +3,6 @@
 use super::State;
 use super::open::OpenOptions;
 use crate::format::block::BlockType;
-use crate::format::chunk::LONGEST_HEADER;
 use crate::io::file::DbFile;
 use crate::io::stamp::{FileStamp, Place};
 use crate::tree::cache::file::TreeFile;
@@ -54,9 +53,8 @@ fn header_at(file: &mut DbFile, position: u64) -> Option<HeaderBytes> {
     if file.block_type(position).ok()? != Some(BlockType::Header as u8) {
         return None;
     }
-    let mut room = [0; LONGEST_HEADER];
-    let bytes = file.read_header_chunk(position, false, &mut room).ok()?;
-    Some(HeaderBytes { position, bytes: Arc::from(bytes) })
+    let bytes = file.with_header_chunk(position, false, |_, bytes| Arc::from(bytes));
+    Some(HeaderBytes { position, bytes: bytes.ok()? })
 }
 
 /// From now on the nodes of this handle's file are kept, if there are buffers; with others' if it may be.

@@ -61,7 +61,7 @@ impl Deref for TreeFile {
 
 impl TreeFile {
     /// Of an open file, of which nothing is kept.
-    pub(crate) fn new(file: DbFile) -> TreeFile {
+    pub(crate) fn new(file: Box<DbFile>) -> TreeFile {
         TreeFile {
             file: SharedFile::new(file),
             may_keep: Cell::new(false),
@@ -85,14 +85,14 @@ impl TreeFile {
     }
 
     /// Puts another file in, of which nothing is kept.
-    pub(crate) fn replace(&self, file: DbFile) {
+    pub(crate) fn replace(&self, file: Box<DbFile>) {
         self.stop_keeping();
         self.descents.set(0);
         self.file.replace(file);
     }
 
     /// Takes the file out: from now on it is closed.
-    pub(crate) fn take(&self) -> Option<DbFile> {
+    pub(crate) fn take(&self) -> Option<Box<DbFile>> {
         self.stop_keeping();
         self.file.take()
     }

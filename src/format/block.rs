@@ -62,8 +62,8 @@ pub(crate) fn content_start(position: u64) -> u64 {
 /// Offset just behind `length` bytes of content that begin at `position`; `u64::MAX` if no offset is that large.
 pub(crate) fn content_end(position: u64, length: u64) -> u64 {
     let start = content_start(position);
-    if length == 0 {
-        return start;
+    if length <= BLOCK_SIZE - start % BLOCK_SIZE {
+        return start + length;
     }
     let before = start / BLOCK_SIZE * CONTENT_SIZE + (start % BLOCK_SIZE - 1);
     let end = before.checked_add(length - 1).and_then(|last| {

@@ -8,7 +8,7 @@
 //! ```
 
 use super::Malformed;
-use super::ints::{Fields, MAX_KEY, MAX_VALUE, put_u12_u28, put_u48, split_u12_u28};
+use super::ints::{Fields, MAX_KEY, MAX_VALUE, split_u12_u28, u12_u28_bytes, u48_bytes};
 
 /// Bytes of a by-id value before the rev_meta.
 pub(crate) const BY_ID_FIXED: usize = 23;
@@ -87,26 +87,42 @@ impl<'a> DocInfoRef<'a> {
         }
     }
 
-    fn position_field(&self) -> u64 {
-        self.body_position | if self.deleted { DELETED_BIT } else { 0 }
+    /// The fields of [`DocInfoRef::with_common`].
+    #[inline]
+    fn common(&self) -> [u8; 13] {
+        let position = self.body_position | if self.deleted { DELETED_BIT } else { 0 };
+        let [a, b, c, d, e, f] = u48_bytes(position);
+        let [r0, r1, r2, r3, r4, r5] = u48_bytes(self.rev_seq);
+        [a, b, c, d, e, f, r0, r1, r2, r3, r4, r5, self.content_meta]
+    }
+
+    /// Length of the by-id value.
+    pub(crate) fn by_id_length(&self) -> usize {
+        BY_ID_FIXED + self.rev_meta.len()
+    }
+
+    /// Length of the by-sequence value.
+    pub(crate) fn by_seq_length(&self) -> usize {
+        BY_SEQ_FIXED + self.id.len() + self.rev_meta.len()
     }
 
     /// Appends the by-id value.
     pub(crate) fn encode_by_id(&self, out: &mut Vec<u8>) {
-        put_u48(out, self.db_seq);
-        out.extend_from_slice(&(self.physical_size as u32).to_be_bytes());
-        put_u48(out, self.position_field());
-        put_u48(out, self.rev_seq);
-        out.push(self.content_meta);
+        let [a, b, c, d, e, f] = u48_bytes(self.db_seq);
+        let [s0, s1, s2, s3] = (self.physical_size as u32).to_be_bytes();
+        let [p0, p1, p2, p3, p4, p5, r0, r1, r2, r3, r4, r5, m] = self.common();
+        let fixed: [u8; BY_ID_FIXED] =
+            [a, b, c, d, e, f, s0, s1, s2, s3, p0, p1, p2, p3, p4, p5, r0, r1, r2, r3, r4, r5, m];
+        out.extend_from_slice(&fixed);
         out.extend_from_slice(self.rev_meta);
     }
 
     /// Appends the by-sequence value.
     pub(crate) fn encode_by_seq(&self, out: &mut Vec<u8>) {
-        put_u12_u28(out, self.id.len(), self.physical_size as usize);
-        put_u48(out, self.position_field());
-        put_u48(out, self.rev_seq);
-        out.push(self.content_meta);
+        let [a, b, c, d, e] = u12_u28_bytes(self.id.len(), self.physical_size as usize);
+        let [p0, p1, p2, p3, p4, p5, r0, r1, r2, r3, r4, r5, m] = self.common();
+        let fixed: [u8; BY_SEQ_FIXED] = [a, b, c, d, e, p0, p1, p2, p3, p4, p5, r0, r1, r2, r3, r4, r5, m];
+        out.extend_from_slice(&fixed);
         out.extend_from_slice(self.id);
         out.extend_from_slice(self.rev_meta);
     }
@@ -198,7 +214,6 @@ impl DocInfo {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::super::ints::u48_bytes;
     use super::*;
 
     fn sample() -> DocInfo {

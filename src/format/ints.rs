@@ -92,10 +92,18 @@ pub(crate) fn put_u48(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&u48_bytes(value));
 }
 
-/// Appends a 12-bit and a 28-bit number packed in five bytes; the caller has checked the widths.
-pub(crate) fn put_u12_u28(out: &mut Vec<u8>, high: usize, low: usize) {
+/// A 12-bit and a 28-bit number packed in five bytes; the caller has checked the widths.
+#[inline]
+pub(crate) fn u12_u28_bytes(high: usize, low: usize) -> [u8; 5] {
     debug_assert!(high <= MAX_KEY && low <= MAX_VALUE);
-    put_u40(out, ((high as u64) << 28) | low as u64);
+    let [_, _, _, tail @ ..] = (((high as u64) << 28) | low as u64).to_be_bytes();
+    tail
+}
+
+/// Appends a 12-bit and a 28-bit number packed in five bytes; the caller has checked the widths.
+#[inline]
+pub(crate) fn put_u12_u28(out: &mut Vec<u8>, high: usize, low: usize) {
+    out.extend_from_slice(&u12_u28_bytes(high, low));
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! The key of an interior entry is the highest key below it.
 
 use super::Malformed;
-use super::ints::{put_u12_u28, put_u48, split_u12_u28};
+use super::ints::{put_u48, split_u12_u28};
 
 /// Bytes before the key of an entry.
 pub(crate) const ENTRY_PREFIX: usize = 5;
@@ -90,8 +90,9 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// Appends an entry to a node; the caller has checked the lengths.
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn push_entry(node: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    put_u12_u28(node, key.len(), value.len());
+    super::ints::put_u12_u28(node, key.len(), value.len());
     node.extend_from_slice(key);
     node.extend_from_slice(value);
 }

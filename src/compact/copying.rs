@@ -11,6 +11,7 @@ use crate::db::Db;
 use crate::db::ahead::BodiesAhead;
 use crate::db::scan::{ScanOptions, bodies_of};
 use crate::error::{Error, Result};
+use crate::format::Malformed;
 use crate::format::docinfo::DocInfoRef;
 use crate::format::header::{FileHeader, NodeRef};
 use crate::format::node::Entry;
@@ -43,6 +44,7 @@ pub(super) struct Copy<'a> {
 type Place<'a> = (&'a Leaf<'a>, usize);
 
 /// A document that is kept: its body, and its rev_meta if that changed.
+#[derive(Default)]
 struct Kept {
     body: Option<Copied>,
     rev_meta: Option<Vec<u8>>,
@@ -129,6 +131,13 @@ impl<'a> Copy<'a> {
         }
     }
 
+    /// Bytes of a node break a rule.
+    #[cold]
+    fn step_over(&mut self, rule: Malformed, position: u64) -> Result<usize> {
+        let error = self.source.file().malformed(position, rule);
+        self.pass(Err::<usize, _>(error)).map(|_| 0)
+    }
+
     fn documents(&mut self) -> Result<()> {
         let (source, target) = (self.source, self.target);
         let nodes = target.options().nodes();
@@ -145,8 +154,13 @@ impl<'a> Copy<'a> {
             let Some(leaf) = leaf else { break };
             self.ahead.begin_leaf();
             for (entry, offset) in leaf.entries() {
-                let entry = entry.map_err(|rule| source.file().malformed(leaf.position, rule));
-                let Some(entry) = self.pass(entry)? else { break };
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(rule) => {
+                        self.step_over(rule, leaf.position)?;
+                        break;
+                    }
+                };
                 let size = self.document(&entry, (&leaf, offset), &mut by_seq, &mut sorter)?;
                 self.progress.one_done();
                 self.progress.step(size, target, self.hooks)?;
@@ -171,10 +185,14 @@ impl<'a> Copy<'a> {
         by_seq: &mut TreeBuilder<'_>,
         sorter: &mut Sorter,
     ) -> Result<usize> {
-        let order = by_seq.accepts(entry.key);
-        let info = order.and_then(|order| Ok((order, DocInfoRef::parse_by_seq(entry.key, entry.value)?)));
-        let info = info.map_err(|rule| self.source.file().malformed(place.0.position, rule));
-        let Some((order, mut info)) = self.pass(info)? else { return Ok(0) };
+        let order = match by_seq.accepts(entry.key) {
+            Ok(order) => order,
+            Err(rule) => return self.step_over(rule, place.0.position),
+        };
+        let mut info = match DocInfoRef::parse_by_seq(entry.key, entry.value) {
+            Ok(info) => info,
+            Err(rule) => return self.step_over(rule, place.0.position),
+        };
         let kept = self.consider(&info, place)?;
         if info.body_position != 0 {
             self.ahead.note(kept.is_some());
@@ -205,24 +223,43 @@ impl<'a> Copy<'a> {
 
     /// Whether, and how, a document is kept. Its body is in the target then.
     fn consider(&mut self, info: &DocInfoRef<'_>, place: Place<'_>) -> Result<Option<Kept>> {
-        let Some(read) = self.verdict(info, place)? else { return Ok(None) };
-        if read.is_none() && !self.hooks.rewrites() {
-            let body = self.hand_over(info, place)?;
-            return Ok(body.map(|body| Kept { body, rev_meta: None }));
+        let verdict = if self.hooks.filters() {
+            self.hooks.filter(self.target, info, None)?
+        } else if self.options.drop_deletes && info.deleted {
+            Verdict::Drop
+        } else {
+            Verdict::Keep
+        };
+        match verdict {
+            Verdict::Drop => Ok(None),
+            Verdict::Keep if !self.hooks.rewrites() => self.hand_over(info, place),
+            _ => self.consider_body(info, place, verdict == Verdict::NeedBody),
         }
-        let body = match read {
-            Some(body) => body,
-            None => self.body(info, place)?,
-        };
-        let (body, rev_meta) = match body {
-            SourceBody::Damaged => return Ok(None),
-            SourceBody::Absent => (None, None),
-            SourceBody::Stored(body) => {
-                let rewrites = self.hooks.rewrites();
-                let rev_meta = if rewrites { self.hooks.rewrite(info, &body.bytes)? } else { None };
-                (Some(body), rev_meta)
+    }
+
+    /// As [`Copy::consider`], for hooks that look at the body.
+    fn consider_body(
+        &mut self,
+        info: &DocInfoRef<'_>,
+        place: Place<'_>,
+        ask_again: bool,
+    ) -> Result<Option<Kept>> {
+        let body = self.body(info, place)?;
+        let Some(bytes) = body.bytes() else { return Ok(None) };
+        if ask_again {
+            match self.hooks.filter(self.target, info, Some(bytes))? {
+                Verdict::Keep => {}
+                Verdict::Drop => return Ok(None),
+                Verdict::NeedBody => {
+                    return Err(Error::InvalidArguments(
+                        "expected a filter that decides once it has the body",
+                    ));
+                }
             }
-        };
+        }
+        let SourceBody::Stored(body) = body else { return Ok(Some(Kept::default())) };
+        let rewrites = self.hooks.rewrites();
+        let rev_meta = if rewrites { self.hooks.rewrite(info, &body.bytes)? } else { None };
         if let Some(rev_meta) = &rev_meta
             && !(DocInfoRef { rev_meta, ..*info }).fits()
         {
@@ -230,39 +267,19 @@ impl<'a> Copy<'a> {
                 "expected a rev_meta from the hook that fits into a node, below 2^28 bytes",
             ));
         }
-        let body = body.map(|body| self.put_body(&body)).transpose()?;
-        Ok(Some(Kept { body, rev_meta }))
-    }
-
-    /// What the filter says; `None`: to leave the document out. Else its body, if the filter wanted to see it.
-    fn verdict(&mut self, info: &DocInfoRef<'_>, place: Place<'_>) -> Result<Option<Option<SourceBody>>> {
-        if !self.hooks.filters() {
-            let dropped = self.options.drop_deletes && info.deleted;
-            return Ok((!dropped).then_some(None));
-        }
-        match self.hooks.filter(self.target, info, None)? {
-            Verdict::Keep => return Ok(Some(None)),
-            Verdict::Drop => return Ok(None),
-            Verdict::NeedBody => {}
-        }
-        let body = self.body(info, place)?;
-        let Some(bytes) = body.bytes() else { return Ok(None) };
-        match self.hooks.filter(self.target, info, Some(bytes))? {
-            Verdict::Keep => Ok(Some(Some(body))),
-            Verdict::Drop => Ok(None),
-            Verdict::NeedBody => {
-                Err(Error::InvalidArguments("expected a filter that decides once it has the body"))
-            }
-        }
+        let crc = body.crc.filter(|_| self.same_checksum);
+        let position = self.target.file().append_body(&body.bytes, crc)?.position;
+        Ok(Some(Kept { body: Some(Copied { position, length: body.bytes.len() }), rev_meta }))
     }
 
     /// Before a body is read that is not at hand: reads ahead those of the leaf from there on, if they will be wanted.
-    fn plan(&mut self, (leaf, offset): Place<'_>) -> Result<()> {
-        if !self.ahead.is_active() {
+    fn plan(&mut self, info: &DocInfoRef<'_>, (leaf, offset): Place<'_>) -> Result<()> {
+        let file = self.source.file();
+        if !self.ahead.is_active() || file.has_read(info.body_position, info.physical_size) {
             return Ok(());
         }
         let wanted = bodies_of(TreeKind::BySeq, leaf.entries_from(offset), None, ScanOptions::default())?;
-        let read = self.source.file().read_ahead(Plan::Bodies, &wanted);
+        let read = file.read_ahead(Plan::Bodies, &wanted);
         self.pass(read).map(|_| ())
     }
 
@@ -270,33 +287,24 @@ impl<'a> Copy<'a> {
         if info.body_position == 0 {
             return Ok(SourceBody::Absent);
         }
-        if self.source.file().with_body_at_hand(info.body_position, |_, _| ()).is_none() {
-            self.plan(place)?;
-        }
+        self.plan(info, place)?;
         let body = self.source.file().read_body(info.body_position, info.physical_size);
         let Some(body) = self.pass(body)? else { return Ok(SourceBody::Damaged) };
         self.bodies.count(info.body_position, body.bytes.len())?;
         Ok(SourceBody::Stored(body))
     }
 
-    fn put_body(&self, body: &Body) -> Result<Copied> {
-        let crc = body.crc.filter(|_| self.same_checksum);
-        let position = self.target.file().append_body(&body.bytes, crc)?.position;
-        Ok(Copied { position, length: body.bytes.len() })
-    }
-
-    /// Copies a document's body out of what was read into what is to be written. The inner `None`: it has none; the
-    /// outer one: it is damaged, and stepped over.
-    fn hand_over(&mut self, info: &DocInfoRef<'_>, place: Place<'_>) -> Result<Option<Option<Copied>>> {
+    /// Copies a document's body out of what was read into what is to be written. `None`: it is damaged, and stepped over.
+    fn hand_over(&mut self, info: &DocInfoRef<'_>, place: Place<'_>) -> Result<Option<Kept>> {
         let position = info.body_position;
         if position == 0 {
-            return Ok(Some(None));
+            return Ok(Some(Kept::default()));
         }
         let put = put_into(self.target, &mut self.bodies, self.same_checksum);
         let put = match self.source.file().with_body_at_hand(position, put) {
             Some(put) => put,
             None => {
-                self.plan(place)?;
+                self.plan(info, place)?;
                 let put = put_into(self.target, &mut self.bodies, self.same_checksum);
                 let stored = self.source.file().with_stored_body((position, info.physical_size), put);
                 let Some(put) = self.pass(stored)? else { return Ok(None) };
@@ -304,7 +312,7 @@ impl<'a> Copy<'a> {
             }
         };
         match put? {
-            Some(copied) => Ok(Some(Some(copied))),
+            Some(copied) => Ok(Some(Kept { body: Some(copied), rev_meta: None })),
             None => Err(self.bodies.exceeded(position)),
         }
     }

@@ -52,7 +52,8 @@ pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, 
     }
     let overrun = Malformed("an entry that ends within its node");
     let (lengths, rest) = rest.split_first_chunk::<ENTRY_PREFIX>().ok_or(overrun)?;
-    let (key_length, value_length) = split_u12_u28(*lengths);
+    let [a, b, c, d, e] = *lengths;
+    let (key_length, value_length) = split_u12_u28(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]));
     let (key, rest) = rest.split_at_checked(key_length).ok_or(overrun)?;
     let value = rest.get(..value_length).ok_or(overrun)?;
     Ok(Some((Entry { key, value }, offset + ENTRY_PREFIX + key_length + value_length)))

@@ -13,6 +13,7 @@ pub(crate) use chunks::Hint;
 pub(crate) use search::MarkedBlock;
 
 use super::buffered::{Buffered, Buffering};
+use super::deflate::Encoder;
 use super::tail::Tail;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
@@ -60,7 +61,7 @@ pub(crate) struct DbFile {
     tail: Tail,
     checksum: Checksum,
     read_only: bool,
-    encoder: Option<Box<snap::raw::Encoder>>,
+    encoder: Option<Box<Encoder>>,
     /// Memory for what was compressed last.
     deflated: Vec<u8>,
     /// Ciphers are large, and most files have none.
@@ -270,8 +271,13 @@ impl DbFile {
         if let Some(buffer) = self.io.room_in_buffer(position, (end - position) as usize) {
             // Nothing is asked of the file operations.
             let [prefix, body] = pieces;
-            let at = put_content(buffer, position, prefix);
-            put_content(buffer, at, body);
+            if end - position == (prefix.len() + body.len()) as u64 {
+                buffer.extend_from_slice(prefix);
+                buffer.extend_from_slice(body);
+            } else {
+                let at = put_content(buffer, position, prefix);
+                put_content(buffer, at, body);
+            }
             return Ok(());
         }
         self.io.tag(tag);
@@ -363,20 +369,11 @@ impl DbFile {
         plain: &[u8],
         action: impl FnOnce(&mut DbFile, &[u8]) -> Result<T>,
     ) -> Result<T> {
-        let longest = snap::raw::max_compress_len(plain.len());
         let mut deflated = std::mem::take(&mut self.deflated);
-        if deflated.len() < longest {
-            let more = longest - deflated.len();
-            memory::reserve_exact(&mut deflated, more)?;
-            deflated.resize(longest, 0);
-        }
-        let encoder = self.encoder.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
-        // It fails only for inputs of 4 GiB and more.
-        let length = encoder
-            .compress(plain, &mut deflated)
-            .map_err(|_| Error::InvalidArguments("expected a body below 4 GiB, to be compressed"))?;
-        let result = action(self, deflated.get(..length).unwrap_or_default());
-        if deflated.len() <= LARGE {
+        let encoder = self.encoder.get_or_insert_with(|| Box::new(Encoder::new()));
+        encoder.deflate(plain, &mut deflated)?;
+        let result = action(self, &deflated);
+        if deflated.capacity() <= LARGE {
             self.deflated = deflated;
         }
         result

@@ -98,6 +98,11 @@ impl SharedFile {
         })
     }
 
+    /// Whether so many bytes of content at `position` were read already.
+    pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
+        self.file.borrow().as_ref().is_some_and(|file| file.has_read(position, size))
+    }
+
     /// As [`SharedFile::with_stored_body`] if the whole body was read already, and stands within one block; else `None`.
     pub(crate) fn with_body_at_hand<T>(
         &self,

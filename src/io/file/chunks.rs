@@ -92,6 +92,12 @@ impl DbFile {
         visit(self.bytes_of(&chunk.body))
     }
 
+    /// Whether so many bytes of content at `position` were read already.
+    pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
+        let start = content_start(position);
+        content_end(position, size) - start <= self.io.at_hand(start).len() as u64
+    }
+
     /// Body and checksum of the chunk at `position`, if all of it was read already, stands within one block and is as it
     /// should be. Anything else is left to those who read, and find out what is wrong.
     pub(crate) fn chunk_at_hand(&self, position: u64) -> Option<(&[u8], u32)> {

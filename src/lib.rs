@@ -49,6 +49,7 @@ pub mod inspect;
 mod internal_error;
 pub mod io;
 mod memory;
+mod quiet_thread;
 mod tree;
 
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};

@@ -105,6 +105,11 @@ pub struct CompactOptions {
     pub keys: Option<Arc<dyn KeyStore>>,
     /// Bytes of memory for sorting; beyond that, unnamed files in the target's directory are used.
     pub memory_budget: usize,
+    /// Threads to use, the caller's included. With 2 or more a second one makes the target of what the caller's reads,
+    /// if the machine runs two at a time, no hook filters or rewrites documents, and the target is buffered. It blocks
+    /// all signals and ends with the copying; where it cannot be made all is done without. Calls of `file_ops` other
+    /// than the default ones, and all hooks, stay on the caller's thread. The result is the same.
+    pub threads: usize,
     /// System calls for names; for tests that let them fail.
     pub naming: Arc<dyn Naming>,
 }
@@ -120,6 +125,7 @@ impl Default for CompactOptions {
             file_ops: Arc::new(PosixOps),
             keys: None,
             memory_budget: SORT_BUDGET,
+            threads: 1,
             naming: Arc::new(PosixNaming),
         }
     }

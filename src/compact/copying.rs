@@ -1,19 +1,20 @@
-//! Copying documents and local documents from one file into another, empty one.
-//!
-//! Documents come in the order of the by-sequence tree, and that tree is built on the way: each leaf stands behind the
-//! bodies of its documents. The by-id tree is built from entries that are sorted meanwhile.
+//! Copying documents and local documents from one file into another, empty one. Documents come in the order of the
+//! by-sequence tree; what the target's trees become of them is in `trees`.
 
+use super::beside::{Stream, copy_beside, is_wanted};
 use super::bodies::BodyLimit;
 use super::copy::{CompactHooks, CompactOptions, Verdict, documents_in, is_encrypted};
+use super::exchange::News;
 use super::progress::Progress;
-use super::sort::{SortPlace, Sorter};
+use super::sort::SortPlace;
+use super::trees::{Plan as TreesPlan, Roots, Sink, Step, Trees};
 use crate::db::Db;
 use crate::db::ahead::BodiesAhead;
 use crate::db::scan::{ScanOptions, bodies_of};
 use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::docinfo::DocInfoRef;
-use crate::format::header::{FileHeader, NodeRef};
+use crate::format::header::FileHeader;
 use crate::format::node::Entry;
 use crate::io::buffered::Plan;
 use crate::io::file::Body;
@@ -22,14 +23,17 @@ use crate::tree::build::TreeBuilder;
 use crate::tree::read::{Cursor, Leaf};
 use std::path::Path;
 
+/// Larger bodies are read into memory of their own.
+const LARGE_BODY: u64 = 64 << 10;
+
 /// A compaction under way.
 pub(super) struct Copy<'a> {
     source: &'a Db,
-    target: &'a Db,
+    pub(super) target: &'a Db,
     /// What is copied.
     pinned: FileHeader,
     directory: &'a Path,
-    options: &'a CompactOptions,
+    pub(super) options: &'a CompactOptions,
     hooks: &'a mut dyn CompactHooks,
     bodies: BodyLimit<'a>,
     /// Checksums of bodies are the same in source and target.
@@ -140,18 +144,68 @@ impl<'a> Copy<'a> {
 
     fn documents(&mut self) -> Result<()> {
         let (source, target) = (self.source, self.target);
-        let nodes = target.options().nodes();
         let secret = is_encrypted(source)? || is_encrypted(target)?;
         let budget = self.options.memory_budget;
-        let mut sorter = Sorter::new(SortPlace { directory: self.directory, budget, secret });
-        let mut by_seq = TreeBuilder::new(target.file(), TreeKind::BySeq, nodes);
+        let plan = TreesPlan {
+            nodes: target.options().nodes(),
+            place: SortPlace { directory: self.directory, budget, secret },
+            same_checksum: self.same_checksum,
+        };
+        // These hooks look at the target as it grows; and without buffers all of it is calls of the file operations.
+        let alone = self.hooks.filters() || self.hooks.rewrites() || self.options.unbuffered;
+        let beside = !alone && is_wanted(self.options.threads, documents_in(&self.pinned));
+        let built = if beside { copy_beside(self, plan)? } else { None };
+        let Roots { by_seq, by_id } = match built {
+            Some(roots) => roots,
+            None => self.copy_alone(plan)?,
+        };
+        target.update_state(|state| {
+            state.header.by_seq = by_seq;
+            state.header.by_id = by_id;
+        });
+        Ok(())
+    }
+
+    fn copy_alone(&mut self, plan: TreesPlan<'_>) -> Result<Roots> {
+        let file = self.target.file();
+        let mut trees = Trees::new(file, plan);
+        self.copy_to(&mut trees)?;
+        let Copy { hooks, progress, .. } = self;
+        trees.finish(&mut |step| match step {
+            Step::AllThere => {
+                progress.all_done();
+                progress.tell(file.end(), *hooks)
+            }
+            Step::Sorting => progress.tell_more(file.end(), *hooks),
+            Step::Entry(bytes) => progress.step(bytes, || file.end(), *hooks),
+        })
+    }
+
+    /// Waits until a second thread has built the trees, and tells the host how it goes on.
+    pub(super) fn wait_for(&mut self, stream: &mut Stream<'_>) -> Result<()> {
+        stream.complete()?;
+        loop {
+            match stream.news() {
+                News::AllThere => {
+                    self.progress.all_done();
+                    self.progress.tell(stream.end(), self.hooks)?;
+                }
+                News::Tick => self.progress.tell_more(stream.end(), self.hooks)?,
+                News::Reached | News::Ended => return Ok(()),
+            }
+        }
+    }
+
+    /// Shows all documents to the hooks, and gives those that are kept to `sink`.
+    pub(super) fn copy_to(&mut self, sink: &mut impl Sink) -> Result<()> {
+        let source = self.source;
         let root = self.pinned.by_seq.clone();
         let mut cursor = Cursor::of_all(source.file(), root.as_ref(), &[], None);
-        self.progress.tell(target, self.hooks)?;
+        self.progress.tell(sink.end(), self.hooks)?;
         loop {
             let leaf = cursor.next_leaf();
             let Some(leaf) = self.pass(leaf)? else { continue };
-            let Some(leaf) = leaf else { break };
+            let Some(leaf) = leaf else { return Ok(()) };
             self.ahead.begin_leaf();
             for (entry, offset) in leaf.entries() {
                 let entry = match entry {
@@ -161,31 +215,16 @@ impl<'a> Copy<'a> {
                         break;
                     }
                 };
-                let size = self.document(&entry, (&leaf, offset), &mut by_seq, &mut sorter)?;
+                let size = self.document(&entry, (&leaf, offset), sink)?;
                 self.progress.one_done();
-                self.progress.step(size, target, self.hooks)?;
+                self.progress.step(size, || sink.end(), self.hooks)?;
             }
         }
-        let by_seq = by_seq.finish()?;
-        self.progress.all_done();
-        self.progress.tell(target, self.hooks)?;
-        let by_id = self.by_id_tree(sorter)?;
-        target.update_state(|state| {
-            state.header.by_seq = by_seq;
-            state.header.by_id = by_id;
-        });
-        Ok(())
     }
 
     /// Copies one document, that of an entry at this place. Returns the length of its body.
-    fn document(
-        &mut self,
-        entry: &Entry<'_>,
-        place: Place<'_>,
-        by_seq: &mut TreeBuilder<'_>,
-        sorter: &mut Sorter,
-    ) -> Result<usize> {
-        let order = match by_seq.accepts(entry.key) {
+    fn document(&mut self, entry: &Entry<'_>, place: Place<'_>, sink: &mut impl Sink) -> Result<usize> {
+        let order = match sink.accepts(entry.key) {
             Ok(order) => order,
             Err(rule) => return self.step_over(rule, place.0.position),
         };
@@ -193,7 +232,7 @@ impl<'a> Copy<'a> {
             Ok(info) => info,
             Err(rule) => return self.step_over(rule, place.0.position),
         };
-        let kept = self.consider(&info, place)?;
+        let kept = self.consider(&info, place, sink)?;
         if info.body_position != 0 {
             self.ahead.note(kept.is_some());
         }
@@ -205,24 +244,18 @@ impl<'a> Copy<'a> {
         if let Some(rev_meta) = &kept.rev_meta {
             info.rev_meta = rev_meta;
         }
-        by_seq.add_accepted(order, entry.key, info.by_seq_length(), |node| info.encode_by_seq(node))?;
-        sorter.add_with(info.id, info.by_id_length(), |out| info.encode_by_id(out))?;
+        let before = kept.rev_meta.is_none().then_some(entry.value);
+        sink.add(order, entry.key, before, &info)?;
         Ok(length)
     }
 
-    fn by_id_tree(&mut self, mut sorter: Sorter) -> Result<Option<NodeRef>> {
-        let Copy { target, hooks, progress, .. } = self;
-        let mut by_id = TreeBuilder::new(target.file(), TreeKind::ById, target.options().nodes());
-        sorter.prepare(&mut || progress.tell_more(target, *hooks))?;
-        sorter.finish(&mut |key, value| {
-            progress.step(value.len(), target, *hooks)?;
-            by_id.add(key, value)
-        })?;
-        by_id.finish()
-    }
-
     /// Whether, and how, a document is kept. Its body is in the target then.
-    fn consider(&mut self, info: &DocInfoRef<'_>, place: Place<'_>) -> Result<Option<Kept>> {
+    fn consider(
+        &mut self,
+        info: &DocInfoRef<'_>,
+        place: Place<'_>,
+        sink: &mut impl Sink,
+    ) -> Result<Option<Kept>> {
         let verdict = if self.hooks.filters() {
             self.hooks.filter(self.target, info, None)?
         } else if self.options.drop_deletes && info.deleted {
@@ -232,17 +265,17 @@ impl<'a> Copy<'a> {
         };
         match verdict {
             Verdict::Drop => Ok(None),
-            Verdict::Keep if !self.hooks.rewrites() => self.hand_over(info, place),
-            _ => self.consider_body(info, place, verdict == Verdict::NeedBody),
+            Verdict::Keep if !self.hooks.rewrites() => self.hand_over(info, place, sink),
+            _ => self.consider_body((info, place), verdict == Verdict::NeedBody, sink),
         }
     }
 
     /// As [`Copy::consider`], for hooks that look at the body.
     fn consider_body(
         &mut self,
-        info: &DocInfoRef<'_>,
-        place: Place<'_>,
+        (info, place): (&DocInfoRef<'_>, Place<'_>),
         ask_again: bool,
+        sink: &mut impl Sink,
     ) -> Result<Option<Kept>> {
         let body = self.body(info, place)?;
         let Some(bytes) = body.bytes() else { return Ok(None) };
@@ -267,9 +300,9 @@ impl<'a> Copy<'a> {
                 "expected a rev_meta from the hook that fits into a node, below 2^28 bytes",
             ));
         }
-        let crc = body.crc.filter(|_| self.same_checksum);
-        let position = self.target.file().append_body(&body.bytes, crc)?.position;
-        Ok(Some(Kept { body: Some(Copied { position, length: body.bytes.len() }), rev_meta }))
+        let length = body.bytes.len();
+        let position = sink.put_own(body)?;
+        Ok(Some(Kept { body: Some(Copied { position, length }), rev_meta }))
     }
 
     /// Before a body is read that is not at hand: reads ahead those of the leaf from there on, if they will be wanted.
@@ -295,17 +328,25 @@ impl<'a> Copy<'a> {
     }
 
     /// Copies a document's body out of what was read into what is to be written. `None`: it is damaged, and stepped over.
-    fn hand_over(&mut self, info: &DocInfoRef<'_>, place: Place<'_>) -> Result<Option<Kept>> {
+    fn hand_over(
+        &mut self,
+        info: &DocInfoRef<'_>,
+        place: Place<'_>,
+        sink: &mut impl Sink,
+    ) -> Result<Option<Kept>> {
         let position = info.body_position;
         if position == 0 {
             return Ok(Some(Kept::default()));
         }
-        let put = put_into(self.target, &mut self.bodies, self.same_checksum);
+        if info.physical_size > LARGE_BODY {
+            return self.consider_body((info, place), false, sink);
+        }
+        let put = put_into(sink, &mut self.bodies);
         let put = match self.source.file().with_body_at_hand(position, put) {
             Some(put) => put,
             None => {
                 self.plan(info, place)?;
-                let put = put_into(self.target, &mut self.bodies, self.same_checksum);
+                let put = put_into(sink, &mut self.bodies);
                 let stored = self.source.file().with_stored_body((position, info.physical_size), put);
                 let Some(put) = self.pass(stored)? else { return Ok(None) };
                 put
@@ -331,7 +372,7 @@ impl<'a> Copy<'a> {
             if self.pass(order)?.is_some() {
                 builder.add(entry.key, entry.value)?;
             }
-            self.progress.step(entry.value.len(), self.target, self.hooks)?;
+            self.progress.step(entry.value.len(), || self.target.file().end(), self.hooks)?;
         }
         let local = builder.finish()?;
         self.target.update_state(|state| state.header.local = local);
@@ -339,17 +380,15 @@ impl<'a> Copy<'a> {
     }
 }
 
-/// Puts a body into the target; `None`: bodies are too large in sum.
+/// Gives a body to the target; `None`: bodies are too large in sum.
 fn put_into(
-    target: &Db,
+    sink: &mut impl Sink,
     limit: &mut BodyLimit<'_>,
-    same_checksum: bool,
 ) -> impl FnOnce(&[u8], Option<u32>) -> Result<Option<Copied>> {
     move |stored, crc| {
         if !limit.allows(stored.len()) {
             return Ok(None);
         }
-        let appended = target.file().append_body(stored, crc.filter(|_| same_checksum))?;
-        Ok(Some(Copied { position: appended.position, length: stored.len() }))
+        Ok(Some(Copied { position: sink.put_body(stored, crc)?, length: stored.len() }))
     }
 }

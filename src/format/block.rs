@@ -63,7 +63,7 @@ pub(crate) fn content_start(position: u64) -> u64 {
 pub(crate) fn content_end(position: u64, length: u64) -> u64 {
     let start = content_start(position);
     if length <= BLOCK_SIZE - start % BLOCK_SIZE {
-        return start + length;
+        return start.saturating_add(length);
     }
     let before = start / BLOCK_SIZE * CONTENT_SIZE + (start % BLOCK_SIZE - 1);
     let end = before.checked_add(length - 1).and_then(|last| {

@@ -8,7 +8,7 @@
 //! ```
 
 use super::Malformed;
-use super::ints::{Fields, MAX_KEY, MAX_U48, MAX_VALUE, split_u12_u28, u12_u28};
+use super::ints::{Fields, MAX_KEY, MAX_U48, MAX_VALUE, split_u12_u28, u12_u28, u48_bytes};
 
 /// Bytes of a by-id value before the rev_meta.
 pub(crate) const BY_ID_FIXED: usize = 23;
@@ -144,6 +144,17 @@ impl<'a> DocInfoRef<'a> {
         out.extend_from_slice(self.rev_meta);
     }
 
+    /// Appends the by-sequence value of an entry whose value was this one before its body got another position.
+    #[inline]
+    pub(crate) fn encode_moved(&self, before: &[u8], out: &mut Vec<u8>) {
+        const POSITION: std::ops::Range<usize> = 5..11;
+        let start = out.len();
+        out.extend_from_slice(before);
+        if let Some(field) = out.get_mut(start + POSITION.start..start + POSITION.end) {
+            field.copy_from_slice(&u48_bytes(self.position_field()));
+        }
+    }
+
     /// No value of the entry is longer than this.
     pub(crate) fn longest_value(&self) -> usize {
         BY_ID_FIXED + self.id.len() + self.rev_meta.len()
@@ -259,6 +270,11 @@ mod tests {
         assert_eq!(value.len(), BY_SEQ_FIXED + 5 + 4);
         assert_eq!(seq_value_id(&value), Ok(&b"hello"[..]));
         assert_eq!(DocInfoRef::parse_by_seq(&u48_bytes(info.db_seq), &value).unwrap().to_owned(), info);
+        let moved = DocInfo { body_position: 0x7fff_1234_5678, ..info };
+        let (mut anew, mut changed) = (Vec::new(), Vec::new());
+        moved.borrowed().encode_by_seq(&mut anew);
+        moved.borrowed().encode_moved(&value, &mut changed);
+        assert_eq!(changed, anew);
     }
 
     #[test]

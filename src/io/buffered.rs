@@ -373,6 +373,11 @@ impl Buffered {
         Buffered::noted(&mut self.last_os_error, set(self.raw.as_mut()))
     }
 
+    /// Puts another handle on the same file behind the buffers, and returns the one that was there.
+    pub(crate) fn replace_handle(&mut self, raw: Box<dyn FileHandle>) -> Box<dyn FileHandle> {
+        std::mem::replace(&mut self.raw, raw)
+    }
+
     /// Which file of the operating system this is, if any.
     pub(crate) fn identity(&self) -> Option<FileId> {
         self.identity

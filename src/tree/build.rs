@@ -12,7 +12,8 @@ use crate::format::node::NodeKind;
 use crate::io::shared::SharedFile;
 use std::cmp::Ordering;
 
-const DISORDER: Malformed = Malformed("a key that is not below the one before it");
+/// The rule that keys in disorder break.
+pub(crate) const DISORDER: Malformed = Malformed("a key that is not below the one before it");
 
 /// Takes entries in ascending key order and writes nodes as they fill up.
 pub(crate) struct TreeBuilder<'a> {

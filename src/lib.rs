@@ -50,6 +50,7 @@ mod internal_error;
 pub mod io;
 mod memory;
 mod quiet_thread;
+mod sync;
 mod tree;
 
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};
@@ -69,3 +70,5 @@ pub use error::{Error, ErrorCode, Found, NoKey, Operation, Result, Sought, Stale
 pub use format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 pub use format::header::FormatVersion;
 pub use internal_error::{Handler as InternalErrorHandler, last_internal_error, set_on_internal_error};
+pub use tree::cache::process::set_node_cache;
+pub use tree::cache::shared::NodeCache;

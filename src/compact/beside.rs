@@ -18,6 +18,7 @@ use crate::io::shared::SharedFile;
 use crate::memory;
 use crate::quiet_thread::spawn_quietly;
 use crate::tree::build::DISORDER;
+use crate::tree::cache::file::TreeFile;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -59,12 +60,12 @@ pub(super) fn copy_beside(copy: &mut Copy<'_>, plan: Plan<'_>) -> Result<Option<
 fn work(exchange: &Exchange, plan: Plan<'_>) -> (Option<DbFile>, Result<Roots>) {
     let _end = exchange.until_end();
     let Some(file) = exchange.take_file() else { return (None, Err(left_alone())) };
-    let file = SharedFile::new(file);
+    let file = TreeFile::new(file);
     let built = build(exchange, &file, plan);
     (file.take(), built)
 }
 
-fn build(exchange: &Exchange, file: &SharedFile, plan: Plan<'_>) -> Result<Roots> {
+fn build(exchange: &Exchange, file: &TreeFile, plan: Plan<'_>) -> Result<Roots> {
     let mut trees = Trees::new(file, plan);
     // Of the last body.
     let mut position = 0;
@@ -112,7 +113,8 @@ impl<'a> Stream<'a> {
 
     /// Hands the target over.
     fn hand_over(&mut self, copy: &Copy<'_>) -> Result<()> {
-        let mut file = copy.target.file().take().ok_or(Error::FileClosed)?;
+        let target: &SharedFile = copy.target.file();
+        let mut file = target.take().ok_or(Error::FileClosed)?;
         if !copy.options.file_ops.is_default() {
             let remote = Box::new(Remote::new(Arc::clone(self.exchange)));
             self.raw = Some(file.io().replace_handle(remote));
@@ -127,7 +129,8 @@ impl<'a> Stream<'a> {
         if let Some(raw) = self.raw.take() {
             file.io().replace_handle(raw);
         }
-        copy.target.file().replace(file);
+        let target: &SharedFile = copy.target.file();
+        target.replace(file);
     }
 
     fn wait(&mut self, wait: Wait) -> Result<()> {

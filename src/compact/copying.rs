@@ -20,6 +20,7 @@ use crate::io::buffered::Plan;
 use crate::io::file::Body;
 use crate::tree::TreeKind;
 use crate::tree::build::TreeBuilder;
+use crate::tree::cache::file::Reading;
 use crate::tree::read::{Cursor, Leaf};
 use std::path::Path;
 
@@ -200,7 +201,7 @@ impl<'a> Copy<'a> {
     pub(super) fn copy_to(&mut self, sink: &mut impl Sink) -> Result<()> {
         let source = self.source;
         let root = self.pinned.by_seq.clone();
-        let mut cursor = Cursor::of_all(source.file(), root.as_ref(), &[], None);
+        let mut cursor = Cursor::of_all(source.file(), root.as_ref(), &[], None, Reading::Verifying);
         self.progress.tell(sink.end(), self.hooks)?;
         loop {
             let leaf = cursor.next_leaf();
@@ -362,7 +363,7 @@ impl<'a> Copy<'a> {
         let nodes = self.target.options().nodes();
         let mut builder = TreeBuilder::new(self.target.file(), TreeKind::Local, nodes);
         let root = self.pinned.local.clone();
-        let mut cursor = Cursor::new(self.source.file(), root.as_ref(), &[]);
+        let mut cursor = Cursor::new(self.source.file(), root.as_ref(), &[], Reading::Verifying);
         loop {
             let next = cursor.next_entry();
             let Some(next) = self.pass(next)? else { continue };

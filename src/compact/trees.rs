@@ -9,8 +9,8 @@ use crate::format::Malformed;
 use crate::format::docinfo::DocInfoRef;
 use crate::format::header::NodeRef;
 use crate::io::file::Body;
-use crate::io::shared::SharedFile;
 use crate::tree::build::TreeBuilder;
+use crate::tree::cache::file::TreeFile;
 use crate::tree::{NodeSizes, TreeKind};
 use std::cmp::Ordering;
 
@@ -69,14 +69,14 @@ pub(super) type OnStep<'a> = &'a mut dyn FnMut(Step) -> Result<()>;
 
 /// Trees that are being built in a file.
 pub(super) struct Trees<'a> {
-    file: &'a SharedFile,
+    file: &'a TreeFile,
     plan: Plan<'a>,
     by_seq: TreeBuilder<'a>,
     sorter: Sorter,
 }
 
 impl<'a> Trees<'a> {
-    pub(super) fn new(file: &'a SharedFile, plan: Plan<'a>) -> Trees<'a> {
+    pub(super) fn new(file: &'a TreeFile, plan: Plan<'a>) -> Trees<'a> {
         let by_seq = TreeBuilder::new(file, TreeKind::BySeq, plan.nodes);
         Trees { file, plan, by_seq, sorter: Sorter::new(plan.place) }
     }

@@ -2,16 +2,22 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::thread::{Builder, JoinHandle};
 
 /// Starts a thread with all signals blocked. An error: it cannot be made; `work` was not begun.
-pub(crate) fn spawn_quietly<'scope, 'env, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, 'env>,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> io::Result<ScopedJoinHandle<'scope, T>> {
+///
+/// Not a scoped one: a scope asks for the handle of the thread that makes it, which Rust makes for a host's thread and
+/// keeps until that ends.
+pub(crate) fn spawn_quietly<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    #[cfg(test)]
+    if tests::REFUSED.get() {
+        return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+    }
     // A new thread has the mask of the one that makes it.
     let _blocked = SignalsBlocked::new()?;
-    Builder::new().name("couchstore".into()).spawn_scoped(scope, work)
+    Builder::new().name("couchstore".into()).spawn(work)
 }
 
 /// All signals are blocked in this thread, until the mask is put back.
@@ -43,9 +49,15 @@ impl Drop for SignalsBlocked {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// No thread can be made by this one.
+        pub(crate) static REFUSED: Cell<bool> = const { Cell::new(false) };
+    }
 
     /// Signals that are blocked in this thread.
     fn blocked() -> usize {
@@ -62,7 +74,7 @@ mod tests {
     #[test]
     fn signals_are_blocked_there_and_not_here() {
         let before = blocked();
-        let there = std::thread::scope(|scope| spawn_quietly(scope, blocked).unwrap().join().unwrap());
+        let there = spawn_quietly(blocked).unwrap().join().unwrap();
         // All but those that cannot be blocked.
         assert_eq!(there, 29);
         assert_eq!(blocked(), before);

@@ -8,6 +8,7 @@
 use super::copying::Copy;
 use super::exchange::{Batch, Exchange, FULL_BATCH, News, Next, Remote, Wait, left_alone};
 use super::progress::Steps;
+use super::sort::SortPlace;
 use super::trees::{Plan, Roots, Sink, Step, Trees};
 use crate::error::{Error, Result};
 use crate::format::Malformed;
@@ -21,6 +22,7 @@ use crate::tree::build::DISORDER;
 use crate::tree::cache::file::TreeFile;
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// Stands for the position of a body as long as the second thread has not put it.
 const UNKNOWN: u64 = 1;
@@ -37,32 +39,35 @@ pub(super) fn is_wanted(threads: usize, documents: u64) -> bool {
 /// Copies documents with a second thread; `None`: it cannot be made, and nothing was done.
 pub(super) fn copy_beside(copy: &mut Copy<'_>, plan: Plan<'_>) -> Result<Option<Roots>> {
     let exchange = Arc::new(Exchange::default());
-    std::thread::scope(|scope| {
-        let shared = &exchange;
-        let Ok(worker) = spawn_quietly(scope, move || work(shared, plan)) else { return Ok(None) };
-        // From here on the second thread ends whatever happens: see `Drop`.
-        let mut stream = Stream::new(&exchange);
-        stream.hand_over(copy)?;
-        let copied = copy.copy_to(&mut stream).and_then(|()| copy.wait_for(&mut stream));
-        if copied.is_err() {
-            exchange.give_up();
-        }
-        let (file, built) = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        stream.take_back(copy, file);
-        match copied {
-            Err(error) if !stream.is_alone => Err(error),
-            _ => built.map(Some),
-        }
-    })
+    let Ok(thread) = spawn_quietly(work(&exchange, plan)) else { return Ok(None) };
+    let mut stream = Stream::new(exchange, thread);
+    stream.hand_over(copy)?;
+    let copied = copy.copy_to(&mut stream).and_then(|()| copy.wait_for(&mut stream));
+    let built = stream.end_both(copy, copied.is_err());
+    match copied {
+        // That of the second thread was first.
+        Err(_) if stream.is_alone => built,
+        Err(error) => Err(error),
+        Ok(()) => built,
+    }
+    .map(Some)
 }
 
-/// What the second thread does. Returns the target and what came of it.
-fn work(exchange: &Exchange, plan: Plan<'_>) -> (Option<DbFile>, Result<Roots>) {
-    let _end = exchange.until_end();
-    let Some(file) = exchange.take_file() else { return (None, Err(left_alone())) };
-    let file = TreeFile::new(file);
-    let built = build(exchange, &file, plan);
-    (file.take(), built)
+/// The target, and what came of it.
+type Done = (Option<DbFile>, Result<Roots>);
+
+/// What the second thread does.
+fn work(exchange: &Arc<Exchange>, plan: Plan<'_>) -> impl FnOnce() -> Done + Send + 'static {
+    let (exchange, directory) = (Arc::clone(exchange), plan.place.directory.to_owned());
+    let Plan { nodes, place: SortPlace { budget, secret, .. }, same_checksum } = plan;
+    move || {
+        let _end = exchange.until_end();
+        let Some(file) = exchange.take_file() else { return (None, Err(left_alone())) };
+        let file = TreeFile::new(file);
+        let place = SortPlace { directory: &directory, budget, secret };
+        let built = build(&exchange, &file, Plan { nodes, place, same_checksum });
+        (file.take(), built)
+    }
 }
 
 fn build(exchange: &Exchange, file: &TreeFile, plan: Plan<'_>) -> Result<Roots> {
@@ -95,9 +100,11 @@ fn build(exchange: &Exchange, file: &TreeFile, plan: Plan<'_>) -> Result<Roots> 
     })
 }
 
-/// Documents on their way to the second thread.
-pub(super) struct Stream<'a> {
-    exchange: &'a Arc<Exchange>,
+/// Documents on their way to the second thread, which ends at the latest when this is dropped.
+pub(super) struct Stream {
+    exchange: Arc<Exchange>,
+    /// `None`: it has ended.
+    thread: Option<JoinHandle<Done>>,
     /// The handle of a caller's operations.
     raw: Option<Box<dyn FileHandle>>,
     batch: Batch,
@@ -106,9 +113,10 @@ pub(super) struct Stream<'a> {
     is_alone: bool,
 }
 
-impl<'a> Stream<'a> {
-    fn new(exchange: &'a Arc<Exchange>) -> Stream<'a> {
-        Stream { exchange, raw: None, batch: Batch::default(), last_key: None, is_alone: false }
+impl Stream {
+    fn new(exchange: Arc<Exchange>, thread: JoinHandle<Done>) -> Stream {
+        let (raw, batch, last_key) = (None, Batch::default(), None);
+        Stream { exchange, thread: Some(thread), raw, batch, last_key, is_alone: false }
     }
 
     /// Hands the target over.
@@ -116,21 +124,29 @@ impl<'a> Stream<'a> {
         let target: &SharedFile = copy.target.file();
         let mut file = target.take().ok_or(Error::FileClosed)?;
         if !copy.options.file_ops.is_default() {
-            let remote = Box::new(Remote::new(Arc::clone(self.exchange)));
+            let remote = Box::new(Remote::new(Arc::clone(&self.exchange)));
             self.raw = Some(file.io().replace_handle(remote));
         }
         self.exchange.give_file(file);
         Ok(())
     }
 
-    /// The target is the caller's thread's again.
-    fn take_back(&mut self, copy: &Copy<'_>, file: Option<DbFile>) {
-        let Some(mut file) = file else { return };
-        if let Some(raw) = self.raw.take() {
-            file.io().replace_handle(raw);
+    /// Waits for the end of the second thread, which is near or (`gives_up`) wanted. The target is the caller's thread's
+    /// again.
+    fn end_both(&mut self, copy: &Copy<'_>, gives_up: bool) -> Result<Roots> {
+        if gives_up {
+            self.exchange.give_up();
         }
-        let target: &SharedFile = copy.target.file();
-        target.replace(file);
+        let Some(thread) = self.thread.take() else { return Err(left_alone()) };
+        let (file, built) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Some(mut file) = file {
+            if let Some(raw) = self.raw.take() {
+                file.io().replace_handle(raw);
+            }
+            let target: &SharedFile = copy.target.file();
+            target.replace(file);
+        }
+        built
     }
 
     fn wait(&mut self, wait: Wait) -> Result<()> {
@@ -164,7 +180,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-impl Sink for Stream<'_> {
+impl Sink for Stream {
     fn accepts(&self, key: &[u8]) -> Result<Ordering, Malformed> {
         let order = self.last_key.map_or(Ordering::Less, |last| last[..].cmp(key));
         if order == Ordering::Greater { Err(DISORDER) } else { Ok(order) }
@@ -202,8 +218,40 @@ impl Sink for Stream<'_> {
     }
 }
 
-impl Drop for Stream<'_> {
+impl Drop for Stream {
     fn drop(&mut self) {
-        self.exchange.give_up();
+        if let Some(thread) = self.thread.take() {
+            self.exchange.give_up();
+            // Something else is under way already.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use crate::compact::copy::{CompactOptions, compact};
+    use crate::quiet_thread::tests::REFUSED;
+    use crate::{Db, Document, SaveOptions};
+
+    #[test]
+    fn where_no_thread_can_be_made_all_is_done_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = Db::create(dir.path().join("source")).unwrap();
+        let ids: Vec<_> = (0..1000).map(|number| format!("{number:04}")).collect();
+        let documents: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), b"body")).collect();
+        source.save(&documents, SaveOptions::default()).unwrap();
+        source.commit().unwrap();
+        let files = [(1, false), (2, false), (2, true)].map(|(threads, refused)| {
+            REFUSED.set(refused);
+            let target = dir.path().join("target");
+            compact(&source, &target, &CompactOptions { threads, ..CompactOptions::default() }).unwrap();
+            let bytes = std::fs::read(&target).unwrap();
+            std::fs::remove_file(target).unwrap();
+            bytes
+        });
+        REFUSED.set(false);
+        assert!(files[0] == files[1] && files[0] == files[2]);
     }
 }

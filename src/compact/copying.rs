@@ -183,7 +183,7 @@ impl<'a> Copy<'a> {
     }
 
     /// Waits until a second thread has built the trees, and tells the host how it goes on.
-    pub(super) fn wait_for(&mut self, stream: &mut Stream<'_>) -> Result<()> {
+    pub(super) fn wait_for(&mut self, stream: &mut Stream) -> Result<()> {
         stream.complete()?;
         loop {
             match stream.news() {

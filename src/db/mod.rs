@@ -281,7 +281,7 @@ impl Db {
     /// Looks at the result of a write: after a failed sync the handle takes no more.
     pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
-            self.file.forget_uncommitted(None);
+            self.file.forget_uncommitted();
             if matches!(error, Error::Io { operation: Operation::Sync, .. }) {
                 self.latch_after_failed_sync();
             }

@@ -13,7 +13,6 @@ pub(crate) use chunks::Hint;
 pub(crate) use search::MarkedBlock;
 
 use super::buffered::{Buffered, Buffering};
-use super::deflate::Encoder;
 use super::tail::Tail;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
@@ -22,6 +21,7 @@ use crate::error::{Error, ErrorCode, Found, Operation, Result};
 use crate::format::Malformed;
 use crate::format::block::{
     self, BLOCK_SIZE, BlockType, LONGEST_FILE, content_end, content_left, content_start, is_boundary,
+    put_content,
 };
 use crate::format::chunk::{Checksum, ChunkPrefix, ENCRYPTED_PREFIX, LONGEST_HEADER, PREFIX, longest_body};
 use crate::format::header::{FileHeader, FormatVersion, HeaderError};
@@ -61,7 +61,7 @@ pub(crate) struct DbFile {
     tail: Tail,
     checksum: Checksum,
     read_only: bool,
-    encoder: Option<Box<Encoder>>,
+    encoder: Option<Box<snap::raw::Encoder>>,
     /// Memory for what was compressed last.
     deflated: Vec<u8>,
     /// Ciphers are large, and most files have none.
@@ -374,11 +374,20 @@ impl DbFile {
         plain: &[u8],
         action: impl FnOnce(&mut DbFile, &[u8]) -> Result<T>,
     ) -> Result<T> {
+        let longest = snap::raw::max_compress_len(plain.len());
         let mut deflated = std::mem::take(&mut self.deflated);
-        let encoder = self.encoder.get_or_insert_with(|| Box::new(Encoder::new()));
-        encoder.deflate(plain, &mut deflated)?;
-        let result = action(self, &deflated);
-        if deflated.capacity() <= LARGE {
+        if deflated.len() < longest {
+            let more = longest - deflated.len();
+            memory::reserve_exact(&mut deflated, more)?;
+            deflated.resize(longest, 0);
+        }
+        let encoder = self.encoder.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
+        // It fails only for inputs of 4 GiB and more.
+        let length = encoder
+            .compress(plain, &mut deflated)
+            .map_err(|_| Error::InvalidArguments("expected a body below 4 GiB, to be compressed"))?;
+        let result = action(self, deflated.get(..length).unwrap_or_default());
+        if deflated.len() <= LARGE {
             self.deflated = deflated;
         }
         result
@@ -612,21 +621,4 @@ impl DbFile {
         (self.deflated, self.joined, self.plain) = (Vec::new(), Vec::new(), Vec::new());
         self.io.free_buffers();
     }
-}
-
-/// Appends content that is to stand at `position` to a buffer, with a block-type byte at every boundary it meets. Returns
-/// the offset behind.
-fn put_content(buffer: &mut Vec<u8>, position: u64, bytes: &[u8]) -> u64 {
-    let (mut at, mut rest) = (position, bytes);
-    while !rest.is_empty() {
-        if is_boundary(at) {
-            buffer.push(BlockType::Data as u8);
-            at += 1;
-        }
-        let (now, later) = rest.split_at(content_left(at).min(rest.len()));
-        buffer.extend_from_slice(now);
-        at += now.len() as u64;
-        rest = later;
-    }
-    at
 }

@@ -12,7 +12,6 @@
 //! * `exact`: what was read exactly, and what a plan has read ahead
 //! * `read_buffer`: units of sizes that the caller has asked for
 //! * `write_back`: when to sync what is written beside others' commits
-//! * `deflate`: writing Snappy
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
 //! * [`stale`]: whether the file behind a handle still is what its writer takes it for
 //! * `stamp`: by what a file is known again
@@ -23,7 +22,6 @@
 
 mod acl;
 pub(crate) mod buffered;
-mod deflate;
 pub(crate) mod environment;
 mod exact;
 pub(crate) mod file;

@@ -126,7 +126,12 @@ impl std::fmt::Debug for Db {
 
 impl Db {
     /// A handle on an open file.
-    pub(crate) fn from_parts(file: Box<DbFile>, state: Box<State>, options: OpenOptions, filename: &CStr) -> Db {
+    pub(crate) fn from_parts(
+        file: Box<DbFile>,
+        state: Box<State>,
+        options: OpenOptions,
+        filename: &CStr,
+    ) -> Db {
         *Db::boxed(file, state, options, filename)
     }
 

@@ -11,7 +11,10 @@ pub struct Reduce(Bytes);
 
 #[derive(Clone)]
 enum Bytes {
-    InPlace { length: u8, bytes: [u8; USUAL] },
+    InPlace {
+        length: u8,
+        bytes: [u8; USUAL],
+    },
     /// A damaged file has any.
     Long(Box<[u8]>),
 }

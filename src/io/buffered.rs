@@ -10,8 +10,8 @@
 
 #![forbid(unsafe_code)]
 
-pub(crate) use super::exact::Plan;
 use super::exact::Place;
+pub(crate) use super::exact::Plan;
 use super::naming::FileId;
 pub(crate) use super::read_buffer::BufferSizes;
 use super::read_buffer::ReadBuffer;

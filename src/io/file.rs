@@ -537,9 +537,7 @@ impl DbFile {
     /// Reads the body of the header at `position`.
     pub(crate) fn parse_header(&self, body: &[u8], position: u64) -> Result<FileHeader> {
         FileHeader::parse(body, position).map_err(|error| match error {
-            HeaderError::Version(version) => {
-                Error::HeaderVersion { file: self.name(), position, version }
-            }
+            HeaderError::Version(version) => Error::HeaderVersion { file: self.name(), position, version },
             HeaderError::Malformed(rule) => self.malformed(position, Malformed(rule)),
         })
     }

@@ -145,9 +145,9 @@ impl Buffered {
 
     /// What was read, exactly, from `offset` on, as far as nothing waits to be written there; empty if nothing was.
     pub(in crate::io) fn at_hand(&self, offset: u64) -> &[u8] {
-        let Reads::Exact(pieces) = &self.reads else { return &[] };
+        let Some(scratch) = self.scratch.as_ref().filter(|_| self.is_exact()) else { return &[] };
         let room = self.flushed_end().saturating_sub(offset);
-        let bytes = pieces.read_at(offset);
+        let bytes = scratch.pieces.read_at(offset);
         usize::try_from(room).ok().and_then(|room| bytes.get(..room)).unwrap_or(bytes)
     }
 

@@ -5,7 +5,9 @@
 mod common;
 
 use common::alloc::{Counting, held_by_process, peak_of_process};
-use couchstore::{CompactOptions, Db, Direction, Document, LocalUpdate, OpenOptions, SaveOptions, ScanOptions, compact};
+use couchstore::{
+    CompactOptions, Db, Direction, Document, LocalUpdate, OpenOptions, SaveOptions, ScanOptions, compact,
+};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -194,19 +194,31 @@ impl Call {
         {
             return [std::ptr::null_mut(), handle.as_ptr()];
         }
-        [SOURCE, TARGET].map(|role| {
-            let Some(db) = dbs[role] else { return std::ptr::null_mut() };
-            if let Some(entered) = self.entered.into_iter().flatten().find(|handle| is_of(handle, db)) {
+        [self.show_as(SOURCE, dbs[SOURCE]), self.show_as(TARGET, dbs[TARGET])]
+    }
+
+    fn show_as(&self, role: usize, db: Option<&Db>) -> *mut Handle {
+        let Some(db) = db else { return std::ptr::null_mut() };
+        for entered in self.entered.into_iter().flatten() {
+            // SAFETY: live and locked.
+            if unsafe { entered.as_ref().inside() }.is(db) {
                 return entered.as_ptr();
             }
-            let mut lent = self.lent.get();
-            let handle = *lent[role].get_or_insert_with(|| NonNull::from(Box::leak(Handle::for_lending())));
-            self.lent.set(lent);
-            self.all.set(in_order(self.entered, lent));
-            // SAFETY: live and locked.
-            unsafe { handle.as_ref().inside() }.lend(Some(db));
-            handle.as_ptr()
-        })
+        }
+        let handle = self.lent.get()[role].unwrap_or_else(|| self.begin_lending(role));
+        // SAFETY: live and locked.
+        unsafe { handle.as_ref().inside() }.lend(Some(db));
+        handle.as_ptr()
+    }
+
+    #[cold]
+    fn begin_lending(&self, role: usize) -> NonNull<Handle> {
+        let handle = NonNull::from(Box::leak(Handle::for_lending()));
+        let mut lent = self.lent.get();
+        lent[role] = Some(handle);
+        self.lent.set(lent);
+        self.all.set(in_order(self.entered, lent));
+        handle
     }
 
     /// The handle of a call that has but one.
@@ -229,6 +241,9 @@ impl Call {
 
     /// Tells the handler of the internal errors so far. With the locks given up.
     fn tell(&self) {
+        if self.untold.borrow().is_empty() {
+            return;
+        }
         for text in self.untold.take() {
             internal_error::tell_handler(&text);
         }

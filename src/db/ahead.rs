@@ -24,6 +24,16 @@ pub(crate) struct BodiesAhead {
 }
 
 impl BodiesAhead {
+    /// For a scan that will want all bodies.
+    pub(crate) fn of_all() -> BodiesAhead {
+        BodiesAhead { active: true, ..BodiesAhead::default() }
+    }
+
+    /// Whether bodies are to be read ahead.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active
+    }
+
     /// Another leaf comes.
     pub(crate) fn begin_leaf(&mut self) {
         self.active &= self.read * 2 >= self.shown;
@@ -40,10 +50,14 @@ impl BodiesAhead {
     /// It was shown.
     #[inline]
     pub(crate) fn after(&mut self, file: &SharedFile, body: u64) {
-        if body == 0 {
-            return;
+        if body != 0 {
+            self.note(file.take_last_body() == body);
         }
-        let was_read = file.take_last_body() == body;
+    }
+
+    /// As [`BodiesAhead::after`], for whoever knows whether a body was read.
+    #[inline]
+    pub(crate) fn note(&mut self, was_read: bool) {
         self.shown += 1;
         self.read += u32::from(was_read);
         self.row = if was_read { self.row + 1 } else { 0 };

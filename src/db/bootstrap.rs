@@ -71,7 +71,11 @@ impl OpenOptions {
     }
 
     /// Creates a durable file that nobody sees and that may get the name `filename` later.
-    pub(crate) fn create_hidden(&self, filename: &CStr, purpose: Purpose) -> Result<(Hidden, Box<DbFile>, Box<State>)> {
+    pub(crate) fn create_hidden(
+        &self,
+        filename: &CStr,
+        purpose: Purpose,
+    ) -> Result<(Hidden, Box<DbFile>, Box<State>)> {
         let failed = |failure: Failure| naming_failed(filename, failure);
         let (folder, name) = place(self.naming_calls(), filename, purpose).map_err(failed)?;
         let (hidden, handle) = if self.ops().is_default() {

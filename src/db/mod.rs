@@ -126,7 +126,12 @@ impl std::fmt::Debug for Db {
 
 impl Db {
     /// A handle on an open file.
-    pub(crate) fn from_parts(file: Box<DbFile>, state: Box<State>, options: OpenOptions, filename: &CStr) -> Db {
+    pub(crate) fn from_parts(
+        file: Box<DbFile>,
+        state: Box<State>,
+        options: OpenOptions,
+        filename: &CStr,
+    ) -> Db {
         *Db::boxed(file, state, options, filename)
     }
 
@@ -281,7 +286,9 @@ impl Db {
             file.io().begin_call();
             file.check_writable()
         })?;
-        self.begin_exclusive()
+        let writing = self.begin_exclusive()?;
+        self.file.begin_writing();
+        Ok(writing)
     }
 
     /// Begins something that no callback of a write may do: the write would undo it.

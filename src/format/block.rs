@@ -83,6 +83,23 @@ pub(crate) fn content_left(offset: u64) -> usize {
     (BLOCK_SIZE - offset % BLOCK_SIZE) as usize
 }
 
+/// Appends content that is to stand at `position` to a buffer, with a block-type byte at every boundary it meets. Returns
+/// the offset behind.
+pub(crate) fn put_content(buffer: &mut Vec<u8>, position: u64, bytes: &[u8]) -> u64 {
+    let (mut at, mut rest) = (position, bytes);
+    while !rest.is_empty() {
+        if is_boundary(at) {
+            buffer.push(BlockType::Data as u8);
+            at += 1;
+        }
+        let (now, later) = rest.split_at(content_left(at).min(rest.len()));
+        buffer.extend_from_slice(now);
+        at += now.len() as u64;
+        rest = later;
+    }
+    at
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -71,7 +71,7 @@ impl<'a> Fields<'a> {
 
     /// A 12-bit and a 28-bit number packed in five bytes.
     pub(crate) fn u12_u28(&mut self) -> Result<(usize, usize), Malformed> {
-        Ok(split_u12_u28(self.array()?))
+        self.u40().map(split_u12_u28)
     }
 
     /// What is left.
@@ -80,11 +80,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The 12-bit and the 28-bit number that are packed in these bytes.
-pub(crate) fn split_u12_u28(bytes: [u8; 5]) -> (usize, usize) {
-    let [a, b, c, d, e] = bytes;
-    let packed = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
-    ((packed >> 28) as usize, (packed & 0x0fff_ffff) as usize)
+/// The 12-bit and the 28-bit number that are packed in the low 40 bits.
+#[inline]
+pub(crate) fn split_u12_u28(packed: u64) -> (usize, usize) {
+    ((packed >> 28) as usize & 0xfff, (packed & 0x0fff_ffff) as usize)
 }
 
 /// Appends the low 40 bits of `value`.
@@ -104,10 +103,17 @@ pub(crate) fn put_u48(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&u48_bytes(value));
 }
 
-/// Appends a 12-bit and a 28-bit number packed in five bytes; the caller has checked the widths.
-pub(crate) fn put_u12_u28(out: &mut Vec<u8>, high: usize, low: usize) {
+/// A 12-bit and a 28-bit number packed in 40 bits; the caller has checked the widths.
+#[inline]
+pub(crate) fn u12_u28(high: usize, low: usize) -> u64 {
     debug_assert!(high <= MAX_KEY && low <= MAX_VALUE);
-    put_u40(out, ((high as u64) << 28) | low as u64);
+    ((high as u64) << 28) | low as u64
+}
+
+/// Appends a 12-bit and a 28-bit number packed in five bytes; the caller has checked the widths.
+#[inline]
+pub(crate) fn put_u12_u28(out: &mut Vec<u8>, high: usize, low: usize) {
+    put_u40(out, u12_u28(high, low));
 }
 
 #[cfg(test)]

@@ -157,6 +157,14 @@ impl Pieces {
         bodies().or_else(nodes)
     }
 
+    /// What a plan has read of bodies from `offset` on, or else what was read last.
+    pub(super) fn read_at(&self, offset: u64) -> &[u8] {
+        match self.bodies.find(offset, 1) {
+            Some(index) => self.bodies.get(index, offset),
+            None => self.last.get(offset),
+        }
+    }
+
     /// Takes out the last piece, to be read anew or to be continued; it is given back with [`Pieces::keep`]. If it does
     /// not begin at `offset` it is empty.
     pub(super) fn take(&mut self, offset: u64) -> Piece {

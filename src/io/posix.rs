@@ -1,7 +1,7 @@
 //! The default file operations: plain system calls.
 
-use super::naming::{self, FileId};
 use super::foreign::open_flags;
+use super::naming::{self, FileId};
 use super::stale::FileStatus;
 use super::{FileHandle, FileOps, IoError, OpenMode};
 use crate::error::ErrorCode;
@@ -374,8 +374,8 @@ impl FileHandle for PosixFile {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use std::os::unix::ffi::OsStrExt;
     use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
 
     fn path_in(dir: &tempfile::TempDir, name: &str) -> CString {
         CString::new(dir.path().join(name).as_os_str().as_bytes()).unwrap()

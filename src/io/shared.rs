@@ -35,7 +35,10 @@ impl SharedFile {
 
     /// Runs `action` on the open file. It must not call back into the caller's code.
     pub(crate) fn with<T>(&self, action: impl FnOnce(&mut DbFile) -> Result<T>) -> Result<T> {
-        action(self.file.borrow_mut().as_mut().ok_or(Error::FileClosed)?)
+        match self.file.borrow_mut().as_mut() {
+            Some(file) => action(file),
+            None => Err(Error::FileClosed),
+        }
     }
 
     /// Takes the file out: from now on it is closed.
@@ -103,6 +106,33 @@ impl SharedFile {
                 file.with_chunk(position, hint, tag, visit)
             }
         })
+    }
+
+    /// Whether so many bytes of content at `position` were read already.
+    pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
+        self.file.borrow().as_ref().is_some_and(|file| file.has_read(position, size))
+    }
+
+    /// As [`SharedFile::with_stored_body`] if the whole body was read already, and stands within one block; else `None`.
+    pub(crate) fn with_body_at_hand<T>(
+        &self,
+        position: u64,
+        visit: impl FnOnce(&[u8], Option<u32>) -> T,
+    ) -> Option<T> {
+        let file = self.file.borrow();
+        let (body, crc) = file.as_ref()?.chunk_at_hand(position)?;
+        Some(visit(body, Some(crc)))
+    }
+
+    /// Shows a document's body as it is stored to `visit`, with its checksum if the file is not encrypted. As with
+    /// [`SharedFile::with_body`], but the body may be put into another file.
+    pub(crate) fn with_stored_body<T>(
+        &self,
+        (position, size): (u64, u64),
+        visit: impl FnOnce(&[u8], Option<u32>) -> T,
+    ) -> Result<T> {
+        self.last_body.set(position);
+        self.with(|file| file.with_summed_chunk(position, Hint::Size(size), FileTag::Document, visit))
     }
 
     /// Reads and inflates a document's body.

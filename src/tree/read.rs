@@ -332,15 +332,6 @@ impl<'a> Cursor<'a> {
         self.guarded.file.read_ahead(Plan::Nodes, &leaves)
     }
 
-    /// The entries of the leaf at hand, from the current one on, each with its offset.
-    pub(crate) fn rest_of_leaf(
-        &self,
-    ) -> impl Iterator<Item = (Result<Entry<'_>, Malformed>, usize)> + use<'_, 'a> {
-        let frame = self.frames.last();
-        let (node, first) = frame.map_or((&[][..], 0), |frame| (&frame.node[..], frame.current));
-        Leaf { node, first, position: self.position() }.entries()
-    }
-
     /// The next leaf; that at hand is left.
     pub(crate) fn next_leaf(&mut self) -> Result<Option<Leaf<'_>>> {
         if self.frames.last().is_some_and(|frame| frame.kind == NodeKind::Leaf) {

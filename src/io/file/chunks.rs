@@ -8,7 +8,9 @@
 
 use super::{Body, DbFile};
 use crate::error::{Operation, Result};
-use crate::format::block::{BLOCK_SIZE, boundary_at_or_above, content_end, content_left, content_start};
+use crate::format::block::{
+    BLOCK_SIZE, boundary_at_or_above, content_end, content_left, content_start, is_boundary,
+};
 use crate::format::chunk::{ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, parse_encrypted};
 use crate::io::FileTag;
 use crate::io::buffered::{Found, Plan};
@@ -88,6 +90,39 @@ impl DbFile {
     ) -> Result<T> {
         let chunk = self.load_chunk(position, hint, tag)?;
         visit(self.bytes_of(&chunk.body))
+    }
+
+    /// Whether so many bytes of content at `position` were read already.
+    pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
+        let start = content_start(position);
+        content_end(position, size) - start <= self.io.at_hand(start).len() as u64
+    }
+
+    /// Body and checksum of the chunk at `position`, if all of it was read already, stands within one block and is as it
+    /// should be. Anything else is left to those who read, and find out what is wrong.
+    pub(crate) fn chunk_at_hand(&self, position: u64) -> Option<(&[u8], u32)> {
+        if self.encryption.is_some() || is_boundary(position) {
+            return None;
+        }
+        let left = self.end().checked_sub(position)?.min(content_left(position) as u64);
+        let raw = self.io.at_hand(position);
+        let raw = raw.get(..left as usize).unwrap_or(raw);
+        let (prefix, rest) = raw.split_first_chunk()?;
+        let ChunkPrefix { length, crc } = ChunkPrefix::parse_data(*prefix).ok()?;
+        let body = rest.get(..length as usize)?;
+        (self.checksum.compute(body) == crc).then_some((body, crc))
+    }
+
+    /// As [`DbFile::with_chunk`], with the checksum of the body, `None` if the file is encrypted.
+    pub(crate) fn with_summed_chunk<T>(
+        &mut self,
+        position: u64,
+        hint: Hint,
+        tag: FileTag,
+        visit: impl FnOnce(&[u8], Option<u32>) -> T,
+    ) -> Result<T> {
+        let chunk = self.load_chunk(position, hint, tag)?;
+        Ok(visit(self.bytes_of(&chunk.body), chunk.crc))
     }
 
     /// Reads, checks and inflates the chunk at `position`, and shows its body to `visit`.

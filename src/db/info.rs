@@ -52,6 +52,7 @@ impl Stamp {
 
 impl Db {
     /// See [`Stamp`].
+    #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp {
             changes: self.changes.get(),
@@ -61,6 +62,7 @@ impl Db {
     }
 
     /// Figures of this handle's header.
+    #[inline]
     pub fn info(&self) -> Result<Info> {
         let state = self.state.borrow();
         let State { header, position } = &**state;

@@ -11,6 +11,7 @@
 //! * `exact`: what was read exactly, and what a plan has read ahead
 //! * `read_buffer`: units of sizes that the caller has asked for
 //! * `write_back`: when to sync what is written beside others' commits
+//! * `inflate`: reading Snappy
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
 //! * [`stale`]: whether the file behind a handle still is what its writer takes it for
 //! * `shared`: that file behind a cell, for trees and databases
@@ -25,6 +26,7 @@ pub(crate) mod file;
 
 pub(crate) mod folder;
 pub mod foreign;
+mod inflate;
 pub mod naming;
 #[cfg(feature = "cxx-shim")]
 pub(crate) mod object;

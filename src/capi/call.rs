@@ -162,6 +162,7 @@ impl Call {
     }
 
     /// The handles by which a callback is shown these databases: those that the call was made on, or lent ones.
+    #[inline]
     fn show(&self, dbs: [Option<&Db>; 2]) -> [*mut Handle; 2] {
         // SAFETY: live and locked.
         let is_of = |handle: &NonNull<Handle>, db| unsafe { handle.as_ref().inside() }.is(db);
@@ -170,6 +171,12 @@ impl Call {
         {
             return [std::ptr::null_mut(), handle.as_ptr()];
         }
+        self.show_all(dbs)
+    }
+
+    fn show_all(&self, dbs: [Option<&Db>; 2]) -> [*mut Handle; 2] {
+        // SAFETY: live and locked.
+        let is_of = |handle: &NonNull<Handle>, db| unsafe { handle.as_ref().inside() }.is(db);
         [SOURCE, TARGET].map(|role| {
             let Some(db) = dbs[role] else { return std::ptr::null_mut() };
             if let Some(entered) = self.entered.into_iter().flatten().find(|handle| is_of(handle, db)) {
@@ -186,30 +193,48 @@ impl Call {
     }
 
     /// The handle of a call that has but one.
+    #[inline]
     fn only(&self) -> Option<&Handle> {
         let alone = self.entered[1].is_none() && matches!(self.lent.get(), [None, None]);
         // SAFETY: live as long as the call, by the contract of `with`.
         self.entered[0].filter(|_| alone).map(|handle| unsafe { handle.as_ref() })
     }
 
+    #[inline]
     fn give_up(&self) {
-        self.for_each(|handle| {
+        self.running.set(false);
+        let wait = |handle: &Handle| {
             // SAFETY: locked.
             let inside = unsafe { handle.inside() };
             handle.publish(inside);
             inside.set_running(false);
-        });
-        self.running.set(false);
-        self.unlock();
+        };
+        if let Some(handle) = self.only() {
+            wait(handle);
+            // SAFETY: locked; what is behind it is used again only with the lock.
+            unsafe { handle.unlock() };
+        } else {
+            self.for_each(wait);
+            self.unlock();
+        }
     }
 
     /// Tells the handler of the internal errors so far. With the locks given up.
+    #[inline]
     fn tell(&self) {
+        if !self.untold.borrow().is_empty() {
+            self.tell_all();
+        }
+    }
+
+    #[cold]
+    fn tell_all(&self) {
         for text in self.untold.take() {
             internal_error::tell_handler(&text);
         }
     }
 
+    #[inline]
     fn take_back(&self) {
         if let Some(handle) = self.only() {
             handle.lock().set_running(true);
@@ -219,6 +244,7 @@ impl Call {
         self.take_back_all();
     }
 
+    #[cold]
     fn take_back_all(&self) {
         loop {
             self.lock();
@@ -273,6 +299,7 @@ pub(super) fn callback_on_two<T>(
     callback_with([Some(source), Some(target)], |[source, target]| code(source, target))
 }
 
+#[inline]
 fn callback_with<T>(dbs: [Option<&Db>; 2], code: impl FnOnce([*mut Handle; 2]) -> T) -> T {
     let call = innermost().expect("callbacks are made within calls");
     let handles = call.show(dbs);
@@ -283,6 +310,7 @@ fn callback_with<T>(dbs: [Option<&Db>; 2], code: impl FnOnce([*mut Handle; 2]) -
 }
 
 /// The innermost call of this thread, while whoever asks is in it.
+#[inline]
 fn innermost<'a>() -> Option<&'a Call> {
     // SAFETY: a call that is announced there lives until it takes that back.
     unsafe { INNERMOST.get().as_ref() }

@@ -166,6 +166,7 @@ impl Handle {
     }
 
     /// Waits for the lock and takes it; it must be given up with [`Handle::unlock`].
+    #[inline]
     pub(super) fn lock(&self) -> &Inside {
         std::mem::forget(self.inside.lock());
         tsan::taken(&self.inside);
@@ -178,6 +179,7 @@ impl Handle {
     ///
     /// # Safety
     /// This thread has taken it with [`Handle::lock`], and does not use what is inside before it takes it again.
+    #[inline]
     pub(super) unsafe fn unlock(&self) {
         tsan::about_to_give_up(&self.inside);
         // SAFETY: the contract above.
@@ -188,6 +190,7 @@ impl Handle {
     ///
     /// # Safety
     /// This thread holds the lock, and uses the result only while it does.
+    #[inline]
     pub(super) unsafe fn inside(&self) -> &Inside {
         // SAFETY: the contract above.
         unsafe { &*self.inside.data_ptr() }
@@ -275,6 +278,7 @@ impl Inside {
     /// # Safety
     /// The result is used by a thread that holds the lock, as often as it gives it up between, in a call that is
     /// counted: until that ends the database stays where it is.
+    #[inline]
     pub(super) unsafe fn db<'a>(&self) -> Option<&'a Db> {
         let db = match &self.database {
             Database::Own(db) => std::ptr::from_ref(db.as_ref()),
@@ -308,11 +312,13 @@ impl Inside {
     }
 
     /// The call begins, or waits for a callback, or goes on after it.
+    #[inline]
     pub(super) fn set_running(&self, running: bool) {
         self.running.set(running);
     }
 
     /// Whether this is the handle's database.
+    #[inline]
     pub(super) fn is(&self, db: &Db) -> bool {
         // SAFETY: only compared.
         unsafe { self.db() }.is_some_and(|own| std::ptr::eq(own, db))

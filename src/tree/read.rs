@@ -172,32 +172,10 @@ pub(crate) struct Leaf<'a> {
 }
 
 impl<'a> Leaf<'a> {
-    /// The entries that are to be visited, each with its offset; ends after the first malformed one.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (Result<Entry<'a>, Malformed>, usize)> + use<'a> {
-        self.entries_from(self.first)
-    }
-
-    /// Those from this offset on.
+    /// The entries that are to be visited; ends after the first malformed one.
     #[inline]
-    pub(crate) fn entries_from(
-        &self,
-        offset: usize,
-    ) -> impl Iterator<Item = (Result<Entry<'a>, Malformed>, usize)> + use<'a> {
-        let (node, mut next) = (self.node, offset);
-        std::iter::from_fn(move || {
-            let offset = next;
-            match entry_at(node, offset) {
-                Ok(None) => None,
-                Ok(Some((entry, behind))) => {
-                    next = behind;
-                    Some((Ok(entry), offset))
-                }
-                Err(rule) => {
-                    next = usize::MAX;
-                    Some((Err(rule), offset))
-                }
-            }
-        })
+    pub(crate) fn entries(&self) -> Entries<'a> {
+        Entries::behind(self.node, self.first)
     }
 }
 
@@ -281,13 +259,10 @@ impl<'a> Cursor<'a> {
         self.guarded.file.read_ahead(Plan::Nodes, &leaves)
     }
 
-    /// The entries of the leaf at hand, from the current one on, each with its offset.
-    pub(crate) fn rest_of_leaf(
-        &self,
-    ) -> impl Iterator<Item = (Result<Entry<'_>, Malformed>, usize)> + use<'_, 'a> {
+    /// The entries of the leaf at hand, from the current one on.
+    pub(crate) fn rest_of_leaf(&self) -> Entries<'_> {
         let frame = self.frames.last();
-        let (node, first) = frame.map_or((&[][..], 0), |frame| (&frame.node[..], frame.current));
-        Leaf { node, first, position: self.position() }.entries()
+        frame.map_or(Entries::of(&[]), |frame| Entries::behind(&frame.node, frame.current))
     }
 
     /// The next leaf; that at hand is left.

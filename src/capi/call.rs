@@ -200,23 +200,21 @@ impl Call {
         self.entered[0].filter(|_| alone).map(|handle| unsafe { handle.as_ref() })
     }
 
-    #[inline]
+    #[inline(always)]
     fn give_up(&self) {
         self.running.set(false);
-        let wait = |handle: &Handle| {
-            // SAFETY: locked.
-            let inside = unsafe { handle.inside() };
-            handle.publish(inside);
-            inside.set_running(false);
-        };
-        if let Some(handle) = self.only() {
-            wait(handle);
-            // SAFETY: locked; what is behind it is used again only with the lock.
-            unsafe { handle.unlock() };
-        } else {
-            self.for_each(wait);
-            self.unlock();
-        }
+        let Some(handle) = self.only() else { return self.give_up_all() };
+        // SAFETY: locked.
+        unsafe { handle.inside() }.wait(handle);
+        // SAFETY: locked; what is behind it is used again only with the lock.
+        unsafe { handle.unlock() };
+    }
+
+    #[cold]
+    fn give_up_all(&self) {
+        // SAFETY: locked.
+        self.for_each(|handle| unsafe { handle.inside() }.wait(handle));
+        self.unlock();
     }
 
     /// Tells the handler of the internal errors so far. With the locks given up.
@@ -234,7 +232,7 @@ impl Call {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_back(&self) {
         if let Some(handle) = self.only() {
             handle.lock().set_running(true);
@@ -275,6 +273,7 @@ impl Call {
 struct TakeBack<'a>(&'a Call);
 
 impl Drop for TakeBack<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.0.take_back();
     }

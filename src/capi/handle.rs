@@ -197,13 +197,18 @@ impl Handle {
     }
 
     /// Publishes how things stand, if anything has changed. Under the lock.
+    #[inline]
     pub(super) fn publish(&self, inside: &Inside) {
         // SAFETY: used only here, under the lock.
         let Some(db) = (unsafe { inside.db() }) else { return };
-        let stamp = db.stamp();
-        if inside.published.get() == Some(stamp) {
-            return;
+        if inside.published.get() != Some(db.stamp()) {
+            self.publish_anew(inside, db);
         }
+    }
+
+    #[inline(never)]
+    fn publish_anew(&self, inside: &Inside, db: &Db) {
+        let stamp = db.stamp();
         let mut published = self.published.lock();
         tsan::taken(&self.published);
         // So it is with each document that a compaction shows to a hook.
@@ -315,6 +320,13 @@ impl Inside {
     #[inline]
     pub(super) fn set_running(&self, running: bool) {
         self.running.set(running);
+    }
+
+    /// The call, on this handle, begins to wait for a callback. Under the lock.
+    #[inline]
+    pub(super) fn wait(&self, handle: &Handle) {
+        handle.publish(self);
+        self.set_running(false);
     }
 
     /// Whether this is the handle's database.

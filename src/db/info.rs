@@ -55,6 +55,7 @@ impl Stamp {
 
 impl Db {
     /// See [`Stamp`].
+    #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp {
             changes: self.changes.get(),

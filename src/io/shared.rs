@@ -155,6 +155,7 @@ impl SharedFile {
     }
 
     /// The append position and `errno` of the last failed call; `None` when closed.
+    #[inline]
     pub(crate) fn end_and_os_error(&self) -> Option<(u64, i32)> {
         self.file.borrow().as_ref().map(|file| (file.end(), file.last_os_error()))
     }

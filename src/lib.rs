@@ -49,6 +49,7 @@ pub mod inspect;
 mod internal_error;
 pub mod io;
 mod memory;
+mod sync;
 mod tree;
 
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};
@@ -68,3 +69,5 @@ pub use error::{Error, ErrorCode, Found, NoKey, Operation, Result, Sought, Stale
 pub use format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 pub use format::header::FormatVersion;
 pub use internal_error::{Handler as InternalErrorHandler, last_internal_error, set_on_internal_error};
+pub use tree::cache::process::set_node_cache;
+pub use tree::cache::shared::NodeCache;

@@ -22,6 +22,7 @@ use crate::io::rights;
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::build::TreeBuilder;
+use crate::tree::cache::file::Reading;
 use crate::tree::read::Cursor;
 use crate::tree::reduce::parse_count;
 use std::ffi::CString;
@@ -406,7 +407,7 @@ impl Copy<'_> {
         let mut sorter = Sorter::new(SortPlace { directory: self.directory, budget, secret });
         let mut by_seq = TreeBuilder::new(target.file(), TreeKind::BySeq, nodes);
         let root = self.pinned.by_seq.clone();
-        let mut cursor = Cursor::of_all(source.file(), root.as_ref(), &[], None);
+        let mut cursor = Cursor::of_all(source.file(), root.as_ref(), &[], None, Reading::Verifying);
         let (mut bodies, mut leaf) = (BodiesAhead::default(), None);
         self.progress.tell(target, self.hooks)?;
         loop {
@@ -556,7 +557,7 @@ impl Copy<'_> {
         let nodes = self.target.options().nodes();
         let mut builder = TreeBuilder::new(self.target.file(), TreeKind::Local, nodes);
         let root = self.pinned.local.clone();
-        let mut cursor = Cursor::new(self.source.file(), root.as_ref(), &[]);
+        let mut cursor = Cursor::new(self.source.file(), root.as_ref(), &[], Reading::Verifying);
         loop {
             let next = cursor.next_entry();
             let Some(next) = self.pass(next)? else { continue };

@@ -17,7 +17,7 @@ use crate::db::scan::seq_key;
 use crate::error::{Error, ErrorCode, Result};
 use crate::format::docinfo::{DocInfoRef, seq_value_id};
 use crate::format::header::{FileHeader, NodeRef};
-use crate::io::shared::SharedFile;
+use crate::tree::cache::file::{Reading, TreeFile};
 use crate::tree::diff::{Difference, diff};
 use crate::tree::read::{Cursor, count_range};
 use crate::tree::reduce::DocCounts;
@@ -27,7 +27,7 @@ const TICK_STEP: u64 = 1000;
 
 /// Whether a replay leads from `old` to `new`, two headers of `file`. Costs as much as their differences.
 pub(super) fn leads_to(
-    file: &SharedFile,
+    file: &TreeFile,
     (old, new): (&FileHeader, &FileHeader),
     place: SortPlace<'_>,
     tick: OnTick<'_>,
@@ -100,10 +100,10 @@ impl<'a> Entries<'a> {
     }
 
     /// How many of them the by-sequence tree at `root` has.
-    fn found_in(mut self, file: &SharedFile, root: Option<&NodeRef>, tick: OnTick<'_>) -> Result<u64> {
+    fn found_in(mut self, file: &TreeFile, root: Option<&NodeRef>, tick: OnTick<'_>) -> Result<u64> {
         self.sorter.prepare(tick)?;
         let mut both = Sorter::new(self.place);
-        let mut cursor = Cursor::new(file, root, &[]);
+        let mut cursor = Cursor::new(file, root, &[], Reading::Verifying);
         let mut last_seq = Vec::new();
         self.sorter.finish(&mut |key, _| {
             both.add(key, ASKED_FOR)?;
@@ -146,11 +146,11 @@ fn count_in_both(both: Sorter) -> Result<u64> {
     Ok(count + u64::from(asked_for && in_tree))
 }
 
-fn seq_of(file: &SharedFile, id: &[u8], value: &[u8]) -> Result<u64> {
+fn seq_of(file: &TreeFile, id: &[u8], value: &[u8]) -> Result<u64> {
     DocInfoRef::parse_by_id(id, value).map(|info| info.db_seq).map_err(|rule| file.malformed(0, rule))
 }
 
-fn count_documents(file: &SharedFile, header: &FileHeader) -> Result<u64> {
+fn count_documents(file: &TreeFile, header: &FileHeader) -> Result<u64> {
     let Some(root) = &header.by_id else { return Ok(0) };
     let counts = DocCounts::parse(&root.reduce).map_err(|rule| file.malformed(root.position, rule))?;
     Ok(counts.live + counts.deleted)

@@ -6,8 +6,8 @@ use crate::db::local::LocalUpdate;
 use crate::error::Result;
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
-use crate::io::shared::SharedFile;
 use crate::memory;
+use crate::tree::cache::file::{Reading, TreeFile};
 use crate::tree::diff::diff;
 use crate::tree::read::Cursor;
 use std::cmp::Ordering;
@@ -129,7 +129,7 @@ fn compare(
 
 /// A tree's entries in ascending order.
 struct Scan<'a> {
-    file: &'a SharedFile,
+    file: &'a TreeFile,
     cursor: Cursor<'a>,
     is_at_entry: bool,
     /// The key before this one.
@@ -137,8 +137,8 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(file: &'a SharedFile, root: Option<&NodeRef>, from: &[u8]) -> Result<Scan<'a>> {
-        let cursor = Cursor::new(file, root, from);
+    fn new(file: &'a TreeFile, root: Option<&NodeRef>, from: &[u8]) -> Result<Scan<'a>> {
+        let cursor = Cursor::new(file, root, from, Reading::Verifying);
         let mut scan = Scan { file, cursor, is_at_entry: true, last_key: Vec::new() };
         scan.advance()?;
         Ok(scan)

@@ -10,7 +10,7 @@
 //! In a file that has not got its name yet the header is written as such at once, with one sync: nobody looks for it
 //! before all of it is durable.
 
-use super::{Db, State};
+use super::{Db, State, sharing};
 use crate::error::Result;
 use crate::format::block::BlockType;
 use crate::format::header::FormatVersion;
@@ -75,7 +75,9 @@ impl Db {
         if marker == BlockType::Data {
             self.sync_header(position, retry).inspect_err(|_| self.latch_after_failed_sync())?;
         }
-        self.update_state(|state| *state = State { header, position: Some(position) });
+        let state = State { header, position: Some(position) };
+        sharing::note_commit(&self.file, &self.filename_ref(), &state);
+        self.update_state(|current| *current = state);
         Ok(())
     }
 

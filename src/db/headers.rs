@@ -228,9 +228,12 @@ impl Db {
 
     /// Puts the handle on the header that `find` finds, or back on the current one.
     fn load(&self, find: impl FnOnce(&mut DbFile) -> Result<(u64, FileHeader)>) -> Result<()> {
+        // Others may have written the file since it was judged.
+        self.file.stop_sharing();
         let found = self.file.with(find);
         let error = match found {
             Ok((position, header)) => {
+                self.file.forget_uncommitted(Some(header.end_at(position)));
                 self.update_state(|state| *state = State { header, position: Some(position) });
                 return Ok(());
             }
@@ -242,6 +245,7 @@ impl Db {
         };
         match reloaded {
             Ok(header) => {
+                self.file.forget_uncommitted(None);
                 self.update_state(|state| state.header = header);
                 Err(error)
             }

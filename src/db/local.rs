@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::ints::{MAX_KEY, MAX_VALUE};
 use crate::memory;
 use crate::tree::TreeKind;
+use crate::tree::cache::file::Reading;
 use crate::tree::modify::{Action, Edit, modify};
 use crate::tree::read::{Cursor, lookup};
 
@@ -77,7 +78,7 @@ impl Db {
     pub fn scan_local(&self, from: &[u8], visit: OnLocal<'_>) -> Result<()> {
         self.check_open()?;
         let root = self.local_root();
-        let mut cursor = Cursor::new(&self.file, root.as_ref(), from);
+        let mut cursor = Cursor::new(&self.file, root.as_ref(), from, Reading::Scanning);
         while let Some((entry, _)) = cursor.next_entry()? {
             visit(entry.key, entry.value)?;
         }

@@ -7,6 +7,7 @@
 //! * [`commit`]: making changes durable
 //! * [`save`], [`local`]: changing documents and local documents
 //! * [`get`], [`scan`]: reading; `ahead`: bodies that a scan's callback is going to read
+//! * `sharing`: whether nodes are shared with other handles
 //! * [`headers`]: finding headers and moving between them
 
 #![forbid(unsafe_code)]
@@ -23,13 +24,14 @@ pub(crate) mod local;
 pub(crate) mod open;
 pub(crate) mod save;
 pub(crate) mod scan;
+mod sharing;
 
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::header::{FileHeader, NodeRef};
 use crate::io::file::DbFile;
 use crate::io::naming::{self, FileId};
-use crate::io::shared::SharedFile;
 use crate::io::{FileStats, IoError};
+use crate::tree::cache::file::TreeFile;
 use hidden::naming_failed;
 use open::OpenOptions;
 use std::cell::{Cell, Ref, RefCell};
@@ -80,7 +82,7 @@ enum Latch {
 /// # }
 /// ```
 pub struct Db {
-    file: SharedFile,
+    file: TreeFile,
     /// How the file was opened.
     options: RefCell<OpenOptions>,
     filename: RefCell<CString>,
@@ -116,7 +118,7 @@ impl Db {
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
         Db {
             key_id: RefCell::new(key_id.unwrap_or_default()),
-            file: SharedFile::new(file),
+            file: TreeFile::new(file),
             // Keys are asked for while opening only; whoever holds the store may let it go then.
             options: RefCell::new(options.keys(None)),
             filename: RefCell::new(filename.to_owned()),
@@ -130,7 +132,7 @@ impl Db {
     }
 
     /// The file of this handle.
-    pub(crate) fn file(&self) -> &SharedFile {
+    pub(crate) fn file(&self) -> &TreeFile {
         &self.file
     }
 
@@ -278,8 +280,11 @@ impl Db {
 
     /// Looks at the result of a write: after a failed sync the handle takes no more.
     pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(Error::Io { operation: Operation::Sync, .. }) = &result {
-            self.latch_after_failed_sync();
+        if let Err(error) = &result {
+            self.file.forget_uncommitted(None);
+            if matches!(error, Error::Io { operation: Operation::Sync, .. }) {
+                self.latch_after_failed_sync();
+            }
         }
         result
     }

@@ -1,5 +1,6 @@
 //! Opening and creating files.
 
+use super::sharing::{self, Prospect};
 use super::{Db, State, headers};
 use crate::crypto;
 use crate::crypto::keys::{EncryptionKey, KeyError, KeyStore, file_cipher, new_file_key};
@@ -14,6 +15,8 @@ use crate::io::posix::PosixOps;
 use crate::io::tail::Tail;
 use crate::io::{FileHandle, FileOps, IoError, OpenMode};
 use crate::tree::NodeSizes;
+use crate::tree::cache::process;
+use crate::tree::cache::shared::NodeCache;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -58,6 +61,17 @@ pub struct OpenOptions {
     bootstrap: bool,
     /// `None`: the system's own.
     naming: Option<Arc<dyn Naming>>,
+    nodes: SharedNodes,
+}
+
+/// Which cache a handle shares with others.
+#[derive(Clone, Debug, Default)]
+enum SharedNodes {
+    /// That of the process, if there is one.
+    #[default]
+    OfProcess,
+    Given(Arc<NodeCache>),
+    None,
 }
 
 impl Default for OpenOptions {
@@ -78,6 +92,7 @@ impl Default for OpenOptions {
             keys: None,
             bootstrap: false,
             naming: None,
+            nodes: SharedNodes::OfProcess,
         }
     }
 }
@@ -141,6 +156,17 @@ impl OpenOptions {
         self
     }
 
+    /// Share inflated nodes with all handles that are given the same cache; with `None` with no other handle. By default
+    /// they are shared as [`set_node_cache`](crate::set_node_cache) or the environment says for the process.
+    ///
+    /// Nodes are never shared by handles without buffers, of encrypted files or opened for recovery, nor where the
+    /// operating system does not tell enough of a file to know it again.
+    #[must_use]
+    pub fn node_cache(mut self, cache: impl Into<Option<Arc<NodeCache>>>) -> OpenOptions {
+        self.nodes = cache.into().map_or(SharedNodes::None, SharedNodes::Given);
+        self
+    }
+
     /// Sync automatically after every so many bytes written.
     #[must_use]
     pub fn periodic_sync(mut self, bytes: Option<u64>) -> OpenOptions {
@@ -196,8 +222,28 @@ impl OpenOptions {
 
     /// Opens the file of this name.
     pub(crate) fn open_named(&self, filename: &CStr) -> Result<Db> {
+        let prospect = Prospect::of(self, filename);
         let (file, state) = self.open_file(filename)?;
-        Ok(Db::from_parts(file, state, self.clone(), filename))
+        let db = Db::from_parts(file, state, self.clone(), filename);
+        sharing::begin_keeping(self, prospect, filename, &db.file, &db.state.borrow());
+        Ok(db)
+    }
+
+    /// Whether nodes are kept in memory.
+    pub(super) fn keeps_nodes(&self) -> bool {
+        !self.mode.unbuffered
+    }
+
+    /// The cache that the nodes of an opened file may be shared in.
+    pub(super) fn shared_nodes(&self) -> Option<Arc<NodeCache>> {
+        if self.recovery || !self.keeps_nodes() {
+            return None;
+        }
+        match &self.nodes {
+            SharedNodes::OfProcess => process::node_cache(),
+            SharedNodes::Given(cache) => Some(cache.clone()),
+            SharedNodes::None => None,
+        }
     }
 
     pub(super) fn open_file(&self, filename: &CStr) -> Result<(DbFile, State)> {
@@ -465,11 +511,13 @@ impl Db {
         let filename = &filename.to_owned();
         let _ = self.close();
         let old = self.snapshot();
+        let prospect = Prospect::of(options, filename);
         let opened = open_again(filename, options, &old);
         let (file, state) = opened.map_err(|error| Error::DbNoLongerValid(Box::new(error)))?;
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
         *self.key_id.borrow_mut() = key_id.unwrap_or_default();
         self.file.replace(file);
+        sharing::begin_keeping(options, prospect, filename, &self.file, &state);
         self.update_state(|current| *current = state);
         *self.options.borrow_mut() = options.clone().keys(None);
         self.filename.replace(filename.clone());

@@ -11,6 +11,7 @@ use crate::format::node::{Entries, Entry};
 use crate::io::buffered::Plan;
 use crate::memory;
 use crate::tree::TreeKind;
+use crate::tree::cache::file::Reading;
 use crate::tree::read::{Cursor, Event, count_range};
 
 /// Most leaves have no more bodies than this.
@@ -133,7 +134,7 @@ impl Db {
     ) -> Result<()> {
         self.check_open()?;
         let root = self.root_of(tree);
-        let mut cursor = Cursor::of_all(&self.file, root.as_ref(), first, last);
+        let mut cursor = Cursor::of_all(&self.file, root.as_ref(), first, last, Reading::Scanning);
         let mut bodies = BodiesAhead::default();
         let mut damage = Damage::new(options);
         loop {
@@ -181,7 +182,7 @@ impl Db {
         keys.sort_unstable();
         keys.dedup();
         let root = self.root_of(tree);
-        let mut cursor = Cursor::new(&self.file, root.as_ref(), &[]);
+        let mut cursor = Cursor::new(&self.file, root.as_ref(), &[], Reading::Seeking);
         let mut damage = Damage::new(options);
         for key in keys {
             cursor.skip_to(key);
@@ -257,7 +258,7 @@ impl Db {
     fn walk(&self, tree: TreeKind, from: &[u8], options: ScanOptions, visit: OnItem<'_>) -> Result<()> {
         self.check_open()?;
         let root = self.root_of(tree);
-        let mut cursor = Cursor::of_all(&self.file, root.as_ref(), from, None);
+        let mut cursor = Cursor::of_all(&self.file, root.as_ref(), from, None, Reading::Verifying);
         let mut damage = Damage::new(options);
         loop {
             let Some(event) = damage.pass(cursor.advance())? else { continue };

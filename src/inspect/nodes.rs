@@ -6,8 +6,10 @@ use crate::format::Malformed;
 use crate::format::docinfo::DocInfoRef;
 use crate::format::header::NodeRef;
 use crate::format::node::{ChildPointer, Entries, Entry, NodeKind};
+use crate::io::file::Hint;
 use crate::tree::TreeKind;
-use crate::tree::read::Guarded;
+use crate::tree::cache::file::Reading;
+use crate::tree::read::{Child, Guarded};
 
 /// What points to a node says of it.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +135,7 @@ pub fn walk_nodes(
     let Some(NodeRef { position, subtree_size, reduce }) = root else { return Ok(()) };
     let root =
         ChildInfo { position: *position, depth: 0, highest_key: None, subtree_size: *subtree_size, reduce };
-    Walk { db, tree, guarded: Guarded::new(db.file()), visitor }.visit(root, u64::MAX)
+    Walk { db, tree, guarded: Guarded::new(db.file(), Reading::Verifying), visitor }.visit(root, u64::MAX)
 }
 
 struct Walk<'a> {
@@ -150,7 +152,12 @@ impl Walk<'_> {
         if self.visitor.child(&info)? == Visit::Skip {
             return Ok(());
         }
-        let (kind, stored) = match self.guarded.read_stored(info.position, parent, info.depth) {
+        let (kind, stored) = match self.guarded.read_stored(Child {
+            position: info.position,
+            parent,
+            depth: info.depth,
+            hint: Hint::None,
+        }) {
             Ok(read) => read,
             Err(error) if error.is_damage() => return self.visitor.damaged(&info, error),
             Err(error) => return Err(error),

@@ -293,6 +293,11 @@ impl DbFile {
         self.rehearsal = Some(self.tail);
     }
 
+    /// Whether chunks are not written.
+    pub(crate) fn is_rehearsing(&self) -> bool {
+        self.rehearsal.is_some()
+    }
+
     /// Everything is as it was before the rehearsal.
     pub(crate) fn end_rehearsal(&mut self) {
         if let Some(tail) = self.rehearsal.take() {

@@ -8,12 +8,14 @@
 //! * `folder`: what has become of names when such a call fails
 //! * [`rights`]: who may use a file that takes another one's place; `acl`: permissions, and what is left of them
 //! * `buffered`: a write buffer that reads see through, and read buffers
+//! * `environment`: variables
 //! * `exact`: what was read exactly, and what a plan has read ahead
 //! * `read_buffer`: units of sizes that the caller has asked for
 //! * `write_back`: when to sync what is written beside others' commits
 //! * `inflate`: reading Snappy
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
 //! * [`stale`]: whether the file behind a handle still is what its writer takes it for
+//! * `stamp`: by what a file is known again
 //! * `shared`: that file behind a cell, for trees and databases
 //! * `tail`: where a file ends and is appended to
 //! * `temp`: temporary files, and those that dead processes have left
@@ -21,6 +23,7 @@
 
 mod acl;
 pub(crate) mod buffered;
+pub(crate) mod environment;
 mod exact;
 pub(crate) mod file;
 
@@ -37,6 +40,7 @@ pub(crate) mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod stale;
+pub(crate) mod stamp;
 pub(crate) mod tail;
 pub(crate) mod temp;
 mod write_back;

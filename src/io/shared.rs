@@ -131,6 +131,11 @@ impl SharedFile {
         action()
     }
 
+    /// Whether chunks get positions but are not written.
+    pub(crate) fn is_rehearsing(&self) -> bool {
+        self.file.borrow().as_ref().is_some_and(DbFile::is_rehearsing)
+    }
+
     /// Compresses and appends a document's body.
     pub(crate) fn append_compressed_body(&self, body: &[u8]) -> Result<Appended> {
         self.with(|file| file.append_compressed(body, FileTag::Document))

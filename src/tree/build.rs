@@ -3,20 +3,20 @@
 //! A tree whose keys are in disorder loses documents: look-ups go past them. So the order is checked here, wherever
 //! the entries come from. The by-sequence tree may have several entries with one key; in the others the last stays.
 
+use super::cache::file::TreeFile;
 use super::writer::{NodeWriter, Pointers};
 use super::{NodeSizes, TreeKind};
 use crate::error::Result;
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
 use crate::format::node::NodeKind;
-use crate::io::shared::SharedFile;
 use std::cmp::Ordering;
 
 const DISORDER: Malformed = Malformed("a key that is not below the one before it");
 
 /// Takes entries in ascending key order and writes nodes as they fill up.
 pub(crate) struct TreeBuilder<'a> {
-    file: &'a SharedFile,
+    file: &'a TreeFile,
     tree: TreeKind,
     sizes: NodeSizes,
     /// The leaves' level first. Levels come into being when the one below has written its first node.
@@ -27,7 +27,7 @@ pub(crate) struct TreeBuilder<'a> {
 
 impl<'a> TreeBuilder<'a> {
     /// A builder that appends to `file`.
-    pub(crate) fn new(file: &'a SharedFile, tree: TreeKind, sizes: NodeSizes) -> TreeBuilder<'a> {
+    pub(crate) fn new(file: &'a TreeFile, tree: TreeKind, sizes: NodeSizes) -> TreeBuilder<'a> {
         let leaves = NodeWriter::new(file, tree, NodeKind::Leaf, sizes);
         TreeBuilder { file, tree, sizes, levels: vec![leaves], last_key: None }
     }

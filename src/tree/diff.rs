@@ -3,12 +3,12 @@
 //! Nodes never change, so two states of a tree share all nodes that no change has touched: where both point to the
 //! same position there is nothing to compare. The cost is that of the differences, not of the tree.
 
+use super::cache::file::{Reading, TreeFile};
 use super::read::{Cursor, Event};
 use crate::error::Result;
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
 use crate::format::node::Entry;
-use crate::io::shared::SharedFile;
 use std::cmp::Ordering;
 
 /// A key whose entries differ: the old value and the new one; `None`: there is no entry.
@@ -21,7 +21,7 @@ pub(crate) struct Difference<'a> {
 
 /// Shows every key whose entries differ, in ascending order. An error of `visit` ends it.
 pub(crate) fn diff(
-    file: &SharedFile,
+    file: &TreeFile,
     old: Option<&NodeRef>,
     new: Option<&NodeRef>,
     visit: &mut dyn FnMut(&Difference<'_>) -> Result<()>,
@@ -43,15 +43,15 @@ pub(crate) fn diff(
 
 /// One of the two trees, at its next child or entry.
 struct Side<'a> {
-    file: &'a SharedFile,
+    file: &'a TreeFile,
     cursor: Cursor<'a>,
     at: Event,
     last_key: Vec<u8>,
 }
 
 impl<'a> Side<'a> {
-    fn new(file: &'a SharedFile, root: Option<&NodeRef>) -> Result<Side<'a>> {
-        let mut cursor = Cursor::new(file, root, &[]);
+    fn new(file: &'a TreeFile, root: Option<&NodeRef>) -> Result<Side<'a>> {
+        let mut cursor = Cursor::new(file, root, &[], Reading::Verifying);
         let at = cursor.advance()?;
         Ok(Side { file, cursor, at, last_key: Vec::new() })
     }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn entries(db: &Db, root: Option<&NodeRef>) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let mut cursor = Cursor::new(db.file(), root, &[]);
+        let mut cursor = Cursor::new(db.file(), root, &[], Reading::Verifying);
         let mut all = BTreeMap::new();
         while let Some((entry, _)) = cursor.next_entry().unwrap() {
             all.insert(entry.key.to_vec(), entry.value.to_vec());

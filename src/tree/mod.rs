@@ -11,6 +11,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 pub(crate) mod build;
+pub(crate) mod cache;
 pub(crate) mod diff;
 pub(crate) mod modify;
 pub(crate) mod read;

@@ -1,13 +1,13 @@
 //! Applying a batch of changes to a tree: one pass from the root down and up again.
 
-use super::read::Guarded;
+use super::cache::file::{Reading, TreeFile};
+use super::read::{Child, Guarded};
 use super::writer::{NodeWriter, Pointers, Run};
 use super::{NodeSizes, TreeKind};
 use crate::error::Result;
 use crate::format::docinfo::seq_value_id;
 use crate::format::header::NodeRef;
 use crate::format::node::{ChildPointer, Entry, NodeKind, entry_at};
-use crate::io::shared::SharedFile;
 use crate::memory;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -39,7 +39,7 @@ pub(crate) type OnInsert<'a> = &'a mut dyn FnMut(usize, Option<&[u8]>) -> Result
 /// Applies `actions` to the tree at `root`. They are in ascending key order; of one key first the removals, those of
 /// documents in ascending order of ids, then the inserts. Returns the new root, `None` for an empty tree.
 pub(crate) fn modify(
-    file: &SharedFile,
+    file: &TreeFile,
     tree: TreeKind,
     sizes: NodeSizes,
     root: Option<&NodeRef>,
@@ -52,7 +52,7 @@ pub(crate) fn modify(
     }
     let mut change = Change {
         file,
-        guarded: Guarded::new(file),
+        guarded: Guarded::new(file, Reading::Seeking),
         tree,
         sizes,
         actions,
@@ -63,7 +63,7 @@ pub(crate) fn modify(
     };
     let mut nodes = Pointers::default();
     let changed = match root {
-        Some(root) => change.node(root.position, u64::MAX, 0..change.groups.len(), 0, &mut nodes)?,
+        Some(root) => change.node(Child::root(root.position), 0..change.groups.len(), &mut nodes)?,
         None => change.empty_leaf(&mut nodes)?,
     };
     if !changed {
@@ -125,7 +125,7 @@ fn removed_id(edit: Edit<'_>) -> &[u8] {
 }
 
 struct Change<'a, 'f> {
-    file: &'a SharedFile,
+    file: &'a TreeFile,
     guarded: Guarded<'a>,
     tree: TreeKind,
     sizes: NodeSizes,
@@ -170,23 +170,15 @@ impl<'a> Change<'a, '_> {
         }
     }
 
-    /// Applies the groups of `range` to the node at `position`. False: nothing changed. Otherwise the nodes that take
+    /// Applies the groups of `range` to a node. False: nothing changed. Otherwise the nodes that take
     /// its place are added to `out`, none if it became empty.
-    fn node(
-        &mut self,
-        position: u64,
-        parent: u64,
-        range: Range<usize>,
-        depth: usize,
-        out: &mut Pointers,
-    ) -> Result<bool> {
-        let (kind, node) = self.guarded.read(position, parent, depth)?;
+    fn node(&mut self, child: Child, range: Range<usize>, out: &mut Pointers) -> Result<bool> {
+        let (kind, node) = self.guarded.read(child)?;
         match kind {
             NodeKind::Interior if node.len() > 1 => {
                 let mut writer = self.writer(kind);
                 let mut children = self.spare.pointers.pop().unwrap_or_default();
-                let place = (position, depth);
-                let changed = self.interior(&node, place, range, &mut writer, &mut children)?;
+                let changed = self.interior(&node, child, range, &mut writer, &mut children)?;
                 if changed {
                     out.append(writer.written())?;
                 }
@@ -196,7 +188,7 @@ impl<'a> Change<'a, '_> {
                 Ok(changed)
             }
             // A node without entries is as good as an empty leaf.
-            NodeKind::Leaf | NodeKind::Interior => self.leaf(&node, position, range, out),
+            NodeKind::Leaf | NodeKind::Interior => self.leaf(&node, child.position, range, out),
         }
     }
 
@@ -204,12 +196,12 @@ impl<'a> Change<'a, '_> {
     fn interior(
         &mut self,
         node: &[u8],
-        (position, depth): (u64, usize),
+        place: Child,
         range: Range<usize>,
         writer: &mut NodeWriter<'a>,
         children: &mut Pointers,
     ) -> Result<bool> {
-        let malformed = |rule| self.file.malformed(position, rule);
+        let malformed = |rule| self.file.malformed(place.position, rule);
         let mut run = Run::of(node);
         let mut changed = false;
         let (mut start, mut offset) = (range.start, 1);
@@ -222,7 +214,7 @@ impl<'a> Change<'a, '_> {
             if start < end {
                 let pointer = ChildPointer::parse(entry.value).map_err(malformed)?;
                 children.clear();
-                replaced = self.node(pointer.position, position, start..end, depth + 1, children)?;
+                replaced = self.node(place.below(pointer.position), start..end, children)?;
                 start = self.first_open(start..end, entry.key);
             }
             if replaced {
@@ -243,7 +235,7 @@ impl<'a> Change<'a, '_> {
         }
         writer.put_run(&mut run)?;
         // A root with one child is not needed: the child becomes the root.
-        let is_lone = depth == 0 && writer.written().len() == 0 && writer.take_only_child()?;
+        let is_lone = place.depth == 0 && writer.written().len() == 0 && writer.take_only_child()?;
         if !is_lone {
             writer.write_rest()?;
         }

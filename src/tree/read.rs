@@ -1,6 +1,8 @@
 //! Reading trees: a cursor that goes forward through the entries, and counting by reduce values.
 
 use super::MAX_DEPTH;
+use super::cache::Node;
+use super::cache::file::{Reading, TreeFile};
 use super::reduce::parse_count;
 use crate::error::{Error, Result};
 use crate::format::Malformed;
@@ -10,7 +12,7 @@ use crate::format::ints::MAX_KEY;
 use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, Entry, NodeKind, entry_at};
 use crate::io::buffered::Plan;
 use crate::io::file::Hint;
-use crate::io::shared::{SharedFile, StoredNode};
+use crate::io::shared::StoredNode;
 use crate::memory;
 use std::ops::{Deref, Range};
 
@@ -45,80 +47,117 @@ const LONGEST_WAY: usize = 32 << 20;
 
 /// Guards a traversal of a file that may be malicious: nodes must lie before their parents, depth is limited, the
 /// pointer nodes on the way to a leaf are no larger than [`LONGEST_WAY`], and all nodes together cannot be larger than
-/// the file, since a traversal comes to each of them once.
+/// the file, since a traversal comes to each of them once. This holds for nodes that are kept in memory as well.
 pub(crate) struct Guarded<'a> {
-    file: &'a SharedFile,
+    file: &'a TreeFile,
+    reading: Reading,
     budget: u64,
     /// Lengths of the pointer nodes on the way to where the traversal is.
     way: Vec<usize>,
 }
 
+/// A node that is about to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Child {
+    pub(crate) position: u64,
+    /// Where the node is that points to it; `u64::MAX`: a header does.
+    pub(crate) parent: u64,
+    pub(crate) depth: usize,
+    /// What is known of its size.
+    pub(crate) hint: Hint,
+}
+
+impl Child {
+    /// The root that is at this position.
+    pub(crate) fn root(position: u64) -> Child {
+        Child { position, parent: u64::MAX, depth: 0, hint: Hint::None }
+    }
+
+    /// The one at this position, to which this node points.
+    pub(crate) fn below(self, position: u64) -> Child {
+        Child { position, parent: self.position, depth: self.depth + 1, hint: Hint::None }
+    }
+}
+
 impl<'a> Guarded<'a> {
-    pub(crate) fn new(file: &'a SharedFile) -> Guarded<'a> {
-        Guarded { file, budget: file.end(), way: Vec::new() }
-    }
-
-    /// Reads the node at `position`, to which one at `parent` (`u64::MAX`: a header) points.
-    pub(super) fn read(&mut self, position: u64, parent: u64, depth: usize) -> Result<(NodeKind, Vec<u8>)> {
-        self.read_into(position, parent, depth, Hint::None, Vec::new())
-    }
-
-    /// As [`Guarded::read`], with what is known of the node, into memory that is not needed any more.
-    fn read_into(
-        &mut self,
-        position: u64,
-        parent: u64,
-        depth: usize,
-        hint: Hint,
-        memory: Vec<u8>,
-    ) -> Result<(NodeKind, Vec<u8>)> {
-        self.read_checked(position, parent, depth, hint, memory).map(|(kind, stored)| (kind, stored.bytes))
-    }
-
-    /// As [`Guarded::read`], with what it takes in the file.
-    pub(crate) fn read_stored(
-        &mut self,
-        position: u64,
-        parent: u64,
-        depth: usize,
-    ) -> Result<(NodeKind, StoredNode)> {
-        self.read_checked(position, parent, depth, Hint::None, Vec::new())
-    }
-
-    fn read_checked(
-        &mut self,
-        position: u64,
-        parent: u64,
-        depth: usize,
-        hint: Hint,
-        memory: Vec<u8>,
-    ) -> Result<(NodeKind, StoredNode)> {
-        let broken = |rule| Err(self.file.malformed(position, Malformed(rule)));
-        if position >= parent {
-            return broken("a child that lies before its parent");
+    pub(crate) fn new(file: &'a TreeFile, reading: Reading) -> Guarded<'a> {
+        if reading == Reading::Seeking {
+            file.begin_descent();
         }
-        if depth > MAX_DEPTH {
-            return broken("a tree of at most 200 levels");
+        Guarded { file, reading, budget: file.end(), way: Vec::new() }
+    }
+
+    /// Finds a node, in memory or in the file.
+    pub(super) fn read(&mut self, child: Child) -> Result<(NodeKind, Node)> {
+        self.read_into(child, Vec::new())
+    }
+
+    /// As [`Guarded::read`], with memory that is not needed any more.
+    fn read_into(&mut self, child: Child, memory: Vec<u8>) -> Result<(NodeKind, Node)> {
+        // Only pointer nodes have hints of whole subtrees.
+        let may_be_kept = match self.reading {
+            Reading::Verifying => false,
+            Reading::Scanning => !matches!(child.hint, Hint::Size(_)),
+            Reading::Seeking => true,
+        };
+        if may_be_kept && let Some(node) = self.file.kept(child.position) {
+            self.check(child)?;
+            let (kind, stored_size) = (node.kind(), node.stored_size());
+            let node = Node::Kept(node);
+            self.count(child, kind, &node, stored_size)?;
+            return Ok((kind, node));
+        }
+        let (kind, stored) = self.read_file(child, memory)?;
+        Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
+    }
+
+    /// Reads a node from the file.
+    pub(crate) fn read_stored(&mut self, child: Child) -> Result<(NodeKind, StoredNode)> {
+        self.read_file(child, Vec::new())
+    }
+
+    fn read_file(&mut self, child: Child, memory: Vec<u8>) -> Result<(NodeKind, StoredNode)> {
+        self.check(child)?;
+        let stored = self.file.read_node(child.position, child.hint, memory)?;
+        let kind = NodeKind::of(&stored.bytes).map_err(|rule| self.file.malformed(child.position, rule))?;
+        self.count(child, kind, &stored.bytes, stored.stored_size)?;
+        Ok((kind, stored))
+    }
+
+    fn broken(&self, child: Child, rule: &'static str) -> Result<()> {
+        Err(self.file.malformed(child.position, Malformed(rule)))
+    }
+
+    /// Whether it may be read.
+    fn check(&self, child: Child) -> Result<()> {
+        if child.position >= child.parent {
+            return self.broken(child, "a child that lies before its parent");
+        }
+        if child.depth > MAX_DEPTH {
+            return self.broken(child, "a tree of at most 200 levels");
         }
         if self.budget == 0 {
-            return broken("nodes that are not larger than the file in sum");
+            return self.broken(child, "nodes that are not larger than the file in sum");
         }
-        let stored = self.file.read_node(position, hint, memory)?;
-        self.budget = self.budget.saturating_sub(PREFIX as u64 + stored.stored_size);
-        let kind = NodeKind::of(&stored.bytes).map_err(|rule| self.file.malformed(position, rule))?;
+        Ok(())
+    }
+
+    /// Counts a node that was found.
+    fn count(&mut self, child: Child, kind: NodeKind, node: &[u8], stored_size: u64) -> Result<()> {
+        self.budget = self.budget.saturating_sub(PREFIX as u64 + stored_size);
         if kind == NodeKind::Interior {
-            self.way.truncate(depth);
-            self.way.push(stored.bytes.len());
+            self.way.truncate(child.depth);
+            self.way.push(node.len());
             if self.way.iter().sum::<usize>() > LONGEST_WAY {
-                return broken("pointer nodes of at most 32 MiB on the way to a leaf");
+                return self.broken(child, "pointer nodes of at most 32 MiB on the way to a leaf");
             }
         }
-        Ok((kind, stored))
+        Ok(())
     }
 }
 
 struct Frame {
-    node: Vec<u8>,
+    node: Node,
     kind: NodeKind,
     position: u64,
     /// Offset of the current entry, of its value, and of the entry behind it.
@@ -130,7 +169,7 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(node: Vec<u8>, kind: NodeKind, position: u64) -> Frame {
+    fn new(node: Node, kind: NodeKind, position: u64) -> Frame {
         Frame { node, kind, position, current: 1, value: 1, next: 1, planned: false }
     }
 
@@ -149,6 +188,9 @@ impl Frame {
 
     /// Goes to the next entry, with a key of at least `from` if that is given.
     fn advance(&mut self, from: Option<&[u8]>) -> Result<bool, Malformed> {
+        if let (Node::Kept(node), Some(from)) = (&self.node, from) {
+            self.next = node.seek(self.next, from);
+        }
         loop {
             self.current = self.next;
             let Some((entry, next)) = entry_at(&self.node, self.current)? else { return Ok(false) };
@@ -212,9 +254,14 @@ const LARGEST_SPARE: usize = 16 << 10;
 
 impl<'a> Cursor<'a> {
     /// A cursor before the first entry with a key of at least `from`.
-    pub(crate) fn new(file: &'a SharedFile, root: Option<&NodeRef>, from: &[u8]) -> Cursor<'a> {
+    pub(crate) fn new(
+        file: &'a TreeFile,
+        root: Option<&NodeRef>,
+        from: &[u8],
+        reading: Reading,
+    ) -> Cursor<'a> {
         Cursor {
-            guarded: Guarded::new(file),
+            guarded: Guarded::new(file, reading),
             root: root.cloned(),
             at_child: false,
             frames: Vec::new(),
@@ -229,12 +276,13 @@ impl<'a> Cursor<'a> {
 
     /// As [`Cursor::new`], to visit all entries, up to the key `until` if that is given.
     pub(crate) fn of_all(
-        file: &'a SharedFile,
+        file: &'a TreeFile,
         root: Option<&NodeRef>,
         from: &[u8],
         until: Option<&[u8]>,
+        reading: Reading,
     ) -> Cursor<'a> {
-        let mut cursor = Cursor::new(file, root, from);
+        let mut cursor = Cursor::new(file, root, from, reading);
         cursor.reads_ahead = true;
         cursor.until = until.map(|key| bound(key).to_vec());
         cursor
@@ -319,7 +367,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn leave(&mut self) {
-        if let Some(Frame { node, .. }) = self.frames.pop()
+        if let Some(Frame { node: Node::Read(node), .. }) = self.frames.pop()
             && node.capacity() <= LARGEST_SPARE
         {
             self.spare.push(node);
@@ -367,7 +415,7 @@ impl<'a> Cursor<'a> {
         let hint =
             if self.leaves == Some(depth) { Hint::Size(subtree_size) } else { Hint::Subtree(subtree_size) };
         let memory = self.spare.pop().unwrap_or_default();
-        let (kind, node) = self.guarded.read_into(position, parent, depth, hint, memory)?;
+        let (kind, node) = self.guarded.read_into(Child { position, parent, depth, hint }, memory)?;
         if kind == NodeKind::Leaf {
             self.leaves = Some(depth);
         }
@@ -419,6 +467,7 @@ impl Drop for Cursor<'_> {
     fn drop(&mut self) {
         if self.reads_ahead {
             self.guarded.file.forget_ahead();
+            self.guarded.file.trim();
         }
     }
 }
@@ -430,7 +479,7 @@ fn bound(key: &[u8]) -> &[u8] {
 
 /// A value in the node where it was found, which may be large: it is not copied.
 pub(crate) struct Found {
-    node: Vec<u8>,
+    node: Node,
     range: Range<usize>,
 }
 
@@ -444,19 +493,21 @@ impl Deref for Found {
 
 impl Found {
     /// The value alone. One that makes up most of its node keeps the node's memory.
-    pub(crate) fn into_vec(mut self) -> Result<Vec<u8>> {
-        if self.len() < self.node.len() / 2 {
-            return memory::copy(&self);
+    pub(crate) fn into_vec(self) -> Result<Vec<u8>> {
+        match self.node {
+            Node::Read(mut node) if self.range.len() >= node.len() / 2 => {
+                node.truncate(self.range.end);
+                node.drain(..self.range.start);
+                Ok(node)
+            }
+            node => memory::copy(node.get(self.range).unwrap_or_default()),
         }
-        self.node.truncate(self.range.end);
-        self.node.drain(..self.range.start);
-        Ok(self.node)
     }
 }
 
 /// The value stored under `key`.
-pub(crate) fn lookup(file: &SharedFile, root: Option<&NodeRef>, key: &[u8]) -> Result<Found> {
-    let mut cursor = Cursor::new(file, root, key);
+pub(crate) fn lookup(file: &TreeFile, root: Option<&NodeRef>, key: &[u8]) -> Result<Found> {
+    let mut cursor = Cursor::new(file, root, key, Reading::Seeking);
     let length = match cursor.next_entry()? {
         Some((entry, _)) if entry.key == key => entry.value.len(),
         _ => return Err(Error::DocNotFound),
@@ -468,24 +519,18 @@ pub(crate) fn lookup(file: &SharedFile, root: Option<&NodeRef>, key: &[u8]) -> R
 
 /// Number of entries of the by-sequence tree with keys from `min` to `max`, both included: subtrees that lie inside
 /// are counted by their reduce values.
-pub(crate) fn count_range(file: &SharedFile, root: Option<&NodeRef>, min: &[u8], max: &[u8]) -> Result<u64> {
+pub(crate) fn count_range(file: &TreeFile, root: Option<&NodeRef>, min: &[u8], max: &[u8]) -> Result<u64> {
     let Some(root) = root else { return Ok(0) };
     if min > max {
         return Ok(0);
     }
-    let mut guarded = Guarded::new(file);
-    count_node(&mut guarded, (root.position, u64::MAX), 0, min, max)
+    let mut guarded = Guarded::new(file, Reading::Seeking);
+    count_node(&mut guarded, Child::root(root.position), min, max)
 }
 
-fn count_node(
-    guarded: &mut Guarded<'_>,
-    (position, parent): (u64, u64),
-    depth: usize,
-    min: &[u8],
-    max: &[u8],
-) -> Result<u64> {
-    let (kind, node) = guarded.read(position, parent, depth)?;
-    let broken = |rule| guarded.file.malformed(position, rule);
+fn count_node(guarded: &mut Guarded<'_>, child: Child, min: &[u8], max: &[u8]) -> Result<u64> {
+    let (kind, node) = guarded.read(child)?;
+    let broken = |rule| guarded.file.malformed(child.position, rule);
     let mut count = 0;
     let mut partial = Vec::new();
     let mut lowest: Option<&[u8]> = None;
@@ -507,8 +552,8 @@ fn count_node(
             }
         }
     }
-    for child in partial {
-        count += count_node(guarded, (child, position), depth + 1, min, max)?;
+    for position in partial {
+        count += count_node(guarded, child.below(position), min, max)?;
     }
     Ok(count)
 }

@@ -1,5 +1,6 @@
 //! Gathers entries and writes them as nodes of the right size.
 
+use super::cache::file::TreeFile;
 use super::reduce::Sums;
 use super::{NodeSizes, TreeKind};
 use crate::error::{Error, Result};
@@ -9,7 +10,6 @@ use crate::format::ints::{MAX_KEY, MAX_U48, MAX_VALUE, put_u12_u28};
 use crate::format::node::{
     ChildPointer, ENTRY_PREFIX, NodeKind, POINTER_FIXED, entry_at, push_entry, put_pointer,
 };
-use crate::io::shared::SharedFile;
 use crate::memory;
 use std::ops::Range;
 
@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
 
 /// Pending entries of one level of a tree.
 pub(super) struct NodeWriter<'a> {
-    file: &'a SharedFile,
+    file: &'a TreeFile,
     tree: TreeKind,
     kind: NodeKind,
     threshold: usize,
@@ -129,7 +129,7 @@ pub(super) struct NodeWriter<'a> {
 }
 
 impl<'a> NodeWriter<'a> {
-    pub(super) fn new(file: &'a SharedFile, tree: TreeKind, kind: NodeKind, sizes: NodeSizes) -> Self {
+    pub(super) fn new(file: &'a TreeFile, tree: TreeKind, kind: NodeKind, sizes: NodeSizes) -> Self {
         let mut node = Vec::with_capacity(FIRST);
         node.push(kind as u8);
         NodeWriter {
@@ -335,7 +335,7 @@ impl<'a> NodeWriter<'a> {
             *kind = self.kind as u8;
         }
         let node = self.node.get(start - 1..end).unwrap_or_default();
-        let chunk = self.file.append_node(node)?;
+        let chunk = self.file.append_node(node, self.kind)?;
         let key = match entry_at(&self.node, last) {
             Ok(Some((entry, _))) => entry.key,
             _ => &[],

@@ -1,0 +1,83 @@
+//! Whether a handle's nodes may be shared with other handles of the process: see `tree::cache`.
+
+use super::State;
+use super::open::OpenOptions;
+use crate::format::chunk::LONGEST_HEADER;
+use crate::io::file::DbFile;
+use crate::io::stamp::{FileStamp, Place};
+use crate::tree::cache::file::TreeFile;
+use crate::tree::cache::shared::{HeaderBytes, NodeCache, Share};
+use std::ffi::CStr;
+use std::sync::Arc;
+
+/// A file before it is opened, if its nodes are to be shared. What is done to it from then on shows later.
+pub(super) struct Prospect {
+    cache: Arc<NodeCache>,
+    stamp: FileStamp,
+}
+
+impl Prospect {
+    /// Looks at the file of this name. `None`: its nodes are not shared, or there is no such file yet.
+    pub(super) fn of(options: &OpenOptions, filename: &CStr) -> Option<Prospect> {
+        let cache = options.shared_nodes()?;
+        Some(Prospect { cache, stamp: Place::Named(filename).stamp()? })
+    }
+
+    /// Finds the part of the cache that is this file's. `None` if it cannot be told whether it is the file that was
+    /// looked at, and just as it was.
+    fn share(self, filename: &CStr, file: &mut DbFile, state: &State) -> Option<Share> {
+        let Prospect { cache, stamp } = self;
+        let position = state.position?;
+        if file.encryption().is_some() || file.end() != stamp.size() {
+            return None;
+        }
+        let header = header_at(file, position)?;
+        let now = place_of(file, filename).stamp()?;
+        if now != stamp {
+            return None;
+        }
+        let stands =
+            |known: &HeaderBytes| header_at(file, known.position).is_some_and(|found| found == *known);
+        // By name, since the file is being read.
+        Share::open(cache, (&stamp, Place::Named(filename)), header, stands)
+    }
+}
+
+/// Where to ask for an open file: a caller's operations do not tell what they have opened.
+fn place_of<'a>(file: &'a mut DbFile, filename: &'a CStr) -> Place<'a> {
+    file.io().os_file().map_or(Place::Named(filename), Place::Open)
+}
+
+/// The header at this position as it stands there, if it is whole.
+fn header_at(file: &mut DbFile, position: u64) -> Option<HeaderBytes> {
+    let mut room = [0; LONGEST_HEADER];
+    let bytes = file.read_header_chunk(position, false, &mut room).ok()?;
+    Some(HeaderBytes { position, bytes: Arc::from(bytes) })
+}
+
+/// From now on the nodes of this handle's file are kept, if there are buffers; with others' if it may be.
+pub(super) fn begin_keeping(
+    options: &OpenOptions,
+    prospect: Option<Prospect>,
+    filename: &CStr,
+    file: &TreeFile,
+    state: &State,
+) {
+    if !options.keeps_nodes() {
+        return;
+    }
+    let share = prospect
+        .and_then(|prospect| file.with(|file| Ok(prospect.share(filename, file, state))).ok().flatten());
+    let committed = state.position.map_or(0, |position| state.header.end_at(position));
+    file.begin_keeping(committed, share);
+}
+
+/// The handle has committed: this is its state now.
+pub(super) fn note_commit(file: &TreeFile, filename: &CStr, state: &State) {
+    let Some(position) = state.position else { return };
+    let header = || HeaderBytes { position, bytes: Arc::from(state.header.encode()) };
+    let _ = file.with(|open| {
+        file.note_commit(state.header.end_at(position), header, place_of(open, filename));
+        Ok(())
+    });
+}

@@ -1,0 +1,154 @@
+//! Whether the file that is opened is the one that shared nodes are from.
+//!
+//! Of each file its newest header and what the operating system said of it are recorded when a handle opens it or
+//! commits to it. As long as all of that is the same, or the file has only grown behind the recorded header, positions
+//! mean what they meant. Whenever that is not certain the file gets a new *generation*: nodes belong to one, and those
+//! of older ones are not found any more.
+
+use crate::io::stamp::{FileKey, FileStamp, Place};
+use crate::sync::Mutex;
+use quick_cache::UnitWeighter;
+use quick_cache::unsync::Cache;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// So many files are known; of one that was forgotten, nodes are read anew.
+const FILES: usize = 16 << 10;
+
+/// Which generation a node belongs to: one file from one moment on. Never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Generation(u64);
+
+impl Generation {
+    fn new() -> Generation {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Generation(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A header as it stands in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderBytes {
+    pub(crate) position: u64,
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+/// What was last known of a file.
+#[derive(Clone, Debug)]
+struct Record {
+    header: HeaderBytes,
+    stamp: FileStamp,
+    /// A change of the file is certain to show in its stamp.
+    settled: bool,
+    generation: Generation,
+}
+
+/// The files of a cache.
+#[derive(Debug)]
+pub(super) struct Files {
+    records: Mutex<Cache<FileKey, Record>>,
+}
+
+/// What is to be made of a file that is opened.
+enum Judgement {
+    Same,
+    /// Its newest header is another one, which lies behind the recorded one: that has to be looked at.
+    Grown,
+    Other,
+    /// It was looked at before the record was made.
+    TooEarly,
+}
+
+impl Record {
+    fn judge(&self, stamp: &FileStamp, header: &HeaderBytes) -> Judgement {
+        if self.stamp.changed_after(stamp) {
+            return Judgement::TooEarly;
+        }
+        if !self.settled {
+            return Judgement::Other;
+        }
+        if self.header == *header {
+            return if self.stamp == *stamp { Judgement::Same } else { Judgement::Other };
+        }
+        let is_newer = header.position > self.header.position && stamp.size() >= self.stamp.size();
+        if is_newer { Judgement::Grown } else { Judgement::Other }
+    }
+}
+
+impl Default for Files {
+    fn default() -> Files {
+        Files {
+            records: Mutex::new(Cache::with(
+                FILES,
+                FILES as u64,
+                UnitWeighter,
+                <_>::default(),
+                <_>::default(),
+            )),
+        }
+    }
+}
+
+impl Files {
+    /// The generation of a file that was opened at this header; `None`: its nodes are not shared. `stands` reads the
+    /// file: whether this header stands in it.
+    pub(super) fn open(
+        &self,
+        (stamp, place): (&FileStamp, Place<'_>),
+        header: &HeaderBytes,
+        stands: impl FnOnce(&HeaderBytes) -> bool,
+    ) -> Option<Generation> {
+        // Not locked while the file is read.
+        let known = self.records.lock().get(stamp.key()).cloned();
+        let judgement = known.as_ref().map_or(Judgement::Other, |known| known.judge(stamp, header));
+        let kept = match (judgement, &known) {
+            (Judgement::TooEarly, _) => return None,
+            (Judgement::Same, Some(known)) => return Some(known.generation),
+            (Judgement::Grown, Some(known)) => stands(&known.header).then_some(known.generation),
+            _ => None,
+        };
+        self.record((stamp, place), header, known.map(|known| known.generation), kept)
+    }
+
+    /// The file was committed to, by a handle of this generation whose header before was `before`. Whether the nodes that
+    /// it has written may be shared.
+    pub(super) fn commit(
+        &self,
+        (stamp, place): (&FileStamp, Place<'_>),
+        header: &HeaderBytes,
+        before: &HeaderBytes,
+        generation: Generation,
+    ) -> bool {
+        let known = self.records.lock().get(stamp.key()).cloned();
+        // Somebody else has committed meanwhile: perhaps to the same positions.
+        let follows = known.as_ref().is_some_and(|known| {
+            known.generation == generation && known.header == *before && !known.stamp.changed_after(stamp)
+        });
+        let known = known.map(|known| known.generation);
+        if follows {
+            return self.record((stamp, place), header, known, Some(generation)).is_some();
+        }
+        self.record((stamp, place), header, known, None);
+        false
+    }
+
+    /// Puts a record in the place of the one of generation `known`, unless another was put there meanwhile.
+    fn record(
+        &self,
+        (stamp, place): (&FileStamp, Place<'_>),
+        header: &HeaderBytes,
+        known: Option<Generation>,
+        generation: Option<Generation>,
+    ) -> Option<Generation> {
+        let generation = generation.unwrap_or_else(Generation::new);
+        let settled = stamp.is_settled(place);
+        let mut records = self.records.lock();
+        let now = records.get(stamp.key());
+        if now.map(|now| now.generation) != known || now.is_some_and(|now| now.stamp.changed_after(stamp)) {
+            return None;
+        }
+        let record = Record { header: header.clone(), stamp: stamp.clone(), settled, generation };
+        records.insert(*stamp.key(), record);
+        Some(generation)
+    }
+}

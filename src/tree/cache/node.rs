@@ -1,0 +1,159 @@
+//! A node as it is kept, and a node as a traversal holds it.
+
+use crate::format::node::{NodeKind, entry_at};
+use crate::memory;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// An inflated node whose structure is known: entries up to its end, their keys in ascending order.
+#[derive(Debug)]
+pub(crate) struct KeptNode {
+    bytes: Vec<u8>,
+    kind: NodeKind,
+    /// Where its entries begin.
+    offsets: Box<[u32]>,
+    /// Bytes that it takes in the file, without the chunk's prefix.
+    stored_size: u64,
+}
+
+/// What a node costs in tables beside its own memory, about.
+const OVERHEAD: usize = 96;
+
+impl KeptNode {
+    /// Takes an inflated node, or gives it back if its structure is not such that it can be kept: whoever goes through
+    /// its entries meets what is wrong with it.
+    pub(super) fn new(bytes: Vec<u8>, stored_size: u64) -> Result<KeptNode, Vec<u8>> {
+        match offsets_of(&bytes) {
+            Some((kind, offsets)) => {
+                let mut bytes = bytes;
+                if bytes.capacity() > bytes.len() + bytes.len() / 8 {
+                    bytes.shrink_to_fit();
+                }
+                Ok(KeptNode { bytes, kind, offsets, stored_size })
+            }
+            None => Err(bytes),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> NodeKind {
+        self.kind
+    }
+
+    pub(crate) fn stored_size(&self) -> u64 {
+        self.stored_size
+    }
+
+    /// Bytes of memory that keeping it takes.
+    pub(super) fn weight(&self) -> u64 {
+        let own = self.bytes.capacity() + self.offsets.len() * size_of::<u32>();
+        (own + size_of::<KeptNode>() + OVERHEAD) as u64
+    }
+
+    /// Offset of the first entry at or behind byte `from` with a key of at least `key`; the node's end if there is none.
+    pub(crate) fn seek(&self, from: usize, key: &[u8]) -> usize {
+        let key_at = |offset: u32| match entry_at(&self.bytes, offset as usize) {
+            Ok(Some((entry, _))) => entry.key,
+            _ => &[],
+        };
+        let index = self.offsets.partition_point(|&offset| (offset as usize) < from || key_at(offset) < key);
+        self.offsets.get(index).map_or(self.bytes.len(), |&offset| offset as usize)
+    }
+}
+
+/// Kind and offsets of the entries, if all is as it should be.
+fn offsets_of(bytes: &[u8]) -> Option<(NodeKind, Box<[u32]>)> {
+    let kind = NodeKind::of(bytes).ok()?;
+    u32::try_from(bytes.len()).ok()?;
+    let mut offsets = Vec::new();
+    let (mut offset, mut last_key) = (1, &[][..]);
+    while let Some((entry, behind)) = entry_at(bytes, offset).ok()? {
+        if entry.key < last_key {
+            return None;
+        }
+        memory::push(&mut offsets, offset as u32).ok()?;
+        (offset, last_key) = (behind, entry.key);
+    }
+    Some((kind, offsets.into_boxed_slice()))
+}
+
+/// A node in the hands of a traversal.
+#[derive(Debug)]
+pub(crate) enum Node {
+    /// It was read just for this.
+    Read(Vec<u8>),
+    Kept(Arc<KeptNode>),
+}
+
+impl Default for Node {
+    fn default() -> Node {
+        Node::Read(Vec::new())
+    }
+}
+
+impl Deref for Node {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Node::Read(bytes) => bytes,
+            Node::Kept(node) => &node.bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::format::node::push_entry;
+
+    fn node_of(keys: &[&str]) -> Vec<u8> {
+        let mut node = vec![NodeKind::Leaf as u8];
+        for key in keys {
+            push_entry(&mut node, key.as_bytes(), b"value");
+        }
+        node
+    }
+
+    fn key_at(node: &[u8], offset: usize) -> Option<&[u8]> {
+        entry_at(node, offset).unwrap().map(|(entry, _)| entry.key)
+    }
+
+    #[test]
+    fn seeking_finds_the_first_of_the_entries_that_going_through_them_finds() {
+        let bytes = node_of(&["b", "d", "d", "f"]);
+        let node = KeptNode::new(bytes.clone(), 0).unwrap();
+        for key in ["", "a", "b", "c", "d", "e", "f", "g"] {
+            let mut from = 1;
+            loop {
+                let mut expected = from;
+                while key_at(&bytes, expected).is_some_and(|found| found < key.as_bytes()) {
+                    expected = entry_at(&bytes, expected).unwrap().unwrap().1;
+                }
+                assert_eq!(node.seek(from, key.as_bytes()), expected, "{key} from {from}");
+                let Some((_, behind)) = entry_at(&bytes, from).unwrap() else { break };
+                from = behind;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_order_or_cut_is_not_kept() {
+        assert!(KeptNode::new(node_of(&["b", "a"]), 0).is_err());
+        let whole = node_of(&["a", "b"]);
+        for length in 0..whole.len() {
+            let cut = whole.get(..length).unwrap().to_vec();
+            let ends_with_an_entry = length == 1 || length == node_of(&["a"]).len();
+            assert_eq!(KeptNode::new(cut.clone(), 0).map_err(|back| back == cut).is_ok(), ends_with_an_entry);
+        }
+        assert!(KeptNode::new(vec![7], 0).is_err());
+    }
+
+    #[test]
+    fn memory_that_is_not_needed_is_not_kept() {
+        let mut bytes = Vec::with_capacity(10_000);
+        bytes.extend(node_of(&["a"]));
+        assert!(KeptNode::new(bytes, 0).unwrap().weight() < 400);
+    }
+}

@@ -1,0 +1,143 @@
+//! Nodes that all handles of a process share.
+
+pub(crate) use super::files::HeaderBytes;
+use super::files::{Files, Generation};
+use super::node::KeptNode;
+use crate::io::stamp::{FileStamp, Place};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use std::sync::Arc;
+
+/// Nodes are about this large, with what belongs to them.
+const USUAL_NODE: u64 = 1 << 10;
+
+/// A node's file and place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct NodeKey {
+    generation: Generation,
+    position: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ByMemory;
+
+impl Weighter<NodeKey, Arc<KeptNode>> for ByMemory {
+    fn weight(&self, _: &NodeKey, node: &Arc<KeptNode>) -> u64 {
+        node.weight()
+    }
+}
+
+/// Inflated nodes in memory that any number of handles, in any threads, share: see [`OpenOptions::node_cache`].
+///
+/// Handles that open a file for each fetch find its nodes here instead of reading, checking and inflating them; commits
+/// put in what they have written. Whether a file still is the one that nodes are from is judged at each open by device,
+/// inode, birth time, size, times and newest header; where the operating system does not tell all of these, nothing is
+/// shared. Damage that is done on the disk after a node was cached is not noticed by those who find it here.
+///
+/// Not used by handles without buffers, of encrypted files, opened for recovery, nor by compaction.
+///
+/// ```
+/// # fn main() -> couchstore::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// use couchstore::{NodeCache, OpenOptions};
+/// use std::sync::Arc;
+///
+/// let cache = Arc::new(NodeCache::new(64 << 20));
+/// let db = OpenOptions::new().create(true).node_cache(cache.clone()).open(dir.path().join("a.couch"))?;
+/// assert!(cache.bytes() <= cache.budget());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`OpenOptions::node_cache`]: crate::OpenOptions::node_cache
+pub struct NodeCache {
+    nodes: Cache<NodeKey, Arc<KeptNode>, ByMemory>,
+    files: Files,
+    budget: u64,
+}
+
+impl NodeCache {
+    /// A cache that takes up to `bytes` of memory.
+    pub fn new(bytes: u64) -> NodeCache {
+        let items = usize::try_from(bytes / USUAL_NODE).unwrap_or(usize::MAX);
+        NodeCache {
+            nodes: Cache::with_weighter(items, bytes, ByMemory),
+            files: Files::default(),
+            budget: bytes,
+        }
+    }
+
+    /// Bytes of memory that it may take.
+    pub fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// Bytes of memory that its nodes take.
+    pub fn bytes(&self) -> u64 {
+        self.nodes.weight()
+    }
+
+    /// Number of nodes in it.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Lets go of all nodes.
+    pub fn clear(&self) {
+        self.nodes.clear();
+    }
+}
+
+impl std::fmt::Debug for NodeCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (nodes, bytes) = (self.len(), self.bytes());
+        f.debug_struct("NodeCache")
+            .field("budget", &self.budget)
+            .field("nodes", &nodes)
+            .field("bytes", &bytes)
+            .finish()
+    }
+}
+
+/// The part of a cache that a handle uses: that of one generation of its file.
+pub(crate) struct Share {
+    cache: Arc<NodeCache>,
+    generation: Generation,
+    /// The newest header that the handle has opened or committed.
+    header: HeaderBytes,
+}
+
+impl Share {
+    /// Of a file that was opened at this header; `None`: its nodes are not shared. `stands` reads the file: whether this
+    /// header stands in it.
+    pub(crate) fn open(
+        cache: Arc<NodeCache>,
+        at: (&FileStamp, Place<'_>),
+        header: HeaderBytes,
+        stands: impl FnOnce(&HeaderBytes) -> bool,
+    ) -> Option<Share> {
+        let generation = cache.files.open(at, &header, stands)?;
+        Some(Share { cache, generation, header })
+    }
+
+    /// The handle has committed this header. Whether the nodes that it has written may be put in; if not, the handle's
+    /// share is not to be used any more.
+    pub(super) fn commit(&mut self, at: (&FileStamp, Place<'_>), header: HeaderBytes) -> bool {
+        let may = self.cache.files.commit(at, &header, &self.header, self.generation);
+        self.header = header;
+        may
+    }
+
+    pub(super) fn get(&self, position: u64) -> Option<Arc<KeptNode>> {
+        self.cache.nodes.get(&NodeKey { generation: self.generation, position })
+    }
+
+    pub(super) fn insert(&self, position: u64, node: Arc<KeptNode>) {
+        self.cache.nodes.insert(NodeKey { generation: self.generation, position }, node);
+    }
+}

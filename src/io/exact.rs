@@ -12,6 +12,8 @@ const KEPT: usize = 32 << 10;
 const FIRST_MORE: u64 = 8 << 10;
 /// Pieces of a plan with no more than this between them are read at once,
 const GAP: u64 = 16 << 10;
+/// or, where that comes to too much, with a half of it, and so on down to this,
+const SMALL_GAP: u64 = 256;
 /// up to this many bytes, which is also what a plan keeps at most.
 const AHEAD: u64 = 256 << 10;
 
@@ -202,32 +204,39 @@ impl Pieces {
     }
 }
 
-/// Joins ranges of the file that are about to be read, in any order, to those that are read at once. What is beyond
-/// the most that a plan keeps, or alone as long, is left out.
+/// Joins ranges of the file that are about to be read, in any order, to those that are read at once: where that comes to
+/// more than a plan keeps, only nearer ones. What is beyond even so, or alone as long, is left out.
 pub(super) fn join(wanted: &mut [Range<u64>]) -> Result<Vec<Range<u64>>> {
     wanted.sort_unstable_by_key(|range| range.start);
-    let mut joined: Vec<Range<u64>> = Vec::new();
+    let mut joined = Vec::new();
+    let mut gap = GAP;
+    while !join_near(wanted, gap, &mut joined)? && gap > 0 {
+        gap = if gap > SMALL_GAP { gap / 2 } else { 0 };
+    }
+    Ok(joined)
+}
+
+/// Joins those of the sorted ranges with no more than `gap` bytes between them. False: not all had room.
+fn join_near(wanted: &[Range<u64>], gap: u64, joined: &mut Vec<Range<u64>>) -> Result<bool> {
+    joined.clear();
     let mut total = 0;
-    for range in wanted.iter() {
+    for range in wanted {
         let length = range.end.saturating_sub(range.start);
         if length == 0 || length > AHEAD {
             continue;
         }
-        let last = joined.last_mut().filter(|last| range.start <= last.end.saturating_add(GAP));
-        let more = match &last {
-            Some(last) => range.end.saturating_sub(last.end),
-            None => length,
-        };
+        let last = joined.last_mut().filter(|last| range.start <= last.end.saturating_add(gap));
+        let more = last.as_ref().map_or(length, |last| range.end.saturating_sub(last.end));
         if total + more > AHEAD {
-            break;
+            return Ok(false);
         }
         total += more;
         match last {
             Some(last) => last.end = last.end.max(range.end),
-            None => memory::push(&mut joined, range.clone())?,
+            None => memory::push(joined, range.clone())?,
         }
     }
-    Ok(joined)
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -253,6 +262,9 @@ mod tests {
         let mut far: Vec<_> = (0..1000).map(|index| index << 20..(index << 20) + 1000).collect();
         let total: u64 = join(&mut far).unwrap().iter().map(|range| range.end - range.start).sum();
         assert!(total <= AHEAD);
+        // With all that is between them these would be too many.
+        let mut scattered: Vec<_> = (0..200).map(|index| index * 5000..index * 5000 + 1000).collect();
+        assert_eq!(join(&mut scattered).unwrap(), scattered);
     }
 
     #[test]

@@ -107,8 +107,14 @@ fn in_order(
 struct Leave<'a>(&'a Call);
 
 impl Drop for Leave<'_> {
+    #[inline]
     fn drop(&mut self) {
         INNERMOST.set(self.0.outer);
+        if let Some(handle) = self.0.only() {
+            // SAFETY: locked by this call, which uses it no more.
+            unsafe { handle.leave(handle.inside()) };
+            return;
+        }
         self.0.for_each(|handle| {
             // SAFETY: locked by this call, which uses it no more.
             unsafe { handle.leave(handle.inside()) };
@@ -141,7 +147,21 @@ impl Call {
     }
 
     /// Takes the locks and begins a call on each handle, or does neither.
+    #[inline]
     fn enter(&self) -> Result<()> {
+        let Some(handle) = self.only() else { return self.enter_all() };
+        let inside = handle.lock();
+        if let Err(error) = inside.check_enter() {
+            // SAFETY: locked above.
+            unsafe { handle.unlock() };
+            return Err(error);
+        }
+        inside.count_call();
+        inside.set_running(true);
+        Ok(())
+    }
+
+    fn enter_all(&self) -> Result<()> {
         self.lock();
         let mut refused = None;
         self.for_each(|handle| {

@@ -224,6 +224,7 @@ impl Handle {
     ///
     /// # Safety
     /// As of [`Handle::unlock`].
+    #[inline]
     pub(super) unsafe fn leave(&self, inside: &Inside) {
         self.publish(inside);
         inside.running.set(false);
@@ -235,6 +236,7 @@ impl Handle {
     ///
     /// # Safety
     /// As of [`Handle::unlock`].
+    #[inline]
     pub(super) unsafe fn end_call(&self, inside: &Inside) {
         inside.calls.set(inside.calls.get() - 1);
         if let Database::Lent(_) = inside.database {
@@ -294,6 +296,7 @@ impl Inside {
     }
 
     /// Whether a call may begin.
+    #[inline]
     pub(super) fn check_enter(&self) -> Result<()> {
         if self.running.get() {
             // Only the thread that is in that call can come here: its file operations call the library.
@@ -307,6 +310,7 @@ impl Inside {
     }
 
     /// Counts a call that begins.
+    #[inline]
     pub(super) fn count_call(&self) {
         self.calls.set(self.calls.get() + 1);
     }

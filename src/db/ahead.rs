@@ -16,7 +16,7 @@ pub(crate) struct BodiesAhead {
     /// Bodies read in a row.
     row: u32,
     active: bool,
-    /// The bodies of the leaf at hand were read ahead.
+    /// Bodies of the leaf at hand were read ahead. Not so if they were all there, from a plan before.
     planned: bool,
     /// Documents with a body that were shown of it, and those whose body was read.
     shown: u32,
@@ -35,6 +35,15 @@ impl BodiesAhead {
     pub(crate) fn are_due(&mut self, file: &SharedFile) -> bool {
         file.take_last_body();
         self.active && !std::mem::replace(&mut self.planned, true)
+    }
+
+    /// The same for a document with its body there: not so if a plan before has read it.
+    #[inline]
+    pub(crate) fn are_missing(&mut self, file: &SharedFile, body: u64, size: u64) -> bool {
+        file.take_last_body();
+        let are_missing = self.active && !self.planned && body != 0 && !file.has_ahead(body, size);
+        self.planned |= are_missing;
+        are_missing
     }
 
     /// It was shown.

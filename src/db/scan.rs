@@ -160,7 +160,7 @@ impl Db {
                     Err(rule) => self.make_do(&entry, leaf.position, rule, &mut damage)?,
                 };
                 if options.shows(&info) {
-                    if bodies.are_due(&self.file) {
+                    if bodies.are_missing(&self.file, info.body_position, info.physical_size) {
                         let wanted = bodies_of(tree, here, last, options)?;
                         damage.pass(self.file.read_ahead(Plan::Bodies, &wanted))?;
                     }

@@ -4,6 +4,7 @@
 
 use crate::error::Result;
 use crate::memory;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// A piece that is kept is no longer than this.
@@ -30,6 +31,7 @@ impl Piece {
     }
 
     /// What there is from `offset` on; empty if nothing is.
+    #[inline]
     fn get(&self, offset: u64) -> &[u8] {
         let at = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
         at.and_then(|at| self.bytes.get(at..)).unwrap_or_default()
@@ -50,6 +52,8 @@ pub(super) struct Ahead {
     end: u64,
     /// Bytes behind it that are read too, as long as plans go on where the last one has ended.
     more: u64,
+    /// The piece where something was found last.
+    recent: Cell<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +65,13 @@ struct AheadPiece {
 }
 
 impl AheadPiece {
+    /// Whether it has so many bytes from `offset` on.
+    #[inline]
+    fn holds(&self, offset: u64, least: usize) -> bool {
+        let left = (self.start + self.length as u64).checked_sub(offset);
+        self.start <= offset && left.is_some_and(|left| left >= least as u64)
+    }
+
     fn overlaps(&self, start: u64, end: u64) -> bool {
         self.start < end && start < self.start + self.length as u64
     }
@@ -75,6 +86,12 @@ impl Ahead {
 
     /// Whether all of these ranges are here.
     pub(super) fn holds(&self, ranges: &[Range<u64>]) -> bool {
+        let start = ranges.iter().map(|range| range.start).min().unwrap_or(0);
+        let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+        // Often they are in one piece.
+        if self.find(start, end.saturating_sub(start) as usize).is_some() {
+            return true;
+        }
         ranges.iter().all(|range| self.find(range.start, (range.end - range.start) as usize).is_some())
     }
 
@@ -96,6 +113,7 @@ impl Ahead {
         memory::push(&mut self.pieces, AheadPiece { start, at, length: self.bytes.len() - at })
     }
 
+    #[inline]
     fn get(&self, index: usize, offset: u64) -> &[u8] {
         let Some(piece) = self.pieces.get(index) else { return &[] };
         let bytes = self.bytes.get(piece.at..piece.at + piece.length).unwrap_or_default();
@@ -103,9 +121,16 @@ impl Ahead {
         skipped.and_then(|skipped| bytes.get(skipped..)).unwrap_or_default()
     }
 
+    #[inline]
     fn find(&self, offset: u64, least: usize) -> Option<usize> {
+        let recent = self.recent.get();
+        if self.pieces.get(recent).is_some_and(|piece| piece.holds(offset, least)) {
+            return Some(recent);
+        }
         let index = self.pieces.partition_point(|piece| piece.start <= offset).checked_sub(1)?;
-        (self.get(index, offset).len() >= least).then_some(index)
+        self.pieces.get(index).filter(|piece| piece.holds(offset, least))?;
+        self.recent.set(index);
+        Some(index)
     }
 }
 
@@ -149,6 +174,16 @@ impl Pieces {
         }
     }
 
+    /// Whether this plan has read so many bytes from `offset` on.
+    #[inline]
+    pub(super) fn has_ahead(&self, plan: Plan, offset: u64, length: u64) -> bool {
+        let ahead = match plan {
+            Plan::Nodes => &self.nodes,
+            Plan::Bodies => &self.bodies,
+        };
+        usize::try_from(length).is_ok_and(|length| ahead.find(offset, length).is_some())
+    }
+
     /// Where at least `least` bytes from `offset` on are kept.
     pub(super) fn find(&self, offset: u64, least: usize) -> Option<Place> {
         if self.last.get(offset).len() >= least {
@@ -157,6 +192,19 @@ impl Pieces {
         let nodes = || self.nodes.find(offset, least).map(|index| Place::Ahead(Plan::Nodes, index));
         let bodies = || self.bodies.find(offset, least).map(|index| Place::Ahead(Plan::Bodies, index));
         bodies().or_else(nodes)
+    }
+
+    /// At least `least` bytes from `offset` on, if they are kept.
+    #[inline]
+    pub(super) fn get(&self, offset: u64, least: usize) -> Option<&[u8]> {
+        let last = self.last.get(offset);
+        if last.len() >= least {
+            return Some(last);
+        }
+        match self.bodies.find(offset, least) {
+            Some(index) => Some(self.bodies.get(index, offset)),
+            None => self.nodes.find(offset, least).map(|index| self.nodes.get(index, offset)),
+        }
     }
 
     /// Takes out the last piece, to be read anew or to be continued; it is given back with [`Pieces::keep`]. If it does

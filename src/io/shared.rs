@@ -35,7 +35,10 @@ impl SharedFile {
 
     /// Runs `action` on the open file. It must not call back into the caller's code.
     pub(crate) fn with<T>(&self, action: impl FnOnce(&mut DbFile) -> Result<T>) -> Result<T> {
-        action(self.file.borrow_mut().as_mut().ok_or(Error::FileClosed)?)
+        match self.file.borrow_mut().as_mut() {
+            Some(file) => action(file),
+            None => Err(Error::FileClosed),
+        }
     }
 
     /// Takes the file out: from now on it is closed.
@@ -108,6 +111,12 @@ impl SharedFile {
         self.with(|file| file.read_ahead(plan, chunks))
     }
 
+    /// Whether a body is among what was read ahead.
+    #[inline]
+    pub(crate) fn has_ahead(&self, position: u64, size: u64) -> bool {
+        self.file.borrow().as_ref().is_some_and(|file| file.has_ahead(position, size))
+    }
+
     /// Lets go of what was read ahead.
     pub(crate) fn forget_ahead(&self) {
         if let Some(file) = self.file.borrow_mut().as_mut() {
@@ -116,6 +125,7 @@ impl SharedFile {
     }
 
     /// Position of the body that was read last, which is forgotten by this.
+    #[inline]
     pub(crate) fn take_last_body(&self) -> u64 {
         self.last_body.take()
     }

@@ -149,6 +149,21 @@ impl Buffered {
         Ok(Found::Read(Place::Last))
     }
 
+    /// At least `least` bytes from `offset` on, if they are in memory, and reads are exact.
+    #[inline]
+    pub(in crate::io) fn at_hand(&self, offset: u64, least: usize) -> Option<&[u8]> {
+        let Reads::Exact(pieces) = &self.reads else { return None };
+        let pending = self.writes.get(offset);
+        if pending.len() >= least { Some(pending) } else { pieces.get(offset, least) }
+    }
+
+    /// Whether so many bytes from `offset` on were read by this plan.
+    #[inline]
+    pub(in crate::io) fn has_ahead(&self, plan: Plan, offset: u64, length: u64) -> bool {
+        let Reads::Exact(pieces) = &self.reads else { return false };
+        pieces.has_ahead(plan, offset, length)
+    }
+
     /// The bytes from `offset` on that were found there.
     pub(in crate::io) fn found(&self, found: Found, offset: u64) -> &[u8] {
         match (found, &self.reads) {

@@ -8,7 +8,9 @@
 
 use super::{Body, DbFile};
 use crate::error::{Found as Instead, Operation, Result};
-use crate::format::block::{BLOCK_SIZE, boundary_at_or_above, content_end, content_left, content_start};
+use crate::format::block::{
+    BLOCK_SIZE, boundary_at_or_above, content_end, content_left, content_start, is_boundary,
+};
 use crate::format::chunk::{ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, parse_encrypted};
 use crate::io::FileTag;
 use crate::io::buffered::{Found, Plan};
@@ -71,6 +73,11 @@ impl DbFile {
         tag: FileTag,
         plain: &mut Vec<u8>,
     ) -> Result<u64> {
+        if let Some((prefix, stored)) = self.at_hand(position) {
+            self.check_sum(position, prefix, stored)?;
+            self.inflate_into(position, stored, plain)?;
+            return Ok(stored.len() as u64);
+        }
         let chunk = self.load_chunk(position, hint, tag)?;
         let stored = self.bytes_of(&chunk.body);
         self.inflate_into(position, stored, plain)?;
@@ -85,6 +92,10 @@ impl DbFile {
         tag: FileTag,
         visit: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
+        if let Some((prefix, stored)) = self.at_hand(position) {
+            self.check_sum(position, prefix, stored)?;
+            return visit(stored);
+        }
         let chunk = self.load_chunk(position, hint, tag)?;
         visit(self.bytes_of(&chunk.body))
     }
@@ -103,6 +114,22 @@ impl DbFile {
             self.plain = plain;
         }
         result
+    }
+
+    /// Finds a chunk that is in memory in one piece, in one block of a plain file, as nearly all are that were read by
+    /// plan. Its checksum is still to be checked.
+    #[inline]
+    fn at_hand(&self, position: u64) -> Option<(ChunkPrefix, &[u8])> {
+        if self.encryption.is_some() || is_boundary(position) {
+            return None;
+        }
+        let (prefix, behind) = self.io.at_hand(position, PREFIX)?.split_first_chunk()?;
+        let prefix = ChunkPrefix::parse_data(*prefix).ok()?;
+        let size = PREFIX as u64 + u64::from(prefix.length);
+        if size > content_left(position) as u64 || position.checked_add(size)? > self.end() {
+            return None;
+        }
+        Some((prefix, behind.get(..prefix.length as usize)?))
     }
 
     fn load_chunk(&mut self, position: u64, hint: Hint, tag: FileTag) -> Result<Chunk> {
@@ -272,12 +299,21 @@ impl DbFile {
             return Ok(());
         }
         let end = self.end();
+        let mut ranges = Vec::new();
+        memory::reserve_exact(&mut ranges, chunks.len())?;
         let inside = chunks.iter().filter(|&&(position, _)| position < end);
-        let mut ranges = memory::collect(inside.map(|&(position, size)| {
+        ranges.extend(inside.map(|&(position, size)| {
             content_start(position)..content_end(position, size.max(PREFIX as u64)).min(end)
-        }))?;
+        }));
         let read = self.io.read_ahead(plan, &mut ranges);
         read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, first, error))
+    }
+
+    /// Whether a body is among what was read ahead, as far as its size is known.
+    #[inline]
+    pub(crate) fn has_ahead(&self, position: u64, size: u64) -> bool {
+        // There may be a block's type byte in it.
+        self.io.has_ahead(Plan::Bodies, position, size.saturating_add(1))
     }
 
     // ---- Snappy ------------------------------------------------------------------------------------------------

@@ -59,7 +59,8 @@ public:
     }
 
 private:
-    static thread_local Call *innermost;
+    // Not thread_local: that would look for an initialisation wherever it is used.
+    static __thread Call *innermost;
     Call *outer;
     void *context;
     std::exception_ptr exception;

@@ -45,7 +45,7 @@ struct Call {
     entered: [Option<NonNull<Handle>>; 2],
     /// Those by which its callbacks are shown a source and a target that the library has opened; its own.
     lent: Cell<[Option<NonNull<Handle>>; 2]>,
-    /// All of them in the order in which locks are taken, the absent ones first.
+    /// All of them in the order in which locks are taken, the absent ones last.
     all: Cell<[Option<NonNull<Handle>>; 4]>,
     /// The library is at work, not a callback.
     running: Cell<bool>,
@@ -99,7 +99,10 @@ fn in_order(
     [c, d]: [Option<NonNull<Handle>>; 2],
 ) -> [Option<NonNull<Handle>>; 4] {
     let mut all = [a, b, c, d];
-    all.sort_unstable();
+    // Nearly always it is one.
+    if [b, c, d] != [None; 3] {
+        all.sort_unstable_by_key(|handle| (handle.is_none(), *handle));
+    }
     all
 }
 
@@ -129,7 +132,7 @@ impl Drop for Leave<'_> {
 impl Call {
     /// Runs `action` on all handles of the call, in the order in which locks are taken.
     fn for_each(&self, mut action: impl FnMut(&Handle)) {
-        for handle in self.all.get().into_iter().flatten() {
+        for handle in self.all.get().into_iter().map_while(|handle| handle) {
             // SAFETY: live as long as the call, by the contract of `with` or because the call owns it.
             action(unsafe { handle.as_ref() });
         }

@@ -4,7 +4,6 @@ use super::{Db, State};
 use crate::error::{Error, Found, Result, Sought};
 use crate::format::Malformed;
 use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_below, is_boundary};
-use crate::format::chunk::LONGEST_HEADER;
 use crate::format::header::{FileHeader, NO_PREVIOUS};
 use crate::io::file::{DbFile, MarkedBlock};
 use crate::io::tail::Tail;
@@ -28,7 +27,7 @@ pub enum Direction {
 }
 
 fn no_header(file: &DbFile, sought: Sought) -> Error {
-    Error::NoHeader { file: file.name().clone(), sought, cause: None }
+    Error::NoHeader { file: file.name(), sought, cause: None }
 }
 
 /// The newest header of the file.
@@ -70,7 +69,7 @@ fn find_at_or_below(
             None => break,
         }
     }
-    let no_header = || Error::NoHeader { file: file.name().clone(), sought, cause: looked_like_one };
+    let no_header = || Error::NoHeader { file: file.name(), sought, cause: looked_like_one };
     Err(last_error.unwrap_or_else(no_header))
 }
 
@@ -81,16 +80,15 @@ fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<File
         let rule = Malformed("0, 1 or 2 as the first byte of the block");
         return Err(file.found_instead(position, rule, Found::BlockType(marker)));
     }
-    let mut room = [0; LONGEST_HEADER];
-    let body = match file.read_header_chunk(position, kind == Kind::Unknown, &mut room) {
+    let parse = |file: &DbFile, body: &[u8]| file.parse_header(body, position);
+    match file.with_header_chunk(position, kind == Kind::Unknown, parse) {
         // Files compacted by an old release begin with a header's type byte in front of data.
         Err(error) if position == 0 && error.is_damage() => {
-            let (file, sought) = (file.name().clone(), Sought::At(0));
-            return Err(Error::NoHeader { file, sought, cause: Some(Box::new(error)) });
+            let (file, sought) = (file.name(), Sought::At(0));
+            Err(Error::NoHeader { file, sought, cause: Some(Box::new(error)) })
         }
-        body => body?,
-    };
-    file.parse_header(body, position)
+        header => header?,
+    }
 }
 
 /// Reads the header at `position`; an error if there is none.

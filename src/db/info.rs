@@ -44,12 +44,9 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// Where the file ends now, if that is all that has changed since `earlier`.
-    pub(crate) fn only_end_moved(&self, earlier: Option<&Stamp>) -> Option<u64> {
-        let earlier = earlier?;
-        let ((end, _), (_, os_error)) = (self.file?, earlier.file?);
-        let as_before = Stamp { file: Some((end, os_error)), ..*earlier };
-        (as_before == *self).then_some(end)
+    /// Whether state, name and key are what they were.
+    pub(crate) fn only_file_changed(&self, earlier: &Stamp) -> bool {
+        self.changes == earlier.changes
     }
 }
 

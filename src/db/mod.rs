@@ -85,7 +85,7 @@ pub struct Db {
     file: TreeFile,
     /// How the file was opened.
     options: RefCell<OpenOptions>,
-    filename: RefCell<CString>,
+    filename: RefCell<Arc<CStr>>,
     /// Id of the key that the file is encrypted with; empty: it is not encrypted.
     key_id: RefCell<Vec<u8>>,
     state: RefCell<State>,
@@ -114,14 +114,16 @@ impl std::fmt::Debug for Db {
 
 impl Db {
     /// A handle on an open file.
-    pub(crate) fn from_parts(file: DbFile, state: State, options: OpenOptions, filename: &CStr) -> Db {
+    #[inline]
+    pub(crate) fn from_parts(file: Box<DbFile>, state: State, options: OpenOptions, filename: &CStr) -> Db {
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
+        let file_name = file.filename_if(filename);
         Db {
             key_id: RefCell::new(key_id.unwrap_or_default()),
             file: TreeFile::new(file),
             // Keys are asked for while opening only; whoever holds the store may let it go then.
             options: RefCell::new(options.keys(None)),
-            filename: RefCell::new(filename.to_owned()),
+            filename: RefCell::new(file_name),
             state: RefCell::new(state),
             changes: Cell::new(0),
             latch: Cell::new(None),
@@ -171,12 +173,12 @@ impl Db {
 
     /// The name given at open, exactly.
     pub fn filename(&self) -> CString {
-        self.filename.borrow().clone()
+        self.filename.borrow().as_ref().to_owned()
     }
 
-    /// The name given at open, borrowed; it changes only by [`Db::reopen`].
-    pub(crate) fn filename_ref(&self) -> Ref<'_, CStr> {
-        Ref::map(self.filename.borrow(), CString::as_c_str)
+    /// The name given at open; it changes only by [`Db::reopen`].
+    pub(crate) fn shared_filename(&self) -> Arc<CStr> {
+        self.filename.borrow().clone()
     }
 
     /// Flushes what is buffered and closes the file. Further calls are fine and do nothing.
@@ -200,7 +202,7 @@ impl Db {
     /// An error if the system does not say what the name leads to: that is no reason to give up the handle.
     pub fn is_current(&self) -> Result<Option<bool>> {
         let Some(own) = self.identity()? else { return Ok(None) };
-        leads_to(&self.filename(), own).map(Some)
+        leads_to(&self.shared_filename(), own).map(Some)
     }
 
     /// Which file of the operating system this handle has open; `None`: the file operations do not tell.
@@ -246,7 +248,7 @@ impl Db {
     pub(crate) fn begin_write(&self) -> Result<Writing<'_>> {
         self.file.with(|file| {
             match self.latch.get() {
-                Some(Latch::FailedSync) => Err(Error::Latched { file: file.name().clone() }),
+                Some(Latch::FailedSync) => Err(Error::Latched { file: file.name() }),
                 Some(Latch::Panicked) => Err(Error::Internal("an earlier call on this handle failed".into())),
                 None => Ok(()),
             }?;

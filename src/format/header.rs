@@ -13,6 +13,7 @@ use super::Malformed;
 use super::block::content_end;
 use super::chunk::PREFIX;
 use super::ints::{Fields, MAX_U48, put_u48};
+use super::reduce::Reduce;
 
 /// Stands in the previous-header field of the first header of a file.
 pub(crate) const NO_PREVIOUS: u64 = (1 << 47) - 1;
@@ -58,7 +59,7 @@ pub struct NodeRef {
     /// Disk size of the node's chunk and all node chunks below it, without block-type bytes.
     pub subtree_size: u64,
     /// Reduce value, in the layout of its tree.
-    pub reduce: Vec<u8>,
+    pub reduce: Reduce,
 }
 
 impl NodeRef {
@@ -73,7 +74,7 @@ impl NodeRef {
         if position >= header_position {
             return Err(Malformed("a root that lies before its header"));
         }
-        Ok(Some(NodeRef { position, subtree_size, reduce: fields.rest().to_vec() }))
+        Ok(Some(NodeRef { position, subtree_size, reduce: fields.rest().into() }))
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -249,9 +250,9 @@ mod tests {
             purge_ptr: 2,
             timestamp: if version >= FormatVersion::V13 { 42 } else { 0 },
             previous: (version >= FormatVersion::V14).then_some(4096),
-            by_seq: Some(NodeRef { position: 104, subtree_size: 43, reduce: vec![0, 0, 0, 0, 1] }),
-            by_id: Some(NodeRef { position: 61, subtree_size: 43, reduce: vec![0; 16] }),
-            local: Some(NodeRef { position: 7, subtree_size: 30, reduce: vec![] }),
+            by_seq: Some(NodeRef { position: 104, subtree_size: 43, reduce: [0, 0, 0, 0, 1][..].into() }),
+            by_id: Some(NodeRef { position: 61, subtree_size: 43, reduce: [0; 16][..].into() }),
+            local: Some(NodeRef { position: 7, subtree_size: 30, reduce: Reduce::default() }),
             ..FileHeader::empty(version)
         }
     }

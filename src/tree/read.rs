@@ -486,7 +486,7 @@ impl<'a> Cursor<'a> {
 impl Drop for Cursor<'_> {
     fn drop(&mut self) {
         if self.plans.are_made {
-            self.guarded.file.forget_ahead();
+            self.guarded.file.rest();
             self.guarded.file.trim();
         }
     }

@@ -90,7 +90,7 @@ impl Pointers {
     pub(super) fn only(&self) -> Option<NodeRef> {
         let (Ok(Some((entry, _))), 1) = (entry_at(&self.bytes, 0), self.len()) else { return None };
         let ChildPointer { position, subtree_size, reduce } = ChildPointer::parse(entry.value).ok()?;
-        Some(NodeRef { position, subtree_size, reduce: reduce.to_vec() })
+        Some(NodeRef { position, subtree_size, reduce: reduce.into() })
     }
 }
 

@@ -108,10 +108,10 @@ impl DbFile {
         tag: FileTag,
         visit: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
-        let mut plain = std::mem::take(&mut self.plain);
+        let mut plain = std::mem::take(&mut self.io.scratch().plain);
         let result = self.read_inflated(position, hint, tag, &mut plain).and_then(|_| visit(&plain));
         if plain.capacity() <= LARGEST_PLAIN {
-            self.plain = plain;
+            self.io.scratch().plain = plain;
         }
         result
     }
@@ -148,7 +148,7 @@ impl DbFile {
                 let bytes = self.io.found(*found, at.start);
                 bytes.get(..(at.end - at.start) as usize).unwrap_or_default()
             }
-            Loaded::Joined => &self.joined,
+            Loaded::Joined => self.io.scratch_in_use().map_or(&[], |scratch| &scratch.joined),
             Loaded::Own(bytes) => bytes,
         }
     }
@@ -257,12 +257,12 @@ impl DbFile {
             let crc = self.check_sum(position, prefix, self.bytes_of(&body))?;
             return Ok(Chunk { body, crc: Some(crc) });
         }
-        let mut joined = std::mem::take(&mut self.joined);
+        let mut joined = std::mem::take(&mut self.io.scratch().joined);
         joined.clear();
         memory::reserve(&mut joined, length)?;
         append_content(self.io.found(found, first), first, length, &mut joined);
         let opened = self.open_body(position, prefix, &mut joined);
-        self.joined = joined;
+        self.io.scratch().joined = joined;
         Ok(Chunk { body: Loaded::Joined, crc: opened? })
     }
 
@@ -278,7 +278,7 @@ impl DbFile {
         let first = content_start(body_at);
         let rest = whole - (first - start) as usize;
         let read = self.io.fetch_long(found, first, rest, tag);
-        let mut body = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, first, error))?;
+        let mut body = read.map_err(|error| self.io_error(Operation::Read, first, error))?;
         if body.len() < rest {
             return Err(self.truncated(body_at, u64::from(prefix.length)));
         }
@@ -287,9 +287,9 @@ impl DbFile {
         Ok(Chunk { body: Loaded::Own(body), crc })
     }
 
-    fn fetch(&mut self, start: u64, least: usize, wanted: usize, tag: FileTag) -> Result<Found> {
+    pub(super) fn fetch(&mut self, start: u64, least: usize, wanted: usize, tag: FileTag) -> Result<Found> {
         let found = self.io.fetch(start, least, wanted, tag);
-        found.map_err(|error| DbFile::io_error(&self.name, Operation::Read, start, error))
+        found.map_err(|error| self.io_error(Operation::Read, start, error))
     }
 
     /// Reads chunks ahead, if reads are exact: their positions, and their sizes as far as is known.
@@ -306,7 +306,7 @@ impl DbFile {
             content_start(position)..content_end(position, size.max(PREFIX as u64)).min(end)
         }));
         let read = self.io.read_ahead(plan, &mut ranges);
-        read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, first, error))
+        read.map_err(|error| self.io_error(Operation::Read, first, error))
     }
 
     /// Whether a body is among what was read ahead, as far as its size is known.

@@ -78,7 +78,7 @@ impl Deref for TreeFile {
 
 impl TreeFile {
     /// Of an open file, of which nothing is kept yet.
-    pub(crate) fn new(file: DbFile) -> TreeFile {
+    pub(crate) fn new(file: Box<DbFile>) -> TreeFile {
         TreeFile { file: SharedFile::new(file), kept: RefCell::default() }
     }
 
@@ -89,13 +89,13 @@ impl TreeFile {
     }
 
     /// Puts another file in, of which nothing is kept yet.
-    pub(crate) fn replace(&self, file: DbFile) {
+    pub(crate) fn replace(&self, file: Box<DbFile>) {
         self.kept.take();
         self.file.replace(file);
     }
 
     /// Takes the file out: from now on it is closed.
-    pub(crate) fn take(&self) -> Option<DbFile> {
+    pub(crate) fn take(&self) -> Option<Box<DbFile>> {
         self.kept.take();
         self.file.take()
     }

@@ -67,20 +67,22 @@ pub(super) unsafe fn with<T>(
     work: impl FnOnce([Option<&Db>; 2]) -> T,
 ) -> Result<T> {
     let entered = if handles[0] == handles[1] { [handles[0], None] } else { handles };
-    let (outer, lent, running) = (INNERMOST.get(), Cell::default(), Cell::new(true));
-    let (panicked, untold) = (RefCell::default(), RefCell::default());
-    let all = Cell::new(in_order(entered, [None; 2]));
-    let call = Call { outer, entered, lent, all, running, panicked, untold };
     internal_error::postpone_with(postpone);
-    call.enter()?;
-    INNERMOST.set(&raw const call);
-    let _leave = Leave(&call);
-    // SAFETY: entered above, and left only after the work.
-    let done = work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() }));
-    if !call.untold.borrow().is_empty() {
-        callback(|| {});
-    }
-    Ok(done)
+    INNERMOST.with(|innermost| {
+        let (outer, lent, running) = (innermost.get(), Cell::default(), Cell::new(true));
+        let (panicked, untold) = (RefCell::default(), RefCell::default());
+        let all = Cell::new(in_order(entered, [None; 2]));
+        let call = Call { outer, entered, lent, all, running, panicked, untold };
+        call.enter()?;
+        innermost.set(&raw const call);
+        let _leave = Leave { call: &call, innermost };
+        // SAFETY: entered above, and left only after the work.
+        let done = work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() }));
+        if !call.untold.borrow().is_empty() {
+            callback(|| {});
+        }
+        Ok(done)
+    })
 }
 
 /// Remembers an internal error that was found in the work of a call.
@@ -94,6 +96,7 @@ fn postpone(text: &str) -> bool {
 }
 
 /// The handles of a call in the order in which locks are taken.
+#[inline]
 fn in_order(
     [a, b]: [Option<NonNull<Handle>>; 2],
     [c, d]: [Option<NonNull<Handle>>; 2],
@@ -107,22 +110,26 @@ fn in_order(
 }
 
 /// Ends a call, also when a panic unwinds.
-struct Leave<'a>(&'a Call);
+struct Leave<'a> {
+    call: &'a Call,
+    /// The thread's [`INNERMOST`].
+    innermost: &'a Cell<*const Call>,
+}
 
 impl Drop for Leave<'_> {
     #[inline]
     fn drop(&mut self) {
-        INNERMOST.set(self.0.outer);
-        if let Some(handle) = self.0.only() {
+        self.innermost.set(self.call.outer);
+        if let Some(handle) = self.call.only() {
             // SAFETY: locked by this call, which uses it no more.
             unsafe { handle.leave(handle.inside()) };
             return;
         }
-        self.0.for_each(|handle| {
+        self.call.for_each(|handle| {
             // SAFETY: locked by this call, which uses it no more.
             unsafe { handle.leave(handle.inside()) };
         });
-        for handle in self.0.lent.take().into_iter().flatten() {
+        for handle in self.call.lent.take().into_iter().flatten() {
             // SAFETY: made by this call; the pointers that callbacks got were good until it returns.
             drop(unsafe { Box::from_raw(handle.as_ptr()) });
         }

@@ -42,11 +42,38 @@ impl Outcome {
         Outcome { code: error.code(), os_error: error.os_error().unwrap_or(0), said }
     }
 
+    #[cold]
+    fn of_failure(db: Option<&Db>, failed: Result<Result<()>, String>) -> Outcome {
+        match failed {
+            Ok(result) => {
+                if let (Some(db), Some(os_error)) = (db, result.as_ref().err().and_then(Error::os_error)) {
+                    db.set_last_os_error(os_error);
+                }
+                Outcome::of(&result)
+            }
+            Err(text) => {
+                if let Some(db) = db {
+                    db.latch_after_panic();
+                }
+                Outcome::panicked(text)
+            }
+        }
+    }
+
     fn panicked(text: String) -> Outcome {
         Outcome { code: ErrorCode::INTERNAL, os_error: 0, said: Some(Box::new(Said::Panic(text))) }
     }
 
+    #[inline]
     fn tell(self) -> couchstore_error_t {
+        if self.said.is_none() && self.os_error == 0 {
+            return self.code.0;
+        }
+        self.tell_reason()
+    }
+
+    #[cold]
+    fn tell_reason(self) -> couchstore_error_t {
         match self.said.as_deref() {
             None => {}
             Some(Said::Reason(error @ Error::Internal(_))) => internal_error::report(error),
@@ -201,18 +228,8 @@ fn run(call: latency::Call, db: Option<&Db>, body: impl FnOnce() -> Result<()>) 
     let result = catch(body);
     timer.stop();
     match result {
-        Ok(result) => {
-            if let (Some(db), Some(os_error)) = (db, result.as_ref().err().and_then(Error::os_error)) {
-                db.set_last_os_error(os_error);
-            }
-            Outcome::of(&result)
-        }
-        Err(text) => {
-            if let Some(db) = db {
-                db.latch_after_panic();
-            }
-            Outcome::panicked(text)
-        }
+        Ok(Ok(())) => Outcome::SUCCESS,
+        failed => Outcome::of_failure(db, failed),
     }
 }
 

@@ -170,6 +170,14 @@ unsafe fn copy_literal(literal: &[u8], left: usize, to: *mut u8) {
                 copy_piece(from.add(2 * PIECE), to.add(2 * PIECE));
                 copy_piece(from.add(3 * PIECE), to.add(3 * PIECE));
             }
+        } else if (PIECE..=2 * PIECE).contains(&literal.len()) {
+            copy_piece(from, to);
+            let rest = literal.len() - PIECE;
+            copy_piece(from.add(rest), to.add(rest));
+        } else if (PIECE / 2..PIECE).contains(&literal.len()) {
+            to.copy_from_nonoverlapping(from, PIECE / 2);
+            let rest = literal.len() - PIECE / 2;
+            to.add(rest).copy_from_nonoverlapping(from.add(rest), PIECE / 2);
         } else {
             to.copy_from_nonoverlapping(from, literal.len());
         }

@@ -23,6 +23,7 @@
 //! and nothing waits for a callback with a lock held.
 
 use super::handle::Handle;
+use super::turn::ThreadId;
 use crate::db::Db;
 use crate::error::Result;
 use crate::internal_error;
@@ -40,6 +41,8 @@ const TARGET: usize = 1;
 
 /// A call under way. It stays where it is: the thread knows its address.
 struct Call {
+    /// The thread that has made it.
+    thread: ThreadId,
     outer: *const Call,
     /// The handles that it was made on.
     entered: [Option<NonNull<Handle>>; 2],
@@ -72,7 +75,8 @@ pub(super) unsafe fn with<T>(
         let (outer, lent, running) = (innermost.get(), Cell::default(), Cell::new(true));
         let (panicked, untold) = (RefCell::default(), RefCell::default());
         let all = Cell::new(in_order(entered, [None; 2]));
-        let call = Call { outer, entered, lent, all, running, panicked, untold };
+        let thread = ThreadId::of(innermost);
+        let call = Call { thread, outer, entered, lent, all, running, panicked, untold };
         call.enter()?;
         innermost.set(&raw const call);
         let _leave = Leave { call: &call, innermost };
@@ -147,7 +151,7 @@ impl Call {
 
     fn lock(&self) {
         self.for_each(|handle| {
-            handle.lock();
+            handle.lock_by(self.thread);
         });
     }
 
@@ -160,7 +164,7 @@ impl Call {
     #[inline]
     fn enter(&self) -> Result<()> {
         let Some(handle) = self.only() else { return self.enter_all() };
-        let inside = handle.lock();
+        let inside = handle.lock_by(self.thread);
         if let Err(error) = inside.check_enter() {
             // SAFETY: locked above.
             unsafe { handle.unlock() };
@@ -230,18 +234,32 @@ impl Call {
         self.entered[0].filter(|_| alone).map(|handle| unsafe { handle.as_ref() })
     }
 
-    #[inline(always)]
     fn give_up(&self) {
+        match self.only() {
+            Some(handle) => self.wait_on(handle),
+            None => self.give_up_all(),
+        }
+    }
+
+    /// Gives up the only handle.
+    #[inline(always)]
+    fn wait_on(&self, handle: &Handle) {
         self.running.set(false);
-        let Some(handle) = self.only() else { return self.give_up_all() };
         // SAFETY: locked.
         unsafe { handle.inside() }.wait(handle);
         // SAFETY: locked; what is behind it is used again only with the lock.
         unsafe { handle.unlock() };
     }
 
-    #[cold]
+    /// Takes back the only handle.
+    #[inline(always)]
+    fn go_on(&self, handle: &Handle) {
+        handle.lock_by(self.thread).set_running(true);
+        self.running.set(true);
+    }
+
     fn give_up_all(&self) {
+        self.running.set(false);
         // SAFETY: locked.
         self.for_each(|handle| unsafe { handle.inside() }.wait(handle));
         self.unlock();
@@ -265,9 +283,7 @@ impl Call {
     #[inline(always)]
     fn take_back(&self) {
         if let Some(handle) = self.only() {
-            handle.lock().set_running(true);
-            self.running.set(true);
-            return;
+            return self.go_on(handle);
         }
         self.take_back_all();
     }
@@ -319,6 +335,43 @@ pub(super) fn callback_on<T>(db: &Db, code: impl FnOnce(*mut Handle) -> T) -> T 
     callback_with([None, Some(db)], |[_, handle]| code(handle))
 }
 
+/// Callbacks of one call that are all shown the same database: a scan makes very many.
+pub(super) struct CallbacksOn<'a> {
+    call: &'a Call,
+    db: &'a Db,
+    /// The handle of a call on this database alone.
+    only: Option<&'a Handle>,
+}
+
+impl<'a> CallbacksOn<'a> {
+    pub(super) fn new(db: &'a Db) -> CallbacksOn<'a> {
+        let call = innermost().expect("callbacks are made within calls");
+        // SAFETY: locked.
+        let only = call.only().filter(|handle| unsafe { handle.inside() }.is(db));
+        CallbacksOn { call, db, only }
+    }
+
+    /// Runs one.
+    #[inline]
+    pub(super) fn run<T>(&self, code: impl FnOnce(*mut Handle) -> T) -> T {
+        let Some(handle) = self.only else { return callback_on(self.db, code) };
+        self.call.wait_on(handle);
+        let _take_back = TakeBackOne(self.call, handle);
+        self.call.tell();
+        code(std::ptr::from_ref(handle).cast_mut())
+    }
+}
+
+/// Goes on after a callback of a call on one handle.
+struct TakeBackOne<'a>(&'a Call, &'a Handle);
+
+impl Drop for TakeBackOne<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.go_on(self.1);
+    }
+}
+
 /// Runs a callback that is shown a source and a target.
 pub(super) fn callback_on_two<T>(
     source: &Db,
@@ -336,6 +389,11 @@ fn callback_with<T>(dbs: [Option<&Db>; 2], code: impl FnOnce([*mut Handle; 2]) -
     let _take_back = TakeBack(call);
     call.tell();
     code(handles)
+}
+
+/// Who this thread is.
+pub(super) fn this_thread() -> ThreadId {
+    INNERMOST.with(|innermost| ThreadId::of(innermost))
 }
 
 /// The innermost call of this thread, while whoever asks is in it.

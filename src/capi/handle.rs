@@ -4,18 +4,21 @@
 //! The functions of C take the lock by way of `call`, which gives it up around the caller's callbacks.
 
 use super::tsan;
+use super::turn::{ThreadId, Turn};
 use crate::db::Db;
 use crate::db::info::{Info, Stamp};
 use crate::error::{Error, Result};
 use crate::io::naming::FileId;
-use parking_lot::{Condvar, Mutex, ReentrantMutex};
-use std::cell::Cell;
+use parking_lot::{Condvar, Mutex};
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::CStr;
 use std::sync::Arc;
 
 /// A handle of C.
 pub struct Handle {
-    inside: ReentrantMutex<Inside>,
+    turn: Turn,
+    /// Used by the thread whose turn it is.
+    inside: UnsafeCell<Inside>,
     published: Mutex<Published>,
     /// Notified, under the lock of `published`, when a call on a lent handle ends.
     call_ended: Condvar,
@@ -42,6 +45,8 @@ enum Database {
 // SAFETY: a `Db` may move between threads (checked below), and a pointer to a lent one is followed only under the
 // lock, while the call that lends it waits for its callback.
 unsafe impl Send for Inside {}
+// SAFETY: what is inside is used by the thread alone whose turn it is.
+unsafe impl Sync for Handle {}
 
 const fn may_move<T: Send>() {}
 const fn may_be_shared<T: Sync>() {}
@@ -141,7 +146,8 @@ impl Handle {
     fn new(database: Database, stamp: Option<Stamp>, published: Published) -> Box<Handle> {
         let (calls, running, stamp) = (Cell::new(0), Cell::new(false), Cell::new(stamp));
         let handle = Handle {
-            inside: ReentrantMutex::new(Inside { database, calls, running, published: stamp }),
+            turn: Turn::default(),
+            inside: UnsafeCell::new(Inside { database, calls, running, published: stamp }),
             published: Mutex::new(published),
             call_ended: Condvar::new(),
         };
@@ -174,13 +180,18 @@ impl Handle {
     }
 
     /// Waits for the lock and takes it; it must be given up with [`Handle::unlock`].
-    #[inline]
     pub(super) fn lock(&self) -> &Inside {
-        std::mem::forget(self.inside.lock());
-        tsan::taken(&self.inside);
+        self.lock_by(ThreadId::current())
+    }
+
+    /// The same for a thread that knows who it is.
+    #[inline]
+    pub(super) fn lock_by(&self, thread: ThreadId) -> &Inside {
+        self.turn.take(thread);
+        tsan::taken(&self.turn);
         // SAFETY: this thread holds the lock. Others get a reference only when it has been given up, and what is
         // behind it is changed through cells alone.
-        unsafe { &*self.inside.data_ptr() }
+        unsafe { &*self.inside.get() }
     }
 
     /// Gives the lock up.
@@ -189,9 +200,9 @@ impl Handle {
     /// This thread has taken it with [`Handle::lock`], and does not use what is inside before it takes it again.
     #[inline]
     pub(super) unsafe fn unlock(&self) {
-        tsan::about_to_give_up(&self.inside);
+        tsan::about_to_give_up(&self.turn);
         // SAFETY: the contract above.
-        unsafe { self.inside.force_unlock() };
+        unsafe { self.turn.give_up() };
     }
 
     /// What is inside, for the thread that holds the lock.
@@ -201,7 +212,7 @@ impl Handle {
     #[inline]
     pub(super) unsafe fn inside(&self) -> &Inside {
         // SAFETY: the contract above.
-        unsafe { &*self.inside.data_ptr() }
+        unsafe { &*self.inside.get() }
     }
 
     /// Publishes how things stand, if anything has changed. Under the lock.

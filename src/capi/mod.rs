@@ -69,3 +69,4 @@ mod guard;
 mod handle;
 mod ptr;
 mod tsan;
+mod turn;

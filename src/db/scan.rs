@@ -182,10 +182,10 @@ impl Db {
         keys.sort_unstable();
         keys.dedup();
         let root = self.root_of(tree);
-        let mut cursor = Cursor::new(&self.file, root.as_ref(), &[], Reading::Seeking);
+        let mut cursor = Cursor::of_keys(&self.file, root.as_ref(), keys);
         let mut damage = Damage::new(options);
-        for key in keys {
-            cursor.skip_to(key);
+        for (index, key) in keys.iter().enumerate() {
+            cursor.look_for(index);
             loop {
                 let Some(next) = damage.pass(cursor.next_entry())? else { continue };
                 match next {

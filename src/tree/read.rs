@@ -15,7 +15,7 @@ use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, Entry, NodeKind, 
 use crate::io::file::Hint;
 use crate::io::shared::StoredNode;
 use crate::memory;
-use plan::Plans;
+use plan::{Plans, Wanted};
 use std::ops::{Deref, Range};
 
 /// What a cursor came to.
@@ -281,7 +281,7 @@ pub(crate) struct Cursor<'a> {
     spare: Vec<Vec<u8>>,
     /// Depth of the leaves, once one was read.
     leaves: Option<usize>,
-    plans: Plans,
+    plans: Plans<'a>,
 }
 
 /// Memory of larger nodes is given back when they are left.
@@ -317,9 +317,22 @@ impl<'a> Cursor<'a> {
         reading: Reading,
     ) -> Cursor<'a> {
         let mut cursor = Cursor::new(file, root, from, reading);
-        cursor.plans.are_made = true;
-        cursor.plans.until = until.map(|key| bound(key).to_vec());
+        cursor.plans.wanted = Wanted::All(until.map(|key| bound(key).to_vec()));
         cursor
+    }
+
+    /// As [`Cursor::new`], to look for these keys, which are in ascending order, with [`Cursor::look_for`].
+    pub(crate) fn of_keys(file: &'a TreeFile, root: Option<&NodeRef>, keys: &'a [&'a [u8]]) -> Cursor<'a> {
+        let mut cursor = Cursor::new(file, root, &[], Reading::Seeking);
+        cursor.plans.wanted = Wanted::Keys(keys);
+        cursor
+    }
+
+    /// Goes on to the key of this index, and entries behind it. Only forward.
+    pub(crate) fn look_for(&mut self, index: usize) {
+        let Wanted::Keys(keys) = self.plans.wanted else { return };
+        self.plans.key = index;
+        self.skip_to(keys.get(index).copied().unwrap_or_default());
     }
 
     /// The entries of the leaf at hand, from the current one on.
@@ -424,7 +437,7 @@ impl<'a> Cursor<'a> {
             }
         };
         let depth = self.frames.len();
-        if self.plans.are_made && self.leaves == Some(depth) {
+        if self.plans.are_made() && self.leaves == Some(depth) {
             self.plan()?;
         }
         let hint =
@@ -485,7 +498,7 @@ impl<'a> Cursor<'a> {
 
 impl Drop for Cursor<'_> {
     fn drop(&mut self) {
-        if self.plans.are_made {
+        if self.plans.are_made() {
             self.guarded.file.rest();
             self.guarded.file.trim();
         }

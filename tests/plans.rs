@@ -117,7 +117,7 @@ fn many_keys_are_looked_up_by_plan() {
         reader.db.docs_by_id(&ids, ScanOptions::default(), show).unwrap();
         let mut expected: Vec<_> = ids.into_iter().map(<[u8]>::to_vec).collect();
         expected.sort_unstable();
-        expected.retain(|id| id[..] < *b"document 04000");
+        expected.retain(|id| id.as_slice() < b"document 04000".as_slice());
         assert_eq!(found, expected);
         reader.reads()
     };

@@ -84,7 +84,7 @@ fn plans_reach_over_pointer_nodes() {
     reader.db.all_docs(b"", ScanOptions::default(), &mut count).unwrap();
     assert_eq!(shown, COUNT);
     let (reads, _) = reader.reads();
-    assert!(reads * 4 < nodes, "{reads} reads of {nodes} nodes");
+    assert!(reads * 2 < nodes, "{reads} reads of {nodes} nodes");
 }
 
 #[test]
@@ -179,11 +179,13 @@ fn plans_change_no_result() {
     let memory = scattered();
     let whole = memory.bytes(NAME);
     let mut damaged = 0;
-    for round in 0..120 {
+    for round in 0..60 {
         let mut bytes = whole.clone();
-        // Most of what is reached stands in the last half.
-        let at = whole.len() - 1 - (round * 7919 * 13) % (whole.len() * 2 / 3);
-        bytes[at] ^= 0x55;
+        for place in 0..1 + round % 12 {
+            // Most of what is reached stands in the last two thirds.
+            let at = whole.len() - 1 - (round * 104_729 + place * 7919 * 13) % (whole.len() * 2 / 3);
+            bytes[at] ^= 0x55;
+        }
         memory.put(NAME, bytes);
         let planned = Reader::new(&memory, |options| options);
         let plain = Reader::new(&memory, |options| options.unbuffered(true));
@@ -192,8 +194,8 @@ fn plans_change_no_result() {
         damaged += usize::from(plain.iter().any(|(_, error)| error.is_some()));
         for (scan, (planned, plain)) in planned.iter().zip(&plain).enumerate() {
             let (shown, expected) = (planned.0.len(), plain.0.len());
-            assert_eq!((shown, &planned.1), (expected, &plain.1), "byte {at}, scan {scan}");
-            assert!(planned.0 == plain.0, "byte {at}, scan {scan}");
+            assert_eq!((shown, &planned.1), (expected, &plain.1), "round {round}, scan {scan}");
+            assert!(planned.0 == plain.0, "round {round}, scan {scan}");
         }
     }
     assert!(damaged > 20, "{damaged} of the files");

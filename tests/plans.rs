@@ -123,7 +123,7 @@ fn many_keys_are_looked_up_by_plan() {
     };
     // Every third of a quarter of them, and some behind the last.
     let (dense, _) = look_up(&mut (2000..3000).chain(5000..5100).step_by(3));
-    assert!(dense < 60, "{dense} reads");
+    assert!(dense < 40, "{dense} reads");
     let few = [17, 1234, 3000];
     let (sparse, bytes) = look_up(&mut few.into_iter());
     assert!(sparse <= 4 * few.len() && bytes < 32 << 10, "{sparse} reads of {bytes} bytes");

@@ -70,6 +70,7 @@ calls! {
     Replay = c"couchstore_replay",
     LastOsError = c"couchstore_last_os_error",
     LastInternalError = c"couchstore_last_internal_error",
+    SetNodeCache = c"couchstore_set_node_cache",
     CxxSeek = c"seek",
     CxxSeekFirst = c"seekFirstHeaderContaining",
     CxxSaveLocalDocuments = c"saveLocalDocuments",

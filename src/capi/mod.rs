@@ -52,6 +52,8 @@ pub mod keys;
 
 pub mod diagnostics;
 
+pub mod node_cache;
+
 pub mod latency;
 
 pub mod file_ops;

@@ -226,12 +226,11 @@ impl Db {
 
     /// Puts the handle on the header that `find` finds, or back on the current one.
     fn load(&self, find: impl FnOnce(&mut DbFile) -> Result<(u64, FileHeader)>) -> Result<()> {
-        // Others may have written the file since it was judged.
-        self.file.stop_sharing();
+        self.file.forget_shared();
         let found = self.file.with(find);
         let error = match found {
             Ok((position, header)) => {
-                self.file.forget_uncommitted(Some(header.end_at(position)));
+                self.file.moved_to(header.end_at(position));
                 self.update_state(|state| *state = State { header, position: Some(position) });
                 return Ok(());
             }
@@ -243,7 +242,6 @@ impl Db {
         };
         match reloaded {
             Ok(header) => {
-                self.file.forget_uncommitted(None);
                 self.update_state(|state| state.header = header);
                 Err(error)
             }

@@ -255,7 +255,9 @@ impl Db {
             file.io().begin_call();
             file.check_writable()
         })?;
-        self.begin_exclusive()
+        let writing = self.begin_exclusive()?;
+        self.file.begin_writing();
+        Ok(writing)
     }
 
     /// Begins something that no callback of a write may do: the write would undo it.
@@ -283,7 +285,7 @@ impl Db {
     /// Looks at the result of a write: after a failed sync the handle takes no more.
     pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
-            self.file.forget_uncommitted(None);
+            self.file.forget_uncommitted();
             if matches!(error, Error::Io { operation: Operation::Sync, .. }) {
                 self.latch_after_failed_sync();
             }

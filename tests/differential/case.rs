@@ -32,8 +32,7 @@ pub(crate) enum Nodes {
     Tiny(usize),
 }
 
-/// Settings of a handle that change neither an answer nor a byte. A cache of nodes belongs here: none, the file's own,
-/// or one that is shared.
+/// Settings of a handle that change neither an answer nor a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Way {
     pub(crate) unbuffered: bool,
@@ -43,6 +42,17 @@ pub(crate) struct Way {
     pub(crate) forwarding: bool,
     /// Periodic syncs, writes that are read back, buffers that are guarded. Only without `forwarding`.
     pub(crate) guards: bool,
+    /// Nodes that handles share. For the Rust API alone; for the others the environment says it for all of a run.
+    pub(crate) nodes: SharedNodes,
+}
+
+/// A cache of nodes, which all handles of a case share that have one of its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SharedNodes {
+    None,
+    /// Hardly any node fits in.
+    Tiny,
+    Large,
 }
 
 /// One document of a batch, before it has a sequence number.
@@ -130,12 +140,14 @@ pub(crate) fn local_id(number: u8) -> Vec<u8> {
 
 fn way() -> impl Strategy<Value = Way> {
     let buffers = prop_oneof![1 => Just((0, 0)), 1 => (0..4_u8, 0..4_u8)];
-    (any::<bool>(), buffers, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
-        |(unbuffered, buffers, forwarding, guards)| Way {
+    let nodes = prop_oneof![1 => Just(SharedNodes::None), 1 => Just(SharedNodes::Tiny), 2 => Just(SharedNodes::Large)];
+    (any::<bool>(), buffers, any::<bool>(), prop::bool::weighted(0.2), nodes).prop_map(
+        |(unbuffered, buffers, forwarding, guards, nodes)| Way {
             unbuffered,
             buffers,
             forwarding,
             guards: guards && !forwarding,
+            nodes,
         },
     )
 }

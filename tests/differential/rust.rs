@@ -1,6 +1,6 @@
 //! The Rust API.
 
-use crate::case::{Nodes, Way};
+use crate::case::{Nodes, SharedNodes, Way};
 use crate::common::model::Doc;
 use crate::common::store::{Answer, answer};
 use crate::engine::{CopyHow, Engine, Handle, How};
@@ -8,13 +8,13 @@ use couchstore::io::posix::PosixOps;
 use couchstore::io::{FileHandle, FileOps, FileTag, IoError, OpenMode};
 use couchstore::{
     CompactHooks, CompactOptions, Db, Direction, EncryptionKey, KeyDerivation, KeyStore, LocalUpdate,
-    OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, Result, SaveOptions, Swap, compact, compact_online,
-    replay,
+    NodeCache, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, Result, SaveOptions, Swap, compact,
+    compact_online, replay,
 };
 use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// File operations of a caller's, which hand on what they are asked.
 struct Forwarding;
@@ -52,6 +52,17 @@ fn file_ops(way: Way) -> Arc<dyn FileOps> {
     if way.forwarding { Arc::new(Forwarding) } else { Arc::new(PosixOps) }
 }
 
+/// One cache of each size for all cases: files come and go in it.
+fn node_cache(way: Way) -> Option<Arc<NodeCache>> {
+    static TINY: LazyLock<Arc<NodeCache>> = LazyLock::new(|| Arc::new(NodeCache::new(2 << 10)));
+    static LARGE: LazyLock<Arc<NodeCache>> = LazyLock::new(|| Arc::new(NodeCache::new(64 << 20)));
+    match way.nodes {
+        SharedNodes::None => None,
+        SharedNodes::Tiny => Some(TINY.clone()),
+        SharedNodes::Large => Some(LARGE.clone()),
+    }
+}
+
 fn keys(key: Option<&(EncryptionKey, KeyDerivation)>) -> Option<Arc<dyn KeyStore>> {
     key.map(|(key, _)| Arc::new(key.clone()) as Arc<dyn KeyStore>)
 }
@@ -59,9 +70,10 @@ fn keys(key: Option<&(EncryptionKey, KeyDerivation)>) -> Option<Arc<dyn KeyStore
 /// The options that are not about the bytes.
 fn options_of(way: Way, nodes: Nodes) -> OpenOptions {
     let options = OpenOptions::new().unbuffered(way.unbuffered).file_ops(file_ops(way));
+    let options = options.node_cache(node_cache(way));
     let unit = if way.buffers.0 == 0 { 4096 } else { 1024 << (way.buffers.0 - 1) };
     let count = if way.buffers.1 == 0 { 16 } else { 8 << (way.buffers.1 - 1) };
-    let options = options.read_buffers(unit, count);
+    let options = if way.buffers == (0, 0) { options } else { options.read_buffers(unit, count) };
     let size = |kib: u8| if kib == 0 { 1279 } else { usize::from(kib) << 10 };
     let options = match nodes {
         Nodes::Default => options,

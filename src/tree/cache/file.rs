@@ -4,14 +4,14 @@ use super::files::HeaderBytes;
 use super::node::{KeptNode, Node};
 use super::own::OwnNodes;
 use super::shared::Share;
+use super::staged::Staged;
 use crate::error::Result;
 use crate::format::chunk::PREFIX;
 use crate::format::node::NodeKind;
 use crate::io::file::{Appended, DbFile};
 use crate::io::shared::{SharedFile, StoredNode};
 use crate::io::stamp::{FileStamp, Place};
-use crate::memory;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -26,46 +26,29 @@ pub(crate) enum Reading {
     Seeking,
 }
 
+/// A handle that is opened for one flush or one fetch goes down its trees no more often than this: what it read for
+/// itself would not be asked for again.
+const FIRST_DESCENTS: u32 = 4;
+
 /// The nodes that a handle finds in memory.
-#[derive(Default)]
-struct Kept {
-    own: OwnNodes,
-    /// Committed nodes, if they are shared; then what is the handle's own are those that are not committed yet.
-    share: Option<Share>,
-    /// End of the newest header that the handle has opened or committed. What lies behind it is not committed.
-    committed: u64,
-}
-
-impl Kept {
-    fn share(&self, position: u64) -> Option<&Share> {
-        self.share.as_ref().filter(|_| position < self.committed)
-    }
-
-    fn get(&self, position: u64) -> Option<Arc<KeptNode>> {
-        match self.share(position) {
-            Some(share) => share.get(position),
-            None => self.own.get(position),
-        }
-    }
-
-    fn insert(&mut self, position: u64, node: Arc<KeptNode>) {
-        match self.share(position) {
-            Some(share) => share.insert(position, node),
-            None => self.own.insert(position, node),
-        }
-    }
-
-    /// Whether it is worth while to keep nodes.
-    fn is_active(&self) -> bool {
-        self.share.is_some() || self.own.is_active()
-    }
+enum Kept {
+    /// Its own.
+    Own(OwnNodes),
+    /// Committed ones that it shares with other handles, and those that it has written since.
+    Shared(Share, Staged),
 }
 
 /// The file of a handle. Nodes are read and written through it.
 pub(crate) struct TreeFile {
     file: SharedFile,
-    /// `None`: nothing is kept.
-    kept: RefCell<Option<Kept>>,
+    /// Nodes may be kept.
+    may_keep: Cell<bool>,
+    /// How often trees were gone down.
+    descents: Cell<u32>,
+    /// End of the newest header that the handle has opened or committed. What lies behind it is not committed.
+    committed: Cell<u64>,
+    /// `None`: nothing is kept yet.
+    kept: RefCell<Option<Box<Kept>>>,
 }
 
 impl Deref for TreeFile {
@@ -77,42 +60,63 @@ impl Deref for TreeFile {
 }
 
 impl TreeFile {
-    /// Of an open file, of which nothing is kept yet.
+    /// Of an open file, of which nothing is kept.
     pub(crate) fn new(file: Box<DbFile>) -> TreeFile {
-        TreeFile { file: SharedFile::new(file), kept: RefCell::default() }
+        TreeFile {
+            file: SharedFile::new(file),
+            may_keep: Cell::new(false),
+            descents: Cell::new(0),
+            committed: Cell::new(0),
+            kept: RefCell::new(None),
+        }
     }
 
-    /// The handle was put on a header that ends here. With a `share` of the nodes up to it if they are shared.
+    /// From now on nodes may be kept. The handle stands on a header that ends at `committed`; nodes up to there are those
+    /// of the `share`, if they are shared.
     pub(crate) fn begin_keeping(&self, committed: u64, share: Option<Share>) {
-        let kept = Kept { own: OwnNodes::default(), share, committed };
-        self.kept.replace(Some(kept));
+        self.may_keep.set(true);
+        self.committed.set(committed);
+        self.kept.replace(share.map(|share| Box::new(Kept::Shared(share, Staged::default()))));
     }
 
-    /// Puts another file in, of which nothing is kept yet.
-    pub(crate) fn replace(&self, file: Box<DbFile>) {
+    fn stop_keeping(&self) {
+        self.may_keep.set(false);
         self.kept.take();
+    }
+
+    /// Puts another file in, of which nothing is kept.
+    pub(crate) fn replace(&self, file: Box<DbFile>) {
+        self.stop_keeping();
+        self.descents.set(0);
         self.file.replace(file);
     }
 
     /// Takes the file out: from now on it is closed.
     pub(crate) fn take(&self) -> Option<Box<DbFile>> {
-        self.kept.take();
+        self.stop_keeping();
         self.file.take()
     }
 
-    /// Runs `action` on what is kept, if anything may be.
+    /// Runs `action` on what is kept, if anything is.
     fn with_kept<T>(&self, action: impl FnOnce(&mut Kept) -> T) -> Option<T> {
-        self.kept.borrow_mut().as_mut().map(action)
+        self.kept.borrow_mut().as_deref_mut().map(action)
     }
 
     /// A tree is about to be gone down.
     pub(crate) fn begin_descent(&self) {
-        self.with_kept(|kept| kept.own.begin_descent());
+        self.descents.set(self.descents.get().saturating_add(1));
+        if self.descents.get() > FIRST_DESCENTS && self.may_keep.get() {
+            self.kept.borrow_mut().get_or_insert_with(|| Box::new(Kept::Own(OwnNodes::default())));
+        }
     }
 
     /// The node at this position, if it is kept.
     pub(crate) fn kept(&self, position: u64) -> Option<Arc<KeptNode>> {
-        self.kept.borrow().as_ref()?.get(position)
+        match self.kept.borrow().as_deref()? {
+            Kept::Own(own) => own.get(position),
+            Kept::Shared(share, _) if position < self.committed.get() => share.get(position),
+            Kept::Shared(_, staged) => staged.get(position),
+        }
     }
 
     /// Keeps a node that was read from the file, if that is worth while.
@@ -123,81 +127,124 @@ impl TreeFile {
             Reading::Scanning => kind == NodeKind::Interior,
             Reading::Seeking => true,
         };
-        if !wanted || !self.keeps() {
-            return Node::Read(bytes);
+        let mut kept = self.kept.borrow_mut();
+        let Some(kept) = kept.as_deref_mut().filter(|_| wanted) else { return Node::Read(bytes) };
+        let node = match KeptNode::new(bytes, stored_size) {
+            Ok(node) => Arc::new(node),
+            Err(bytes) => return Node::Read(bytes),
+        };
+        match kept {
+            Kept::Own(own) => own.insert(position, node.clone()),
+            Kept::Shared(share, _) if position < self.committed.get() => share.insert(position, node.clone()),
+            Kept::Shared(..) => {}
         }
-        match KeptNode::new(bytes, stored_size) {
-            Ok(node) => {
-                let node = Arc::new(node);
-                self.with_kept(|kept| kept.insert(position, node.clone()));
-                Node::Kept(node)
-            }
-            Err(bytes) => Node::Read(bytes),
-        }
+        Node::Kept(node)
     }
 
-    fn keeps(&self) -> bool {
-        self.kept.borrow().as_ref().is_some_and(Kept::is_active)
-    }
-
-    /// Compresses and appends a node.
-    pub(crate) fn append_node(&self, node: &[u8], kind: NodeKind) -> Result<Appended> {
+    /// Compresses and appends a node, whose entries end at these bytes of it.
+    pub(crate) fn append_node(
+        &self,
+        node: &[u8],
+        kind: NodeKind,
+        ends: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<Appended> {
         let appended = self.file.append_node(node)?;
-        if self.keeps() && !self.file.is_rehearsing() {
-            self.keep_written(node, kind, appended)?;
+        let mut kept = self.kept.borrow_mut();
+        let Some(kept) = kept.as_deref_mut().filter(|_| !self.file.is_rehearsing()) else {
+            return Ok(appended);
+        };
+        let is_wanted = match kept {
+            // Leaves are many, and each is as likely to be asked for as any other.
+            Kept::Own(_) => kind == NodeKind::Interior,
+            Kept::Shared(_, staged) => kind == NodeKind::Interior || staged.has_room_for_leaves(),
+        };
+        let stored_size = appended.size.saturating_sub(PREFIX as u64);
+        if is_wanted && let Some(node) = KeptNode::of_written(node, ends, stored_size) {
+            match kept {
+                Kept::Own(own) => own.insert(appended.position, Arc::new(node)),
+                Kept::Shared(_, staged) => staged.push(appended.position, Arc::new(node)),
+            }
         }
         Ok(appended)
     }
 
-    /// Keeps a node that was written. Of those that are not shared, leaves are not: there are many, and each is as likely
-    /// to be asked for as any other.
-    fn keep_written(&self, node: &[u8], kind: NodeKind, appended: Appended) -> Result<()> {
-        let wanted = kind == NodeKind::Interior || self.with_kept(|kept| kept.share.is_some()) == Some(true);
-        if wanted
-            && let Ok(node) = KeptNode::new(memory::copy(node)?, appended.size.saturating_sub(PREFIX as u64))
-        {
-            self.with_kept(|kept| kept.insert(appended.position, Arc::new(node)));
-        }
-        Ok(())
-    }
-
-    /// The handle was put on another header, which ends at `committed`, or has failed to write (`None`): what was not
-    /// committed goes.
-    pub(crate) fn forget_uncommitted(&self, committed: Option<u64>) {
+    /// Another node takes the place of the one at this position. It is not needed any more, but by those who are still at
+    /// an older header.
+    pub(crate) fn note_replaced(&self, position: u64) {
         self.with_kept(|kept| {
-            let known = committed.map_or(kept.committed, |committed| committed.min(kept.committed));
-            kept.own.forget_from(known);
-            kept.committed = committed.unwrap_or(known);
-        });
-    }
-
-    /// The handle has moved, or somebody else may have written the file: nodes are not shared any more.
-    pub(crate) fn stop_sharing(&self) {
-        self.with_kept(|kept| kept.share = None);
-    }
-
-    /// A header that ends at `committed` was committed. `stamp` asks for the file as it is now; it is not called if nodes
-    /// are not shared.
-    pub(crate) fn note_commit(&self, committed: u64, header: impl FnOnce() -> HeaderBytes, place: Place<'_>) {
-        self.with_kept(|kept| {
-            if let Some(share) = &mut kept.share {
-                let may = stamp_of_size(place, committed)
-                    .is_some_and(|stamp| share.commit((&stamp, place), header()));
-                let written = kept.own.take_all();
-                if may {
-                    written.into_iter().for_each(|(position, node)| share.insert(position, node));
-                } else {
-                    kept.share = None;
-                }
+            if let Kept::Shared(_, staged) = kept {
+                staged.note_replaced(position);
             }
-            kept.committed = committed;
-            kept.own.trim();
         });
     }
 
-    /// A piece of work is done: what is kept of it becomes less.
+    /// The handle begins to write.
+    pub(crate) fn begin_writing(&self) {
+        self.with_kept(|kept| {
+            if let Kept::Shared(share, _) = kept {
+                share.set_writing(true);
+            }
+        });
+    }
+
+    /// The handle has failed to write: what was not committed goes.
+    pub(crate) fn forget_uncommitted(&self) {
+        let committed = self.committed.get();
+        self.with_kept(|kept| match kept {
+            Kept::Own(own) => own.forget_from(committed),
+            Kept::Shared(share, staged) => {
+                // What is left of an earlier save of the same transaction is read again if need be.
+                staged.give_up(committed);
+                share.set_writing(false);
+            }
+        });
+    }
+
+    /// The handle is about to move to another header. What was not committed goes; and since others may have written
+    /// the file meanwhile, nodes are not shared any more.
+    pub(crate) fn forget_shared(&self) {
+        self.forget_uncommitted();
+        self.kept.borrow_mut().take_if(|kept| matches!(**kept, Kept::Shared(..)));
+    }
+
+    /// The handle stands on a header that ends here.
+    pub(crate) fn moved_to(&self, committed: u64) {
+        if committed < self.committed.replace(committed) {
+            self.forget_uncommitted();
+        }
+    }
+
+    /// A header that ends at `committed` was committed to the file at this `place`.
+    pub(crate) fn note_commit(&self, committed: u64, header: impl FnOnce() -> HeaderBytes, place: Place<'_>) {
+        self.committed.set(committed);
+        let mut kept = self.kept.borrow_mut();
+        let goes_on = match kept.as_deref_mut() {
+            Some(Kept::Shared(share, staged)) => {
+                let stamp = stamp_of_size(place, committed);
+                let goes_on = stamp.is_some_and(|stamp| share.commit((&stamp, place), header()));
+                if goes_on {
+                    staged.hand_over(share);
+                }
+                goes_on
+            }
+            Some(Kept::Own(own)) => {
+                own.trim();
+                true
+            }
+            None => true,
+        };
+        if !goes_on {
+            *kept = None;
+        }
+    }
+
+    /// A piece of work is done: what the handle keeps for itself becomes less.
     pub(crate) fn trim(&self) {
-        self.with_kept(|kept| kept.own.trim());
+        self.with_kept(|kept| {
+            if let Kept::Own(own) = kept {
+                own.trim();
+            }
+        });
     }
 }
 

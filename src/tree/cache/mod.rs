@@ -5,7 +5,9 @@
 //!
 //! * `node`: a node as it is kept
 //! * `own`: what one handle keeps for itself
+//! * `grant`: how much all handles keep together
 //! * [`shared`]: what all handles of a process share, if they are told to
+//! * `staged`: what is not committed yet of a handle whose nodes are shared
 //! * `files`: whether the file that is opened is the one that shared nodes are from
 //! * [`process`]: the shared cache of handles that are not told which
 //! * [`file`]: a handle's file together with what is kept of its nodes
@@ -16,9 +18,11 @@
 
 pub(crate) mod file;
 mod files;
+mod grant;
 mod node;
 mod own;
 pub(crate) mod process;
 pub(crate) mod shared;
+mod staged;
 
 pub(crate) use node::Node;

@@ -23,16 +23,36 @@ impl KeptNode {
     /// Takes an inflated node, or gives it back if its structure is not such that it can be kept: whoever goes through
     /// its entries meets what is wrong with it.
     pub(super) fn new(bytes: Vec<u8>, stored_size: u64) -> Result<KeptNode, Vec<u8>> {
-        match offsets_of(&bytes) {
-            Some((kind, offsets)) => {
-                let mut bytes = bytes;
-                if bytes.capacity() > bytes.len() + bytes.len() / 8 {
-                    bytes.shrink_to_fit();
-                }
-                Ok(KeptNode { bytes, kind, offsets, stored_size })
-            }
-            None => Err(bytes),
+        let Some((kind, offsets)) = offsets_of(&bytes) else { return Err(bytes) };
+        let mut bytes = bytes;
+        if bytes.capacity() > bytes.len() + bytes.len() / 8 {
+            bytes.shrink_to_fit();
         }
+        Ok(KeptNode { bytes, kind, offsets, stored_size })
+    }
+
+    /// Of a node that was just written, whose entries end at these bytes of it.
+    pub(super) fn of_written(
+        node: &[u8],
+        ends: impl ExactSizeIterator<Item = usize>,
+        stored_size: u64,
+    ) -> Option<KeptNode> {
+        let kind = NodeKind::of(node).ok()?;
+        u32::try_from(node.len()).ok()?;
+        let mut offsets = Vec::new();
+        memory::reserve_exact(&mut offsets, ends.len()).ok()?;
+        let mut offset = 1;
+        for end in ends {
+            offsets.push(offset);
+            offset = end as u32;
+        }
+        debug_assert_eq!(offset as usize, node.len().max(1));
+        Some(KeptNode {
+            bytes: memory::copy(node).ok()?,
+            kind,
+            offsets: offsets.into_boxed_slice(),
+            stored_size,
+        })
     }
 
     pub(crate) fn kind(&self) -> NodeKind {
@@ -64,14 +84,21 @@ impl KeptNode {
 fn offsets_of(bytes: &[u8]) -> Option<(NodeKind, Box<[u32]>)> {
     let kind = NodeKind::of(bytes).ok()?;
     u32::try_from(bytes.len()).ok()?;
-    let mut offsets = Vec::new();
-    let (mut offset, mut last_key) = (1, &[][..]);
+    let (mut count, mut offset, mut last_key) = (0, 1, &[][..]);
     while let Some((entry, behind)) = entry_at(bytes, offset).ok()? {
         if entry.key < last_key {
             return None;
         }
-        memory::push(&mut offsets, offset as u32).ok()?;
+        count += 1;
         (offset, last_key) = (behind, entry.key);
+    }
+    // Counted first, so that they are in one piece of memory from the beginning.
+    let mut offsets = Vec::new();
+    memory::reserve_exact(&mut offsets, count).ok()?;
+    offset = 1;
+    while let Ok(Some((_, behind))) = entry_at(bytes, offset) {
+        offsets.push(offset as u32);
+        offset = behind;
     }
     Some((kind, offsets.into_boxed_slice()))
 }

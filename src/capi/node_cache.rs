@@ -1,0 +1,26 @@
+//! Nodes that stay in memory for all handles of the process.
+
+use super::guard::guard_answer;
+use super::latency::Call;
+use super::types::couchstore_error_t;
+use crate::tree::cache::process::set_node_cache;
+
+/// Lets all handles that are opened from now on share inflated tree nodes, so that a file that is
+/// opened for each fetch or flush is read again only where it has changed. Off unless this, or the
+/// environment variable COUCHSTORE_NODE_CACHE (bytes, or such as 64M; asked for at the first open),
+/// switches it on. Handles that are open keep what they have.
+///
+/// Each open judges whether the file still is the one that nodes are from, by device, inode, birth
+/// time, size, times and newest header. Damage done on the disk after a node was cached is not
+/// noticed by reads that find it here. Never used by handles without buffers, of encrypted files or
+/// opened for recovery, nor by compaction. May be called at any time, on any thread.
+///
+/// @param bytes memory for nodes, at most; 0: none are shared
+/// @return COUCHSTORE_SUCCESS
+#[unsafe(no_mangle)]
+pub extern "C" fn couchstore_set_node_cache(bytes: u64) -> couchstore_error_t {
+    guard_answer(Call::SetNodeCache, || {
+        set_node_cache(bytes);
+        Ok(())
+    })
+}

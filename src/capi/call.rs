@@ -52,10 +52,17 @@ struct Call {
     all: Cell<[Option<NonNull<Handle>>; 4]>,
     /// The library is at work, not a callback.
     running: Cell<bool>,
+    /// `None`: nothing has gone wrong.
+    trouble: RefCell<Option<Box<Trouble>>>,
+}
+
+/// What has gone wrong in a call.
+#[derive(Default)]
+struct Trouble {
     /// Where the library has panicked.
-    panicked: RefCell<Option<String>>,
+    panicked: Option<String>,
     /// Internal errors that the handler has not been told of yet.
-    untold: RefCell<Vec<String>>,
+    untold: Vec<String>,
 }
 
 /// A call remembers no more internal errors than this: a scan may pass any number of damaged chunks without a callback.
@@ -73,16 +80,16 @@ pub(super) unsafe fn with<T>(
     internal_error::postpone_with(postpone);
     INNERMOST.with(|innermost| {
         let (outer, lent, running) = (innermost.get(), Cell::default(), Cell::new(true));
-        let (panicked, untold) = (RefCell::default(), RefCell::default());
+        let trouble = RefCell::default();
         let all = Cell::new(in_order(entered, [None; 2]));
         let thread = ThreadId::of(innermost);
-        let call = Call { thread, outer, entered, lent, all, running, panicked, untold };
+        let call = Call { thread, outer, entered, lent, all, running, trouble };
         call.enter()?;
         innermost.set(&raw const call);
         let _leave = Leave { call: &call, innermost };
         // SAFETY: entered above, and left only after the work.
         let done = work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() }));
-        if !call.untold.borrow().is_empty() {
+        if call.has_untold() {
             callback(|| {});
         }
         Ok(done)
@@ -92,7 +99,8 @@ pub(super) unsafe fn with<T>(
 /// Remembers an internal error that was found in the work of a call.
 fn postpone(text: &str) -> bool {
     let Some(call) = innermost().filter(|call| call.running.get()) else { return false };
-    let mut untold = call.untold.borrow_mut();
+    let mut trouble = call.trouble.borrow_mut();
+    let untold = &mut trouble.get_or_insert_default().untold;
     if untold.len() < MOST_UNTOLD {
         untold.push(text.to_owned());
     }
@@ -265,17 +273,23 @@ impl Call {
         self.unlock();
     }
 
+    #[inline]
+    fn has_untold(&self) -> bool {
+        self.trouble.borrow().as_ref().is_some_and(|trouble| !trouble.untold.is_empty())
+    }
+
     /// Tells the handler of the internal errors so far. With the locks given up.
     #[inline]
     fn tell(&self) {
-        if !self.untold.borrow().is_empty() {
+        if self.has_untold() {
             self.tell_all();
         }
     }
 
     #[cold]
     fn tell_all(&self) {
-        for text in self.untold.take() {
+        let untold = self.trouble.borrow_mut().as_mut().map(|trouble| std::mem::take(&mut trouble.untold));
+        for text in untold.unwrap_or_default() {
             internal_error::tell_handler(&text);
         }
     }
@@ -407,7 +421,8 @@ fn innermost<'a>() -> Option<&'a Call> {
 /// second time, during the unwinding, because that ends the process.
 pub(super) fn note_panic(place: String) -> bool {
     let Some(call) = innermost().filter(|call| call.running.get()) else { return false };
-    let mut panicked = call.panicked.borrow_mut();
+    let mut trouble = call.trouble.borrow_mut();
+    let panicked = &mut trouble.get_or_insert_default().panicked;
     let is_first = panicked.is_none();
     panicked.get_or_insert(place);
     is_first
@@ -415,5 +430,5 @@ pub(super) fn note_panic(place: String) -> bool {
 
 /// Where the call has panicked; forgotten by this.
 pub(super) fn take_panic() -> Option<String> {
-    innermost().and_then(|call| call.panicked.borrow_mut().take())
+    innermost().and_then(|call| call.trouble.borrow_mut().as_mut()?.panicked.take())
 }

@@ -121,7 +121,16 @@ impl Ahead {
         skipped.and_then(|skipped| bytes.get(skipped..)).unwrap_or_default()
     }
 
+    /// At least `least` bytes from `offset` on, if they are here.
     #[inline]
+    fn slice(&self, offset: u64, least: usize) -> Option<&[u8]> {
+        let piece = match self.pieces.get(self.recent.get()) {
+            Some(piece) if piece.holds(offset, least) => piece,
+            _ => self.pieces.get(self.find(offset, least)?)?,
+        };
+        self.bytes.get(piece.at + (offset - piece.start) as usize..piece.at + piece.length)
+    }
+
     fn find(&self, offset: u64, least: usize) -> Option<usize> {
         let recent = self.recent.get();
         if self.pieces.get(recent).is_some_and(|piece| piece.holds(offset, least)) {
@@ -201,10 +210,7 @@ impl Pieces {
         if last.len() >= least {
             return Some(last);
         }
-        match self.bodies.find(offset, least) {
-            Some(index) => Some(self.bodies.get(index, offset)),
-            None => self.nodes.find(offset, least).map(|index| self.nodes.get(index, offset)),
-        }
+        self.bodies.slice(offset, least).or_else(|| self.nodes.slice(offset, least))
     }
 
     /// Takes out the last piece, to be read anew or to be continued; it is given back with [`Pieces::keep`]. If it does

@@ -73,11 +73,18 @@ impl DbFile {
         tag: FileTag,
         plain: &mut Vec<u8>,
     ) -> Result<u64> {
-        if let Some((prefix, stored)) = self.at_hand(position) {
-            self.check_sum(position, prefix, stored)?;
-            self.inflate_into(position, stored, plain)?;
-            return Ok(stored.len() as u64);
+        match self.at_hand(position) {
+            Some((prefix, stored)) => {
+                self.check_sum(position, prefix, stored)?;
+                self.inflate_into(position, stored, plain)?;
+                Ok(stored.len() as u64)
+            }
+            None => self.load_inflated(position, hint, tag, plain),
         }
+    }
+
+    #[inline(never)]
+    fn load_inflated(&mut self, position: u64, hint: Hint, tag: FileTag, plain: &mut Vec<u8>) -> Result<u64> {
         let chunk = self.load_chunk(position, hint, tag)?;
         let stored = self.bytes_of(&chunk.body);
         self.inflate_into(position, stored, plain)?;
@@ -118,7 +125,7 @@ impl DbFile {
 
     /// Finds a chunk that is in memory in one piece, in one block of a plain file, as nearly all are that were read by
     /// plan. Its checksum is still to be checked.
-    #[inline]
+    #[inline(always)]
     fn at_hand(&self, position: u64) -> Option<(ChunkPrefix, &[u8])> {
         if self.encryption.is_some() || is_boundary(position) {
             return None;
@@ -203,6 +210,7 @@ impl DbFile {
         }
     }
 
+    #[inline]
     fn check_sum(&self, position: u64, prefix: ChunkPrefix, body: &[u8]) -> Result<u32> {
         if self.checksum.compute(body) == prefix.crc {
             return Ok(prefix.crc);

@@ -164,6 +164,41 @@ TEST(no_hooks_at_all) {
     CLOSE(db);
 }
 
+/* The result is the same with a second thread, which a hook that decides does without. */
+TEST(a_second_thread) {
+    Db *db = source_db();
+    char ids[300][8];
+    struct doc docs[300];
+    memset(docs, 0, sizeof docs);
+    for (int i = 0; i < 300; ++i) {
+        snprintf(ids[i], sizeof ids[i], "k%d", i * 7919 % 1009);
+        docs[i].id = ids[i];
+        docs[i].body = "a body";
+    }
+    CHECK_OK(save_docs(db, docs, COUNT_OF(docs), 0));
+    CHECK_OK(commit(db, 8));
+    struct bytes first = {0};
+    for (size_t threads = 0; threads < 4; ++threads) {
+        struct host host = {0};
+        couchstore_online_compact_options options = options_for(&host);
+        options.threads = threads;
+        CHECK_OK(compact(&options, NULL));
+        struct bytes copy = file_read(path("a.couch.2"));
+        if (threads == 0) {
+            first = copy;
+        } else {
+            CHECK(copy.size == first.size && memcmp(copy.data, first.data, copy.size) == 0);
+            bytes_free(&copy);
+        }
+        CHECK_OK(unlink(path("a.couch.2")));
+        host = (struct host){.progress_result = COUCHSTORE_ERROR_CANCEL};
+        CHECK_CODE(compact(&options, NULL), COUCHSTORE_ERROR_CANCEL);
+        CHECK_EQ_INT(dir_entries(path(".")), 1);
+    }
+    bytes_free(&first);
+    CLOSE(db);
+}
+
 /* An older caller's struct is smaller; what is behind it must not be looked at. */
 TEST(smaller_options) {
     Db *db = source_db();

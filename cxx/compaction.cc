@@ -143,6 +143,7 @@ struct Host {
         c.delta_bytes_for_lock = options.deltaBytesForLock;
         c.memory_budget = options.memoryBudget;
         c.open_flags = options.openFlags;
+        c.threads = options.threads;
         return c;
     }
 };

@@ -50,6 +50,7 @@ pub mod inspect;
 mod internal_error;
 pub mod io;
 mod memory;
+mod quiet_thread;
 mod sync;
 mod tree;
 

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <fstream>
 #include <mutex>
+#include <stdexcept>
 
 using namespace cb::couchstore;
 using namespace testing_support;
@@ -105,6 +106,7 @@ class Online : public ::testing::TestWithParam<bool> {
 protected:
     void SetUp() override {
         options.ops = GetParam() ? &ops : nullptr;
+        options.threads = 2;
         options.lock = [this] { mutex.lock(); };
         options.unlock = [this] { mutex.unlock(); };
         options.progress = [this](uint64_t done, uint64_t total, uint64_t) {
@@ -164,6 +166,24 @@ TEST_P(Online, ReplacesTheSourceAndForgetsIt) {
     EXPECT_EQ(1, commits);
     EXPECT_EQ(0, ops.openedHandles);
     EXPECT_EQ(GetParam() ? 1 : 0, ops.count("advise")) << "of the source, once";
+}
+
+// While a second thread makes the copy.
+TEST_P(Online, WhatProgressThrowsArrives) {
+    for (int call = 1; call <= 2; ++call) {
+        int calls = 0;
+        options.progress = [&](uint64_t, uint64_t, uint64_t) {
+            if (++calls == call) {
+                throw std::out_of_range("wanted");
+            }
+            return 0;
+        };
+        EXPECT_THROW(compact_online(name, freshName("target"), options), std::out_of_range) << call;
+        EXPECT_EQ(0, ops.openedHandles);
+        EXPECT_TRUE(mutex.try_lock());
+        mutex.unlock();
+    }
+    EXPECT_EQ(200u, getHeader(*open(name)).docCount);
 }
 
 TEST_P(Online, AnErrorOfPublishUndoesAll) {

@@ -407,6 +407,13 @@ typedef struct couchstore_online_compact_options {
      * count for reading the source, all others for nothing.
      */
     couchstore_open_flags open_flags;
+    /**
+     * Threads to use, the caller's included; 0: 1. With 2 or more a second one makes the result of what the
+     * caller's reads, if the machine runs two at a time and there is neither hook nor dhook. It blocks all
+     * signals and ends with the copying; where it cannot be made all is done without. All hooks, and all
+     * calls of ops other than the default ones, stay on the caller's thread. done_bytes may lag behind then.
+     */
+    size_t threads;
 } couchstore_online_compact_options;
 
 /** Figures of couchstore_compact_db_online(). */

@@ -316,6 +316,7 @@ struct OnlineCompactOptions {
     uint64_t deltaBytesForLock{1 << 20};
     size_t memoryBudget{0};             /**< 0: 48 MiB */
     couchstore_open_flags openFlags{0}; /**< that the source is opened with elsewhere */
+    size_t threads{1};                  /**< the caller's included */
 };
 
 /**

@@ -176,6 +176,7 @@ class OnlineCompactOptions(Structure):
         ("delta_bytes_for_lock", c_uint64),
         ("memory_budget", c_size_t),
         ("open_flags", c_uint64),
+        ("threads", c_size_t),
     ]
 
 

@@ -132,6 +132,11 @@ impl DocInfoBlock {
         Ok(self.pointer)
     }
 
+    /// Whether an entry is the one in this block.
+    pub(super) fn holds(&self, entry: *const DocInfo) -> bool {
+        std::ptr::eq(self.pointer, entry)
+    }
+
     /// Somebody else frees the block; the next entry gets another one.
     pub(super) fn give_away(&mut self) {
         self.pointer = std::ptr::null_mut();

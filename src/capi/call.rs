@@ -213,25 +213,31 @@ impl Call {
         {
             return [std::ptr::null_mut(), handle.as_ptr()];
         }
-        self.show_all(dbs)
+        [self.show_as(SOURCE, dbs[SOURCE]), self.show_as(TARGET, dbs[TARGET])]
     }
 
-    fn show_all(&self, dbs: [Option<&Db>; 2]) -> [*mut Handle; 2] {
-        // SAFETY: live and locked.
-        let is_of = |handle: &NonNull<Handle>, db| unsafe { handle.as_ref().inside() }.is(db);
-        [SOURCE, TARGET].map(|role| {
-            let Some(db) = dbs[role] else { return std::ptr::null_mut() };
-            if let Some(entered) = self.entered.into_iter().flatten().find(|handle| is_of(handle, db)) {
+    fn show_as(&self, role: usize, db: Option<&Db>) -> *mut Handle {
+        let Some(db) = db else { return std::ptr::null_mut() };
+        for entered in self.entered.into_iter().flatten() {
+            // SAFETY: live and locked.
+            if unsafe { entered.as_ref().inside() }.is(db) {
                 return entered.as_ptr();
             }
-            let mut lent = self.lent.get();
-            let handle = *lent[role].get_or_insert_with(|| NonNull::from(Box::leak(Handle::for_lending())));
-            self.lent.set(lent);
-            self.all.set(in_order(self.entered, lent));
-            // SAFETY: live and locked.
-            unsafe { handle.as_ref().inside() }.lend(Some(db));
-            handle.as_ptr()
-        })
+        }
+        let handle = self.lent.get()[role].unwrap_or_else(|| self.begin_lending(role));
+        // SAFETY: live and locked.
+        unsafe { handle.as_ref().inside() }.lend(Some(db));
+        handle.as_ptr()
+    }
+
+    #[cold]
+    fn begin_lending(&self, role: usize) -> NonNull<Handle> {
+        let handle = NonNull::from(Box::leak(Handle::for_lending()));
+        let mut lent = self.lent.get();
+        lent[role] = Some(handle);
+        self.lent.set(lent);
+        self.all.set(in_order(self.entered, lent));
+        handle
     }
 
     /// The handle of a call that has but one.

@@ -1,6 +1,6 @@
 //! Compaction and replay.
 
-use super::alloc;
+use super::alloc::{self, DocInfoBlock};
 use super::call::{callback, callback_on, callback_on_two};
 use super::file_ops;
 use super::flags;
@@ -141,8 +141,10 @@ pub(super) struct Hooks {
     dhook: Option<Rewrite>,
     precommit: couchstore_precommit_hook,
     ctx: *mut c_void,
-    /// The entry of the document at hand, or NULL.
+    /// The entry of the document at hand, or NULL. It is in the block below, unless it went through the hook that may
+    /// replace it.
     current: *mut DocInfo,
+    block: DocInfoBlock,
 }
 
 impl Hooks {
@@ -152,12 +154,16 @@ impl Hooks {
         precommit: couchstore_precommit_hook,
         ctx: *mut c_void,
     ) -> Hooks {
-        Hooks { hook, dhook, precommit, ctx, current: std::ptr::null_mut() }
+        let (current, block) = (std::ptr::null_mut(), DocInfoBlock::default());
+        Hooks { hook, dhook, precommit, ctx, current, block }
     }
 
+    /// The entry of the document at hand is not used any more.
     fn release(&mut self) {
-        // SAFETY: NULL, or a block of ours or what the hook made of it with realloc.
-        unsafe { alloc::free(self.current) };
+        if !self.block.holds(self.current) {
+            // SAFETY: NULL, or a block of ours that the rewriting hook has had, or what that made of it with realloc.
+            unsafe { alloc::free(self.current) };
+        }
         self.current = std::ptr::null_mut();
     }
 
@@ -185,7 +191,7 @@ impl CompactHooks for Hooks {
             sized_buf::borrow(body)
         } else {
             self.release();
-            self.current = alloc::doc_info(info)?;
+            self.current = self.block.fill(info)?;
             sized_buf { buf: std::ptr::null_mut(), size: 0x00ff_ffff }
         };
         Ok(match self.call(target, self.current, item)? {
@@ -202,6 +208,8 @@ impl CompactHooks for Hooks {
     fn rewrite(&mut self, _info: &DocInfoRef<'_>, body: &[u8]) -> Result<Option<Vec<u8>>> {
         let Some(dhook) = self.dhook else { return Ok(None) };
         let item = sized_buf::borrow(body);
+        // The hook may make another block of it.
+        self.block.give_away();
         let current = &raw mut self.current;
         let ctx = self.ctx;
         // SAFETY: the pointer contract of `capi`; the hook leaves a valid entry in `current`.

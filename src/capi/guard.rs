@@ -32,8 +32,15 @@ enum Said {
 impl Outcome {
     const SUCCESS: Outcome = Outcome { code: ErrorCode::SUCCESS, os_error: 0, said: None };
 
+    #[inline]
     fn of(result: &Result<()>) -> Outcome {
-        let Err(error) = result else { return Outcome::SUCCESS };
+        match result {
+            Ok(()) => Outcome::SUCCESS,
+            Err(error) => Outcome::failed(error),
+        }
+    }
+
+    fn failed(error: &Error) -> Outcome {
         let said = match error {
             // Absence is no failure, and what a callback says it knows itself.
             Error::DocNotFound | Error::Callback(_) => None,
@@ -66,14 +73,13 @@ impl Outcome {
 
     #[inline]
     fn tell(self) -> couchstore_error_t {
-        if self.said.is_none() && self.os_error == 0 {
-            return self.code.0;
+        if self.said.is_some() || self.os_error != 0 {
+            self.leave_behind();
         }
-        self.tell_reason()
+        self.code.0
     }
 
-    #[cold]
-    fn tell_reason(self) -> couchstore_error_t {
+    fn leave_behind(&self) {
         match self.said.as_deref() {
             None => {}
             Some(Said::Reason(error @ Error::Internal(_))) => internal_error::report(error),
@@ -85,7 +91,6 @@ impl Outcome {
             // SAFETY: the location of this thread's errno is always valid.
             unsafe { *libc::__errno_location() = self.os_error };
         }
-        self.code.0
     }
 }
 

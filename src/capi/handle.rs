@@ -86,12 +86,6 @@ impl Published {
         }
     }
 
-    fn of(db: &Db) -> Published {
-        let mut published = Published::nothing();
-        published.update(db);
-        published
-    }
-
     fn update(&mut self, db: &Db) {
         self.info = db.info();
         self.header_position = db.header_position();
@@ -143,27 +137,34 @@ fn set<T: ?Sized + PartialEq>(current: &mut Option<Arc<T>>, earlier: &mut Vec<Ar
 
 impl Handle {
     #[inline]
-    fn new(database: Database, stamp: Option<Stamp>, published: Published) -> Box<Handle> {
-        let (calls, running, stamp) = (Cell::new(0), Cell::new(false), Cell::new(stamp));
+    fn new(database: Database) -> Box<Handle> {
+        let place = Box::new_uninit();
+        let (calls, running, published) = (Cell::new(0), Cell::new(false), Cell::new(None));
         let handle = Handle {
             turn: Turn::default(),
-            inside: UnsafeCell::new(Inside { database, calls, running, published: stamp }),
-            published: Mutex::new(published),
+            inside: UnsafeCell::new(Inside { database, calls, running, published }),
+            published: Mutex::new(Published::nothing()),
             call_ended: Condvar::new(),
         };
-        Box::write(Box::new_uninit(), handle)
+        Box::write(place, handle)
     }
 
     /// A handle for the caller.
     pub(super) fn own(db: Box<Db>) -> Box<Handle> {
-        let (stamp, published) = (db.stamp(), Published::of(&db));
-        Handle::new(Database::Own(db), Some(stamp), published)
+        let mut handle = Handle::new(Database::Own(db));
+        let Handle { inside, published, .. } = &mut *handle;
+        let inside = inside.get_mut();
+        if let Database::Own(db) = &inside.database {
+            inside.published.set(Some(db.stamp()));
+            published.get_mut().update(db);
+        }
+        handle
     }
 
     /// A handle by which callbacks can be shown databases that the library has opened. It is in a call from the
     /// beginning, and locked by this thread.
     pub(super) fn for_lending() -> Box<Handle> {
-        let handle = Handle::new(Database::Lent(Cell::new(std::ptr::null())), None, Published::nothing());
+        let handle = Handle::new(Database::Lent(Cell::new(std::ptr::null())));
         let inside = handle.lock();
         inside.calls.set(1);
         inside.running.set(true);

@@ -186,6 +186,7 @@ fn with_sizes(mut rust: OnlineOptions, options: couchstore_online_compact_option
     if options.memory_budget != 0 {
         rust.compact.memory_budget = options.memory_budget;
     }
+    rust.compact.threads = options.threads.max(1);
     if !options.ops.is_null() {
         // SAFETY: the pointer contract of `capi`.
         rust.compact.file_ops = unsafe { file_ops::to_rust(options.ops) }?;

@@ -61,16 +61,15 @@ impl couchstore_private_ops {
         }
     }
 
-    /// These options with these file operations.
+    /// Has these file operations used; the library's own are used if nothing is said.
     ///
     /// # Safety
     /// The contract of `io::object`.
-    unsafe fn used_by(self, options: OpenOptions) -> OpenOptions {
+    unsafe fn be_used(self, options: &mut OpenOptions) {
         // SAFETY: the table is NULL or a constant of the C++ layer.
-        match unsafe { self.table.as_ref() } {
+        if let Some(table) = unsafe { self.table.as_ref() } {
             // SAFETY: the contract above.
-            Some(table) => options.object_ops(unsafe { ObjectOps::new(table, self.object) }),
-            None => options.file_ops(Arc::new(PosixOps)),
+            options.set_object_ops(unsafe { ObjectOps::new(table, self.object) });
         }
     }
 }
@@ -147,8 +146,9 @@ pub unsafe extern "C" fn couchstore_private_cxx_open(
     guard(call, || {
         // SAFETY: the pointer contract of `capi`.
         let (filename, out) = unsafe { (ptr::name(filename)?, Out::new(db)?) };
+        let mut options = flags::open_options(flags);
         // SAFETY: the contract of `io::object`.
-        let mut options = unsafe { ops.used_by(flags::open_options(flags)) };
+        unsafe { ops.be_used(&mut options) };
         if keys.function.is_some() {
             options = options.keys(keys.store());
         }

@@ -161,6 +161,7 @@ pub struct couchstore_online_compact_options {
     pub delta_bytes_for_lock: u64,
     pub memory_budget: usize,
     pub open_flags: couchstore_open_flags,
+    pub threads: usize,
 }
 
 impl couchstore_online_compact_options {
@@ -186,6 +187,7 @@ impl couchstore_online_compact_options {
         delta_bytes_for_lock: 0,
         memory_budget: 0,
         open_flags: 0,
+        threads: 0,
     };
 }
 

@@ -120,7 +120,7 @@ impl Copied {
     }
 
     fn tell(&self, lock: &mut Lock<'_>) -> Result<()> {
-        self.progress.tell_more(&self.target, lock.hooks)
+        self.progress.tell_more(self.target.file().end(), lock.hooks)
     }
 
     /// A host that counts on the hook before the last commit gets one, also if there was nothing to replay.
@@ -146,7 +146,7 @@ impl Finishing<'_, '_> {
         if let Some(stretch) = self.stretch {
             self.lock.alternate(stretch)?;
         }
-        self.progress.step(bytes, target, self.lock.hooks)
+        self.progress.step(bytes, || target.file().end(), self.lock.hooks)
     }
 }
 

@@ -1,29 +1,17 @@
 //! Compaction of a handle's state into a new file.
 
-use super::bodies::BodyLimit;
-use super::progress::Progress;
-use super::sort::{SortPlace, Sorter};
+use super::copying::Copy;
 use crate::crypto::keys::KeyStore;
 use crate::db::Db;
-use crate::db::ahead::BodiesAhead;
 use crate::db::hidden::{Purpose, naming_failed, rights_failed};
 use crate::db::open::OpenOptions;
-use crate::db::scan::{ScanOptions, bodies_of};
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
-use crate::format::header::{FileHeader, FormatVersion, NodeRef};
-use crate::format::node::Entry;
+use crate::format::header::{FileHeader, FormatVersion};
 use crate::io::FileOps;
-use crate::io::buffered::Plan;
-use crate::io::file::Body;
 use crate::io::naming::{Naming, PosixNaming};
 use crate::io::posix::PosixOps;
 use crate::io::rights;
-use crate::memory;
-use crate::tree::TreeKind;
-use crate::tree::build::TreeBuilder;
-use crate::tree::cache::file::Reading;
-use crate::tree::read::Cursor;
 use crate::tree::reduce::parse_count;
 use std::ffi::CString;
 use std::fs::File;
@@ -117,6 +105,11 @@ pub struct CompactOptions {
     pub keys: Option<Arc<dyn KeyStore>>,
     /// Bytes of memory for sorting; beyond that, unnamed files in the target's directory are used.
     pub memory_budget: usize,
+    /// Threads to use, the caller's included. With 2 or more a second one makes the target of what the caller's reads,
+    /// if the machine runs two at a time, no hook filters or rewrites documents, and the target is buffered. It blocks
+    /// all signals and ends with the copying; where it cannot be made all is done without. Calls of `file_ops` other
+    /// than the default ones, and all hooks, stay on the caller's thread. The result is the same.
+    pub threads: usize,
     /// System calls for names; for tests that let them fail.
     pub naming: Arc<dyn Naming>,
 }
@@ -132,6 +125,7 @@ impl Default for CompactOptions {
             file_ops: Arc::new(PosixOps),
             keys: None,
             memory_budget: SORT_BUDGET,
+            threads: 1,
             naming: Arc::new(PosixNaming),
         }
     }
@@ -255,27 +249,7 @@ pub(crate) fn copy_into(
     options: &CompactOptions,
     hooks: &mut dyn CompactHooks,
 ) -> Result<Option<Error>> {
-    // What hooks save on the source meanwhile is not part of the copy.
-    let pinned = source.snapshot().header;
-    let progress = Progress::new(documents_in(&pinned));
-    let bodies = BodyLimit::new(source);
-    let checksum = |db: &Db| db.file().with(|file| Ok(file.checksum()));
-    let same_checksum = checksum(source)? == checksum(target)?;
-    let (value, last_damage) = (Vec::new(), None);
-    let copy = Copy {
-        source,
-        target,
-        pinned,
-        directory,
-        options,
-        hooks,
-        bodies,
-        same_checksum,
-        progress,
-        value,
-        last_damage,
-    };
-    copy.run()
+    Copy::new((source, target), directory, options, hooks)?.run()
 }
 
 /// Removes the target unless it was finished; also when a hook's panic unwinds.
@@ -310,30 +284,6 @@ pub(crate) fn target_options(source: &Db, options: &CompactOptions) -> OpenOptio
         .naming(options.naming.clone())
 }
 
-/// A compaction under way.
-struct Copy<'a> {
-    source: &'a Db,
-    target: &'a Db,
-    /// What is copied.
-    pinned: FileHeader,
-    directory: &'a Path,
-    options: &'a CompactOptions,
-    hooks: &'a mut dyn CompactHooks,
-    bodies: BodyLimit<'a>,
-    /// Checksums of bodies are the same in source and target.
-    same_checksum: bool,
-    progress: Progress,
-    /// Memory for encoding entries.
-    value: Vec<u8>,
-    last_damage: Option<Error>,
-}
-
-/// A document that is kept: its body as stored, and its rev_meta if that changed.
-struct Kept {
-    body: Option<Body>,
-    rev_meta: Option<Vec<u8>>,
-}
-
 /// The directory that a name is in.
 pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -347,230 +297,4 @@ pub(super) fn documents_in(header: &FileHeader) -> u64 {
 /// Whether the file of `db` is.
 pub(super) fn is_encrypted(db: &Db) -> Result<bool> {
     db.file().with(|file| Ok(file.encryption().is_some()))
-}
-
-/// What the source has of a document's body.
-enum SourceBody {
-    Absent,
-    Stored(Body),
-    /// It cannot be read, and is stepped over.
-    Damaged,
-}
-
-impl SourceBody {
-    /// The stored bytes, none for an absent body; `None` for a damaged one.
-    fn bytes(&self) -> Option<&[u8]> {
-        match self {
-            SourceBody::Absent => Some(&[]),
-            SourceBody::Stored(body) => Some(&body.bytes),
-            SourceBody::Damaged => None,
-        }
-    }
-}
-
-impl Copy<'_> {
-    /// Returns the damage that was stepped over.
-    fn run(mut self) -> Result<Option<Error>> {
-        let header = self.pinned.clone();
-        self.target.update_state(|state| {
-            state.header.update_seq = header.update_seq;
-            state.header.purge_seq = header.purge_seq_of_copy(self.options.drop_deletes);
-            state.header.purge_ptr = header.purge_ptr;
-        });
-        let being_built = self.target.begin_exclusive()?;
-        self.documents()?;
-        self.local_documents()?;
-        drop(being_built);
-        self.hooks.copied(self.target)?;
-        self.hooks.precommit(self.source, self.target)?;
-        self.target.commit_with(header.timestamp, None)?;
-        Ok(self.last_damage)
-    }
-
-    /// `None`: damaged, and stepped over.
-    fn pass<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
-        match result {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if self.options.recovery && error.is_damage() => {
-                self.last_damage = Some(error);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn documents(&mut self) -> Result<()> {
-        let (source, target) = (self.source, self.target);
-        let nodes = target.options().nodes();
-        let secret = is_encrypted(source)? || is_encrypted(target)?;
-        let budget = self.options.memory_budget;
-        let mut sorter = Sorter::new(SortPlace { directory: self.directory, budget, secret });
-        let mut by_seq = TreeBuilder::new(target.file(), TreeKind::BySeq, nodes);
-        let root = self.pinned.by_seq.clone();
-        let mut cursor = Cursor::of_all(source.file(), root.as_ref(), &[], None, Reading::Verifying);
-        let (mut bodies, mut leaf) = (BodiesAhead::default(), None);
-        self.progress.tell(target, self.hooks)?;
-        loop {
-            let found = cursor.find_entry();
-            let Some(found) = self.pass(found)? else { continue };
-            if !found {
-                break;
-            }
-            let position = cursor.position();
-            if leaf.replace(position) != Some(position) {
-                bodies.begin_leaf();
-            }
-            if bodies.are_due(source.file()) {
-                self.read_bodies_ahead(&cursor)?;
-            }
-            let entry = cursor.entry();
-            let Some(entry) = self.pass(entry)? else { continue };
-            let size = self.document(&entry, position, &mut by_seq, &mut sorter)?;
-            // One that makes no sense has no body to be read.
-            let info = DocInfoRef::parse_by_seq(entry.key, entry.value).unwrap_or_default();
-            bodies.after(source.file(), info.body_position);
-            self.progress.one_done();
-            self.progress.step(size, target, self.hooks)?;
-        }
-        let by_seq = by_seq.finish()?;
-        self.progress.all_done();
-        self.progress.tell(target, self.hooks)?;
-        let by_id = self.by_id_tree(sorter)?;
-        target.update_state(|state| {
-            state.header.by_seq = by_seq;
-            state.header.by_id = by_id;
-        });
-        Ok(())
-    }
-
-    /// Reads the bodies of the documents that a cursor comes to before it leaves its leaf.
-    fn read_bodies_ahead(&mut self, cursor: &Cursor<'_>) -> Result<()> {
-        let wanted = bodies_of(TreeKind::BySeq, cursor.rest_of_leaf(), None, ScanOptions::default())?;
-        let read = self.source.file().read_ahead(Plan::Bodies, &wanted);
-        self.pass(read).map(|_| ())
-    }
-
-    /// Copies one document. Returns the length of its body.
-    fn document(
-        &mut self,
-        entry: &Entry<'_>,
-        position: u64,
-        by_seq: &mut TreeBuilder<'_>,
-        sorter: &mut Sorter,
-    ) -> Result<usize> {
-        let malformed = |rule| self.source.file().malformed(position, rule);
-        let in_order = by_seq.accepts(entry.key).map_err(malformed);
-        let info =
-            in_order.and_then(|()| DocInfoRef::parse_by_seq(entry.key, entry.value).map_err(malformed));
-        let Some(mut info) = self.pass(info)? else { return Ok(0) };
-        let Some(kept) = self.consider(&info)? else { return Ok(0) };
-        if let Some(body) = &kept.body {
-            info.body_position = self.copy_body(body)?;
-        }
-        if let Some(rev_meta) = &kept.rev_meta {
-            info.rev_meta = rev_meta;
-        }
-        self.value.clear();
-        // Enough for either value.
-        memory::reserve_exact(&mut self.value, entry.value.len() + info.rev_meta.len() + info.id.len())?;
-        info.encode_by_seq(&mut self.value);
-        by_seq.add(entry.key, &self.value)?;
-        self.value.clear();
-        info.encode_by_id(&mut self.value);
-        sorter.add(info.id, &self.value)?;
-        Ok(kept.body.map_or(0, |body| body.bytes.len()))
-    }
-
-    fn by_id_tree(&mut self, mut sorter: Sorter) -> Result<Option<NodeRef>> {
-        let Copy { target, hooks, progress, .. } = self;
-        let mut by_id = TreeBuilder::new(target.file(), TreeKind::ById, target.options().nodes());
-        sorter.prepare(&mut || progress.tell_more(target, *hooks))?;
-        sorter.finish(&mut |key, value| {
-            progress.step(value.len(), target, *hooks)?;
-            by_id.add(key, value)
-        })?;
-        by_id.finish()
-    }
-
-    fn copy_body(&self, body: &Body) -> Result<u64> {
-        let crc = body.crc.filter(|_| self.same_checksum);
-        Ok(self.target.file().append_body(&body.bytes, crc)?.position)
-    }
-
-    /// Whether, and how, a document is kept.
-    fn consider(&mut self, info: &DocInfoRef<'_>) -> Result<Option<Kept>> {
-        let mut read = None;
-        if self.hooks.filters() {
-            let mut verdict = self.hooks.filter(self.target, info, None)?;
-            if verdict == Verdict::NeedBody {
-                let body = self.body(info)?;
-                let Some(bytes) = body.bytes() else { return Ok(None) };
-                verdict = self.hooks.filter(self.target, info, Some(bytes))?;
-                read = Some(body);
-            }
-            match verdict {
-                Verdict::Keep => {}
-                Verdict::Drop => return Ok(None),
-                Verdict::NeedBody => {
-                    return Err(Error::InvalidArguments(
-                        "expected a filter that decides once it has the body",
-                    ));
-                }
-            }
-        } else if self.options.drop_deletes && info.deleted {
-            return Ok(None);
-        }
-        let body = match read {
-            Some(body) => body,
-            None => self.body(info)?,
-        };
-        let (body, rev_meta) = match body {
-            SourceBody::Damaged => return Ok(None),
-            SourceBody::Absent => (None, None),
-            SourceBody::Stored(body) => {
-                let rewrites = self.hooks.rewrites();
-                let rev_meta = if rewrites { self.hooks.rewrite(info, &body.bytes)? } else { None };
-                (Some(body), rev_meta)
-            }
-        };
-        if let Some(rev_meta) = &rev_meta
-            && !(DocInfoRef { rev_meta, ..*info }).fits()
-        {
-            return Err(Error::InvalidArguments(
-                "expected a rev_meta from the hook that fits into a node, below 2^28 bytes",
-            ));
-        }
-        Ok(Some(Kept { body, rev_meta }))
-    }
-
-    fn body(&mut self, info: &DocInfoRef<'_>) -> Result<SourceBody> {
-        if info.body_position == 0 {
-            return Ok(SourceBody::Absent);
-        }
-        let body = self.source.file().read_body(info.body_position, info.physical_size);
-        let Some(body) = self.pass(body)? else { return Ok(SourceBody::Damaged) };
-        self.bodies.count(info.body_position, body.bytes.len())?;
-        Ok(SourceBody::Stored(body))
-    }
-
-    fn local_documents(&mut self) -> Result<()> {
-        let nodes = self.target.options().nodes();
-        let mut builder = TreeBuilder::new(self.target.file(), TreeKind::Local, nodes);
-        let root = self.pinned.local.clone();
-        let mut cursor = Cursor::new(self.source.file(), root.as_ref(), &[], Reading::Verifying);
-        loop {
-            let next = cursor.next_entry();
-            let Some(next) = self.pass(next)? else { continue };
-            let Some((entry, position)) = next else { break };
-            let in_order = builder.accepts(entry.key);
-            let in_order = in_order.map_err(|rule| self.source.file().malformed(position, rule));
-            if self.pass(in_order)?.is_some() {
-                builder.add(entry.key, entry.value)?;
-            }
-            self.progress.step(entry.value.len(), self.target, self.hooks)?;
-        }
-        let local = builder.finish()?;
-        self.target.update_state(|state| state.header.local = local);
-        Ok(())
-    }
 }

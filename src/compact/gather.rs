@@ -16,12 +16,32 @@ const LARGEST_PIECE: usize = 256 << 10;
 const LARGEST_CHUNK: usize = 64 << 10;
 const PARTS: usize = 8;
 
-/// Where an entry stands.
-struct Record {
-    /// Of its key, once its chunk is complete.
-    prefix: u64,
-    piece: u32,
-    offset: u32,
+/// Where an entry stands, behind the prefix of its key, once its chunk is complete: u64 prefix, u32 piece, u32 offset.
+/// As one number, so that most comparisons take no more than that; of equal prefixes the one that was added first comes
+/// first.
+#[derive(Clone, Copy)]
+struct Record(u128);
+
+impl Record {
+    fn new(piece: u32, offset: u32) -> Record {
+        Record(u128::from(piece) << 32 | u128::from(offset))
+    }
+
+    fn prefix(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    fn with_prefix(self, prefix: u64) -> Record {
+        Record(u128::from(prefix) << 64 | u128::from(self.0 as u64))
+    }
+
+    fn piece(self) -> usize {
+        (self.0 as u64 >> 32) as usize
+    }
+
+    fn offset(self) -> usize {
+        self.0 as u32 as usize
+    }
 }
 
 /// Entries in memory.
@@ -66,47 +86,59 @@ impl Gathered {
         self.reserved
     }
 
-    /// Bytes that have to be reserved for one more entry of this length.
-    pub(super) fn needs(&self, key: &[u8], value: &[u8]) -> usize {
-        let piece = if self.has_room(key, value) { 0 } else { self.size_of_piece(key, value) };
+    /// Bytes that have to be reserved for one more entry with a key and a value of this length in sum.
+    pub(super) fn needs(&self, length: usize) -> usize {
+        let piece = if self.has_room(length) { 0 } else { self.size_of_piece(length) };
         let chunk = if self.has_record() { 0 } else { self.records_in_chunk * size_of::<Record>() };
         piece + chunk
     }
 
-    fn has_room(&self, key: &[u8], value: &[u8]) -> bool {
-        let length = LENGTHS + key.len() + value.len();
-        self.pieces.last().is_some_and(|piece| piece.capacity() - piece.len() >= length)
+    #[inline]
+    fn has_room(&self, length: usize) -> bool {
+        self.pieces.last().is_some_and(|piece| piece.capacity() - piece.len() >= LENGTHS + length)
     }
 
-    fn size_of_piece(&self, key: &[u8], value: &[u8]) -> usize {
-        self.piece_size.max(LENGTHS + key.len() + value.len())
+    fn size_of_piece(&self, length: usize) -> usize {
+        self.piece_size.max(LENGTHS + length)
     }
 
+    #[inline]
     fn has_record(&self) -> bool {
         self.chunks.last().is_some_and(|chunk| chunk.len() < self.records_in_chunk)
     }
 
-    /// Adds an entry.
-    pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+    /// Whether nothing has to be reserved for one more entry of this length.
+    #[inline]
+    pub(super) fn is_ready_for(&self, length: usize) -> bool {
+        self.has_room(length) && self.has_record()
+    }
+
+    /// Adds an entry, for which there is room; its value, of this length, is appended by `put`.
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        key: &[u8],
+        value_length: usize,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
         self.common.add(key)?;
-        self.reserve(key, value)?;
-        let index = self.pieces.len() - 1;
+        let index = self.pieces.len().saturating_sub(1);
         let (Some(piece), Some(chunk)) = (self.pieces.last_mut(), self.chunks.last_mut()) else {
             return Ok(());
         };
-        chunk.push(Record { prefix: 0, piece: index as u32, offset: piece.len() as u32 });
-        piece.extend_from_slice(&(key.len() as u32).to_be_bytes());
-        piece.extend_from_slice(&(value.len() as u32).to_be_bytes());
+        chunk.push(Record::new(index as u32, piece.len() as u32));
+        piece.extend_from_slice(&((key.len() as u64) << 32 | value_length as u64).to_be_bytes());
         piece.extend_from_slice(key);
-        piece.extend_from_slice(value);
+        put(piece);
         Ok(())
     }
 
-    fn reserve(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let needs = self.needs(key, value);
-        if !self.has_room(key, value) {
+    /// Makes room for an entry of this length.
+    pub(super) fn reserve(&mut self, length: usize) -> Result<()> {
+        let needs = self.needs(length);
+        if !self.has_room(length) {
             let mut piece = Vec::new();
-            memory::reserve_exact(&mut piece, self.size_of_piece(key, value))?;
+            memory::reserve_exact(&mut piece, self.size_of_piece(length))?;
             self.pieces.push(piece);
         }
         if !self.has_record() {
@@ -120,14 +152,13 @@ impl Gathered {
     }
 
     /// Key and value of an entry.
-    fn entry(&self, record: &Record) -> (&[u8], &[u8]) {
-        let bytes = &self.pieces[record.piece as usize][record.offset as usize..];
-        let (lengths, bytes) = bytes.split_at(LENGTHS);
-        let [a, b, c, d, e, f, g, h] = *lengths else { return (&[], &[]) };
-        let key = u32::from_be_bytes([a, b, c, d]) as usize;
-        let value = u32::from_be_bytes([e, f, g, h]) as usize;
-        let (key, bytes) = bytes.split_at(key);
-        (key, &bytes[..value])
+    #[inline]
+    fn entry(&self, record: Record) -> (&[u8], &[u8]) {
+        let bytes = self.pieces[record.piece()].get(record.offset()..).unwrap_or_default();
+        let Some((lengths, bytes)) = bytes.split_first_chunk::<LENGTHS>() else { return (&[], &[]) };
+        let lengths = u64::from_be_bytes(*lengths);
+        let (key, bytes) = bytes.split_at((lengths >> 32) as usize);
+        (key, &bytes[..lengths as u32 as usize])
     }
 
     fn sort_last_chunk(&mut self) {
@@ -135,13 +166,13 @@ impl Gathered {
         // Only now it is known where the keys begin to differ.
         let skip = self.common.len();
         for record in &mut chunk {
-            record.prefix = key_prefix(self.entry(record).0, skip);
+            *record = record.with_prefix(key_prefix(self.entry(*record).0, skip));
         }
-        chunk.sort_unstable_by(|a, b| {
-            let by_key = a.prefix.cmp(&b.prefix).then_with(|| self.entry(a).0.cmp(self.entry(b).0));
+        chunk.sort_unstable_by_key(|record| record.0);
+        for alike in chunk.chunk_by_mut(|a, b| a.prefix() == b.prefix()).filter(|alike| alike.len() > 1) {
             // Equal keys stay in the order of adding.
-            by_key.then_with(|| (a.piece, a.offset).cmp(&(b.piece, b.offset)))
-        });
+            alike.sort_unstable_by(|a, b| self.entry(*a).0.cmp(self.entry(*b).0).then(a.0.cmp(&b.0)));
+        }
         self.chunks.push(chunk);
     }
 
@@ -171,7 +202,7 @@ struct Chunk<'a> {
 impl Run for Chunk<'_> {
     fn advance(&mut self) -> Result<bool> {
         let Some(record) = self.records.next() else { return Ok(false) };
-        (self.key, self.value) = self.gathered.entry(record);
+        (self.key, self.value) = self.gathered.entry(*record);
         Ok(true)
     }
 

@@ -43,15 +43,22 @@ impl CommonPrefix {
     }
 
     /// Notes a key.
+    #[inline]
     pub(super) fn add(&mut self, key: &[u8]) -> Result<()> {
+        match &self.bytes {
+            Some(bytes) if key.starts_with(bytes) => Ok(()),
+            _ => self.shorten(key),
+        }
+    }
+
+    #[cold]
+    fn shorten(&mut self, key: &[u8]) -> Result<()> {
         let Some(bytes) = &mut self.bytes else {
             self.bytes = Some(memory::copy(key)?);
             return Ok(());
         };
-        if !key.starts_with(bytes) {
-            let alike = bytes.iter().zip(key).take_while(|(a, b)| a == b).count();
-            bytes.truncate(alike);
-        }
+        let alike = bytes.iter().zip(key).take_while(|(a, b)| a == b).count();
+        bytes.truncate(alike);
         Ok(())
     }
 }
@@ -63,74 +70,86 @@ struct Head {
     run: usize,
 }
 
-/// Runs in a heap: each is at a key that is not above those of its two followers; of equal keys that of the earliest
-/// run comes first.
-struct Heap<'a, R> {
+/// A run without any more entries: behind all that have some.
+const ENDED: Head = Head { prefix: u64::MAX, run: usize::MAX };
+
+/// Runs in a tournament. Of two neighbours the one whose key comes first has won and plays against the winner of the
+/// next two; of equal keys that of the earlier run. When the winner of all goes on, only the games are played again in
+/// which it was.
+struct Tournament<'a, R> {
     runs: &'a mut [R],
-    heads: Vec<Head>,
+    winner: Head,
+    /// Who has lost each game; that of the last two is game 1, and game n is between those of games 2n and 2n + 1, where
+    /// from the number of runs on are the runs themselves.
+    losers: Vec<Head>,
     skip: usize,
 }
 
-impl<R: Run> Heap<'_, R> {
+impl<'a, R: Run> Tournament<'a, R> {
+    fn new(runs: &'a mut [R], skip: usize) -> Result<Tournament<'a, R>> {
+        let count = runs.len();
+        let mut winners = memory::filled(ENDED, count * 2)?;
+        for run in 0..count {
+            winners[count + run] = head(runs, run, skip)?;
+        }
+        let losers = memory::filled(ENDED, count)?;
+        let mut tournament = Tournament { runs, winner: ENDED, losers, skip };
+        for game in (1..count).rev() {
+            let (one, other) = (winners[2 * game], winners[2 * game + 1]);
+            let one_wins = tournament.is_before(one, other);
+            (winners[game], tournament.losers[game]) = if one_wins { (one, other) } else { (other, one) };
+        }
+        tournament.winner = winners.get(1).copied().unwrap_or(ENDED);
+        Ok(tournament)
+    }
+
+    #[inline]
     fn is_before(&self, a: Head, b: Head) -> bool {
         if a.prefix != b.prefix {
             return a.prefix < b.prefix;
         }
-        (self.runs[a.run].key(), a.run) < (self.runs[b.run].key(), b.run)
+        self.is_before_by_key(a, b)
     }
 
-    /// Moves the run at `place`, which went to another key, down to where it belongs.
-    fn sift_down(&mut self, mut place: usize) {
-        let head = self.heads[place];
-        while let Some(&left) = self.heads.get(2 * place + 1) {
-            let mut lower = (2 * place + 1, left);
-            if let Some(&right) = self.heads.get(2 * place + 2)
-                && self.is_before(right, left)
-            {
-                lower = (2 * place + 2, right);
-            }
-            if !self.is_before(lower.1, head) {
-                break;
-            }
-            self.heads[place] = lower.1;
-            place = lower.0;
+    #[cold]
+    fn is_before_by_key(&self, a: Head, b: Head) -> bool {
+        match (self.runs.get(a.run), self.runs.get(b.run)) {
+            (Some(one), Some(other)) => (one.key(), a.run) < (other.key(), b.run),
+            (one, _) => one.is_some(),
         }
-        self.heads[place] = head;
     }
 
     /// The run with the lowest key goes to its next entry.
     fn advance(&mut self) -> Result<()> {
-        let head = &mut self.heads[0];
-        let run = &mut self.runs[head.run];
-        if run.advance()? {
-            head.prefix = key_prefix(run.key(), self.skip);
-        } else {
-            self.heads.swap_remove(0);
+        let run = self.winner.run;
+        let mut winner = head(self.runs, run, self.skip)?;
+        let mut game = (run + self.runs.len()) / 2;
+        while game > 0 {
+            let loser = self.losers[game];
+            if self.is_before(loser, winner) {
+                self.losers[game] = winner;
+                winner = loser;
+            }
+            game /= 2;
         }
-        if !self.heads.is_empty() {
-            self.sift_down(0);
-        }
+        self.winner = winner;
         Ok(())
     }
+}
+
+/// The next entry of a run.
+fn head<R: Run>(runs: &mut [R], run: usize, skip: usize) -> Result<Head> {
+    let entries = &mut runs[run];
+    if entries.advance()? { Ok(Head { prefix: key_prefix(entries.key(), skip), run }) } else { Ok(ENDED) }
 }
 
 /// Hands on the entries of all runs in ascending order of keys; those with equal keys in the order of their runs. All
 /// keys have the first `skip` bytes in common.
 pub(super) fn merge<R: Run>(runs: &mut [R], skip: usize, take: OnSorted<'_>) -> Result<()> {
-    let mut heads = Vec::with_capacity(runs.len());
-    for (index, run) in runs.iter_mut().enumerate() {
-        if run.advance()? {
-            heads.push(Head { prefix: key_prefix(run.key(), skip), run: index });
-        }
-    }
-    let mut heap = Heap { runs, heads, skip };
-    for place in (0..heap.heads.len() / 2).rev() {
-        heap.sift_down(place);
-    }
-    while let Some(head) = heap.heads.first() {
-        let run = &heap.runs[head.run];
+    let mut tournament = Tournament::new(runs, skip)?;
+    while let Some(run) = tournament.runs.get(tournament.winner.run) {
         take(run.key(), run.value())?;
-        heap.advance()?;
+        tournament.advance()?;
     }
     Ok(())
 }

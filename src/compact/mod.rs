@@ -1,7 +1,8 @@
 //! Compaction: a new file with what one header refers to, and catching up with what was committed since.
 //!
 //! * [`copy`]: compaction of a handle's state into a new file
-//! * `bodies`: how much of bodies is read
+//! * `copying`: the documents of one file into another, `bodies`: how much of bodies is read
+//! * `trees`: the trees of the copy; `beside`: a second thread that builds them, `exchange`: what is between the two
 //! * [`sort`]: the by-id entries come in order of sequence and have to be sorted, in memory or on disk
 //! * `gather`: entries in memory, `spill`: sorted runs of them on disk, `merge`: several runs as one
 //! * [`replay`]: brings an older copy up to a newer header, `locals`: its local documents
@@ -13,10 +14,13 @@
 
 #![forbid(unsafe_code)]
 
+mod beside;
 pub(crate) mod bodies;
 mod catch_up;
 pub(crate) mod copy;
+mod copying;
 pub(crate) mod descent;
+mod exchange;
 mod exclusion;
 mod gather;
 mod locals;
@@ -27,3 +31,4 @@ mod progress;
 pub(crate) mod replay;
 pub(crate) mod sort;
 mod spill;
+mod trees;

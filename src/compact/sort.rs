@@ -53,12 +53,30 @@ impl Sorter {
 
     /// Adds an entry.
     pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let needs = self.gathered.needs(key, value);
-        let exceeds = needs > 0 && self.gathered.reserved() + needs > self.budget;
+        self.add_with(key, value.len(), |out| out.extend_from_slice(value))
+    }
+
+    /// Adds an entry whose value, of this length, is appended by `put`.
+    pub(crate) fn add_with(
+        &mut self,
+        key: &[u8],
+        value_length: usize,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
+        let length = key.len() + value_length;
+        if !self.gathered.is_ready_for(length) {
+            self.make_room(length)?;
+        }
+        self.gathered.add(key, value_length, put)
+    }
+
+    #[cold]
+    fn make_room(&mut self, length: usize) -> Result<()> {
+        let exceeds = self.gathered.reserved() + self.gathered.needs(length) > self.budget;
         if exceeds && !self.gathered.is_empty() {
             self.spill_run()?;
         }
-        self.gathered.add(key, value)
+        self.gathered.reserve(length)
     }
 
     fn spill_run(&mut self) -> Result<()> {

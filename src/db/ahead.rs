@@ -24,6 +24,16 @@ pub(crate) struct BodiesAhead {
 }
 
 impl BodiesAhead {
+    /// For a scan that will want all bodies.
+    pub(crate) fn of_all() -> BodiesAhead {
+        BodiesAhead { active: true, ..BodiesAhead::default() }
+    }
+
+    /// Whether bodies are to be read ahead.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active
+    }
+
     /// Another leaf comes.
     pub(crate) fn begin_leaf(&mut self) {
         self.active &= self.read * 2 >= self.shown;
@@ -41,7 +51,7 @@ impl BodiesAhead {
     #[inline]
     pub(crate) fn are_missing(&mut self, file: &SharedFile, body: u64, size: u64) -> bool {
         file.take_last_body();
-        let are_missing = self.active && !self.planned && body != 0 && !file.has_ahead(body, size);
+        let are_missing = self.active && !self.planned && body != 0 && !file.has_read(body, size);
         self.planned |= are_missing;
         are_missing
     }
@@ -49,10 +59,14 @@ impl BodiesAhead {
     /// It was shown.
     #[inline]
     pub(crate) fn after(&mut self, file: &SharedFile, body: u64) {
-        if body == 0 {
-            return;
+        if body != 0 {
+            self.note(file.take_last_body() == body);
         }
-        let was_read = file.take_last_body() == body;
+    }
+
+    /// As [`BodiesAhead::after`], for whoever knows whether a body was read.
+    #[inline]
+    pub(crate) fn note(&mut self, was_read: bool) {
         self.shown += 1;
         self.read += u32::from(was_read);
         self.row = if was_read { self.row + 1 } else { 0 };

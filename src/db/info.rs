@@ -64,7 +64,7 @@ impl Db {
     /// Figures of this handle's header.
     pub fn info(&self) -> Result<Info> {
         let state = self.state.borrow();
-        let State { header, position } = &*state;
+        let State { header, position } = &**state;
         let counts = match &header.by_id {
             Some(root) => {
                 let rule = |rule| self.file.malformed(root.position, rule);

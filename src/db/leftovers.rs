@@ -57,5 +57,6 @@ pub(crate) fn newest_header(file: File) -> Option<(u64, FileHeader)> {
     let mut file = DbFile::new(c"".into(), handle, Buffering::Exact, true);
     let size = file.size().ok()?;
     file.set_tail(Tail::own(size));
-    headers::find_last(&mut file, Kind::Unknown, false).ok()
+    let found = headers::find_last(&mut file, Kind::Unknown, false).ok()?;
+    Some((found.at(), found.header))
 }

@@ -50,6 +50,18 @@ pub(crate) struct State {
     pub(crate) position: Option<u64>,
 }
 
+impl State {
+    /// Where the header stands, 0 if there is none.
+    pub(crate) fn at(&self) -> u64 {
+        self.position.unwrap_or(0)
+    }
+
+    /// Offset behind the header, 0 if there is none: what stands there is not committed.
+    pub(crate) fn committed_end(&self) -> u64 {
+        self.position.map_or(0, |position| self.header.end_at(position))
+    }
+}
+
 /// Why a handle takes no more writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Latch {
@@ -88,7 +100,7 @@ pub struct Db {
     filename: RefCell<Arc<CStr>>,
     /// Id of the key that the file is encrypted with; empty: it is not encrypted.
     key_id: RefCell<Vec<u8>>,
-    state: RefCell<State>,
+    state: RefCell<Box<State>>,
     /// Counts the changes of the state.
     changes: Cell<u64>,
     latch: Cell<Option<Latch>>,
@@ -114,15 +126,30 @@ impl std::fmt::Debug for Db {
 
 impl Db {
     /// A handle on an open file.
+    pub(crate) fn from_parts(
+        file: Box<DbFile>,
+        state: Box<State>,
+        options: OpenOptions,
+        filename: &CStr,
+    ) -> Db {
+        *Db::boxed(file, state, options, filename)
+    }
+
+    /// The same in a place of its own, to which nothing large is moved twice.
     #[inline]
-    pub(crate) fn from_parts(file: Box<DbFile>, state: State, options: OpenOptions, filename: &CStr) -> Db {
+    pub(crate) fn boxed(
+        file: Box<DbFile>,
+        state: Box<State>,
+        options: OpenOptions,
+        filename: &CStr,
+    ) -> Box<Db> {
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
         let file_name = file.filename_if(filename);
-        Db {
+        let place = Box::new_uninit();
+        let db = Db {
             key_id: RefCell::new(key_id.unwrap_or_default()),
             file: TreeFile::new(file),
-            // Keys are asked for while opening only; whoever holds the store may let it go then.
-            options: RefCell::new(options.keys(None)),
+            options: RefCell::new(options),
             filename: RefCell::new(file_name),
             state: RefCell::new(state),
             changes: Cell::new(0),
@@ -130,7 +157,11 @@ impl Db {
             writing: Cell::new(false),
             unseen: Cell::new(false),
             closed_os_error: Cell::new(0),
-        }
+        };
+        let db = Box::write(place, db);
+        // Keys are asked for while opening only; whoever holds the store may let it go then.
+        db.options.borrow_mut().forget_keys();
+        db
     }
 
     /// The file of this handle.
@@ -145,7 +176,7 @@ impl Db {
 
     /// A copy of the current state.
     pub(crate) fn snapshot(&self) -> State {
-        self.state.borrow().clone()
+        State::clone(&self.state.borrow())
     }
 
     /// Changes the state. `action` must not call back into the caller's code.

@@ -194,9 +194,8 @@ impl OpenOptions {
 
     /// Use a C++ object's file operations.
     #[cfg(feature = "cxx-shim")]
-    pub(crate) fn object_ops(mut self, ops: ObjectOps) -> OpenOptions {
+    pub(crate) fn set_object_ops(&mut self, ops: ObjectOps) {
         self.ops = Operations::Object(ops);
-        self
     }
 
     /// Where to find keys: that of a new file, which is encrypted if there is one, or that of an encrypted file.
@@ -248,10 +247,15 @@ impl OpenOptions {
     pub(crate) fn open_boxed(self, filename: &CStr) -> Result<Box<Db>> {
         let prospect = Prospect::of(&self, filename);
         let (file, state) = self.open_file(filename)?;
-        let db = Box::write(Box::new_uninit(), Db::from_parts(file, state, self, filename));
+        let db = Db::boxed(file, state, self, filename);
         sharing::begin_keeping(&db.options.borrow(), prospect, filename, &db.file, &db.state.borrow());
         db.file.rest();
         Ok(db)
+    }
+
+    /// Lets go of the key store.
+    pub(super) fn forget_keys(&mut self) {
+        self.keys = None;
     }
 
     /// Whether nodes are kept in memory.
@@ -271,7 +275,7 @@ impl OpenOptions {
         }
     }
 
-    pub(super) fn open_file(&self, filename: &CStr) -> Result<(Box<DbFile>, State)> {
+    pub(super) fn open_file(&self, filename: &CStr) -> Result<(Box<DbFile>, Box<State>)> {
         self.check()?;
         if self.bootstrap && self.no_commit_at_create {
             return Err(Error::InvalidArguments(
@@ -285,7 +289,7 @@ impl OpenOptions {
     }
 
     /// Opens the file, or creates it in place; then it is removed again if this fails.
-    pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(Box<DbFile>, State)> {
+    pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(Box<DbFile>, Box<State>)> {
         let is_new = mode.create && !self.ops().exists(filename);
         let handle = self.open_handle(filename, mode)?;
         let mut file = self.wrap(filename, handle);
@@ -362,7 +366,7 @@ impl OpenOptions {
     }
 
     /// Finds the header of the open file, or gives it its first one if it `was_empty`; `None`: it was not asked yet.
-    pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut Option<bool>) -> Result<State> {
+    pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut Option<bool>) -> Result<Box<State>> {
         self.configure(file)?;
         let size = file.size()?;
         file.set_tail(Tail::own(size));
@@ -389,9 +393,10 @@ impl OpenOptions {
         Ok(())
     }
 
-    fn find_state(&self, file: &mut DbFile) -> Result<State> {
-        let (position, header) = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
-        file.set_tail(Tail::found(file.end(), header.end_at(position)));
+    fn find_state(&self, file: &mut DbFile) -> Result<Box<State>> {
+        let state = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
+        let header = &state.header;
+        file.set_tail(Tail::found(file.end(), state.committed_end()));
         if self.legacy_crc && header.version > FormatVersion::V11 {
             return Err(Error::InvalidArguments("expected a file of version 11 for legacy CRC, it is newer"));
         }
@@ -399,7 +404,7 @@ impl OpenOptions {
         if header.has_metadata {
             self.find_key(file)?;
         }
-        Ok(State { header, position: Some(position) })
+        Ok(state)
     }
 
     /// Finds the key of an encrypted file.
@@ -454,7 +459,7 @@ impl OpenOptions {
         Ok(true)
     }
 
-    fn start_empty(&self, file: &mut DbFile) -> Result<State> {
+    fn start_empty(&self, file: &mut DbFile) -> Result<Box<State>> {
         if self.mode.read_only {
             let (file, sought) = (file.name(), Sought::Anywhere(0));
             return Err(Error::NoHeader { file, sought, cause: None });
@@ -467,13 +472,13 @@ impl OpenOptions {
             if !has_metadata {
                 file.start_without_header()?;
             }
-            return Ok(State { header, position: None });
+            return Ok(Box::new(State { header, position: None }));
         }
         let appended = file.append_header(&header, BlockType::Header)?;
         if self.ops().is_default() {
             file.flush()?;
         }
-        Ok(State { header, position: Some(appended.position) })
+        Ok(Box::new(State { header, position: Some(appended.position) }))
     }
 
     pub(super) fn mode(&self) -> OpenMode {
@@ -543,7 +548,7 @@ impl Db {
         *self.key_id.borrow_mut() = key_id.unwrap_or_default();
         self.file.replace(file);
         sharing::begin_keeping(options, prospect, filename, &self.file, &state);
-        self.update_state(|current| *current = state);
+        self.update_state(|current| *current = *state);
         *self.options.borrow_mut() = options.clone().keys(None);
         self.filename.replace(filename.as_c_str().into());
         self.latch.set(None);
@@ -552,15 +557,14 @@ impl Db {
 }
 
 /// Opens a file that holds the header of `old`, and goes there.
-fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(Box<DbFile>, State)> {
+fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(Box<DbFile>, Box<State>)> {
     let (mut file, mut state) = options.open_file(filename)?;
     let Some(position) = old.position else {
         let (file, sought) = (file.name(), Sought::Anywhere(file.end()));
         return Err(Error::NoHeader { file, sought, cause: None });
     };
     if state.position != Some(position) {
-        state.header = headers::read_at(&mut file, position, headers::Kind::Known)?;
-        state.position = Some(position);
+        state = headers::read_at(&mut file, position, headers::Kind::Known)?;
     }
     let (expected, found) = (old.header.update_seq, state.header.update_seq);
     if found != expected {

@@ -60,11 +60,16 @@ pub(crate) fn content_start(position: u64) -> u64 {
 }
 
 /// Offset just behind `length` bytes of content that begin at `position`; `u64::MAX` if no offset is that large.
+#[inline]
 pub(crate) fn content_end(position: u64, length: u64) -> u64 {
     let start = content_start(position);
-    if length == 0 {
-        return start;
+    if length <= content_left(start) as u64 {
+        return start.saturating_add(length);
     }
+    end_in_other_block(start, length)
+}
+
+fn end_in_other_block(start: u64, length: u64) -> u64 {
     let before = start / BLOCK_SIZE * CONTENT_SIZE + (start % BLOCK_SIZE - 1);
     let end = before.checked_add(length - 1).and_then(|last| {
         let block = (last / CONTENT_SIZE).checked_mul(BLOCK_SIZE)?;
@@ -76,6 +81,23 @@ pub(crate) fn content_end(position: u64, length: u64) -> u64 {
 /// How many bytes of content fit between `offset` (not a boundary) and the end of its block.
 pub(crate) fn content_left(offset: u64) -> usize {
     (BLOCK_SIZE - offset % BLOCK_SIZE) as usize
+}
+
+/// Appends content that is to stand at `position` to a buffer, with a block-type byte at every boundary it meets. Returns
+/// the offset behind.
+pub(crate) fn put_content(buffer: &mut Vec<u8>, position: u64, bytes: &[u8]) -> u64 {
+    let (mut at, mut rest) = (position, bytes);
+    while !rest.is_empty() {
+        if is_boundary(at) {
+            buffer.push(BlockType::Data as u8);
+            at += 1;
+        }
+        let (now, later) = rest.split_at(content_left(at).min(rest.len()));
+        buffer.extend_from_slice(now);
+        at += now.len() as u64;
+        rest = later;
+    }
+    at
 }
 
 #[cfg(test)]

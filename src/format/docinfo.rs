@@ -8,7 +8,7 @@
 //! ```
 
 use super::Malformed;
-use super::ints::{Fields, MAX_KEY, MAX_VALUE, put_u12_u28, put_u48, split_u12_u28};
+use super::ints::{Fields, MAX_KEY, MAX_U48, MAX_VALUE, split_u12_u28, u12_u28, u48_bytes};
 
 /// Bytes of a by-id value before the rev_meta.
 pub(crate) const BY_ID_FIXED: usize = 23;
@@ -42,20 +42,32 @@ pub struct DocInfoRef<'a> {
     pub physical_size: u64,
 }
 
+/// The first 16 of these bytes as a number.
+#[inline]
+fn first_16(bytes: &[u8]) -> u128 {
+    bytes.first_chunk().map_or(0, |bytes| u128::from_be_bytes(*bytes))
+}
+
+/// The last 8 of these bytes as a number.
+#[inline]
+fn last_8(bytes: &[u8]) -> u64 {
+    bytes.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
 impl<'a> DocInfoRef<'a> {
     /// Reads an entry of the by-id tree.
     #[inline]
     pub(crate) fn parse_by_id(key: &'a [u8], value: &'a [u8]) -> Result<DocInfoRef<'a>, Malformed> {
         let (fixed, rev_meta) = value.split_first_chunk::<BY_ID_FIXED>().ok_or(SHORT_BY_ID)?;
-        let [a, b, c, d, e, f, s0, s1, s2, s3, common @ ..] = *fixed;
+        let (head, tail) = (first_16(fixed), last_8(fixed));
         let info = DocInfoRef {
             id: key,
-            db_seq: u64::from_be_bytes([0, 0, a, b, c, d, e, f]),
+            db_seq: (head >> 80) as u64,
             rev_meta,
-            physical_size: u64::from(u32::from_be_bytes([s0, s1, s2, s3])),
+            physical_size: u64::from((head >> 48) as u32),
             ..DocInfoRef::default()
         };
-        Ok(info.with_common(common))
+        Ok(info.with_common(head as u64 & MAX_U48, tail & (MAX_U48 << 8 | 0xff)))
     }
 
     /// Reads an entry of the by-sequence tree.
@@ -64,51 +76,83 @@ impl<'a> DocInfoRef<'a> {
         let short = Malformed("a by-sequence value of at least 18 bytes and its id");
         let db_seq = parse_seq_key(key)?;
         let (fixed, strings) = value.split_first_chunk::<BY_SEQ_FIXED>().ok_or(short)?;
-        let [a, b, c, d, e, common @ ..] = *fixed;
-        let (id_length, physical_size) = split_u12_u28([a, b, c, d, e]);
+        let (head, tail) = (first_16(fixed), last_8(fixed));
+        let (id_length, physical_size) = split_u12_u28((head >> 88) as u64);
         let (id, rev_meta) = strings.split_at_checked(id_length).ok_or(short)?;
         let info =
             DocInfoRef { id, db_seq, rev_meta, physical_size: physical_size as u64, ..DocInfoRef::default() };
-        Ok(info.with_common(common))
+        Ok(info.with_common((head >> 40) as u64 & MAX_U48, tail & (MAX_U48 << 8 | 0xff)))
     }
 
-    /// This entry with the fields that stand in both layouts side by side: u1 deleted, u47 body position | u48 rev_seq |
-    /// u8 content_meta.
+    /// This entry with the fields that stand in both layouts side by side: [`DocInfoRef::position_field`] and
+    /// [`DocInfoRef::revision_fields`].
     #[inline]
-    fn with_common(self, fields: [u8; 13]) -> DocInfoRef<'a> {
-        let [a, b, c, d, e, f, r0, r1, r2, r3, r4, r5, content_meta] = fields;
-        let position = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    fn with_common(self, position: u64, revision: u64) -> DocInfoRef<'a> {
         DocInfoRef {
             deleted: position & DELETED_BIT != 0,
             body_position: position & !DELETED_BIT,
-            rev_seq: u64::from_be_bytes([0, 0, r0, r1, r2, r3, r4, r5]),
-            content_meta,
+            rev_seq: revision >> 8,
+            content_meta: revision as u8,
             ..self
         }
     }
 
+    /// u1 deleted, u47 body position.
+    #[inline]
     fn position_field(&self) -> u64 {
-        self.body_position | if self.deleted { DELETED_BIT } else { 0 }
+        (self.body_position | if self.deleted { DELETED_BIT } else { 0 }) & MAX_U48
+    }
+
+    /// u48 rev_seq | u8 content_meta.
+    #[inline]
+    fn revision_fields(&self) -> u64 {
+        (self.rev_seq & MAX_U48) << 8 | u64::from(self.content_meta)
+    }
+
+    /// Length of the by-id value.
+    pub(crate) fn by_id_length(&self) -> usize {
+        BY_ID_FIXED + self.rev_meta.len()
+    }
+
+    /// Length of the by-sequence value.
+    pub(crate) fn by_seq_length(&self) -> usize {
+        BY_SEQ_FIXED + self.id.len() + self.rev_meta.len()
     }
 
     /// Appends the by-id value.
     pub(crate) fn encode_by_id(&self, out: &mut Vec<u8>) {
-        put_u48(out, self.db_seq);
-        out.extend_from_slice(&(self.physical_size as u32).to_be_bytes());
-        put_u48(out, self.position_field());
-        put_u48(out, self.rev_seq);
-        out.push(self.content_meta);
+        let mut fixed = [0; BY_ID_FIXED];
+        let (head, tail) = fixed.split_at_mut(16);
+        let (db_seq, size) = (u128::from(self.db_seq & MAX_U48), u128::from(self.physical_size as u32));
+        head.copy_from_slice(&(db_seq << 80 | size << 48 | u128::from(self.position_field())).to_be_bytes());
+        let [_, revision @ ..] = self.revision_fields().to_be_bytes();
+        tail.copy_from_slice(&revision);
+        out.extend_from_slice(&fixed);
         out.extend_from_slice(self.rev_meta);
     }
 
     /// Appends the by-sequence value.
     pub(crate) fn encode_by_seq(&self, out: &mut Vec<u8>) {
-        put_u12_u28(out, self.id.len(), self.physical_size as usize);
-        put_u48(out, self.position_field());
-        put_u48(out, self.rev_seq);
-        out.push(self.content_meta);
+        let mut fixed = [0; BY_SEQ_FIXED];
+        let (head, tail) = fixed.split_at_mut(16);
+        let lengths = u128::from(u12_u28(self.id.len(), self.physical_size as usize));
+        let (position, revision) = (u128::from(self.position_field()), self.revision_fields());
+        head.copy_from_slice(&(lengths << 88 | position << 40 | u128::from(revision >> 16)).to_be_bytes());
+        tail.copy_from_slice(&(revision as u16).to_be_bytes());
+        out.extend_from_slice(&fixed);
         out.extend_from_slice(self.id);
         out.extend_from_slice(self.rev_meta);
+    }
+
+    /// Appends the by-sequence value of an entry whose value was this one before its body got another position.
+    #[inline]
+    pub(crate) fn encode_moved(&self, before: &[u8], out: &mut Vec<u8>) {
+        const POSITION: std::ops::Range<usize> = 5..11;
+        let start = out.len();
+        out.extend_from_slice(before);
+        if let Some(field) = out.get_mut(start + POSITION.start..start + POSITION.end) {
+            field.copy_from_slice(&u48_bytes(self.position_field()));
+        }
     }
 
     /// No value of the entry is longer than this.
@@ -226,6 +270,11 @@ mod tests {
         assert_eq!(value.len(), BY_SEQ_FIXED + 5 + 4);
         assert_eq!(seq_value_id(&value), Ok(&b"hello"[..]));
         assert_eq!(DocInfoRef::parse_by_seq(&u48_bytes(info.db_seq), &value).unwrap().to_owned(), info);
+        let moved = DocInfo { body_position: 0x7fff_1234_5678, ..info };
+        let (mut anew, mut changed) = (Vec::new(), Vec::new());
+        moved.borrowed().encode_by_seq(&mut anew);
+        moved.borrowed().encode_moved(&value, &mut changed);
+        assert_eq!(changed, anew);
     }
 
     #[test]

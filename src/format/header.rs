@@ -64,13 +64,15 @@ pub struct NodeRef {
 
 impl NodeRef {
     /// Reads a root from a header that stands at `header_position`.
+    #[inline]
     fn parse_root(bytes: &[u8], header_position: u64) -> Result<Option<NodeRef>, Malformed> {
         if bytes.is_empty() {
             return Ok(None);
         }
         let mut fields = Fields(bytes);
-        let position = fields.u48().map_err(|_| Malformed("a root of at least 12 bytes"))?;
-        let subtree_size = fields.u48().map_err(|_| Malformed("a root of at least 12 bytes"))?;
+        let fixed = fields.array_of::<ROOT_FIXED>().map_err(|_| Malformed("a root of at least 12 bytes"))?;
+        let mut fixed = Fields(fixed);
+        let (position, subtree_size) = (fixed.u48()?, fixed.u48()?);
         if position >= header_position {
             return Err(Malformed("a root that lies before its header"));
         }
@@ -177,10 +179,10 @@ impl FileHeader {
         let mut fields = Fields(body);
         let number = fields.u8()?;
         let version = FormatVersion::from_number(number).ok_or(HeaderError::Version(number))?;
-        let update_seq = fields.u48()?;
-        let purge_seq = fields.u48()?;
-        let purge_ptr = fields.u48()?;
-        let sizes = [fields.u16()?, fields.u16()?, fields.u16()?];
+        // In one piece, which is checked once.
+        let mut fixed = Fields(fields.array_of::<{ FIXED - 1 }>()?);
+        let (update_seq, purge_seq, purge_ptr) = (fixed.u48()?, fixed.u48()?, fixed.u48()?);
+        let sizes = [fixed.u16()?, fixed.u16()?, fixed.u16()?];
         let timestamp = if version >= FormatVersion::V13 { fields.u64()? } else { 0 };
         let (previous, has_metadata) = if version >= FormatVersion::V14 {
             let field = fields.u48()?;

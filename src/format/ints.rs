@@ -23,43 +23,55 @@ impl<'a> Fields<'a> {
         Ok(head)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    /// The next `N` bytes.
+    #[inline]
+    pub(crate) fn array_of<const N: usize>(&mut self) -> Result<&'a [u8; N], Malformed> {
         let (head, tail) =
             self.0.split_first_chunk::<N>().ok_or(Malformed("a field that ends within its bytes"))?;
         self.0 = tail;
-        Ok(*head)
+        Ok(head)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.array_of().copied()
     }
 
     /// Eight bits.
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
     }
 
     /// Sixteen bits.
+    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
         Ok(u16::from_be_bytes(self.array()?))
     }
 
     /// 40 bits.
+    #[inline]
     pub(crate) fn u40(&mut self) -> Result<u64, Malformed> {
         let [a, b, c, d, e] = self.array()?;
         Ok(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]))
     }
 
     /// 48 bits.
+    #[inline]
     pub(crate) fn u48(&mut self) -> Result<u64, Malformed> {
         let [a, b, c, d, e, f] = self.array()?;
         Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 
     /// 64 bits.
+    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
     /// A 12-bit and a 28-bit number packed in five bytes.
     pub(crate) fn u12_u28(&mut self) -> Result<(usize, usize), Malformed> {
-        Ok(split_u12_u28(self.array()?))
+        self.u40().map(split_u12_u28)
     }
 
     /// What is left.
@@ -68,11 +80,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The 12-bit and the 28-bit number that are packed in these bytes.
-pub(crate) fn split_u12_u28(bytes: [u8; 5]) -> (usize, usize) {
-    let [a, b, c, d, e] = bytes;
-    let packed = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
-    ((packed >> 28) as usize, (packed & 0x0fff_ffff) as usize)
+/// The 12-bit and the 28-bit number that are packed in the low 40 bits.
+#[inline]
+pub(crate) fn split_u12_u28(packed: u64) -> (usize, usize) {
+    ((packed >> 28) as usize & 0xfff, (packed & 0x0fff_ffff) as usize)
 }
 
 /// Appends the low 40 bits of `value`.
@@ -92,10 +103,17 @@ pub(crate) fn put_u48(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&u48_bytes(value));
 }
 
-/// Appends a 12-bit and a 28-bit number packed in five bytes; the caller has checked the widths.
-pub(crate) fn put_u12_u28(out: &mut Vec<u8>, high: usize, low: usize) {
+/// A 12-bit and a 28-bit number packed in 40 bits; the caller has checked the widths.
+#[inline]
+pub(crate) fn u12_u28(high: usize, low: usize) -> u64 {
     debug_assert!(high <= MAX_KEY && low <= MAX_VALUE);
-    put_u40(out, ((high as u64) << 28) | low as u64);
+    ((high as u64) << 28) | low as u64
+}
+
+/// Appends a 12-bit and a 28-bit number packed in five bytes; the caller has checked the widths.
+#[inline]
+pub(crate) fn put_u12_u28(out: &mut Vec<u8>, high: usize, low: usize) {
+    put_u40(out, u12_u28(high, low));
 }
 
 #[cfg(test)]

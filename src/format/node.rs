@@ -9,7 +9,7 @@
 //! The key of an interior entry is the highest key below it.
 
 use super::Malformed;
-use super::ints::{put_u12_u28, put_u48, split_u12_u28};
+use super::ints::{put_u48, split_u12_u28};
 
 /// Bytes before the key of an entry.
 pub(crate) const ENTRY_PREFIX: usize = 5;
@@ -52,7 +52,8 @@ pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, 
     }
     let overrun = Malformed("an entry that ends within its node");
     let (lengths, rest) = rest.split_first_chunk::<ENTRY_PREFIX>().ok_or(overrun)?;
-    let (key_length, value_length) = split_u12_u28(*lengths);
+    let [a, b, c, d, e] = *lengths;
+    let (key_length, value_length) = split_u12_u28(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]));
     let (key, rest) = rest.split_at_checked(key_length).ok_or(overrun)?;
     let value = rest.get(..value_length).ok_or(overrun)?;
     Ok(Some((Entry { key, value }, offset + ENTRY_PREFIX + key_length + value_length)))
@@ -76,6 +77,12 @@ impl<'a> Entries<'a> {
     pub(crate) fn behind(node: &'a [u8], offset: usize) -> Entries<'a> {
         Entries { node, offset }
     }
+
+    /// Offset of the one that comes next.
+    #[inline]
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -98,8 +105,9 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// Appends an entry to a node; the caller has checked the lengths.
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn push_entry(node: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    put_u12_u28(node, key.len(), value.len());
+    super::ints::put_u12_u28(node, key.len(), value.len());
     node.extend_from_slice(key);
     node.extend_from_slice(value);
 }

@@ -20,7 +20,15 @@ enum Bytes {
 }
 
 impl From<&[u8]> for Reduce {
+    #[inline]
     fn from(value: &[u8]) -> Reduce {
+        // Nearly all are of one of these lengths.
+        if let Ok(bytes) = value.try_into() {
+            return Reduce(Bytes::InPlace { length: USUAL as u8, bytes });
+        }
+        if value.is_empty() {
+            return Reduce::default();
+        }
         let mut bytes = [0; USUAL];
         Reduce(match bytes.get_mut(..value.len()) {
             Some(place) => {

@@ -104,6 +104,7 @@ pub(crate) struct Buffered {
 
 impl Buffered {
     /// Puts buffers, or none, before a handle.
+    #[inline]
     pub(crate) fn new(raw: Box<dyn FileHandle>, buffering: Buffering) -> Buffered {
         Buffered {
             raw,
@@ -228,18 +229,16 @@ impl Buffered {
         Ok(())
     }
 
-    /// Appends pieces, one behind the other, to the write buffer if they follow what is there and fit in. False: nothing
-    /// was done.
-    pub(crate) fn append_to_buffer(&mut self, offset: u64, pieces: [&[u8]; 2]) -> bool {
-        let [first, second] = pieces;
+    /// The write buffer, to append exactly `length` bytes that are to be written at `offset`, if they follow what is
+    /// there and fit in.
+    #[inline]
+    pub(crate) fn room_in_buffer(&mut self, offset: u64, length: usize) -> Option<&mut Vec<u8>> {
         let room = WRITE_CAPACITY.min(self.writes.data.capacity()).saturating_sub(self.writes.data.len());
         let follows = !self.writes.data.is_empty() && offset == self.writes.end();
-        if !follows || !self.is_buffered() || first.len() + second.len() > room || self.refused().is_some() {
-            return false;
+        if !follows || length > room || !self.is_buffered() || self.refused().is_some() {
+            return None;
         }
-        self.writes.data.extend_from_slice(first);
-        self.writes.data.extend_from_slice(second);
-        true
+        Some(&mut self.writes.data)
     }
 
     /// Writes everything, continuing after short writes. Also returns how much was written.
@@ -403,6 +402,11 @@ impl Buffered {
         set: impl FnOnce(&mut dyn FileHandle) -> Result<(), IoError>,
     ) -> Result<(), IoError> {
         Buffered::noted(&mut self.last_os_error, set(self.raw.as_mut()))
+    }
+
+    /// Puts another handle on the same file behind the buffers, and returns the one that was there.
+    pub(crate) fn replace_handle(&mut self, raw: Box<dyn FileHandle>) -> Box<dyn FileHandle> {
+        std::mem::replace(&mut self.raw, raw)
     }
 
     /// Which file of the operating system this is, if any.

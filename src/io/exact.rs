@@ -183,16 +183,6 @@ impl Pieces {
         }
     }
 
-    /// Whether this plan has read so many bytes from `offset` on.
-    #[inline]
-    pub(super) fn has_ahead(&self, plan: Plan, offset: u64, length: u64) -> bool {
-        let ahead = match plan {
-            Plan::Nodes => &self.nodes,
-            Plan::Bodies => &self.bodies,
-        };
-        usize::try_from(length).is_ok_and(|length| ahead.find(offset, length).is_some())
-    }
-
     /// Where at least `least` bytes from `offset` on are kept.
     pub(super) fn find(&self, offset: u64, least: usize) -> Option<Place> {
         if self.last.get(offset).len() >= least {
@@ -243,6 +233,16 @@ impl Pieces {
         }
         for ahead in [&mut self.nodes, &mut self.bodies] {
             ahead.pieces.retain(|piece| !piece.overlaps(start, end));
+        }
+    }
+
+    /// Forgets what plans have read, and gives the memory back.
+    pub(super) fn forget_ahead(&mut self) {
+        for ahead in [&mut self.nodes, &mut self.bodies] {
+            if ahead.bytes.capacity() > 0 || ahead.pieces.capacity() > 0 {
+                *ahead = Ahead::default();
+            }
+            (ahead.end, ahead.more) = (0, 0);
         }
     }
 

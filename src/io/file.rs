@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorCode, Found, Operation, Result};
 use crate::format::Malformed;
 use crate::format::block::{
     self, BLOCK_SIZE, BlockType, LONGEST_FILE, content_end, content_left, content_start, is_boundary,
+    put_content,
 };
 use crate::format::chunk::{Checksum, ChunkPrefix, ENCRYPTED_PREFIX, LONGEST_HEADER, PREFIX, longest_body};
 use crate::format::header::{FileHeader, FormatVersion, HeaderError};
@@ -81,6 +82,7 @@ impl DbFile {
         buffering: Buffering,
         read_only: bool,
     ) -> Box<DbFile> {
+        let place = Box::new_uninit();
         let file = DbFile {
             name,
             io: Buffered::new(raw, buffering),
@@ -91,7 +93,7 @@ impl DbFile {
             rehearsal: None,
             node_size: DEFAULT_NODE,
         };
-        Box::write(Box::new_uninit(), file)
+        Box::write(place, file)
     }
 
     /// Nodes are split when they are larger than this.
@@ -264,14 +266,30 @@ impl DbFile {
         Ok(at)
     }
 
-    /// Writes prefix and body of a chunk. Returns the offset behind.
-    fn write_chunk(&mut self, position: u64, prefix: &[u8], body: &[u8]) -> Result<u64, IoError> {
-        let length = prefix.len() + body.len();
-        let in_one_block = !is_boundary(position) && length <= content_left(position);
-        if in_one_block && self.io.append_to_buffer(position, [prefix, body]) {
-            return Ok(position + length as u64);
+    /// Writes the pieces of a chunk that stands from `position` to `end`.
+    fn write_chunk(
+        &mut self,
+        (position, end): (u64, u64),
+        pieces: [&[u8]; 2],
+        tag: FileTag,
+    ) -> Result<(), IoError> {
+        if let Some(buffer) = self.io.room_in_buffer(position, (end - position) as usize) {
+            // Nothing is asked of the file operations.
+            let [prefix, body] = pieces;
+            if end - position == (prefix.len() + body.len()) as u64 {
+                buffer.extend_from_slice(prefix);
+                buffer.extend_from_slice(body);
+            } else {
+                let at = put_content(buffer, position, prefix);
+                put_content(buffer, at, body);
+            }
+            return Ok(());
         }
-        self.write_content(position, prefix).and_then(|at| self.write_content(at, body))
+        self.io.tag(tag);
+        let [prefix, body] = pieces;
+        let written = self.write_content(position, prefix).and_then(|at| self.write_content(at, body));
+        self.io.tag(FileTag::Unknown);
+        written.map(|_| ())
     }
 
     /// Fails on a handle that was opened read-only.
@@ -279,9 +297,9 @@ impl DbFile {
         if self.read_only { Err(Error::ReadOnly { file: self.name() }) } else { Ok(()) }
     }
 
-    /// Fails if what takes so many bytes at `position` could not be found there by the positions of the format.
-    fn check_room(&self, position: u64, size: u64) -> Result<()> {
-        if position < LONGEST_FILE && content_end(position, size) <= LONGEST_FILE {
+    /// Fails if what stands from `position` to `end` could not be found there by the positions of the format.
+    fn check_room(&self, position: u64, end: u64) -> Result<()> {
+        if position < LONGEST_FILE && end <= LONGEST_FILE {
             return Ok(());
         }
         Err(self.too_big(position))
@@ -383,23 +401,22 @@ impl DbFile {
         self.check_writable()?;
         let position = self.tail.append_at();
         let size = self.chunk_size(body.len() as u64);
-        self.check_room(position, size)?;
+        let end = content_end(position, size);
+        self.check_room(position, end)?;
         if self.rehearsal.is_some() {
-            self.tail = self.tail.moved_to(content_end(position, size));
+            self.tail = self.tail.moved_to(end);
             return Ok(Appended { position, size });
         }
         let sealed = self.seal(position, body)?;
-        self.io.tag(tag);
         let written = if let Some(sealed) = &sealed {
-            self.write_content(position, sealed)
+            self.write_chunk((position, end), [sealed, &[]], tag)
         } else {
             let crc = crc.unwrap_or_else(|| self.checksum.compute(body));
             let prefix = ChunkPrefix { length: body.len() as u32, crc }.encode_data();
-            self.write_chunk(position, &prefix, body)
+            self.write_chunk((position, end), [&prefix, body], tag)
         };
-        self.io.tag(FileTag::Unknown);
         match written {
-            Ok(end) => {
+            Ok(()) => {
                 self.tail = self.tail.moved_to(end);
                 Ok(Appended { position, size })
             }
@@ -461,10 +478,14 @@ impl DbFile {
         const HEAD: usize = 1 + PREFIX;
         let block = BLOCK_SIZE as usize;
         let found = self.fetch(position, HEAD, block, FileTag::FileHeader)?;
-        let bytes = self.io.found(found, position).get(1..).and_then(<[u8]>::first_chunk);
+        let there = self.io.found(found, position);
+        let bytes = there.get(1..).and_then(<[u8]>::first_chunk);
         let bytes = *bytes.ok_or_else(|| self.truncated(position, PREFIX as u64))?;
         let prefix = self.parse_header_prefix(position, bytes)?;
         let range = HEAD..HEAD + prefix.length as usize;
+        if there.len() >= range.end {
+            return Ok((prefix, found, range));
+        }
         let found = self.fetch(position, range.end, block, FileTag::FileHeader)?;
         if self.io.found(found, position).len() < range.end {
             return Err(self.truncated(position + HEAD as u64, u64::from(prefix.length)));
@@ -527,7 +548,7 @@ impl DbFile {
         if body.len() > LONGEST_HEADER {
             return Err(self.malformed(position, Malformed("a header of 4 to 1024 bytes")));
         }
-        self.check_room(position, (PREFIX + body.len()) as u64)?;
+        self.check_room(position, content_end(position, (PREFIX + body.len()) as u64))?;
         let prefix = ChunkPrefix { length: body.len() as u32, crc: self.checksum.compute(&body) };
         let mut start = [marker as u8; 1 + PREFIX];
         start[1..].copy_from_slice(&prefix.encode_header());

@@ -49,8 +49,9 @@ pub(super) fn give_back(mut scratch: Box<Scratch>, secret: bool) {
 
 impl Scratch {
     fn forget(&mut self, secret: bool) {
+        self.pieces.forget_ahead();
         // A piece that begins nowhere is empty.
-        let mut piece = std::mem::take(&mut self.pieces).take(u64::MAX);
+        let mut piece = self.pieces.take(u64::MAX);
         let Scratch { joined, plain, deflated, writes, .. } = self;
         if secret {
             // All that they have room for. What was read, and what was to be written, is encrypted.

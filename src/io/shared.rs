@@ -98,6 +98,34 @@ impl SharedFile {
         })
     }
 
+    /// Whether so many bytes of content at `position` were read already.
+    #[inline]
+    pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
+        self.file.borrow().as_ref().is_some_and(|file| file.has_read(position, size))
+    }
+
+    /// As [`SharedFile::with_stored_body`] if the whole body was read already, and stands within one block; else `None`.
+    pub(crate) fn with_body_at_hand<T>(
+        &self,
+        position: u64,
+        visit: impl FnOnce(&[u8], Option<u32>) -> T,
+    ) -> Option<T> {
+        let file = self.file.borrow();
+        let (body, crc) = file.as_ref()?.chunk_at_hand(position)?;
+        Some(visit(body, Some(crc)))
+    }
+
+    /// Shows a document's body as it is stored to `visit`, with its checksum if the file is not encrypted. As with
+    /// [`SharedFile::with_body`], but the body may be put into another file.
+    pub(crate) fn with_stored_body<T>(
+        &self,
+        (position, size): (u64, u64),
+        visit: impl FnOnce(&[u8], Option<u32>) -> T,
+    ) -> Result<T> {
+        self.last_body.set(position);
+        self.with(|file| file.with_summed_chunk(position, Hint::Size(size), FileTag::Document, visit))
+    }
+
     /// Reads and inflates a document's body.
     pub(crate) fn read_inflated_body(&self, position: u64, size: u64) -> Result<Vec<u8>> {
         self.last_body.set(position);
@@ -109,12 +137,6 @@ impl SharedFile {
     /// Reads ahead what is about to be wanted.
     pub(crate) fn read_ahead(&self, plan: Plan, chunks: &[(u64, u64)]) -> Result<()> {
         self.with(|file| file.read_ahead(plan, chunks))
-    }
-
-    /// Whether a body is among what was read ahead.
-    #[inline]
-    pub(crate) fn has_ahead(&self, position: u64, size: u64) -> bool {
-        self.file.borrow().as_ref().is_some_and(|file| file.has_ahead(position, size))
     }
 
     /// Lets go of what was read, ahead too, and of the memory for it: there is no more work for now.

@@ -12,7 +12,8 @@ use crate::format::header::NodeRef;
 use crate::format::node::NodeKind;
 use std::cmp::Ordering;
 
-const DISORDER: Malformed = Malformed("a key that is not below the one before it");
+/// The rule that keys in disorder break.
+pub(crate) const DISORDER: Malformed = Malformed("a key that is not below the one before it");
 
 /// Takes entries in ascending key order and writes nodes as they fill up.
 pub(crate) struct TreeBuilder<'a> {
@@ -21,57 +22,63 @@ pub(crate) struct TreeBuilder<'a> {
     sizes: NodeSizes,
     /// The leaves' level first. Levels come into being when the one below has written its first node.
     levels: Vec<NodeWriter<'a>>,
-    /// The last key, if there is one yet.
-    last_key: Option<Vec<u8>>,
 }
 
 impl<'a> TreeBuilder<'a> {
     /// A builder that appends to `file`.
     pub(crate) fn new(file: &'a TreeFile, tree: TreeKind, sizes: NodeSizes) -> TreeBuilder<'a> {
         let leaves = NodeWriter::new(file, tree, NodeKind::Leaf, sizes);
-        TreeBuilder { file, tree, sizes, levels: vec![leaves], last_key: None }
+        TreeBuilder { file, tree, sizes, levels: vec![leaves] }
     }
 
-    /// Whether an entry with this key may come next: the last one's is not higher.
-    pub(crate) fn accepts(&self, key: &[u8]) -> Result<(), Malformed> {
-        match &self.last_key {
-            Some(last) if key < last.as_slice() => Err(DISORDER),
-            _ => Ok(()),
-        }
+    /// The key that was added last.
+    #[inline]
+    fn last_key(&self) -> Option<&[u8]> {
+        self.levels.first().and_then(NodeWriter::last_key)
+    }
+
+    /// Whether an entry with this key may come next: the last one's is not higher. Says how it is compared to this one's,
+    /// for [`TreeBuilder::add_accepted`].
+    #[inline]
+    pub(crate) fn accepts(&self, key: &[u8]) -> Result<Ordering, Malformed> {
+        let order = self.last_key().map_or(Ordering::Less, |last| last.cmp(key));
+        if order == Ordering::Greater { Err(DISORDER) } else { Ok(order) }
     }
 
     /// Adds an entry. One with the same key as the last takes its place, but in the by-sequence tree.
     pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let order = self.last_key.as_deref().map_or(Ordering::Less, |last| last.cmp(key));
-        if order == Ordering::Greater {
-            return Err(self.file.malformed(self.file.end(), DISORDER));
-        }
+        let order = self.accepts(key).map_err(|rule| self.file.malformed(self.file.end(), rule))?;
+        self.add_accepted(order, key, value.len(), |node| node.extend_from_slice(value))
+    }
+
+    /// As [`TreeBuilder::add`], once it is known that the key may come next: the value, of this length, is appended to
+    /// its node by `put`.
+    #[inline]
+    pub(crate) fn add_accepted(
+        &mut self,
+        order: Ordering,
+        key: &[u8],
+        value_length: usize,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
         let replaces = order == Ordering::Equal && self.tree != TreeKind::BySeq;
-        if !replaces {
-            // Only now it is certain that the last entry stays.
-            self.hand_up_leaves()?;
+        // Only if nothing is replaced it is certain that the last entry stays.
+        if !replaces && self.levels.first().is_some_and(NodeWriter::has_written) {
+            self.hand_up(0)?;
         }
         let Some(leaves) = self.levels.first_mut() else { return Ok(()) };
         if replaces {
             leaves.take_back_last();
         }
-        leaves.push(key, value)?;
-        leaves.write_if_filled()?;
-        let last_key = self.last_key.get_or_insert_default();
-        last_key.clear();
-        last_key.extend_from_slice(key);
-        Ok(())
-    }
-
-    fn hand_up_leaves(&mut self) -> Result<()> {
-        self.hand_up(0)
+        leaves.push_with(key, value_length, put)?;
+        if leaves.is_filled() { leaves.write_filled() } else { Ok(()) }
     }
 
     /// Hands the written nodes of a level to the level above, and so on upwards.
     fn hand_up(&mut self, mut level: usize) -> Result<()> {
         loop {
             let Some(writer) = self.levels.get_mut(level) else { return Ok(()) };
-            if writer.written().len() == 0 {
+            if !writer.has_written() {
                 return Ok(());
             }
             let mut pointers = std::mem::take(writer.written());

@@ -255,7 +255,12 @@ impl<'a> Leaf<'a> {
     /// The entries that are to be visited; ends after the first malformed one.
     #[inline]
     pub(crate) fn entries(&self) -> Entries<'a> {
-        Entries::behind(self.node, self.first)
+        self.entries_from(self.first)
+    }
+
+    /// Those from this offset on.
+    pub(crate) fn entries_from(&self, offset: usize) -> Entries<'a> {
+        Entries::behind(self.node, offset)
     }
 }
 
@@ -284,6 +289,9 @@ pub(crate) struct Cursor<'a> {
     plans: Plans<'a>,
 }
 
+/// Few trees are deeper than this.
+const USUAL_DEPTH: usize = 6;
+
 /// Memory of larger nodes is given back when they are left.
 const LARGEST_SPARE: usize = 16 << 10;
 
@@ -299,7 +307,7 @@ impl<'a> Cursor<'a> {
             guarded: Guarded::new(file, reading),
             root: root.cloned(),
             at_child: false,
-            frames: Vec::new(),
+            frames: Vec::with_capacity(USUAL_DEPTH),
             from: bound(from).to_vec(),
             has_begun: false,
             spare: Vec::new(),
@@ -333,12 +341,6 @@ impl<'a> Cursor<'a> {
         let Wanted::Keys(keys) = self.plans.wanted else { return };
         self.plans.key = index;
         self.skip_to(keys.get(index).copied().unwrap_or_default());
-    }
-
-    /// The entries of the leaf at hand, from the current one on.
-    pub(crate) fn rest_of_leaf(&self) -> Entries<'_> {
-        let frame = self.frames.last();
-        frame.map_or(Entries::of(&[]), |frame| Entries::behind(&frame.node, frame.current))
     }
 
     /// The next leaf; that at hand is left.

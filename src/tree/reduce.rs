@@ -87,14 +87,18 @@ impl TreeKind {
     /// What an entry with this value adds to the sums of its node.
     #[inline]
     pub(super) fn weigh(self, kind: NodeKind, value: &[u8]) -> Result<Sums, Malformed> {
-        if kind == NodeKind::Leaf {
-            let counts = match self {
-                TreeKind::ById => count_document(value)?,
-                TreeKind::BySeq => DocCounts { live: 1, ..DocCounts::default() },
-                TreeKind::Local => DocCounts::default(),
-            };
-            return Ok(Sums { counts, below: 0 });
+        if kind == NodeKind::Interior {
+            return self.weigh_pointer(value);
         }
+        let counts = match self {
+            TreeKind::ById => count_document(value)?,
+            TreeKind::BySeq => DocCounts { live: 1, ..DocCounts::default() },
+            TreeKind::Local => DocCounts::default(),
+        };
+        Ok(Sums { counts, below: 0 })
+    }
+
+    fn weigh_pointer(self, value: &[u8]) -> Result<Sums, Malformed> {
         let pointer = ChildPointer::parse(value)?;
         let counts = match self {
             TreeKind::ById => DocCounts::parse(pointer.reduce)?,

@@ -7,9 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
 use crate::format::ints::{MAX_KEY, MAX_U48, MAX_VALUE, put_u12_u28};
-use crate::format::node::{
-    ChildPointer, ENTRY_PREFIX, NodeKind, POINTER_FIXED, entry_at, push_entry, put_pointer,
-};
+use crate::format::node::{ChildPointer, ENTRY_PREFIX, NodeKind, POINTER_FIXED, entry_at, put_pointer};
 use crate::memory;
 use std::ops::Range;
 
@@ -94,6 +92,16 @@ impl Pointers {
     }
 }
 
+/// What an entry adds to the sums of its node. One that breaks a rule was carried over from a damaged file: that matters
+/// if it is to be written, and is noted in `broken`.
+#[inline]
+fn weigh(tree: TreeKind, kind: NodeKind, value: &[u8], broken: &mut Option<Malformed>) -> Sums {
+    tree.weigh(kind, value).unwrap_or_else(|rule| {
+        broken.get_or_insert(rule);
+        Sums::default()
+    })
+}
+
 /// Neighbouring entries of a node that stay as they are: they are copied in one piece.
 pub(super) struct Run<'a> {
     node: &'a [u8],
@@ -159,14 +167,30 @@ impl<'a> NodeWriter<'a> {
 
     /// Adds an entry; keys come in ascending order.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        if key.len() > MAX_KEY || value.len() > MAX_VALUE {
+        self.push_with(key, value.len(), |node| node.extend_from_slice(value))
+    }
+
+    /// Adds an entry whose value, of this length, is appended by `put`.
+    #[inline]
+    pub(super) fn push_with(
+        &mut self,
+        key: &[u8],
+        value_length: usize,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
+        if key.len() > MAX_KEY || value_length > MAX_VALUE {
             return Err(Error::InvalidArguments(
                 "expected a key of at most 4095 bytes and a value below 2^28 bytes",
             ));
         }
-        memory::reserve(&mut self.node, ENTRY_PREFIX + key.len() + value.len())?;
-        push_entry(&mut self.node, key, value);
-        self.mark(self.node.len(), value)
+        memory::reserve(&mut self.node, ENTRY_PREFIX + key.len() + value_length)?;
+        put_u12_u28(&mut self.node, key.len(), value_length);
+        self.node.extend_from_slice(key);
+        let start = self.node.len();
+        put(&mut self.node);
+        let value = self.node.get(start..).unwrap_or_default();
+        let sums = weigh(self.tree, self.kind, value, &mut self.broken);
+        memory::push(&mut self.marks, Mark { end: self.node.len(), sums })
     }
 
     /// Adds the next entry of a run, which ends at byte `end` of its node. Its bytes come with the others':
@@ -189,11 +213,7 @@ impl<'a> NodeWriter<'a> {
 
     #[inline]
     fn mark(&mut self, end: usize, value: &[u8]) -> Result<()> {
-        let sums = self.tree.weigh(self.kind, value).unwrap_or_else(|rule| {
-            // Carried over from a damaged file. It matters if it is to be written.
-            self.broken.get_or_insert(rule);
-            Sums::default()
-        });
+        let sums = weigh(self.tree, self.kind, value, &mut self.broken);
         memory::push(&mut self.marks, Mark { end, sums })
     }
 
@@ -208,7 +228,7 @@ impl<'a> NodeWriter<'a> {
     }
 
     /// Adds the pointers to these nodes one by one, and writes whenever enough of them have come together:
-    /// [`NodeWriter::write_if_filled`].
+    /// [`NodeWriter::is_filled`].
     pub(super) fn fill_with(&mut self, pointers: &Pointers) -> Result<()> {
         let mut start = 0;
         for mark in &pointers.marks {
@@ -217,9 +237,23 @@ impl<'a> NodeWriter<'a> {
             self.node.extend_from_slice(entry);
             memory::push(&mut self.marks, Mark { end: self.node.len(), ..*mark })?;
             start = mark.end;
-            self.write_if_filled()?;
+            if self.is_filled() {
+                self.write_filled()?;
+            }
         }
         Ok(())
+    }
+
+    /// The key that was added last: it is pending, or stands in the pointer to the last of the written nodes.
+    #[inline]
+    pub(super) fn last_key(&self) -> Option<&[u8]> {
+        let (bytes, marks, first) = match self.marks.len() {
+            0 => (&self.written.bytes, &self.written.marks, 0),
+            _ => (&self.node, &self.marks, 1),
+        };
+        let before = marks.len().checked_sub(2).and_then(|before| marks.get(before));
+        let start = before.map_or(first, |mark| mark.end);
+        entry_at(bytes, start).ok().flatten().map(|(entry, _)| entry.key)
     }
 
     /// Number of entries that are not written yet.
@@ -269,15 +303,20 @@ impl<'a> NodeWriter<'a> {
     }
 
     /// The rule for bulk building: a node is written as soon as it is over two thirds of the threshold.
-    pub(super) fn write_if_filled(&mut self) -> Result<()> {
-        if self.pending() >= self.fewest() && self.node.len() - 1 > self.two_thirds() {
-            if self.kind == NodeKind::Leaf {
-                self.keep_before_last();
-            }
-            self.write_rest()?;
-            if self.node.capacity() > LARGE {
-                self.node = vec![self.kind as u8];
-            }
+    #[inline]
+    pub(super) fn is_filled(&self) -> bool {
+        self.node.len() - 1 > self.two_thirds() && self.pending() >= self.fewest()
+    }
+
+    /// Writes what is pending, as a node that has filled up.
+    pub(super) fn write_filled(&mut self) -> Result<()> {
+        // In the by-sequence tree no entry takes another one's place.
+        if self.kind == NodeKind::Leaf && self.tree != TreeKind::BySeq {
+            self.keep_before_last();
+        }
+        self.write_rest()?;
+        if self.node.capacity() > LARGE {
+            self.node = vec![self.kind as u8];
         }
         Ok(())
     }
@@ -294,7 +333,7 @@ impl<'a> NodeWriter<'a> {
         marks.extend_from_slice(kept_marks);
     }
 
-    /// Takes the last entry back, also out of a node that [`NodeWriter::write_if_filled`] has just written: that
+    /// Takes the last entry back, also out of a node that [`NodeWriter::write_filled`] has just written: that
     /// node is forgotten then.
     pub(super) fn take_back_last(&mut self) {
         if self.marks.pop().is_some() {
@@ -356,6 +395,12 @@ impl<'a> NodeWriter<'a> {
         for later in &mut self.marks {
             later.end -= end - 1;
         }
+    }
+
+    /// Whether there are nodes that were written since they were last taken.
+    #[inline]
+    pub(super) fn has_written(&self) -> bool {
+        self.written.len() > 0
     }
 
     /// The nodes written since they were last taken.

@@ -4,12 +4,14 @@
 //! `cargo test --release --test online -- --ignored --nocapture cost`
 //!
 //! `COUCHSTORE_COST_MIB` (100) is the size of the file, `COUCHSTORE_COST_RUNS` (10) the number of compactions,
-//! `COUCHSTORE_COST_SYNC_KIB` the number of KiB after which the copy is synced. The files lie in the folder for
-//! temporary files (`TMPDIR`).
+//! `COUCHSTORE_COST_SYNC_KIB` the number of KiB after which the copy is synced, `COUCHSTORE_COST_THREADS` (1) that of
+//! threads. With `COUCHSTORE_COST_HOST=1` the host copies, replays and swaps by itself, with a sync after each MiB unless
+//! another number is given. Each compaction is done a second time without its syncs on the way, to tell what they cost.
+//! The files lie in the folder for temporary files (`TMPDIR`).
 
 use couchstore::{
-    CompactHooks, CompactOptions, Db, Document, OnlineHooks, OnlineOptions, OnlineStats, ReplayHooks, Result,
-    SaveOptions, Swap, compact, compact_online,
+    CompactHooks, CompactOptions, Db, Direction, Document, OnlineHooks, OnlineOptions, OpenOptions,
+    ReplayHooks, Result, SaveOptions, Swap, compact, compact_online, replay,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,45 +130,103 @@ fn save(db: &Db, first: u64, count: u64, body: &[u8]) {
 struct Run {
     compaction: Span,
     after: Span,
-    stats: OnlineStats,
+    lock_time: Duration,
 }
 
-fn compact_once(host: &Host<'_>) -> Run {
-    let mut options = OnlineOptions { swap: Swap::Replace, ..OnlineOptions::default() };
-    let sync_every = crate::setting("COUCHSTORE_COST_SYNC_KIB", 0) << 10;
-    options.compact.periodic_sync = (sync_every > 0).then_some(sync_every);
+/// More than any file has: as good as no syncs on the way.
+const NEVER: u64 = 1 << 60;
+
+/// How the copy is made.
+fn options(sync_every: u64) -> CompactOptions {
+    CompactOptions {
+        periodic_sync: (sync_every > 0).then_some(sync_every),
+        threads: crate::setting("COUCHSTORE_COST_THREADS", 1) as usize,
+        ..CompactOptions::default()
+    }
+}
+
+fn compact_once(host: &Host<'_>, by_host: bool, sync_every: u64) -> Run {
     let before = std::fs::metadata(host.path).unwrap().len();
-    let mut hooks = Hooks { host, old: None };
     let started = Instant::now();
-    let stats = compact_online(host.path, "", &options, &mut hooks).unwrap();
+    let lock_time = if by_host { by_the_host(host, sync_every) } else { in_one_call(host, sync_every) };
     let compaction = Span(started, Instant::now());
-    drop(hooks);
     println!(
-        "  {} -> {} MiB in {:.1?}: {} rounds, {} KiB left for the lock, lock held {:.1?}",
+        "  {} MiB -> {} MiB in {:.1?}{}, lock held {lock_time:.1?}",
         before >> 20,
-        stats.bytes >> 20,
-        stats.total_time,
-        stats.rounds,
-        stats.locked_bytes >> 10,
-        stats.lock_time
+        std::fs::metadata(host.path).unwrap().len() >> 20,
+        compaction.length(),
+        if sync_every == NEVER { " without syncs on the way" } else { "" },
     );
-    Run { compaction, after: Span(compaction.1, Instant::now() + AFTER), stats }
+    Run { compaction, after: Span(compaction.1, Instant::now() + AFTER), lock_time }
 }
 
-/// A line about commits. Returns the p99.
-fn describe(what: &str, commits: impl Iterator<Item = Span>) -> Duration {
+fn in_one_call(host: &Host<'_>, sync_every: u64) -> Duration {
+    let options =
+        OnlineOptions { swap: Swap::Replace, compact: options(sync_every), ..OnlineOptions::default() };
+    let mut hooks = Hooks { host, old: None };
+    compact_online(host.path, "", &options, &mut hooks).unwrap().lock_time
+}
+
+/// No hooks.
+struct Plain;
+
+impl ReplayHooks for Plain {}
+
+/// As a host does it that knows no call for all of it: copy, replay until little is left, and the rest under the lock.
+fn by_the_host(host: &Host<'_>, sync_every: u64) -> Duration {
+    let copy = host.path.with_extension("compact");
+    let source = OpenOptions::new().read_only(true).open(host.path).unwrap();
+    let sync_every = if sync_every == 0 { 1 << 20 } else { sync_every };
+    compact(&source, &copy, &options(sync_every)).unwrap();
+    let target = Db::open(&copy).unwrap();
+    for _ in 0..10 {
+        if catch_up(&source, &target) <= 1 << 20 {
+            break;
+        }
+    }
+    host.lock();
+    let locked = Instant::now();
+    catch_up(&source, &target);
+    drop(target);
+    std::fs::rename(&copy, host.path).unwrap();
+    std::fs::File::open(host.path.parent().unwrap()).unwrap().sync_all().unwrap();
+    let old = std::mem::replace(&mut *host.db.lock().unwrap(), Db::open(host.path).unwrap());
+    host.unlock();
+    let held = locked.elapsed();
+    drop(old);
+    held
+}
+
+/// Brings the copy up to what the source has now. Returns by how much that had grown.
+fn catch_up(source: &Db, target: &Db) -> u64 {
+    let base = source.info().unwrap().header_position;
+    source.seek(Direction::End).unwrap();
+    let newest = source.info().unwrap().header_position;
+    source.seek_offset(base as i64).unwrap();
+    if newest != base {
+        replay(source, target, newest, &mut Plain, 16 << 20).unwrap();
+    }
+    newest - base
+}
+
+fn sorted(commits: impl Iterator<Item = Span>) -> Vec<Duration> {
     let mut times: Vec<_> = commits.map(Span::length).collect();
     times.sort();
-    let at = |permille: usize| times[(times.len() * permille).div_ceil(1000).max(1) - 1];
+    times
+}
+
+fn at(times: &[Duration], permille: usize) -> Duration {
+    times.get((times.len() * permille).div_ceil(1000).max(1) - 1).copied().unwrap_or_default()
+}
+
+/// A line about commits.
+fn describe(what: &str, commits: impl Iterator<Item = Span>) {
+    let times = sorted(commits);
+    let [p50, p90, p99, longest] = [500, 900, 990, 1000].map(|permille| at(&times, permille));
     println!(
-        "  {what}: {} commits; p50 {:.1?}, p90 {:.1?}, p99 {:.1?}, longest {:.1?}",
-        times.len(),
-        at(500),
-        at(900),
-        at(990),
-        at(1000)
+        "  {what}: {} commits; p50 {p50:.1?}, p90 {p90:.1?}, p99 {p99:.1?}, longest {longest:.1?}",
+        times.len()
     );
-    at(990)
 }
 
 #[test]
@@ -184,41 +244,63 @@ fn cost() {
     drop(db);
     println!("{documents} documents, {} MiB", std::fs::metadata(path).unwrap().len() >> 20);
     let host = Host::new(path);
-    let runs: Vec<_> = std::thread::scope(|scope| {
+    let (by_host, sync_every) =
+        (crate::setting("COUCHSTORE_COST_HOST", 0) == 1, crate::setting("COUCHSTORE_COST_SYNC_KIB", 0) << 10);
+    let (paced, unpaced): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
         let writer = scope.spawn(|| host.write(documents));
-        let runs = 0..crate::setting("COUCHSTORE_COST_RUNS", 10);
-        let one = |_| {
+        let one = |sync_every| {
             std::thread::sleep(AFTER + ALONE);
-            compact_once(&host)
+            compact_once(&host, by_host, sync_every)
         };
         // Not counted: the page cache takes memory that a virtual machine first has to get from its host.
-        one(0);
+        one(sync_every);
         host.commits.lock().unwrap().clear();
-        let compactions = runs.map(one).collect();
+        let runs = 0..crate::setting("COUCHSTORE_COST_RUNS", 10);
+        let compactions = runs.map(|_| (one(sync_every), one(NEVER))).unzip();
         std::thread::sleep(AFTER + ALONE);
         host.stop.store(true, Ordering::Relaxed);
         writer.join().unwrap();
         compactions
     });
-    report(&host.commits.lock().unwrap(), &runs);
+    report(&host.commits.lock().unwrap(), &paced, &unpaced);
     check(path, &folder.path().join("at rest"));
 }
 
 /// Commits count by whether there was a compaction at any time while they ran.
-fn report(commits: &[Span], runs: &[Run]) {
-    let during = |commit: Span| runs.iter().any(|run| commit.overlaps(run.compaction));
-    let after = |commit: Span| !during(commit) && runs.iter().any(|run| commit.overlaps(run.after));
+fn report(commits: &[Span], paced: &[Run], unpaced: &[Run]) {
+    let is_in = |commit: Span, runs: &[Run]| runs.iter().any(|run| commit.overlaps(run.compaction));
+    let is_after = |commit: Span| paced.iter().chain(unpaced).any(|run| commit.overlaps(run.after));
+    let during = |commit: Span| is_in(commit, paced) || is_in(commit, unpaced);
     let all = || commits.iter().copied();
-    let alone = describe("without a compaction", all().filter(|&commit| !during(commit) && !after(commit)));
-    let busy = describe("beside a compaction", all().filter(|&commit| during(commit)));
-    describe("while the old file is let go", all().filter(|&commit| after(commit)));
-    let locked = || runs.iter().map(|run| run.stats.lock_time);
+    describe("without a compaction", all().filter(|&commit| !during(commit) && !is_after(commit)));
+    describe("beside a compaction", all().filter(|&commit| is_in(commit, paced)));
+    describe("beside one without syncs on the way", all().filter(|&commit| is_in(commit, unpaced)));
+    describe("while the old file is let go", all().filter(|&commit| !during(commit) && is_after(commit)));
+    // Each run by itself: the commits in it, and those of the time before.
+    let alone_before = |run: &Run| Span(run.compaction.0 - ALONE, run.compaction.0);
+    let ratios = paced.iter().map(|run| {
+        let beside = p99(all().filter(|commit| commit.overlaps(run.compaction)));
+        let alone = p99(all().filter(|&commit| !during(commit) && commit.overlaps(alone_before(run))));
+        beside.as_secs_f64() / alone.as_secs_f64()
+    });
+    let times = |runs: &[Run]| median(runs.iter().map(|run| run.compaction.length().as_secs_f64()));
     println!(
-        "  p99 beside a compaction: {:.2} times that without; lock held {:.1?} to {:.1?}",
-        busy.as_secs_f64() / alone.as_secs_f64(),
-        locked().min().unwrap(),
-        locked().max().unwrap()
+        "  medians: p99 beside a compaction {:.2} times that before it; a compaction {:.2} times as long as without \
+         syncs on the way; lock held {:.1} ms",
+        median(ratios),
+        times(paced) / times(unpaced),
+        median(paced.iter().map(|run| run.lock_time.as_secs_f64() * 1e3)),
     );
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+fn p99(commits: impl Iterator<Item = Span>) -> Duration {
+    at(&sorted(commits), 990)
 }
 
 /// The last result, and what was saved since, is what a compaction at rest makes of it.

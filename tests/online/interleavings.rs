@@ -19,6 +19,8 @@ pub(crate) fn options(rng: &mut Rng) -> OnlineOptions {
         upgrade: rng.percent(50),
         ..CompactOptions::default()
     };
+    // With the second thread, and without.
+    let compact = CompactOptions { threads: 1 + usize::from(compact.upgrade), ..compact };
     let mut options = OnlineOptions {
         swap: if rng.percent(50) { Swap::Replace } else { Swap::None },
         max_unlocked_rounds: rng.below(4) as u32,

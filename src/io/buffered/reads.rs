@@ -153,12 +153,6 @@ impl Buffered {
         if pending.len() >= least { Some(pending) } else { self.scratch.as_ref()?.pieces.get(offset, least) }
     }
 
-    /// Whether so many bytes from `offset` on were read by this plan.
-    #[inline]
-    pub(in crate::io) fn has_ahead(&self, plan: Plan, offset: u64, length: u64) -> bool {
-        self.scratch.as_ref().is_some_and(|scratch| scratch.pieces.has_ahead(plan, offset, length))
-    }
-
     /// The bytes from `offset` on that were found there.
     pub(in crate::io) fn found(&self, found: Found, offset: u64) -> &[u8] {
         match (found, &self.scratch) {

@@ -107,6 +107,33 @@ impl DbFile {
         visit(self.bytes_of(&chunk.body))
     }
 
+    /// Whether so many bytes of content at `position` were read already.
+    #[inline]
+    pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
+        let start = content_start(position);
+        let length = content_end(position, size) - start;
+        usize::try_from(length).is_ok_and(|length| self.io.at_hand(start, length).is_some())
+    }
+
+    /// Body and checksum of the chunk at `position`, if all of it was read already, stands within one block and is as it
+    /// should be. Anything else is left to those who read, and find out what is wrong.
+    pub(crate) fn chunk_at_hand(&self, position: u64) -> Option<(&[u8], u32)> {
+        let (ChunkPrefix { crc, .. }, body) = self.at_hand(position)?;
+        (self.checksum.compute(body) == crc).then_some((body, crc))
+    }
+
+    /// As [`DbFile::with_chunk`], with the checksum of the body, `None` if the file is encrypted.
+    pub(crate) fn with_summed_chunk<T>(
+        &mut self,
+        position: u64,
+        hint: Hint,
+        tag: FileTag,
+        visit: impl FnOnce(&[u8], Option<u32>) -> T,
+    ) -> Result<T> {
+        let chunk = self.load_chunk(position, hint, tag)?;
+        Ok(visit(self.bytes_of(&chunk.body), chunk.crc))
+    }
+
     /// Reads, checks and inflates the chunk at `position`, and shows its body to `visit`.
     pub(crate) fn with_inflated<T>(
         &mut self,
@@ -240,30 +267,34 @@ impl DbFile {
         let head = (body_at - start) as usize;
         let expected = self.expected(position, hint) as usize;
         let found = self.fetch(start, head, expected, tag)?;
-        let mut bytes = [0; PREFIX];
-        let bytes = bytes.get_mut(..size).unwrap_or_default();
-        if !copy_content(self.io.found(found, start), start, bytes) {
-            return Err(self.truncated(position, size as u64));
-        }
-        let prefix = self.parse_prefix(position, bytes)?;
+        let raw = self.io.found(found, start);
+        let prefix = if head == size {
+            self.parse_prefix(position, raw)?
+        } else {
+            let mut bytes = [0; PREFIX];
+            let bytes = bytes.get_mut(..size).unwrap_or_default();
+            if !copy_content(raw, start, bytes) {
+                return Err(self.truncated(position, size as u64));
+            }
+            self.parse_prefix(position, bytes)?
+        };
         let length = prefix.length as usize;
         self.check_held(body_at, length as u64)?;
-        let first = content_start(body_at);
-        let end = if length == 0 { first } else { content_end(body_at, length as u64) };
+        // Behind an empty body there may be nothing, not even the type byte of a block.
+        let (first, end) = match length {
+            0 => (body_at, body_at),
+            _ => (content_start(body_at), content_end(body_at, length as u64)),
+        };
         let whole = (end - start) as usize;
         if whole > LONGEST_KEPT {
             return self.load_long(position, prefix, (found, start, whole), tag);
         }
-        let all_is_there = self.io.found(found, start).len() >= whole;
-        let found = if all_is_there { found } else { self.fetch(start, whole, whole, tag)? };
-        let raw = self.io.found(found, first);
-        if raw.len() < (end - first) as usize {
-            return Err(self.truncated(body_at, length as u64));
-        }
-        if self.encryption.is_none() && (end - first) as usize == length {
-            let body = Loaded::Found(found, first..end);
-            let crc = self.check_sum(position, prefix, self.bytes_of(&body))?;
-            return Ok(Chunk { body, crc: Some(crc) });
+        let found = if raw.len() >= whole { found } else { self.fetch(start, whole, whole, tag)? };
+        let raw = self.io.found(found, start).get((first - start) as usize..whole);
+        let raw = raw.ok_or_else(|| self.truncated(body_at, length as u64))?;
+        if self.encryption.is_none() && raw.len() == length {
+            let crc = self.check_sum(position, prefix, raw)?;
+            return Ok(Chunk { body: Loaded::Found(found, first..end), crc: Some(crc) });
         }
         let mut joined = std::mem::take(&mut self.io.scratch().joined);
         joined.clear();
@@ -315,13 +346,6 @@ impl DbFile {
         }));
         let read = self.io.read_ahead(plan, &mut ranges);
         read.map_err(|error| self.io_error(Operation::Read, first, error))
-    }
-
-    /// Whether a body is among what was read ahead, as far as its size is known.
-    #[inline]
-    pub(crate) fn has_ahead(&self, position: u64, size: u64) -> bool {
-        // There may be a block's type byte in it.
-        self.io.has_ahead(Plan::Bodies, position, size.saturating_add(1))
     }
 
     // ---- Snappy ------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ fn public_structs() -> Vec<Layout> {
         couchstore_encryption_key { id key derivation }
         couchstore_online_compact_options {
             size flags ops keys keys_ctx hook dhook hook_ctx pre_copy precommit replay_ctx lock unlock publish
-            progress ctx swap max_unlocked_rounds delta_bytes_for_lock memory_budget open_flags
+            progress ctx swap max_unlocked_rounds delta_bytes_for_lock memory_budget open_flags threads
         }
         couchstore_online_compact_stats {
             documents bytes rounds restarts locked_bytes lock_hold_us total_us

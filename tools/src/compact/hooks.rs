@@ -8,15 +8,18 @@ use indicatif::ProgressBar;
 
 pub(super) struct Hooks {
     pub(super) purging: Purging,
+    /// Each document is shown to the filter.
+    pub(super) looks_at_all: bool,
     pub(super) bar: ProgressBar,
     pub(super) interrupt: Interrupt,
     pub(super) carry: Carry,
 }
 
 impl CompactHooks for Hooks {
-    /// Also without purging: bodies may be large, and progress is told after many of them.
+    /// Also without purging, unless a second thread could be used: bodies may be large, and progress is told after many
+    /// of them.
     fn filters(&self) -> bool {
-        true
+        self.looks_at_all
     }
 
     fn filter(&mut self, _target: &Db, info: &DocInfoRef<'_>, _body: Option<&[u8]>) -> Result<Verdict> {

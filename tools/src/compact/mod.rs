@@ -89,6 +89,10 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     memory: Option<u64>,
 
+    /// Threads to use: with 2, and if nothing is purged, one reads IN while another makes OUT
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    threads: u32,
+
     /// Make OUT durable after every so many bytes, instead of all at once at the end
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     sync_bytes: Option<u64>,
@@ -139,6 +143,7 @@ impl Args {
             periodic_sync: self.sync_bytes,
             keys: keys.store(),
             memory_budget: memory.unwrap_or(default.memory_budget),
+            threads: usize::try_from(self.threads).unwrap_or(usize::MAX),
             ..default
         }
     }
@@ -151,6 +156,9 @@ impl Tool for Args {
 
     fn run(self) -> Result<(), Failure> {
         let purge = self.purge()?;
+        if self.threads == 0 {
+            return Err(Failure::Usage("--threads: at least 1".into()));
+        }
         if self.sync_bytes == Some(0) {
             return Err(Failure::Usage("--sync-bytes: at least 1".into()));
         }
@@ -160,6 +168,7 @@ impl Tool for Args {
         let keys = self.keys.load()?;
         let mut hooks = Hooks {
             purging: Purging::new(purge),
+            looks_at_all: purge.is_some() || self.threads == 1,
             bar: progress::bar(0, "compacting"),
             interrupt: Interrupt::listen()?,
             carry: Carry::default(),

@@ -40,14 +40,8 @@ impl BodiesAhead {
         (self.planned, self.shown, self.read) = (false, 0, 0);
     }
 
-    /// A document is about to be shown. Whether its body and those of the documents behind it are to be read ahead.
-    #[inline]
-    pub(crate) fn are_due(&mut self, file: &SharedFile) -> bool {
-        file.take_last_body();
-        self.active && !std::mem::replace(&mut self.planned, true)
-    }
-
-    /// The same for a document with its body there: not so if a plan before has read it.
+    /// A document with its body there is about to be shown. Whether the body and those of the documents behind it are to
+    /// be read ahead: not so if the body is there already.
     #[inline]
     pub(crate) fn are_missing(&mut self, file: &SharedFile, body: u64, size: u64) -> bool {
         file.take_last_body();

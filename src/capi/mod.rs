@@ -71,3 +71,4 @@ mod guard;
 mod handle;
 mod ptr;
 mod tsan;
+mod turn;

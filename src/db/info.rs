@@ -52,6 +52,7 @@ impl Stamp {
 
 impl Db {
     /// See [`Stamp`].
+    #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp {
             changes: self.changes.get(),

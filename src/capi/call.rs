@@ -115,7 +115,7 @@ fn in_order(
 ) -> [Option<NonNull<Handle>>; 4] {
     let mut all = [a, b, c, d];
     // Nearly always it is one.
-    if [b, c, d] != [None; 3] {
+    if b.is_some() || c.is_some() || d.is_some() {
         all.sort_unstable_by_key(|handle| (handle.is_none(), *handle));
     }
     all

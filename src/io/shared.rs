@@ -60,6 +60,9 @@ impl SharedFile {
     pub(crate) fn read_node(&self, position: u64, hint: Hint, bytes: Vec<u8>) -> Result<StoredNode> {
         let mut bytes = bytes;
         self.with(|file| {
+            if bytes.capacity() == 0 {
+                bytes = file.io().node_memory();
+            }
             let stored_size = file.read_inflated(position, hint, FileTag::BTree, &mut bytes)?;
             if bytes.is_empty() {
                 let rule = Malformed("a node of at least one byte");
@@ -67,6 +70,13 @@ impl SharedFile {
             }
             Ok(StoredNode { bytes, stored_size })
         })
+    }
+
+    /// Takes memory of a node that is not needed any more, for the next one.
+    pub(crate) fn keep_node_memory(&self, memory: Vec<u8>) {
+        if let Some(file) = self.file.borrow_mut().as_mut() {
+            file.io().keep_node_memory(memory);
+        }
     }
 
     /// Compresses and appends a node.

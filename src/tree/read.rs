@@ -500,6 +500,10 @@ impl<'a> Cursor<'a> {
 
 impl Drop for Cursor<'_> {
     fn drop(&mut self) {
+        let left = self.frames.drain(..).map(|frame| frame.node.into_memory());
+        for memory in left.chain(self.spare.drain(..)) {
+            self.guarded.file.keep_node_memory(memory);
+        }
         if self.plans.are_made() {
             self.guarded.file.rest();
             self.guarded.file.trim();

@@ -3,11 +3,11 @@
 //!
 //! The functions of C take the lock by way of `call`, which gives it up around the caller's callbacks.
 
-use super::tsan;
 use crate::db::Db;
 use crate::db::info::{Info, Stamp};
 use crate::error::{Error, Result};
 use crate::io::naming::FileId;
+use crate::tsan;
 use parking_lot::{Condvar, Mutex, ReentrantMutex};
 use std::cell::Cell;
 use std::ffi::CStr;

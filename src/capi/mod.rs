@@ -70,4 +70,3 @@ mod flags;
 mod guard;
 mod handle;
 mod ptr;
-mod tsan;

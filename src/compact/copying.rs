@@ -177,8 +177,7 @@ impl<'a> Copy<'a> {
                 progress.all_done();
                 progress.tell(file.end(), *hooks)
             }
-            Step::Sorting => progress.tell_more(file.end(), *hooks),
-            Step::Entry(bytes) => progress.step(bytes, || file.end(), *hooks),
+            Step::Further => progress.tell_more(file.end(), *hooks),
         })
     }
 

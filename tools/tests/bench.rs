@@ -30,6 +30,7 @@ const ROWS: [&str; 17] = [
     "load-encrypted",
     "scan-encrypted",
     "saves-compacting",
+    "saves-replaying",
 ];
 
 /// Those that this build can measure.
@@ -78,6 +79,7 @@ fn every_row_is_measured_and_verified() {
         (125, 16384)
     );
     assert!(row("saves-compacting")["latency_us"]["p99_alone"].is_f64());
+    assert!(row("saves-replaying")["latency_us"]["p99_alone"].is_f64());
 }
 
 #[test]

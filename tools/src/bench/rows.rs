@@ -1,6 +1,7 @@
 //! The rows of the table.
 
 use super::meter::Measured;
+use super::online::Way;
 use super::reading::Order;
 use super::workspace::Workspace;
 use super::{compacting, online, reading, writing};
@@ -48,6 +49,8 @@ pub(super) enum Row {
     ScanEncrypted,
     /// Commits while the file is compacted online
     SavesCompacting,
+    /// The same while a host copies and replays by itself
+    SavesReplaying,
 }
 
 impl Row {
@@ -96,7 +99,8 @@ impl Row {
             }
             Row::LoadEncrypted => writing::load(workspace, true),
             Row::ScanEncrypted => reading::scan_all(workspace, Order::BySeq, true, true),
-            Row::SavesCompacting => online::saves(workspace),
+            Row::SavesCompacting => online::saves(workspace, Way::OneCall),
+            Row::SavesReplaying => online::saves(workspace, Way::Host),
         }
     }
 }

@@ -1,7 +1,7 @@
 # The usual tasks. "make" alone lists them.
 #
 # Variables: JOBS (parallel jobs), BUILD (folder of the CMake build), FILE (for demo), QUICK (for check), SECONDS (for
-# torture and fuzz), TARGET (for fuzz).
+# torture and fuzz), TARGET (for fuzz), DISK and LARGE (for bench, plots and compare).
 
 BUILD ?= build
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -10,12 +10,17 @@ FILE ?=
 QUICK ?=
 SECONDS ?= 600
 TARGET ?=
+DISK ?=
+LARGE ?=
+
+# Measures, and shows the tables.
+measure = CARGO="$(CARGO)" scripts/benchmarks.py measure $(if $(DISK),--dir "$(DISK)") $(1)
 
 # Configures with further options; shows what CMake says only if it fails.
 configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release $(1) 2>&1) || { echo "$$out"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-all build test lint header torture fuzz tsan bench counts fmt clean
+.PHONY: help demo check check-all build test lint header torture fuzz tsan bench plots compare figures criterion counts fmt clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -69,7 +74,22 @@ tsan: ## run the C test with threads under ThreadSanitizer
 	@cmake --build "$(BUILD)" -j $(JOBS) --target couchstore
 	@CMAKE_BUILD_DIR=$(BUILD) scripts/tsan.sh
 
-bench: ## run the benchmarks
+bench: ## measure work as hosts do it, with one handle, on a disk (DISK=folder), beside compactions; see docs/benchmarks.md
+	@$(call measure,host cached handle disk beside)
+	@scripts/benchmarks.py show
+
+plots: ## measure with 10 000 to 1 000 000 documents (LARGE=1: 10 000 000), and draw docs/plots
+	@$(call measure,$(if $(LARGE),--large) scale)
+	@scripts/benchmarks.py draw
+
+compare: ## measure redb and LMDB beside couchstore; cargo fetches them
+	@$(call measure,compare)
+	@scripts/benchmarks.py show compare
+
+figures: ## put what was measured into docs/benchmarks.md and docs/plots
+	@scripts/benchmarks.py write
+
+criterion: ## run the programs in benches/ and compare with the run before
 	$(CARGO) bench --locked
 
 counts: ## count instructions and system calls of host-shaped work, and compare with the figures kept

@@ -6,99 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "benchmarks")]
 #![allow(missing_docs, reason = "criterion's macro makes a function without documentation")]
 
-use couchstore::{CompactOptions, Db, DocInfoRef, Document, Result, SaveOptions, ScanOptions, compact};
-use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+mod shared;
+
+use couchstore::{CompactOptions, Db, SaveOptions, ScanOptions, compact};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use shared::{COUNT, Loaded, Numbers, all_documents, borrowed, folder, load, loaded, look, settings};
 use std::hint::black_box;
-use std::path::Path;
-use std::time::Duration;
-
-/// Documents of the database that most benchmarks work on.
-const COUNT: u64 = 100_000;
-const BODY: usize = 256;
-
-/// What a scan does with an entry that it is not interested in.
-#[allow(clippy::unnecessary_wraps, reason = "the signature of a callback")]
-fn look(info: &DocInfoRef<'_>) -> Result<()> {
-    black_box(info.db_seq);
-    Ok(())
-}
-
-type Group<'a> = BenchmarkGroup<'a, criterion::measurement::WallTime>;
-
-/// A document, prepared.
-struct Prepared {
-    id: Vec<u8>,
-    body: Vec<u8>,
-}
-
-/// A small generator of numbers (splitmix64): the same ones in each run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn document(&mut self, number: u64) -> Prepared {
-        // Ids in no order, but the same id for the same number.
-        let id = format!("{:012x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16).into_bytes();
-        Prepared { id, body: (0..BODY).map(|_| self.next() as u8).collect() }
-    }
-
-    fn updates(&mut self, count: usize) -> Vec<Prepared> {
-        let any = |numbers: &mut Numbers| numbers.next() % COUNT;
-        (0..count)
-            .map(|_| {
-                let number = any(self);
-                self.document(number)
-            })
-            .collect()
-    }
-}
-
-fn all_documents() -> Vec<Prepared> {
-    let mut numbers = Numbers(1);
-    (0..COUNT).map(|number| numbers.document(number)).collect()
-}
-
-fn borrowed(documents: &[Prepared]) -> Vec<Document<'_>> {
-    let entry = |document| Document { rev_meta: b"0123456789abcdef", rev_seq: 1, ..document };
-    documents.iter().map(|prepared| entry(Document::new(&prepared.id, &prepared.body))).collect()
-}
-
-fn folder() -> tempfile::TempDir {
-    let in_memory = Path::new("/dev/shm");
-    if in_memory.is_dir() { tempfile::tempdir_in(in_memory) } else { tempfile::tempdir() }.unwrap()
-}
-
-fn load(db: &Db, documents: &[Document<'_>]) {
-    for batch in documents.chunks(10_000) {
-        db.save(batch, SaveOptions::default()).unwrap();
-        db.commit().unwrap();
-    }
-}
-
-/// A database with all documents.
-struct Loaded {
-    dir: tempfile::TempDir,
-    documents: Vec<Prepared>,
-    db: Db,
-}
-
-fn loaded() -> Loaded {
-    let (dir, documents) = (folder(), all_documents());
-    let db = Db::create(dir.path().join("loaded")).unwrap();
-    load(&db, &borrowed(&documents));
-    Loaded { dir, documents, db }
-}
-
-fn settings(group: &mut Group<'_>, elements: u64) {
-    group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
-    group.throughput(Throughput::Elements(elements));
-}
 
 fn writing(criterion: &mut Criterion) {
     let dir = folder();

@@ -6,11 +6,14 @@
 #![allow(clippy::unwrap_used, reason = "benchmarks")]
 #![allow(missing_docs, reason = "criterion's macro makes a function without documentation")]
 
+mod shared;
+
 use couchstore::{
     CompactOptions, Db, Document, EncryptionKey, KeyDerivation, KeyStore, OpenOptions, SaveOptions,
     ScanOptions, compact,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use shared::folder;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +21,6 @@ use std::time::Duration;
 
 const COUNT: u64 = 4000;
 const BODY: usize = 16 << 10;
-
-fn folder() -> tempfile::TempDir {
-    let in_memory = Path::new("/dev/shm");
-    if in_memory.is_dir() { tempfile::tempdir_in(in_memory) } else { tempfile::tempdir() }.unwrap()
-}
 
 /// None for a plain file.
 fn keys(encrypted: bool) -> Option<Arc<dyn KeyStore>> {

@@ -20,12 +20,13 @@ namespace couchstore_shim {
 
 class Call {
 public:
-    explicit Call(void *context_ = nullptr) noexcept : outer(innermost), context(context_) {
-        innermost = this;
+    explicit Call(void *context_ = nullptr) noexcept
+        : place(&innermost), outer(*place), context(context_) {
+        *place = this;
     }
 
     ~Call() {
-        innermost = outer;
+        *place = outer;
     }
 
     Call(const Call &) = delete;
@@ -59,7 +60,10 @@ public:
     }
 
 private:
-    static thread_local Call *innermost;
+    // Not thread_local: that would look for an initialisation wherever it is used.
+    static __thread Call *innermost;
+    // This thread's.
+    Call **const place;
     Call *outer;
     void *context;
     std::exception_ptr exception;

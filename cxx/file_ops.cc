@@ -8,7 +8,7 @@
 
 namespace couchstore_shim {
 
-thread_local Call *Call::innermost = nullptr;
+__thread Call *Call::innermost = nullptr;
 
 namespace {
 

@@ -35,6 +35,7 @@ struct File {
     // What was written in one piece and the disk was not told of yet.
     cs_off_t writtenFrom = 0, writtenTo = 0;
     bool validateWrites = false;
+    bool readOnly = false;
 };
 
 File *fileOf(couch_file_handle handle) {
@@ -142,7 +143,7 @@ public:
         const int flags = oflag | O_CLOEXEC;
         const bool readOnly = (oflag & O_ACCMODE) == O_RDONLY;
         // Opening something else may already do something (a device), or wait for somebody else (a FIFO).
-        struct stat status {};
+        struct stat status;
         const bool mustBeNew = (oflag & O_CREAT) != 0 && (oflag & O_EXCL) != 0;
         if (!mustBeNew && ::stat(path, &status) == 0 && refusal(status) != 0) {
             return refused(errinfo, refusal(status), readOnly);
@@ -155,17 +156,9 @@ public:
             return failed(errinfo, errno == ENOENT ? COUCHSTORE_ERROR_NO_SUCH_FILE
                                                    : COUCHSTORE_ERROR_OPEN_FILE);
         }
-        if (::fstat(fd, &status) != 0) {
-            const int error = errno;
-            ::close(fd);
-            return failed(errinfo, COUCHSTORE_ERROR_OPEN_FILE, error);
-        }
-        if (refusal(status) != 0) {
-            ::close(fd);
-            return refused(errinfo, refusal(status), readOnly);
-        }
         file = File{};
         file.fd = fd;
+        file.readOnly = readOnly;
         return COUCHSTORE_SUCCESS;
     }
 
@@ -249,8 +242,17 @@ public:
     }
 
     cs_off_t goto_eof(couchstore_error_info_t *errinfo, couch_file_handle handle) override {
-        const cs_off_t size = ::lseek(fileOf(handle)->fd, 0, SEEK_END);
-        return size < 0 ? failed<cs_off_t>(errinfo, COUCHSTORE_ERROR_READ) : size;
+        const File &file = *fileOf(handle);
+        struct stat status;
+        if (::fstat(file.fd, &status) != 0) {
+            return failed<cs_off_t>(errinfo, COUCHSTORE_ERROR_READ);
+        }
+        // Something else may have taken the file's place just before it was opened.
+        const int error = refusal(status);
+        if (error != 0) {
+            return refused(errinfo, error, file.readOnly);
+        }
+        return status.st_size;
     }
 
     couchstore_error_t sync(couchstore_error_info_t *errinfo, couch_file_handle handle) override {

@@ -33,9 +33,9 @@ trap 'rm -f "$log"' EXIT
 
 case $scope in
     quick) steps="programs format_rust format_c clippy rust_tests c_build c_tests" ;;
-    full) steps="programs format_rust format_c clippy rust_tests rust_docs c_build c_tests python_tests counts" ;;
+    full) steps="programs format_rust format_c clippy rust_tests rust_docs node_cache c_build c_tests python_tests counts" ;;
     all)
-        steps="programs format_rust format_c clippy rust_tests rust_docs c_build c_tests python_tests counts"
+        steps="programs format_rust format_c clippy rust_tests rust_docs node_cache c_build c_tests python_tests counts"
         steps="$steps features build_matrix cargo_c tsan torture differential fuzz"
         ;;
 esac
@@ -47,6 +47,8 @@ describe() {
         format_c) title="format of the C and C++ files" hint="make fmt" ;;
         clippy) title="clippy" hint="mend what is named above; to see it again: make lint" ;;
         rust_tests) title="Rust tests" hint="the failed ones alone: cargo test $cargo_tests NAME" ;;
+        node_cache) title="tests with nodes that all handles share"
+            hint="again: COUCHSTORE_NODE_CACHE=1G cargo test $cargo_tests --test NAME; also with 3000 instead of 1G" ;;
         rust_docs) title="Rust documentation" hint="mend the links and comments named above" ;;
         c_build) title="C and C++ build" hint="to see it again: cmake --build $build" ;;
         c_tests) title="C, C++, package and ABI tests"
@@ -112,6 +114,20 @@ quick_tests() {
 
 rust_docs() {
     RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --workspace --no-deps --locked
+}
+
+# Nothing may differ, with a cache of all nodes and with one of hardly any.
+node_cache() {
+    tests="--test golden --test properties --test headers --test stale --test failed_sync --test round_trip --test replay"
+    [ "$scope" != all ] || tests="$tests --test reliability --test online --test differential"
+    for bytes in 1G 3000; do
+        echo "COUCHSTORE_NODE_CACHE=$bytes cargo test $cargo_tests $tests"
+        # shellcheck disable=SC2086
+        COUCHSTORE_NODE_CACHE=$bytes cargo test $cargo_tests --no-fail-fast $tests || return 1
+    done
+    if [ "$scope" = all ]; then
+        COUCHSTORE_SCHEDULES=5000 cargo test --locked --features shuttle --profile test-release --test node_cache_schedules
+    fi
 }
 
 c_build() {

@@ -5,7 +5,9 @@
 mod common;
 
 use common::alloc::{Counting, held_by_process, peak_of_process};
-use couchstore::{CompactOptions, Db, Document, LocalUpdate, OpenOptions, SaveOptions, ScanOptions, compact};
+use couchstore::{
+    CompactOptions, Db, Direction, Document, LocalUpdate, OpenOptions, SaveOptions, ScanOptions, compact,
+};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -66,13 +68,18 @@ fn handles_hold_little() {
     let docs: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), &[7; 1000])).collect();
     let read =
         |db: &Db| db.changes_since(0, ScanOptions::default(), &mut |info| db.body(info).map(drop)).unwrap();
-    let (_writer, written) = held_by_process(|| {
-        let writer = Db::create(&path).unwrap();
+    let write = |path: &Path| {
+        let writer = Db::create(path).unwrap();
         writer.save(&docs, SaveOptions::default()).unwrap();
         read(&writer);
         writer.commit().unwrap();
         writer
-    });
+    };
+    // What a thread keeps for the next handle is no handle's.
+    let (_, kept) = held_by_process(|| write(&dir.path().join("other.couch")).close().unwrap());
+    println!("kept by the thread: {kept} bytes");
+    assert!(kept <= 256 << 10, "{kept}");
+    let (_writer, written) = held_by_process(|| write(&path));
     println!("held by a writer after its commit: {written} bytes");
     assert!(written < 16 << 10, "{written}");
     let (_readers, held) = held_by_process(|| {
@@ -82,6 +89,45 @@ fn handles_hold_little() {
     });
     println!("held by a reader with full buffers: {} bytes", held / HANDLES);
     assert!(held / HANDLES < 100 << 10, "{held}");
+}
+
+/// As hosts do it: so many files are open, and nothing is done with most of them. Each may keep 64 KiB of buffers and
+/// 48 KiB of nodes; what a thread keeps for whoever works next is 256 KiB, however many handles there are.
+#[test]
+fn a_thousand_idle_handles() {
+    const HANDLES: isize = 1024;
+    const OF_THREAD: isize = 256 << 10;
+    let _alone = alone();
+    let dir = common::temp_dir();
+    let ids: Vec<_> = (0..300).map(|number| format!("{number:05}")).collect();
+    let docs: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), &[7; 100])).collect();
+    let path = |number: isize| dir.path().join(format!("{}.couch", number % 64));
+    for number in 0..64 {
+        Db::create(path(number)).unwrap().close().unwrap();
+    }
+    let idle = |what: &str, after: &dyn Fn(&Db)| {
+        let (handles, opened) = held_by_process(|| {
+            (0..HANDLES).map(|number| Db::open(path(number)).unwrap()).collect::<Vec<_>>()
+        });
+        let ((), more) = held_by_process(|| handles.iter().for_each(after));
+        let each = (opened + more - OF_THREAD).max(0) / HANDLES;
+        println!("{HANDLES} idle handles: {} bytes each when opened, {each} after {what}", opened / HANDLES);
+        assert!(opened / HANDLES < 4 << 10, "{opened}");
+        assert!(each < (64 << 10) + (48 << 10), "{what}: {each}");
+        each
+    };
+    let after_commit = idle("a commit", &|db| {
+        // Others have written the file.
+        db.seek(Direction::End).unwrap();
+        db.save(&docs, SaveOptions::default()).unwrap();
+        db.save_local(&[LocalUpdate { id: b"_local/state", body: Some(b"state") }]).unwrap();
+        db.commit().unwrap();
+    });
+    let read = |db: &Db| db.changes_since(0, ScanOptions::default(), &mut |info| db.body(info).map(drop));
+    let after_scan = idle("a scan", &|db| read(db).unwrap());
+    idle("look-ups", &|db| ids.iter().for_each(|id| assert_eq!(db.get(id.as_bytes()).unwrap().len(), 100)));
+    // Of buffers nothing is left after these.
+    assert!(after_commit < 52 << 10 && after_scan < 52 << 10, "{after_commit} {after_scan}");
 }
 
 /// Something that takes memory.

@@ -45,7 +45,7 @@ struct Call {
     entered: [Option<NonNull<Handle>>; 2],
     /// Those by which its callbacks are shown a source and a target that the library has opened; its own.
     lent: Cell<[Option<NonNull<Handle>>; 2]>,
-    /// All of them in the order in which locks are taken, the absent ones first.
+    /// All of them in the order in which locks are taken, the absent ones last.
     all: Cell<[Option<NonNull<Handle>>; 4]>,
     /// The library is at work, not a callback.
     running: Cell<bool>,
@@ -67,20 +67,22 @@ pub(super) unsafe fn with<T>(
     work: impl FnOnce([Option<&Db>; 2]) -> T,
 ) -> Result<T> {
     let entered = if handles[0] == handles[1] { [handles[0], None] } else { handles };
-    let (outer, lent, running) = (INNERMOST.get(), Cell::default(), Cell::new(true));
-    let (panicked, untold) = (RefCell::default(), RefCell::default());
-    let all = Cell::new(in_order(entered, [None; 2]));
-    let call = Call { outer, entered, lent, all, running, panicked, untold };
     internal_error::postpone_with(postpone);
-    call.enter()?;
-    INNERMOST.set(&raw const call);
-    let _leave = Leave(&call);
-    // SAFETY: entered above, and left only after the work.
-    let done = work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() }));
-    if !call.untold.borrow().is_empty() {
-        callback(|| {});
-    }
-    Ok(done)
+    INNERMOST.with(|innermost| {
+        let (lent, running) = (Cell::default(), Cell::new(true));
+        let (panicked, untold) = (RefCell::default(), RefCell::default());
+        let (outer, all) = (innermost.get(), Cell::new(in_order(entered, [None; 2])));
+        let call = Call { outer, entered, lent, all, running, panicked, untold };
+        call.enter()?;
+        innermost.set(&raw const call);
+        let _leave = Leave { call: &call, innermost };
+        // SAFETY: entered above, and left only after the work.
+        let done = work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() }));
+        if !call.untold.borrow().is_empty() {
+            callback(|| {});
+        }
+        Ok(done)
+    })
 }
 
 /// Remembers an internal error that was found in the work of a call.
@@ -99,21 +101,27 @@ fn in_order(
     [c, d]: [Option<NonNull<Handle>>; 2],
 ) -> [Option<NonNull<Handle>>; 4] {
     let mut all = [a, b, c, d];
-    all.sort_unstable();
+    // Nearly always it is one.
+    if [b, c, d] != [None; 3] {
+        all.sort_unstable_by_key(|handle| (handle.is_none(), *handle));
+    }
     all
 }
 
 /// Ends a call, also when a panic unwinds.
-struct Leave<'a>(&'a Call);
+struct Leave<'a> {
+    call: &'a Call,
+    innermost: &'a Cell<*const Call>,
+}
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        INNERMOST.set(self.0.outer);
-        self.0.for_each(|handle| {
+        self.innermost.set(self.call.outer);
+        self.call.for_each(|handle| {
             // SAFETY: locked by this call, which uses it no more.
             unsafe { handle.leave(handle.inside()) };
         });
-        for handle in self.0.lent.take().into_iter().flatten() {
+        for handle in self.call.lent.take().into_iter().flatten() {
             // SAFETY: made by this call; the pointers that callbacks got were good until it returns.
             drop(unsafe { Box::from_raw(handle.as_ptr()) });
         }
@@ -123,7 +131,7 @@ impl Drop for Leave<'_> {
 impl Call {
     /// Runs `action` on all handles of the call, in the order in which locks are taken.
     fn for_each(&self, mut action: impl FnMut(&Handle)) {
-        for handle in self.all.get().into_iter().flatten() {
+        for handle in self.all.get().into_iter().map_while(|handle| handle) {
             // SAFETY: live as long as the call, by the contract of `with` or because the call owns it.
             action(unsafe { handle.as_ref() });
         }
@@ -142,6 +150,21 @@ impl Call {
 
     /// Takes the locks and begins a call on each handle, or does neither.
     fn enter(&self) -> Result<()> {
+        if let Some(handle) = self.only() {
+            let inside = handle.lock();
+            return match inside.check_enter() {
+                Ok(()) => {
+                    inside.count_call();
+                    inside.set_running(true);
+                    Ok(())
+                }
+                Err(refused) => {
+                    // SAFETY: locked above.
+                    unsafe { handle.unlock() };
+                    Err(refused)
+                }
+            };
+        }
         self.lock();
         let mut refused = None;
         self.for_each(|handle| {

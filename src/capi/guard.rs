@@ -17,12 +17,12 @@ use std::sync::Once;
 struct Outcome {
     code: ErrorCode,
     os_error: i32,
-    said: Said,
+    /// `None`: nothing.
+    said: Option<Box<Said>>,
 }
 
 /// What there is to be said of a failure.
 enum Said {
-    Nothing,
     /// Kept for whoever asks.
     Reason(Error),
     /// A defect of the library's: the host is told, too.
@@ -30,35 +30,49 @@ enum Said {
 }
 
 impl Outcome {
-    const SUCCESS: Outcome = Outcome { code: ErrorCode::SUCCESS, os_error: 0, said: Said::Nothing };
+    const SUCCESS: Outcome = Outcome { code: ErrorCode::SUCCESS, os_error: 0, said: None };
 
+    #[inline]
     fn of(result: &Result<()>) -> Outcome {
-        let Err(error) = result else { return Outcome::SUCCESS };
+        match result {
+            Ok(()) => Outcome::SUCCESS,
+            Err(error) => Outcome::failed(error),
+        }
+    }
+
+    fn failed(error: &Error) -> Outcome {
         let said = match error {
             // Absence is no failure, and what a callback says it knows itself.
-            Error::DocNotFound | Error::Callback(_) => Said::Nothing,
-            error => Said::Reason(error.clone()),
+            Error::DocNotFound | Error::Callback(_) => None,
+            error => Some(Box::new(Said::Reason(error.clone()))),
         };
         Outcome { code: error.code(), os_error: error.os_error().unwrap_or(0), said }
     }
 
     fn panicked(text: String) -> Outcome {
-        Outcome { code: ErrorCode::INTERNAL, os_error: 0, said: Said::Panic(text) }
+        Outcome { code: ErrorCode::INTERNAL, os_error: 0, said: Some(Box::new(Said::Panic(text))) }
     }
 
+    #[inline]
     fn tell(self) -> couchstore_error_t {
-        match self.said {
-            Said::Nothing => {}
-            Said::Reason(error @ Error::Internal(_)) => internal_error::report(&error),
-            Said::Reason(error) => internal_error::keep(&error),
-            Said::Panic(text) => internal_error::report_panic(&text),
+        if self.said.is_some() || self.os_error != 0 {
+            self.leave_behind();
+        }
+        self.code.0
+    }
+
+    fn leave_behind(&self) {
+        match self.said.as_deref() {
+            None => {}
+            Some(Said::Reason(error @ Error::Internal(_))) => internal_error::report(error),
+            Some(Said::Reason(error)) => internal_error::keep(error),
+            Some(Said::Panic(text)) => internal_error::report_panic(text),
         }
         if self.os_error != 0 {
             LAST_OS_ERROR.set(self.os_error);
             // SAFETY: the location of this thread's errno is always valid.
             unsafe { *libc::__errno_location() = self.os_error };
         }
-        self.code.0
     }
 }
 

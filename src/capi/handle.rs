@@ -84,14 +84,22 @@ impl Published {
     fn update(&mut self, db: &Db) {
         self.info = db.info();
         self.header_position = db.header_position();
+        self.update_file(db);
+        set(&mut self.filename, &mut self.filenames, db.shared_filename());
+        let key_id = db.key_id_ref();
+        if self.key_id.is_some() || !key_id.is_empty() {
+            set(&mut self.key_id, &mut self.key_ids, key_id.as_slice().into());
+        }
+    }
+
+    /// What may have changed without any change of the database's state.
+    fn update_file(&mut self, db: &Db) {
+        if let Ok(info) = &mut self.info {
+            info.file_size = db.file().end();
+        }
         self.closed = db.is_closed();
         self.last_os_error = db.last_os_error();
         self.identity = db.identity().ok().flatten();
-        set(&mut self.filename, &mut self.filenames, &db.filename_ref());
-        let key_id = db.key_id_ref();
-        if self.key_id.is_some() || !key_id.is_empty() {
-            set(&mut self.key_id, &mut self.key_ids, key_id.as_slice());
-        }
     }
 
     /// The name that it was opened by.
@@ -111,38 +119,39 @@ impl Published {
 }
 
 /// Sets `current` to what is like `wanted`: one that was told before, if there is one.
-fn set<T: ?Sized + PartialEq>(current: &mut Option<Arc<T>>, earlier: &mut Vec<Arc<T>>, wanted: &T)
-where
-    Arc<T>: for<'a> From<&'a T>,
-{
-    if current.as_ref().is_some_and(|current| **current == *wanted) {
+fn set<T: ?Sized + PartialEq>(current: &mut Option<Arc<T>>, earlier: &mut Vec<Arc<T>>, wanted: Arc<T>) {
+    if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &wanted) || *current == wanted) {
         return;
     }
-    let found = earlier.iter().find(|one| ***one == *wanted).cloned();
-    let new = found.unwrap_or_else(|| Arc::from(wanted));
-    let old = current.replace(new);
+    let found = earlier.iter().find(|one| **one == wanted).cloned();
+    let old = current.replace(found.unwrap_or(wanted));
     if let Some(old) = old.filter(|old| !earlier.iter().any(|one| Arc::ptr_eq(one, old))) {
         earlier.push(old);
     }
 }
 
 impl Handle {
+    #[inline]
     fn new(database: Database) -> Box<Handle> {
+        let place = Box::new_uninit();
         let (calls, running, published) = (Cell::new(0), Cell::new(false), Cell::new(None));
-        Box::new(Handle {
+        let handle = Handle {
             inside: ReentrantMutex::new(Inside { database, calls, running, published }),
             published: Mutex::new(Published::nothing()),
             call_ended: Condvar::new(),
-        })
+        };
+        Box::write(place, handle)
     }
 
     /// A handle for the caller.
-    pub(super) fn own(db: Db) -> Box<Handle> {
-        let handle = Handle::new(Database::Own(Box::new(db)));
-        let inside = handle.lock();
-        handle.publish(inside);
-        // SAFETY: locked above.
-        unsafe { handle.unlock() };
+    pub(super) fn own(db: Box<Db>) -> Box<Handle> {
+        let mut handle = Handle::new(Database::Own(db));
+        let Handle { inside, published, .. } = &mut *handle;
+        let inside = inside.get_mut();
+        if let Database::Own(db) = &inside.database {
+            inside.published.set(Some(db.stamp()));
+            published.get_mut().update(db);
+        }
         handle
     }
 
@@ -198,15 +207,17 @@ impl Handle {
         // SAFETY: used only here, under the lock.
         let Some(db) = (unsafe { inside.db() }) else { return };
         let stamp = db.stamp();
-        if inside.published.get() == Some(stamp) {
+        let before = inside.published.get();
+        if before == Some(stamp) {
             return;
         }
         let mut published = self.published.lock();
         tsan::taken(&self.published);
-        // So it is with each document that a compaction shows to a hook.
-        match (stamp.only_end_moved(inside.published.get().as_ref()), &mut published.info) {
-            (Some(end), Ok(info)) => info.file_size = end,
-            _ => published.update(db),
+        // So it is when a handle is closed, and with each document that a compaction shows to a hook.
+        if published.info.is_ok() && before.is_some_and(|before| stamp.only_file_changed(&before)) {
+            published.update_file(db);
+        } else {
+            published.update(db);
         }
         inside.published.set(Some(stamp));
         tsan::about_to_give_up(&self.published);

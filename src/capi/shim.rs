@@ -30,6 +30,7 @@ use crate::compact::copy::compact_with;
 use crate::compact::replay::replay_or_tell;
 use crate::crypto::keys::{EncryptionKey, KeyStore, KeyStoreFailed};
 use crate::db::commit::system_clock;
+use crate::db::open::OpenOptions;
 use crate::db::{Db, State};
 use crate::error::{Error, Result};
 use crate::internal_error::{Handler, last_internal_error, set_on_internal_error};
@@ -57,6 +58,18 @@ impl couchstore_private_ops {
             // SAFETY: the contract above.
             Some(table) => Arc::new(unsafe { ObjectOps::new(table, self.object) }),
             None => Arc::new(PosixOps),
+        }
+    }
+
+    /// Has these file operations used; the library's own are used if nothing is said.
+    ///
+    /// # Safety
+    /// The contract of `io::object`.
+    unsafe fn be_used(self, options: &mut OpenOptions) {
+        // SAFETY: the table is NULL or a constant of the C++ layer.
+        if let Some(table) = unsafe { self.table.as_ref() } {
+            // SAFETY: the contract above.
+            options.set_object_ops(unsafe { ObjectOps::new(table, self.object) });
         }
     }
 }
@@ -132,12 +145,17 @@ pub unsafe extern "C" fn couchstore_private_cxx_open(
     let call = if bootstrap { Call::BootstrapDb } else { Call::OpenDbEx };
     guard(call, || {
         // SAFETY: the pointer contract of `capi`.
-        let (filename, ops, out) = unsafe { (ptr::name(filename)?, ops.to_rust(), Out::new(db)?) };
-        let mut options = flags::open_options(flags).file_ops(ops).keys(keys.store());
+        let (filename, out) = unsafe { (ptr::name(filename)?, Out::new(db)?) };
+        let mut options = flags::open_options(flags);
+        // SAFETY: the contract of `io::object`.
+        unsafe { ops.be_used(&mut options) };
+        if keys.function.is_some() {
+            options = options.keys(keys.store());
+        }
         if bootstrap {
             options = options.create(true).bootstrap(true);
         }
-        open(&options, filename, &out)
+        open(options, filename, &out)
     })
 }
 

@@ -53,7 +53,7 @@ pub(super) fn copy_beside(copy: &mut Copy<'_>, plan: Plan<'_>) -> Result<Option<
 }
 
 /// The target, and what came of it.
-type Done = (Option<DbFile>, Result<Roots>);
+type Done = (Option<Box<DbFile>>, Result<Roots>);
 
 /// What the second thread does.
 fn work(exchange: &Arc<Exchange>, plan: Plan<'_>) -> impl FnOnce() -> Done + Send + 'static {

@@ -203,9 +203,9 @@ pub(super) fn left_alone() -> Error {
 
 impl Exchange {
     /// Hands the target over.
-    pub(super) fn give_file(&self, file: DbFile) {
+    pub(super) fn give_file(&self, file: Box<DbFile>) {
         self.end.store(file.end(), Relaxed);
-        self.lock().file = Some(Box::new(file));
+        self.lock().file = Some(file);
         self.changed.notify_all();
     }
 
@@ -298,11 +298,11 @@ fn answer(request: Request, raw: &mut Option<Box<dyn FileHandle>>) -> Reply {
 
 impl Exchange {
     /// Waits for the target; `None`: it does not come.
-    pub(super) fn take_file(&self) -> Option<DbFile> {
+    pub(super) fn take_file(&self) -> Option<Box<DbFile>> {
         let mut state = self.lock();
         loop {
             if let Some(file) = state.file.take() {
-                return Some(*file);
+                return Some(file);
             }
             if state.given_up {
                 return None;

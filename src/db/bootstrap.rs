@@ -30,7 +30,7 @@ const MAX_LINKS: u32 = 40;
 impl OpenOptions {
     /// Opens the file or, if there is none, creates it atomically. A symbolic link that leads nowhere makes the file
     /// that it names, as it would with open(2).
-    pub(super) fn open_or_bootstrap(&self, filename: &CStr) -> Result<(DbFile, State)> {
+    pub(super) fn open_or_bootstrap(&self, filename: &CStr) -> Result<(Box<DbFile>, Box<State>)> {
         let exclusive = self.mode().exclusive;
         let resolved = if exclusive { None } else { follow_dangling(filename) };
         let filename = resolved.as_deref().unwrap_or(filename);
@@ -52,7 +52,7 @@ impl OpenOptions {
     }
 
     /// Creates the file; `EEXIST` if there is one.
-    fn bootstrap_new(&self, filename: &CStr) -> Result<(DbFile, State)> {
+    fn bootstrap_new(&self, filename: &CStr) -> Result<(Box<DbFile>, Box<State>)> {
         let mut purpose = Purpose::Creation;
         loop {
             let (mut hidden, mut file, state) = self.create_hidden(filename, purpose)?;
@@ -71,7 +71,11 @@ impl OpenOptions {
     }
 
     /// Creates a durable file that nobody sees and that may get the name `filename` later.
-    pub(crate) fn create_hidden(&self, filename: &CStr, purpose: Purpose) -> Result<(Hidden, DbFile, State)> {
+    pub(crate) fn create_hidden(
+        &self,
+        filename: &CStr,
+        purpose: Purpose,
+    ) -> Result<(Hidden, Box<DbFile>, Box<State>)> {
         let failed = |failure: Failure| naming_failed(filename, failure);
         let (folder, name) = place(self.naming_calls(), filename, purpose).map_err(failed)?;
         let (hidden, handle) = if self.ops().is_default() {
@@ -116,7 +120,7 @@ impl OpenOptions {
     }
 
     /// Writes the first header of a new file and makes it durable. A sync that fails is not tried again.
-    fn fill(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> Result<(DbFile, State)> {
+    fn fill(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> Result<(Box<DbFile>, Box<State>)> {
         let mut file = self.wrap(filename, handle);
         file.set_named(false);
         let started = self.start(&mut file, &mut None).and_then(|state| {

@@ -76,7 +76,7 @@ impl Db {
             self.sync_header(position, retry).inspect_err(|_| self.latch_after_failed_sync())?;
         }
         let state = State { header, position: Some(position) };
-        sharing::note_commit(&self.file, &self.filename_ref(), &state);
+        sharing::note_commit(&self.file, &self.shared_filename(), &state);
         self.update_state(|current| *current = state);
         Ok(())
     }

@@ -4,8 +4,7 @@ use super::{Db, State};
 use crate::error::{Error, Found, Result, Sought};
 use crate::format::Malformed;
 use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_below, is_boundary};
-use crate::format::chunk::LONGEST_HEADER;
-use crate::format::header::{FileHeader, NO_PREVIOUS};
+use crate::format::header::NO_PREVIOUS;
 use crate::io::file::{DbFile, MarkedBlock};
 use crate::io::tail::Tail;
 
@@ -28,11 +27,11 @@ pub enum Direction {
 }
 
 fn no_header(file: &DbFile, sought: Sought) -> Error {
-    Error::NoHeader { file: file.name().clone(), sought, cause: None }
+    Error::NoHeader { file: file.name(), sought, cause: None }
 }
 
 /// The newest header of the file.
-pub(crate) fn find_last(file: &mut DbFile, kind: Kind, recovery: bool) -> Result<(u64, FileHeader)> {
+pub(crate) fn find_last(file: &mut DbFile, kind: Kind, recovery: bool) -> Result<Box<State>> {
     let sought = Sought::Anywhere(file.end());
     match file.end().checked_sub(2) {
         Some(last) => find_at_or_below(file, last, sought, kind, recovery),
@@ -48,19 +47,19 @@ fn find_at_or_below(
     sought: Sought,
     kind: Kind,
     recovery: bool,
-) -> Result<(u64, FileHeader)> {
+) -> Result<Box<State>> {
     let mut from = from;
     let mut last_error = None;
     let mut looked_like_one = None;
     loop {
-        let (position, header) = match file.marked_block_at_or_below(from, recovery) {
+        let (position, found) = match file.marked_block_at_or_below(from, recovery) {
             Ok(None) => break,
             Ok(Some(block)) => (block.position, read_marked(file, block, kind)),
             // A block of which not even the first byte can be read.
             Err(error) => (boundary_at_or_below(error.position().unwrap_or(0).min(from)), Err(error)),
         };
-        match header {
-            Ok(header) => return Ok((position, header)),
+        match found {
+            Ok(found) => return Ok(found),
             Err(Error::NoHeader { cause, .. }) => looked_like_one = cause,
             Err(error) if recovery && error.is_damage() => last_error = Some(error),
             Err(error) => return Err(error),
@@ -70,31 +69,33 @@ fn find_at_or_below(
             None => break,
         }
     }
-    let no_header = || Error::NoHeader { file: file.name().clone(), sought, cause: looked_like_one };
+    let no_header = || Error::NoHeader { file: file.name(), sought, cause: looked_like_one };
     Err(last_error.unwrap_or_else(no_header))
 }
 
 /// Reads the header of a block whose type byte is not that of data.
-fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<FileHeader> {
+fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<Box<State>> {
     let MarkedBlock { position, marker } = block;
     if marker != BlockType::Header as u8 {
         let rule = Malformed("0, 1 or 2 as the first byte of the block");
         return Err(file.found_instead(position, rule, Found::BlockType(marker)));
     }
-    let mut room = [0; LONGEST_HEADER];
-    let body = match file.read_header_chunk(position, kind == Kind::Unknown, &mut room) {
+    let place = Box::new_uninit();
+    let parse = |file: &DbFile, body: &[u8]| {
+        Ok(Box::write(place, State { header: file.parse_header(body, position)?, position: Some(position) }))
+    };
+    match file.with_header_chunk(position, kind == Kind::Unknown, parse) {
         // Files compacted by an old release begin with a header's type byte in front of data.
         Err(error) if position == 0 && error.is_damage() => {
-            let (file, sought) = (file.name().clone(), Sought::At(0));
-            return Err(Error::NoHeader { file, sought, cause: Some(Box::new(error)) });
+            let (file, sought) = (file.name(), Sought::At(0));
+            Err(Error::NoHeader { file, sought, cause: Some(Box::new(error)) })
         }
-        body => body?,
-    };
-    file.parse_header(body, position)
+        found => found?,
+    }
 }
 
 /// Reads the header at `position`; an error if there is none.
-pub(crate) fn read_at(file: &mut DbFile, position: u64, kind: Kind) -> Result<FileHeader> {
+pub(crate) fn read_at(file: &mut DbFile, position: u64, kind: Kind) -> Result<Box<State>> {
     match file.block_type(position)? {
         Some(marker) if marker == BlockType::Header as u8 => {
             read_marked(file, MarkedBlock { position, marker }, kind)
@@ -104,15 +105,14 @@ pub(crate) fn read_at(file: &mut DbFile, position: u64, kind: Kind) -> Result<Fi
 }
 
 /// The first header at or above `from` and below `limit`.
-fn find_at_or_above(file: &mut DbFile, from: u64, limit: u64) -> Result<(u64, FileHeader)> {
+fn find_at_or_above(file: &mut DbFile, from: u64, limit: u64) -> Result<Box<State>> {
     let mut position = from;
     while position < limit {
         match file.block_type(position)? {
             Some(marker) => match BlockType::from_byte(marker) {
                 Some(BlockType::Data | BlockType::Metadata) => {}
                 Some(BlockType::Header) | None => {
-                    let header = read_marked(file, MarkedBlock { position, marker }, Kind::Known)?;
-                    return Ok((position, header));
+                    return read_marked(file, MarkedBlock { position, marker }, Kind::Known);
                 }
             },
             None => break,
@@ -122,10 +122,10 @@ fn find_at_or_above(file: &mut DbFile, from: u64, limit: u64) -> Result<(u64, Fi
     Err(no_header(file, Sought::AtOrAbove(from)))
 }
 
-fn find_before(file: &mut DbFile, position: u64, previous: Option<u64>) -> Result<(u64, FileHeader)> {
+fn find_before(file: &mut DbFile, position: u64, previous: Option<u64>) -> Result<Box<State>> {
     if let Some(previous) = previous.filter(|&previous| previous < position && is_boundary(previous)) {
         match read_at(file, previous, Kind::Known) {
-            Ok(header) => return Ok((previous, header)),
+            Ok(found) => return Ok(found),
             Err(error) if error.is_final() => return Err(error),
             Err(_) => {}
         }
@@ -138,7 +138,7 @@ fn find_before(file: &mut DbFile, position: u64, previous: Option<u64>) -> Resul
 
 /// Finds the newest header of the file as it is now, and discards what is not committed. `own` is the position of the
 /// handle's header.
-fn load_newest(file: &mut DbFile, own: Option<u64>) -> Result<(u64, FileHeader)> {
+fn load_newest(file: &mut DbFile, own: Option<u64>) -> Result<Box<State>> {
     let size = file.size()?;
     file.io().forget_reads();
     // The first header of a file, or the byte that a file without header begins with, may still wait in the write
@@ -151,12 +151,12 @@ fn load_newest(file: &mut DbFile, own: Option<u64>) -> Result<(u64, FileHeader)>
         (size, size.max(file.io().take_back(0)))
     };
     file.set_tail(Tail::own(readable));
-    let (position, header) = find_last(file, Kind::Known, false)?;
+    let found = find_last(file, Kind::Known, false)?;
     file.renew_watch(size);
     // Positions that may have been encrypted and written must not be encrypted again.
     let end = if file.encryption().is_some() { safe } else { readable };
-    file.set_tail(Tail::found(end, header.end_at(position)));
-    Ok((position, header))
+    file.set_tail(Tail::found(end, found.committed_end()));
+    Ok(found)
 }
 
 impl Db {
@@ -176,7 +176,7 @@ impl Db {
         let _exclusive = self.begin_exclusive()?;
         self.load(|file| {
             let position = u64::try_from(offset).map_err(|_| no_header(file, Sought::At(offset)))?;
-            Ok((position, read_at(file, position, Kind::Known)?))
+            read_at(file, position, Kind::Known)
         })
     }
 
@@ -227,13 +227,13 @@ impl Db {
     }
 
     /// Puts the handle on the header that `find` finds, or back on the current one.
-    fn load(&self, find: impl FnOnce(&mut DbFile) -> Result<(u64, FileHeader)>) -> Result<()> {
+    fn load(&self, find: impl FnOnce(&mut DbFile) -> Result<Box<State>>) -> Result<()> {
         self.file.forget_shared();
         let found = self.file.with(find);
         let error = match found {
-            Ok((position, header)) => {
-                self.file.moved_to(header.end_at(position));
-                self.update_state(|state| *state = State { header, position: Some(position) });
+            Ok(found) => {
+                self.file.moved_to(found.committed_end());
+                self.update_state(|state| *state = *found);
                 return Ok(());
             }
             Err(error) => error,
@@ -243,8 +243,8 @@ impl Db {
             None => return Err(self.lost(error)),
         };
         match reloaded {
-            Ok(header) => {
-                self.update_state(|state| state.header = header);
+            Ok(found) => {
+                self.update_state(|state| *state = *found);
                 Err(error)
             }
             Err(error) => Err(self.lost(error)),
@@ -298,21 +298,21 @@ impl Db {
 }
 
 /// Bisects the file for the first header that has reached `seq`.
-fn first_reaching(file: &mut DbFile, current: u64, seq: u64) -> Result<(u64, FileHeader)> {
+fn first_reaching(file: &mut DbFile, current: u64, seq: u64) -> Result<Box<State>> {
     let (mut low, mut high) = (0, current);
     // Not the handle's copy, which may have uncommitted changes.
-    let mut best = (current, read_at(file, current, Kind::Known)?);
-    if best.1.update_seq < seq {
+    let mut best = read_at(file, current, Kind::Known)?;
+    if best.header.update_seq < seq {
         return Ok(best);
     }
     while low < high {
         let middle = boundary_at_or_below(u64::midpoint(low, high));
         match find_at_or_above(file, middle, high) {
-            Ok(found) if found.1.update_seq >= seq => {
+            Ok(found) if found.header.update_seq >= seq => {
                 best = found;
                 high = middle;
             }
-            Ok(found) => low = found.0 + BLOCK_SIZE,
+            Ok(found) => low = found.at() + BLOCK_SIZE,
             Err(Error::NoHeader { .. }) => high = middle,
             Err(error) => return Err(error),
         }
@@ -322,19 +322,19 @@ fn first_reaching(file: &mut DbFile, current: u64, seq: u64) -> Result<(u64, Fil
 
 fn last_of_interval(
     file: &mut DbFile,
-    first: (u64, FileHeader),
+    first: Box<State>,
     current: u64,
     granularity: u64,
-) -> Result<(u64, FileHeader)> {
+) -> Result<Box<State>> {
     let mut best = first;
     if granularity == 1 {
         return Ok(best);
     }
-    let timestamp = best.1.timestamp;
+    let timestamp = best.header.timestamp;
     let end = (timestamp - timestamp % granularity).saturating_add(granularity);
     loop {
-        match find_at_or_above(file, best.0 + BLOCK_SIZE, current + 1) {
-            Ok(next) if next.1.timestamp < end => best = next,
+        match find_at_or_above(file, best.at() + BLOCK_SIZE, current + 1) {
+            Ok(next) if next.header.timestamp < end => best = next,
             Ok(_) | Err(Error::NoHeader { .. }) => return Ok(best),
             Err(error) => return Err(error),
         }

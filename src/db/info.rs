@@ -44,12 +44,9 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// Where the file ends now, if that is all that has changed since `earlier`.
-    pub(crate) fn only_end_moved(&self, earlier: Option<&Stamp>) -> Option<u64> {
-        let earlier = earlier?;
-        let ((end, _), (_, os_error)) = (self.file?, earlier.file?);
-        let as_before = Stamp { file: Some((end, os_error)), ..*earlier };
-        (as_before == *self).then_some(end)
+    /// Whether state, name and key are what they were.
+    pub(crate) fn only_file_changed(&self, earlier: &Stamp) -> bool {
+        self.changes == earlier.changes
     }
 }
 
@@ -66,7 +63,7 @@ impl Db {
     /// Figures of this handle's header.
     pub fn info(&self) -> Result<Info> {
         let state = self.state.borrow();
-        let State { header, position } = &*state;
+        let State { header, position } = &**state;
         let counts = match &header.by_id {
             Some(root) => {
                 let rule = |rule| self.file.malformed(root.position, rule);

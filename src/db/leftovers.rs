@@ -54,8 +54,9 @@ fn is_superseded(folder: &Folder, file: &File, displaced: Displaced, successor: 
 /// The newest header of a file, if it can be read, and its position.
 pub(crate) fn newest_header(file: File) -> Option<(u64, FileHeader)> {
     let handle = Box::new(PosixFile::from(file));
-    let mut file = DbFile::new("".into(), handle, Buffering::Exact, true);
+    let mut file = DbFile::new(c"".into(), handle, Buffering::Exact, true);
     let size = file.size().ok()?;
     file.set_tail(Tail::own(size));
-    headers::find_last(&mut file, Kind::Unknown, false).ok()
+    let found = headers::find_last(&mut file, Kind::Unknown, false).ok()?;
+    Some((found.at(), found.header))
 }

@@ -50,6 +50,18 @@ pub(crate) struct State {
     pub(crate) position: Option<u64>,
 }
 
+impl State {
+    /// Where the header stands, 0 if there is none.
+    pub(crate) fn at(&self) -> u64 {
+        self.position.unwrap_or(0)
+    }
+
+    /// Offset behind the header, 0 if there is none: what stands there is not committed.
+    pub(crate) fn committed_end(&self) -> u64 {
+        self.position.map_or(0, |position| self.header.end_at(position))
+    }
+}
+
 /// Why a handle takes no more writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Latch {
@@ -85,10 +97,10 @@ pub struct Db {
     file: TreeFile,
     /// How the file was opened.
     options: RefCell<OpenOptions>,
-    filename: RefCell<CString>,
+    filename: RefCell<Arc<CStr>>,
     /// Id of the key that the file is encrypted with; empty: it is not encrypted.
     key_id: RefCell<Vec<u8>>,
-    state: RefCell<State>,
+    state: RefCell<Box<State>>,
     /// Counts the changes of the state.
     changes: Cell<u64>,
     latch: Cell<Option<Latch>>,
@@ -114,21 +126,42 @@ impl std::fmt::Debug for Db {
 
 impl Db {
     /// A handle on an open file.
-    pub(crate) fn from_parts(file: DbFile, state: State, options: OpenOptions, filename: &CStr) -> Db {
+    pub(crate) fn from_parts(
+        file: Box<DbFile>,
+        state: Box<State>,
+        options: OpenOptions,
+        filename: &CStr,
+    ) -> Db {
+        *Db::boxed(file, state, options, filename)
+    }
+
+    /// The same in a place of its own, to which nothing large is moved twice.
+    #[inline]
+    pub(crate) fn boxed(
+        file: Box<DbFile>,
+        state: Box<State>,
+        options: OpenOptions,
+        filename: &CStr,
+    ) -> Box<Db> {
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
-        Db {
+        let file_name = file.filename_if(filename);
+        let place = Box::new_uninit();
+        let db = Db {
             key_id: RefCell::new(key_id.unwrap_or_default()),
             file: TreeFile::new(file),
-            // Keys are asked for while opening only; whoever holds the store may let it go then.
-            options: RefCell::new(options.keys(None)),
-            filename: RefCell::new(filename.to_owned()),
+            options: RefCell::new(options),
+            filename: RefCell::new(file_name),
             state: RefCell::new(state),
             changes: Cell::new(0),
             latch: Cell::new(None),
             writing: Cell::new(false),
             unseen: Cell::new(false),
             closed_os_error: Cell::new(0),
-        }
+        };
+        let db = Box::write(place, db);
+        // Keys are asked for while opening only; whoever holds the store may let it go then.
+        db.options.borrow_mut().forget_keys();
+        db
     }
 
     /// The file of this handle.
@@ -143,7 +176,7 @@ impl Db {
 
     /// A copy of the current state.
     pub(crate) fn snapshot(&self) -> State {
-        self.state.borrow().clone()
+        State::clone(&self.state.borrow())
     }
 
     /// Changes the state. `action` must not call back into the caller's code.
@@ -171,12 +204,12 @@ impl Db {
 
     /// The name given at open, exactly.
     pub fn filename(&self) -> CString {
-        self.filename.borrow().clone()
+        self.filename.borrow().as_ref().to_owned()
     }
 
-    /// The name given at open, borrowed; it changes only by [`Db::reopen`].
-    pub(crate) fn filename_ref(&self) -> Ref<'_, CStr> {
-        Ref::map(self.filename.borrow(), CString::as_c_str)
+    /// The name given at open; it changes only by [`Db::reopen`].
+    pub(crate) fn shared_filename(&self) -> Arc<CStr> {
+        self.filename.borrow().clone()
     }
 
     /// Flushes what is buffered and closes the file. Further calls are fine and do nothing.
@@ -200,7 +233,7 @@ impl Db {
     /// An error if the system does not say what the name leads to: that is no reason to give up the handle.
     pub fn is_current(&self) -> Result<Option<bool>> {
         let Some(own) = self.identity()? else { return Ok(None) };
-        leads_to(&self.filename(), own).map(Some)
+        leads_to(&self.shared_filename(), own).map(Some)
     }
 
     /// Which file of the operating system this handle has open; `None`: the file operations do not tell.
@@ -246,14 +279,16 @@ impl Db {
     pub(crate) fn begin_write(&self) -> Result<Writing<'_>> {
         self.file.with(|file| {
             match self.latch.get() {
-                Some(Latch::FailedSync) => Err(Error::Latched { file: file.name().clone() }),
+                Some(Latch::FailedSync) => Err(Error::Latched { file: file.name() }),
                 Some(Latch::Panicked) => Err(Error::Internal("an earlier call on this handle failed".into())),
                 None => Ok(()),
             }?;
             file.io().begin_call();
             file.check_writable()
         })?;
-        self.begin_exclusive()
+        let writing = self.begin_exclusive()?;
+        self.file.begin_writing();
+        Ok(writing)
     }
 
     /// Begins something that no callback of a write may do: the write would undo it.

@@ -11,6 +11,8 @@ use crate::internal_error;
 use crate::io::buffered::{BufferSizes, Buffering};
 use crate::io::file::{DbFile, Encryption};
 use crate::io::naming::{Naming, PosixNaming};
+#[cfg(feature = "cxx-shim")]
+use crate::io::object::ObjectOps;
 use crate::io::posix::PosixOps;
 use crate::io::tail::Tail;
 use crate::io::{FileHandle, FileOps, IoError, OpenMode};
@@ -27,6 +29,16 @@ pub(crate) const LARGEST_BUFFERS: usize = 256 << 20;
 
 /// A node is in memory as a whole. It may have one entry more than this, of up to 256 MiB.
 const LARGEST_NODE_SIZE: usize = 16 << 20;
+
+/// Whose file operations are used.
+#[derive(Clone)]
+enum Operations {
+    /// The library's own.
+    Own,
+    #[cfg(feature = "cxx-shim")]
+    Object(ObjectOps),
+    Shared(Arc<dyn FileOps>),
+}
 
 /// How to open a file. The default opens an existing file for reading and writing.
 ///
@@ -54,8 +66,7 @@ pub struct OpenOptions {
     write_validation: bool,
     mprotect: bool,
     stale_check: bool,
-    /// `None`: the library's own.
-    ops: Option<Arc<dyn FileOps>>,
+    ops: Operations,
     keys: Option<Arc<dyn KeyStore>>,
     /// Create atomically also with the caller's file operations.
     bootstrap: bool,
@@ -88,7 +99,7 @@ impl Default for OpenOptions {
             write_validation: false,
             mprotect: false,
             stale_check: true,
-            ops: None,
+            ops: Operations::Own,
             keys: None,
             bootstrap: false,
             naming: None,
@@ -177,8 +188,14 @@ impl OpenOptions {
     /// Use these file operations.
     #[must_use]
     pub fn file_ops(mut self, ops: Arc<dyn FileOps>) -> OpenOptions {
-        self.ops = Some(ops);
+        self.ops = Operations::Shared(ops);
         self
+    }
+
+    /// Use a C++ object's file operations.
+    #[cfg(feature = "cxx-shim")]
+    pub(crate) fn set_object_ops(&mut self, ops: ObjectOps) {
+        self.ops = Operations::Object(ops);
     }
 
     /// Where to find keys: that of a new file, which is encrypted if there is one, or that of an encrypted file.
@@ -217,16 +234,28 @@ impl OpenOptions {
     /// after success it is there, complete and durable; after a failure, or when the process dies, there is none.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Db> {
         let name = CString::new(path.as_ref().as_os_str().as_bytes());
-        self.open_named(&name.map_err(|_| Error::InvalidArguments("expected a name without zero bytes"))?)
+        let name = name.map_err(|_| Error::InvalidArguments("expected a name without zero bytes"))?;
+        self.clone().open_named(&name)
     }
 
     /// Opens the file of this name.
-    pub(crate) fn open_named(&self, filename: &CStr) -> Result<Db> {
-        let prospect = Prospect::of(self, filename);
+    pub(crate) fn open_named(self, filename: &CStr) -> Result<Db> {
+        self.open_boxed(filename).map(|db| *db)
+    }
+
+    /// As [`OpenOptions::open_named`], for an owner that wants the handle in a place of its own.
+    pub(crate) fn open_boxed(self, filename: &CStr) -> Result<Box<Db>> {
+        let prospect = Prospect::of(&self, filename);
         let (file, state) = self.open_file(filename)?;
-        let db = Db::from_parts(file, state, self.clone(), filename);
-        sharing::begin_keeping(self, prospect, filename, &db.file, &db.state.borrow());
+        let db = Db::boxed(file, state, self, filename);
+        sharing::begin_keeping(&db.options.borrow(), prospect, filename, &db.file, &db.state.borrow());
+        db.file.rest();
         Ok(db)
+    }
+
+    /// Lets go of the key store.
+    pub(super) fn forget_keys(&mut self) {
+        self.keys = None;
     }
 
     /// Whether nodes are kept in memory.
@@ -246,7 +275,7 @@ impl OpenOptions {
         }
     }
 
-    pub(super) fn open_file(&self, filename: &CStr) -> Result<(DbFile, State)> {
+    pub(super) fn open_file(&self, filename: &CStr) -> Result<(Box<DbFile>, Box<State>)> {
         self.check()?;
         if self.bootstrap && self.no_commit_at_create {
             return Err(Error::InvalidArguments(
@@ -260,7 +289,7 @@ impl OpenOptions {
     }
 
     /// Opens the file, or creates it in place; then it is removed again if this fails.
-    pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(DbFile, State)> {
+    pub(super) fn open_in_place(&self, filename: &CStr, mode: OpenMode) -> Result<(Box<DbFile>, Box<State>)> {
         let is_new = mode.create && !self.ops().exists(filename);
         let handle = self.open_handle(filename, mode)?;
         let mut file = self.wrap(filename, handle);
@@ -291,7 +320,7 @@ impl OpenOptions {
     pub(super) fn open_handle(&self, filename: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>> {
         let opened = self.ops().open(filename, mode);
         opened.map_err(|IoError { code, os_error, not_regular, .. }| {
-            let file = name_of(filename);
+            let file = filename.to_string_lossy().into();
             if not_regular {
                 Error::NotRegular { file }
             } else {
@@ -301,16 +330,16 @@ impl OpenOptions {
     }
 
     /// Puts the layers of this library before an open handle.
-    pub(super) fn wrap(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> DbFile {
+    pub(super) fn wrap(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> Box<DbFile> {
         let buffering = match self.buffers {
             _ if self.mode.unbuffered => Buffering::Off,
             Some(sizes) => Buffering::Units(sizes),
             None => Buffering::Exact,
         };
-        let mut file = DbFile::new(name_of(filename), handle, buffering, self.mode.read_only);
+        let mut file = DbFile::new(filename.into(), handle, buffering, self.mode.read_only);
         file.set_node_size(self.node_sizes.interior.max(self.node_sizes.leaf));
         if self.stale_check && !self.mode.read_only {
-            file.io().watch(filename);
+            file.watch();
         }
         file
     }
@@ -337,7 +366,7 @@ impl OpenOptions {
     }
 
     /// Finds the header of the open file, or gives it its first one if it `was_empty`; `None`: it was not asked yet.
-    pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut Option<bool>) -> Result<State> {
+    pub(super) fn start(&self, file: &mut DbFile, was_empty: &mut Option<bool>) -> Result<Box<State>> {
         self.configure(file)?;
         let size = file.size()?;
         file.set_tail(Tail::own(size));
@@ -364,9 +393,10 @@ impl OpenOptions {
         Ok(())
     }
 
-    fn find_state(&self, file: &mut DbFile) -> Result<State> {
-        let (position, header) = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
-        file.set_tail(Tail::found(file.end(), header.end_at(position)));
+    fn find_state(&self, file: &mut DbFile) -> Result<Box<State>> {
+        let state = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
+        let header = &state.header;
+        file.set_tail(Tail::found(file.end(), state.committed_end()));
         if self.legacy_crc && header.version > FormatVersion::V11 {
             return Err(Error::InvalidArguments("expected a file of version 11 for legacy CRC, it is newer"));
         }
@@ -374,12 +404,12 @@ impl OpenOptions {
         if header.has_metadata {
             self.find_key(file)?;
         }
-        Ok(State { header, position: Some(position) })
+        Ok(state)
     }
 
     /// Finds the key of an encrypted file.
     fn find_key(&self, file: &mut DbFile) -> Result<()> {
-        let name = file.name().clone();
+        let name = file.name();
         let Some(metadata) = file.read_metadata()? else {
             return Err(Error::NoEncryptionKey { file: name, why: NoKey::NoMetadata });
         };
@@ -410,7 +440,7 @@ impl OpenOptions {
     /// Gives an empty file its metadata header, if it is to be encrypted.
     fn start_encrypted(&self, file: &mut DbFile) -> Result<bool> {
         let Some(keys) = &self.keys else { return Ok(false) };
-        let failed = |reason| Error::Encrypt { file: file.name().clone(), reason };
+        let failed = |reason| Error::Encrypt { file: file.name(), reason };
         let key =
             keys.key(b"").map_err(|_| failed("the key store failed when asked for the key of a new file"))?;
         let Some(key) = key else { return Ok(false) };
@@ -429,9 +459,9 @@ impl OpenOptions {
         Ok(true)
     }
 
-    fn start_empty(&self, file: &mut DbFile) -> Result<State> {
+    fn start_empty(&self, file: &mut DbFile) -> Result<Box<State>> {
         if self.mode.read_only {
-            let (file, sought) = (file.name().clone(), Sought::Anywhere(0));
+            let (file, sought) = (file.name(), Sought::Anywhere(0));
             return Err(Error::NoHeader { file, sought, cause: None });
         }
         let version = if self.legacy_crc { FormatVersion::V11 } else { FormatVersion::NEWEST };
@@ -442,13 +472,13 @@ impl OpenOptions {
             if !has_metadata {
                 file.start_without_header()?;
             }
-            return Ok(State { header, position: None });
+            return Ok(Box::new(State { header, position: None }));
         }
         let appended = file.append_header(&header, BlockType::Header)?;
         if self.ops().is_default() {
             file.flush()?;
         }
-        Ok(State { header, position: Some(appended.position) })
+        Ok(Box::new(State { header, position: Some(appended.position) }))
     }
 
     pub(super) fn mode(&self) -> OpenMode {
@@ -456,7 +486,12 @@ impl OpenOptions {
     }
 
     pub(super) fn ops(&self) -> &dyn FileOps {
-        self.ops.as_deref().unwrap_or(&PosixOps)
+        match &self.ops {
+            Operations::Own => &PosixOps,
+            #[cfg(feature = "cxx-shim")]
+            Operations::Object(ops) => ops,
+            Operations::Shared(ops) => ops.as_ref(),
+        }
     }
 
     pub(super) fn naming_calls(&self) -> Arc<dyn Naming> {
@@ -469,14 +504,9 @@ impl OpenOptions {
     }
 }
 
-/// A file's name, for messages.
-fn name_of(filename: &CStr) -> Arc<str> {
-    filename.to_str().map_or_else(|_| filename.to_string_lossy().into(), Arc::from)
-}
-
 /// Fails in builds without encryption.
 fn check_encryption(file: &DbFile) -> Result<()> {
-    if crypto::AVAILABLE { Ok(()) } else { Err(Error::EncryptionLeftOut { file: file.name().clone() }) }
+    if crypto::AVAILABLE { Ok(()) } else { Err(Error::EncryptionLeftOut { file: file.name() }) }
 }
 
 impl std::fmt::Debug for OpenOptions {
@@ -518,28 +548,27 @@ impl Db {
         *self.key_id.borrow_mut() = key_id.unwrap_or_default();
         self.file.replace(file);
         sharing::begin_keeping(options, prospect, filename, &self.file, &state);
-        self.update_state(|current| *current = state);
+        self.update_state(|current| *current = *state);
         *self.options.borrow_mut() = options.clone().keys(None);
-        self.filename.replace(filename.clone());
+        self.filename.replace(filename.as_c_str().into());
         self.latch.set(None);
         Ok(())
     }
 }
 
 /// Opens a file that holds the header of `old`, and goes there.
-fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(DbFile, State)> {
+fn open_again(filename: &CStr, options: &OpenOptions, old: &State) -> Result<(Box<DbFile>, Box<State>)> {
     let (mut file, mut state) = options.open_file(filename)?;
     let Some(position) = old.position else {
-        let (file, sought) = (file.name().clone(), Sought::Anywhere(file.end()));
+        let (file, sought) = (file.name(), Sought::Anywhere(file.end()));
         return Err(Error::NoHeader { file, sought, cause: None });
     };
     if state.position != Some(position) {
-        state.header = headers::read_at(&mut file, position, headers::Kind::Known)?;
-        state.position = Some(position);
+        state = headers::read_at(&mut file, position, headers::Kind::Known)?;
     }
     let (expected, found) = (old.header.update_seq, state.header.update_seq);
     if found != expected {
-        return Err(Error::OtherHeader { file: file.name().clone(), position, expected, found });
+        return Err(Error::OtherHeader { file: file.name(), position, expected, found });
     }
     Ok((file, state))
 }

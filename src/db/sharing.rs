@@ -2,7 +2,7 @@
 
 use super::State;
 use super::open::OpenOptions;
-use crate::format::chunk::LONGEST_HEADER;
+use crate::format::block::BlockType;
 use crate::io::file::DbFile;
 use crate::io::stamp::{FileStamp, Place};
 use crate::tree::cache::file::TreeFile;
@@ -50,9 +50,11 @@ fn place_of<'a>(file: &'a mut DbFile, filename: &'a CStr) -> Place<'a> {
 
 /// The header at this position as it stands there, if it is whole.
 fn header_at(file: &mut DbFile, position: u64) -> Option<HeaderBytes> {
-    let mut room = [0; LONGEST_HEADER];
-    let bytes = file.read_header_chunk(position, false, &mut room).ok()?;
-    Some(HeaderBytes { position, bytes: Arc::from(bytes) })
+    if file.block_type(position).ok()? != Some(BlockType::Header as u8) {
+        return None;
+    }
+    let bytes = file.with_header_chunk(position, false, |_, bytes| Arc::from(bytes));
+    Some(HeaderBytes { position, bytes: bytes.ok()? })
 }
 
 /// From now on the nodes of this handle's file are kept, if there are buffers; with others' if it may be.

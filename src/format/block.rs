@@ -60,11 +60,16 @@ pub(crate) fn content_start(position: u64) -> u64 {
 }
 
 /// Offset just behind `length` bytes of content that begin at `position`; `u64::MAX` if no offset is that large.
+#[inline]
 pub(crate) fn content_end(position: u64, length: u64) -> u64 {
     let start = content_start(position);
-    if length <= BLOCK_SIZE - start % BLOCK_SIZE {
+    if length <= content_left(start) as u64 {
         return start.saturating_add(length);
     }
+    end_in_other_block(start, length)
+}
+
+fn end_in_other_block(start: u64, length: u64) -> u64 {
     let before = start / BLOCK_SIZE * CONTENT_SIZE + (start % BLOCK_SIZE - 1);
     let end = before.checked_add(length - 1).and_then(|last| {
         let block = (last / CONTENT_SIZE).checked_mul(BLOCK_SIZE)?;

@@ -13,6 +13,7 @@ use super::Malformed;
 use super::block::content_end;
 use super::chunk::PREFIX;
 use super::ints::{Fields, MAX_U48, put_u48};
+use super::reduce::Reduce;
 
 /// Stands in the previous-header field of the first header of a file.
 pub(crate) const NO_PREVIOUS: u64 = (1 << 47) - 1;
@@ -58,22 +59,24 @@ pub struct NodeRef {
     /// Disk size of the node's chunk and all node chunks below it, without block-type bytes.
     pub subtree_size: u64,
     /// Reduce value, in the layout of its tree.
-    pub reduce: Vec<u8>,
+    pub reduce: Reduce,
 }
 
 impl NodeRef {
     /// Reads a root from a header that stands at `header_position`.
+    #[inline]
     fn parse_root(bytes: &[u8], header_position: u64) -> Result<Option<NodeRef>, Malformed> {
         if bytes.is_empty() {
             return Ok(None);
         }
         let mut fields = Fields(bytes);
-        let position = fields.u48().map_err(|_| Malformed("a root of at least 12 bytes"))?;
-        let subtree_size = fields.u48().map_err(|_| Malformed("a root of at least 12 bytes"))?;
+        let fixed = fields.array_of::<ROOT_FIXED>().map_err(|_| Malformed("a root of at least 12 bytes"))?;
+        let mut fixed = Fields(fixed);
+        let (position, subtree_size) = (fixed.u48()?, fixed.u48()?);
         if position >= header_position {
             return Err(Malformed("a root that lies before its header"));
         }
-        Ok(Some(NodeRef { position, subtree_size, reduce: fields.rest().to_vec() }))
+        Ok(Some(NodeRef { position, subtree_size, reduce: fields.rest().into() }))
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -176,10 +179,10 @@ impl FileHeader {
         let mut fields = Fields(body);
         let number = fields.u8()?;
         let version = FormatVersion::from_number(number).ok_or(HeaderError::Version(number))?;
-        let update_seq = fields.u48()?;
-        let purge_seq = fields.u48()?;
-        let purge_ptr = fields.u48()?;
-        let sizes = [fields.u16()?, fields.u16()?, fields.u16()?];
+        // In one piece, which is checked once.
+        let mut fixed = Fields(fields.array_of::<{ FIXED - 1 }>()?);
+        let (update_seq, purge_seq, purge_ptr) = (fixed.u48()?, fixed.u48()?, fixed.u48()?);
+        let sizes = [fixed.u16()?, fixed.u16()?, fixed.u16()?];
         let timestamp = if version >= FormatVersion::V13 { fields.u64()? } else { 0 };
         let (previous, has_metadata) = if version >= FormatVersion::V14 {
             let field = fields.u48()?;
@@ -249,9 +252,9 @@ mod tests {
             purge_ptr: 2,
             timestamp: if version >= FormatVersion::V13 { 42 } else { 0 },
             previous: (version >= FormatVersion::V14).then_some(4096),
-            by_seq: Some(NodeRef { position: 104, subtree_size: 43, reduce: vec![0, 0, 0, 0, 1] }),
-            by_id: Some(NodeRef { position: 61, subtree_size: 43, reduce: vec![0; 16] }),
-            local: Some(NodeRef { position: 7, subtree_size: 30, reduce: vec![] }),
+            by_seq: Some(NodeRef { position: 104, subtree_size: 43, reduce: [0, 0, 0, 0, 1][..].into() }),
+            by_id: Some(NodeRef { position: 61, subtree_size: 43, reduce: [0; 16][..].into() }),
+            local: Some(NodeRef { position: 7, subtree_size: 30, reduce: Reduce::default() }),
             ..FileHeader::empty(version)
         }
     }

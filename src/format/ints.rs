@@ -23,36 +23,48 @@ impl<'a> Fields<'a> {
         Ok(head)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    /// The next `N` bytes.
+    #[inline]
+    pub(crate) fn array_of<const N: usize>(&mut self) -> Result<&'a [u8; N], Malformed> {
         let (head, tail) =
             self.0.split_first_chunk::<N>().ok_or(Malformed("a field that ends within its bytes"))?;
         self.0 = tail;
-        Ok(*head)
+        Ok(head)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.array_of().copied()
     }
 
     /// Eight bits.
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
     }
 
     /// Sixteen bits.
+    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
         Ok(u16::from_be_bytes(self.array()?))
     }
 
     /// 40 bits.
+    #[inline]
     pub(crate) fn u40(&mut self) -> Result<u64, Malformed> {
         let [a, b, c, d, e] = self.array()?;
         Ok(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]))
     }
 
     /// 48 bits.
+    #[inline]
     pub(crate) fn u48(&mut self) -> Result<u64, Malformed> {
         let [a, b, c, d, e, f] = self.array()?;
         Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 
     /// 64 bits.
+    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_be_bytes(self.array()?))
     }

@@ -5,6 +5,7 @@
 //! * [`header`]: the file header, the root of everything
 //! * [`metadata`]: the metadata header of an encrypted file
 //! * [`node`]: B+tree nodes and the pointers to children in them
+//! * [`reduce`]: reduce values in memory
 //! * [`docinfo`]: what the by-id and by-sequence trees say of a document
 //! * [`ints`]: big-endian integers of odd widths
 //!
@@ -20,6 +21,7 @@ pub(crate) mod header;
 pub(crate) mod ints;
 pub(crate) mod metadata;
 pub(crate) mod node;
+pub(crate) mod reduce;
 
 /// A rule of the format that some bytes break; shown, it reads as what was expected. The reader that knows file and
 /// offset turns it into an error.

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn pointers_round_trip() {
-        let node = NodeRef { position: 5, subtree_size: 6, reduce: vec![1, 2, 3] };
+        let node = NodeRef { position: 5, subtree_size: 6, reduce: vec![1, 2, 3].into() };
         let mut value = Vec::new();
         encode_pointer(&node, &mut value);
         let pointer = ChildPointer::parse(&value).unwrap();

@@ -140,7 +140,7 @@ impl Db {
     /// Reads the header at this offset, a multiple of [`BLOCK_SIZE`]. The handle stays where it is.
     pub fn header_at(&self, position: u64) -> Result<FileHeader> {
         check_aligned(position)?;
-        self.file().with(|file| read_at(file, position, Kind::Known))
+        self.file().with(|file| read_at(file, position, Kind::Known)).map(|found| found.header)
     }
 }
 

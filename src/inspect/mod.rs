@@ -41,6 +41,7 @@ pub use crate::format::Malformed;
 pub use crate::format::block::BLOCK_SIZE;
 pub use crate::format::chunk::Checksum;
 pub use crate::format::header::{FileHeader, NodeRef};
+pub use crate::format::reduce::Reduce;
 pub use crate::tree::reduce::{DocCounts, TreeKind as Tree, parse_count};
 pub use headers::{FoundHeader, Headers};
 pub use nodes::{ChildInfo, Item, Node, NodeVisitor, Visit, walk_nodes};

@@ -10,17 +10,19 @@
 
 #![forbid(unsafe_code)]
 
+use super::exact::Place;
 pub(crate) use super::exact::Plan;
-use super::exact::{Pieces, Place};
 use super::naming::FileId;
 pub(crate) use super::read_buffer::BufferSizes;
 use super::read_buffer::ReadBuffer;
+use super::scratch::{self, Scratch};
 use super::stale::Watch;
 use super::write_back::WriteBack;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::error::{Error, ErrorCode, Stale};
 use crate::memory;
 use std::ffi::CStr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The write buffer is flushed when it holds this many bytes.
@@ -68,8 +70,9 @@ pub(crate) enum Buffering {
 /// What was read.
 enum Reads {
     Off,
-    Exact(Pieces),
-    Units(ReadBuffer),
+    /// In the memory for the work.
+    Exact,
+    Units(Box<ReadBuffer>),
 }
 
 /// Where bytes that [`Buffered::fetch`] has found are.
@@ -84,14 +87,14 @@ pub(super) enum Found {
 pub(crate) struct Buffered {
     raw: Box<dyn FileHandle>,
     reads: Reads,
+    /// Memory for the work, while there is any.
+    scratch: Option<Box<Scratch>>,
     writes: WriteBuffer,
     /// `Some` while writing is interrupted by syncs.
-    write_back: Option<WriteBack>,
+    write_back: Option<Box<WriteBack>>,
     high_water: u64,
-    /// Which file of the operating system this is, if any.
-    identity: Option<FileId>,
     /// `Some` for writers that look at their file before they write.
-    watch: Option<Watch>,
+    watch: Option<Box<Watch>>,
     /// The file was looked at in this call.
     looked: bool,
     stats: FileStats,
@@ -100,17 +103,18 @@ pub(crate) struct Buffered {
 
 impl Buffered {
     /// Puts buffers, or none, before a handle.
+    #[inline]
     pub(crate) fn new(raw: Box<dyn FileHandle>, buffering: Buffering) -> Buffered {
         Buffered {
-            identity: raw.identity(),
-            watch: None,
-            looked: false,
             raw,
             reads: match buffering {
                 Buffering::Off => Reads::Off,
-                Buffering::Exact => Reads::Exact(Pieces::default()),
-                Buffering::Units(sizes) => Reads::Units(ReadBuffer::new(sizes)),
+                Buffering::Exact => Reads::Exact,
+                Buffering::Units(sizes) => Reads::Units(Box::new(ReadBuffer::new(sizes))),
             },
+            scratch: None,
+            watch: None,
+            looked: false,
             writes: WriteBuffer::default(),
             write_back: None,
             high_water: 0,
@@ -126,7 +130,27 @@ impl Buffered {
 
     /// Whether reads are exact: then chunks come from [`Buffered::fetch`].
     pub(crate) fn is_exact(&self) -> bool {
-        matches!(self.reads, Reads::Exact(_))
+        matches!(self.reads, Reads::Exact)
+    }
+
+    /// Memory for the work.
+    pub(super) fn scratch(&mut self) -> &mut Scratch {
+        self.scratch.get_or_insert_with(scratch::take)
+    }
+
+    /// The same, if there is any yet.
+    pub(super) fn scratch_in_use(&self) -> Option<&Scratch> {
+        self.scratch.as_deref()
+    }
+
+    /// Gives the memory for the work back, and forgets what was read. `secret`: the file is encrypted.
+    pub(super) fn release(&mut self, secret: bool) {
+        if self.writes.data.is_empty() && self.writes.data.capacity() > 0 {
+            self.scratch().writes = std::mem::take(&mut self.writes.data);
+        }
+        if let Some(scratch) = self.scratch.take() {
+            scratch::give_back(scratch, secret);
+        }
     }
 
     /// `errno` of the last failed call, 0 if none failed.
@@ -192,6 +216,9 @@ impl Buffered {
             }
             if self.writes.data.is_empty() {
                 self.writes.start = offset + (bytes.len() - rest.len()) as u64;
+                if self.writes.data.capacity() == 0 {
+                    self.writes.data = std::mem::take(&mut self.scratch().writes);
+                }
                 memory::reserve_exact(&mut self.writes.data, WRITE_CAPACITY).map_err(no_memory)?;
             }
             let (now, later) = rest.split_at(rest.len().min(WRITE_CAPACITY - self.writes.data.len()));
@@ -244,18 +271,18 @@ impl Buffered {
 
     /// From now on the file is looked at before it is written: once in a call if there are no buffers, else before
     /// the write buffer is handed over. It has this name.
-    pub(crate) fn watch(&mut self, name: &CStr) {
-        self.watch = Some(Watch::new(name));
+    pub(crate) fn watch(&mut self, name: Arc<CStr>) {
+        self.watch = Some(Box::new(Watch::new(name)));
     }
 
     /// What is known of the file before it is written, if it is watched.
     pub(crate) fn watched(&mut self) -> Option<&mut Watch> {
-        self.watch.as_mut()
+        self.watch.as_deref_mut()
     }
 
     /// Why the file is not written any more, if it is not.
     pub(crate) fn refused(&self) -> Option<Stale> {
-        self.watch.as_ref().and_then(Watch::refused)
+        self.watch.as_deref().and_then(Watch::refused)
     }
 
     /// A call of the caller's begins.
@@ -289,10 +316,11 @@ impl Buffered {
         let start = self.writes.start;
         let (done, result) = self.write_raw(start, &data);
         let end = start + data.len() as u64;
-        match &mut self.reads {
-            Reads::Off => {}
-            Reads::Exact(pieces) => pieces.invalidate(start, end),
-            Reads::Units(units) => units.invalidate(start, end),
+        if let Some(scratch) = &mut self.scratch {
+            scratch.pieces.invalidate(start, end);
+        }
+        if let Reads::Units(units) = &mut self.reads {
+            units.invalidate(start, end);
         }
         data.drain(..done);
         self.writes.data = data;
@@ -303,9 +331,9 @@ impl Buffered {
     /// Takes back what is buffered from `offset` on and was not handed to the file operations yet. Returns the
     /// first offset, `offset` or above, that certainly never reached the disk.
     pub(crate) fn take_back(&mut self, offset: u64) -> u64 {
-        if let Reads::Exact(pieces) = &mut self.reads {
+        if let Some(scratch) = &mut self.scratch {
             // The last piece may end with bytes of the write buffer.
-            pieces.clear();
+            scratch.pieces.clear();
         }
         if offset <= self.writes.start {
             self.writes.data.clear();
@@ -328,7 +356,7 @@ impl Buffered {
 
     /// From now on, or no longer, what is written is synced a little at a time: see [`WriteBack`].
     pub(crate) fn set_write_back(&mut self, on: bool) {
-        self.write_back = on.then(WriteBack::default);
+        self.write_back = on.then(Box::default);
     }
 
     fn sync_if_due(&mut self, written: u64) -> Result<(), IoError> {
@@ -343,15 +371,17 @@ impl Buffered {
 
     /// Forgets everything that was read.
     pub(crate) fn forget_reads(&mut self) {
-        match &mut self.reads {
-            Reads::Off => {}
-            Reads::Exact(pieces) => pieces.clear(),
-            Reads::Units(units) => units.clear(),
+        if let Some(scratch) = &mut self.scratch {
+            scratch.pieces.clear();
+        }
+        if let Reads::Units(units) = &mut self.reads {
+            units.clear();
         }
     }
 
-    /// Gives memory back; bytes that still have to be written stay.
-    pub(crate) fn free_buffers(&mut self) {
+    /// Gives memory back, as [`Buffered::release`]; bytes that still have to be written stay.
+    pub(crate) fn free_buffers(&mut self, secret: bool) {
+        self.release(secret);
         self.forget_reads();
         self.writes.data.shrink_to_fit();
         self.raw.free_buffers();
@@ -380,7 +410,7 @@ impl Buffered {
 
     /// Which file of the operating system this is, if any.
     pub(crate) fn identity(&self) -> Option<FileId> {
-        self.identity
+        self.raw.identity()
     }
 
     /// The operating system's file behind the handle, if any.

@@ -198,6 +198,16 @@ impl Pieces {
         }
     }
 
+    /// Forgets what plans have read, and gives the memory back.
+    pub(super) fn forget_ahead(&mut self) {
+        for ahead in [&mut self.nodes, &mut self.bodies] {
+            if ahead.bytes.capacity() > 0 || ahead.pieces.capacity() > 0 {
+                *ahead = Ahead::default();
+            }
+            (ahead.end, ahead.more) = (0, 0);
+        }
+    }
+
     /// Forgets everything and gives the memory back.
     pub(super) fn clear(&mut self) {
         *self = Pieces::default();

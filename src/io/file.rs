@@ -12,7 +12,7 @@ mod search;
 pub(crate) use chunks::Hint;
 pub(crate) use search::MarkedBlock;
 
-use super::buffered::{Buffered, Buffering};
+use super::buffered::{Buffered, Buffering, Found as Read};
 use super::tail::Tail;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
@@ -28,6 +28,8 @@ use crate::format::header::{FileHeader, FormatVersion, HeaderError};
 use crate::format::metadata::Metadata;
 use crate::internal_error;
 use crate::memory;
+use std::ffi::CStr;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Memory for compressing is kept up to this size.
@@ -56,22 +58,15 @@ pub(crate) struct Encryption {
 
 /// An open couchstore file.
 pub(crate) struct DbFile {
-    name: Arc<str>,
+    name: Arc<CStr>,
     io: Buffered,
     tail: Tail,
     checksum: Checksum,
     read_only: bool,
-    encoder: Option<Box<snap::raw::Encoder>>,
-    /// Memory for what was compressed last.
-    deflated: Vec<u8>,
     /// Ciphers are large, and most files have none.
     encryption: Option<Box<Encryption>>,
     /// Nothing is appended; what it ends with is forgotten, and this is the tail again.
     rehearsal: Option<Tail>,
-    /// The last chunk that was not found in one piece, or had to be decrypted: its content.
-    joined: Vec<u8>,
-    /// Memory for the next inflated body.
-    plain: Vec<u8>,
     /// Chunks of nodes of which nothing is known are expected to be no longer than this.
     node_size: usize,
 }
@@ -82,27 +77,23 @@ const DEFAULT_NODE: usize = 1311;
 impl DbFile {
     /// Wraps an open handle.
     pub(crate) fn new(
-        name: Arc<str>,
+        name: Arc<CStr>,
         raw: Box<dyn FileHandle>,
         buffering: Buffering,
         read_only: bool,
-    ) -> DbFile {
-        let io = Buffered::new(raw, buffering);
-        let tail = Tail::default();
-        DbFile {
+    ) -> Box<DbFile> {
+        let place = Box::new_uninit();
+        let file = DbFile {
             name,
-            io,
-            tail,
+            io: Buffered::new(raw, buffering),
+            tail: Tail::default(),
             checksum: Checksum::Crc32c,
             read_only,
-            encoder: None,
-            deflated: Vec::new(),
             encryption: None,
             rehearsal: None,
-            joined: Vec::new(),
-            plain: Vec::new(),
             node_size: DEFAULT_NODE,
-        }
+        };
+        Box::write(place, file)
     }
 
     /// Nodes are split when they are larger than this.
@@ -110,9 +101,19 @@ impl DbFile {
         self.node_size = size.saturating_add(PREFIX + size / 64 + 8);
     }
 
+    /// From now on the file is looked at before it is written.
+    pub(crate) fn watch(&mut self) {
+        self.io.watch(self.name.clone());
+    }
+
+    /// This name of the file, where it has been noted already if it has.
+    pub(crate) fn filename_if(&self, name: &CStr) -> Arc<CStr> {
+        if *self.name == *name { self.name.clone() } else { name.into() }
+    }
+
     /// Name of the file, for messages.
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
+    pub(crate) fn name(&self) -> Arc<str> {
+        self.name.to_string_lossy().into()
     }
 
     /// Where the file ends: nothing at or beyond it is read.
@@ -170,35 +171,39 @@ impl DbFile {
         &mut self.io
     }
 
-    fn io_error(name: &Arc<str>, operation: Operation, position: u64, error: IoError) -> Error {
-        let IoError { code, os_error, sync_failed, .. } = error;
+    fn io_error(&self, operation: Operation, position: u64, error: IoError) -> Error {
+        let IoError { code, os_error, sync_failed, not_regular } = error;
+        if not_regular {
+            return Error::NotRegular { file: self.name() };
+        }
         // A sync that failed inside a write (periodic sync) is a failed sync to everyone above.
         let operation = if sync_failed { Operation::Sync } else { operation };
-        Error::Io { operation, file: name.clone(), position, code, os_error }
+        Error::Io { operation, file: self.name(), position, code, os_error }
     }
 
     /// An error that names this file.
+    #[cold]
     pub(crate) fn error(&self, operation: Operation, position: u64, error: IoError) -> Error {
         if let (ErrorCode::DB_NO_LONGER_VALID, Some(reason)) = (error.code, self.io.refused()) {
-            return Error::Stale { file: self.name.clone(), reason };
+            return Error::Stale { file: self.name(), reason };
         }
-        DbFile::io_error(&self.name, operation, position, error)
+        self.io_error(operation, position, error)
     }
 
     /// The error for bytes at `position` that break a rule of the format.
     pub(crate) fn malformed(&self, position: u64, rule: Malformed) -> Error {
-        Error::Corrupt { file: self.name.clone(), position, expected: rule.0, found: Found::Unsaid }
+        Error::Corrupt { file: self.name(), position, expected: rule.0, found: Found::Unsaid }
     }
 
     /// The error for bytes at `position` that break a rule of the format, with what stands there; reported.
     pub(crate) fn found_instead(&self, position: u64, rule: Malformed, found: Found) -> Error {
-        let error = Error::Corrupt { file: self.name.clone(), position, expected: rule.0, found };
+        let error = Error::Corrupt { file: self.name(), position, expected: rule.0, found };
         internal_error::report(&error);
         error
     }
 
     fn truncated(&self, position: u64, wanted: u64) -> Error {
-        Error::Truncated { file: self.name.clone(), position, wanted }
+        Error::Truncated { file: self.name(), position, wanted }
     }
 
     /// The file has this size, and from now on nobody else is expected to change it.
@@ -220,7 +225,7 @@ impl DbFile {
     pub(crate) fn size(&mut self) -> Result<u64> {
         let too_large = IoError::new(ErrorCode::READ, libc::EOVERFLOW);
         let size = self.io.size().and_then(|size| i64::try_from(size).map(|_| size).map_err(|_| too_large));
-        size.map_err(|error| DbFile::io_error(&self.name, Operation::Size, 0, error))
+        size.map_err(|error| self.io_error(Operation::Size, 0, error))
     }
 
     // ---- content -----------------------------------------------------------------------------------------------
@@ -234,7 +239,7 @@ impl DbFile {
             let n = content_left(at).min(wanted - done);
             let Some(piece) = buf.get_mut(done..done + n) else { break };
             let read = self.io.read(at, piece, wanted - done);
-            let read = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, at, error))?;
+            let read = read.map_err(|error| self.io_error(Operation::Read, at, error))?;
             if read < n {
                 return Err(self.truncated(position, wanted as u64));
             }
@@ -289,7 +294,7 @@ impl DbFile {
 
     /// Fails on a handle that was opened read-only.
     pub(crate) fn check_writable(&self) -> Result<()> {
-        if self.read_only { Err(Error::ReadOnly { file: self.name.clone() }) } else { Ok(()) }
+        if self.read_only { Err(Error::ReadOnly { file: self.name() }) } else { Ok(()) }
     }
 
     /// Fails if what stands from `position` to `end` could not be found there by the positions of the format.
@@ -352,7 +357,7 @@ impl DbFile {
 
     fn checksum_failed(&self, position: u64, prefix: ChunkPrefix) -> Error {
         let ChunkPrefix { length, crc } = prefix;
-        let error = Error::Checksum { file: self.name.clone(), position, length, crc };
+        let error = Error::Checksum { file: self.name(), position, length, crc };
         internal_error::report(&error);
         error
     }
@@ -375,20 +380,21 @@ impl DbFile {
         action: impl FnOnce(&mut DbFile, &[u8]) -> Result<T>,
     ) -> Result<T> {
         let longest = snap::raw::max_compress_len(plain.len());
-        let mut deflated = std::mem::take(&mut self.deflated);
+        let scratch = self.io.scratch();
+        let mut deflated = std::mem::take(&mut scratch.deflated);
         if deflated.len() < longest {
             let more = longest - deflated.len();
             memory::reserve_exact(&mut deflated, more)?;
             deflated.resize(longest, 0);
         }
-        let encoder = self.encoder.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
+        let encoder = scratch.encoder.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
         // It fails only for inputs of 4 GiB and more.
         let length = encoder
             .compress(plain, &mut deflated)
             .map_err(|_| Error::InvalidArguments("expected a body below 4 GiB, to be compressed"))?;
         let result = action(self, deflated.get(..length).unwrap_or_default());
         if deflated.len() <= LARGE {
-            self.deflated = deflated;
+            self.io.scratch().deflated = deflated;
         }
         result
     }
@@ -439,7 +445,7 @@ impl DbFile {
         chunk.extend_from_slice(body);
         let (_, sealed) = chunk.split_at_mut(ENCRYPTED_PREFIX);
         let tag = encryption.cipher.seal_chunk(position, sealed);
-        let tag = tag.map_err(|_| Error::Encrypt { file: self.name.clone(), reason: "the cipher failed" })?;
+        let tag = tag.map_err(|_| Error::Encrypt { file: self.name(), reason: "the cipher failed" })?;
         chunk.extend_from_slice(&tag);
         Ok(Some(chunk))
     }
@@ -451,49 +457,87 @@ impl DbFile {
 
     // ---- headers -----------------------------------------------------------------------------------------------
 
-    /// Reads and checks the chunk of the header whose block starts at `position` into `room`. With `any_checksum` the
-    /// file's kind is not known yet: either is accepted.
-    pub(crate) fn read_header_chunk<'b>(
+    /// Reads and checks the chunk of the header whose block starts at `position`, and shows it to `visit`. With
+    /// `any_checksum` the file's kind is not known yet: either is accepted.
+    pub(crate) fn with_header_chunk<T>(
         &mut self,
         position: u64,
         any_checksum: bool,
-        room: &'b mut [u8; LONGEST_HEADER],
-    ) -> Result<&'b [u8]> {
+        visit: impl FnOnce(&DbFile, &[u8]) -> T,
+    ) -> Result<T> {
+        if self.io.is_exact() {
+            let (prefix, found, range) = self.find_header_chunk(position)?;
+            let body = self.io.found(found, position).get(range).unwrap_or_default();
+            return self.check_header_chunk(position, prefix, body, any_checksum).map(|()| visit(self, body));
+        }
+        let mut room = [0; LONGEST_HEADER];
         self.io.tag(FileTag::FileHeader);
-        let body = self.read_tagged_header(position, any_checksum, room);
+        let read = self.read_header_chunk(position, &mut room);
         self.io.tag(FileTag::Unknown);
-        body
+        let (prefix, body) = read?;
+        self.check_header_chunk(position, prefix, body, any_checksum).map(|()| visit(self, body))
     }
 
-    fn read_tagged_header<'b>(
+    /// Where a header was read, usually with the block that it was found in, and the range of its body there.
+    fn find_header_chunk(&mut self, position: u64) -> Result<(ChunkPrefix, Read, Range<usize>)> {
+        const HEAD: usize = 1 + PREFIX;
+        let block = BLOCK_SIZE as usize;
+        let found = self.fetch(position, HEAD, block, FileTag::FileHeader)?;
+        let there = self.io.found(found, position);
+        let bytes = there.get(1..).and_then(<[u8]>::first_chunk);
+        let bytes = *bytes.ok_or_else(|| self.truncated(position, PREFIX as u64))?;
+        let prefix = self.parse_header_prefix(position, bytes)?;
+        let range = HEAD..HEAD + prefix.length as usize;
+        if there.len() >= range.end {
+            return Ok((prefix, found, range));
+        }
+        let found = self.fetch(position, range.end, block, FileTag::FileHeader)?;
+        if self.io.found(found, position).len() < range.end {
+            return Err(self.truncated(position + HEAD as u64, u64::from(prefix.length)));
+        }
+        Ok((prefix, found, range))
+    }
+
+    fn read_header_chunk<'b>(
         &mut self,
         position: u64,
-        any_checksum: bool,
         room: &'b mut [u8; LONGEST_HEADER],
-    ) -> Result<&'b [u8]> {
+    ) -> Result<(ChunkPrefix, &'b [u8])> {
         let mut bytes = [0; PREFIX];
         self.read_content(position, &mut bytes)?;
-        let prefix = ChunkPrefix::parse_header(bytes).map_err(|rule| {
-            self.found_instead(position, rule, Found::HeaderLength(ChunkPrefix::stated_length(bytes)))
-        })?;
+        let prefix = self.parse_header_prefix(position, bytes)?;
         // The length was checked by the parser.
         let body = room.get_mut(..prefix.length as usize).unwrap_or_default();
         self.read_content(content_end(position, PREFIX as u64), body)?;
+        Ok((prefix, body))
+    }
+
+    fn parse_header_prefix(&self, position: u64, bytes: [u8; PREFIX]) -> Result<ChunkPrefix> {
+        ChunkPrefix::parse_header(bytes).map_err(|rule| {
+            self.found_instead(position, rule, Found::HeaderLength(ChunkPrefix::stated_length(bytes)))
+        })
+    }
+
+    fn check_header_chunk(
+        &self,
+        position: u64,
+        prefix: ChunkPrefix,
+        body: &[u8],
+        any_checksum: bool,
+    ) -> Result<()> {
         let matches = |kind: Checksum| kind.compute(body) == prefix.crc;
         let good = if any_checksum {
             matches(Checksum::Crc32c) || matches(Checksum::Crc32)
         } else {
             matches(self.checksum)
         };
-        if good { Ok(body) } else { Err(self.checksum_failed(position + 1, prefix)) }
+        if good { Ok(()) } else { Err(self.checksum_failed(position + 1, prefix)) }
     }
 
     /// Reads the body of the header at `position`.
     pub(crate) fn parse_header(&self, body: &[u8], position: u64) -> Result<FileHeader> {
         FileHeader::parse(body, position).map_err(|error| match error {
-            HeaderError::Version(version) => {
-                Error::HeaderVersion { file: self.name.clone(), position, version }
-            }
+            HeaderError::Version(version) => Error::HeaderVersion { file: self.name(), position, version },
             HeaderError::Malformed(rule) => self.malformed(position, Malformed(rule)),
         })
     }
@@ -577,7 +621,7 @@ impl DbFile {
             Some(version) if version <= NEWEST_METADATA => {
                 Metadata::parse(&body).map(Some).map_err(|rule| self.malformed(0, rule))
             }
-            Some(version) => Err(Error::MetadataVersion { file: self.name.clone(), version }),
+            Some(version) => Err(Error::MetadataVersion { file: self.name(), version }),
             None => {
                 Err(Error::NotSupported("a metadata header at offset 0 without a version, expected 0 or 1"))
             }
@@ -617,8 +661,17 @@ impl DbFile {
 
     /// Gives back buffers and encoder tables.
     pub(crate) fn free_buffers(&mut self) {
-        self.encoder = None;
-        (self.deflated, self.joined, self.plain) = (Vec::new(), Vec::new(), Vec::new());
-        self.io.free_buffers();
+        self.io.free_buffers(self.encryption.is_some());
+    }
+
+    /// Gives the memory for the work back, until there is work again.
+    pub(crate) fn rest(&mut self) {
+        self.io.release(self.encryption.is_some());
+    }
+}
+
+impl Drop for DbFile {
+    fn drop(&mut self) {
+        self.rest();
     }
 }

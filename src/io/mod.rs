@@ -11,6 +11,7 @@
 //! * `environment`: variables
 //! * `exact`: what was read exactly, and what a plan has read ahead
 //! * `read_buffer`: units of sizes that the caller has asked for
+//! * `scratch`: the memory for all that, kept from one handle to the next
 //! * `write_back`: when to sync what is written beside others' commits
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
 //! * [`stale`]: whether the file behind a handle still is what its writer takes it for
@@ -34,6 +35,7 @@ pub(crate) mod object;
 pub mod posix;
 mod read_buffer;
 pub mod rights;
+mod scratch;
 pub(crate) mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

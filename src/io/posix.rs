@@ -1,17 +1,18 @@
 //! The default file operations: plain system calls.
 
+use super::foreign::open_flags;
 use super::naming::{self, FileId};
 use super::stale::FileStatus;
 use super::{FileHandle, FileOps, IoError, OpenMode};
 use crate::error::ErrorCode;
-use std::ffi::{CStr, OsStr};
-use std::fs::{File, Metadata, OpenOptions};
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, IntoRawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::unix::fs::FileExt;
 
 /// Write validation compares this many bytes of each write.
 const VALIDATED_BYTES: usize = 8192;
@@ -39,6 +40,8 @@ pub(crate) struct PosixFile {
     /// it again; but the kernel may have dropped more than that one write. So nothing is written or synced any more.
     failed_periodic_sync: Option<i32>,
     validate_writes: bool,
+    /// Which file it is, once somebody has asked or has looked at the file for something else.
+    identity: Cell<Option<FileId>>,
 }
 
 /// With periodic sync the disk is told of what was written once it is so much, in whole pages.
@@ -112,54 +115,86 @@ impl From<io::Error> for Refusal {
     }
 }
 
-fn check_regular(metadata: &Metadata) -> Result<(), Refusal> {
-    match metadata.file_type() {
-        kind if kind.is_file() => Ok(()),
-        kind if kind.is_dir() => Err(io::Error::from_raw_os_error(libc::EISDIR).into()),
+/// What the operating system says of a file, which is to be a regular one.
+fn check_regular(stat: &libc::stat64) -> Result<(), Refusal> {
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => Ok(()),
+        libc::S_IFDIR => Err(io::Error::from_raw_os_error(libc::EISDIR).into()),
         _ => Err(Refusal::NotRegular),
     }
 }
 
+/// The answer of `stat(2)` or one of its kind.
+fn stat_by(call: impl FnOnce(*mut libc::stat64) -> libc::c_int) -> io::Result<libc::stat64> {
+    let mut stat = MaybeUninit::uninit();
+    if call(stat.as_mut_ptr()) != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: filled in by the successful call.
+    Ok(unsafe { stat.assume_init() })
+}
+
+fn stat_of(file: &File) -> io::Result<libc::stat64> {
+    // SAFETY: an open descriptor, and room for the result.
+    stat_by(|stat| unsafe { libc::fstat64(file.as_raw_fd(), stat) })
+}
+
+/// Opens a file. Should something else have taken its place at the last moment, [`FileHandle::size`] will say so.
 fn open_file(name: &CStr, mode: OpenMode) -> Result<File, Refusal> {
-    let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+    // SAFETY: a terminated name, and room for the result.
+    let found = || stat_by(|stat| unsafe { libc::stat64(name.as_ptr(), stat) });
     if !mode.exclusive
-        && let Ok(metadata) = std::fs::metadata(path)
+        && let Ok(stat) = found()
     {
         // Opening it may already do something (a device), or wait for somebody else (a FIFO).
-        check_regular(&metadata)?;
+        check_regular(&stat)?;
     }
-    let mut options = OpenOptions::new();
-    options.read(true).write(!mode.read_only).mode(0o666);
-    if mode.exclusive {
-        options.create_new(mode.create);
-    } else {
-        options.create(mode.create);
-    }
-    let mut file = if mode.read_only {
+    let flags = open_flags(mode) | libc::O_CLOEXEC;
+    let file = if mode.read_only {
         // Reading a database should not write to its inode; only the owner may ask for that.
-        match open_at_once(path, &options, libc::O_NOATIME) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => open_at_once(path, &options, 0)?,
+        match open_at_once(name, flags | libc::O_NOATIME) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => open_at_once(name, flags)?,
             result => result?,
         }
     } else {
-        open_at_once(path, &options, 0)?
+        open_at_once(name, flags)?
     };
     if file.as_raw_fd() <= libc::STDERR_FILENO {
         // The standard streams were closed: what the program prints must not land in the database.
-        file = file.try_clone()?;
+        return Ok(file.try_clone()?);
     }
-    check_regular(&file.metadata()?)?;
     Ok(file)
 }
 
 /// Opens a file that was a regular one a moment ago, without waiting should it be a FIFO by now. To regular files the
 /// flag means nothing, but for one whose owner holds a lease on it: it is waited for.
-fn open_at_once(path: &Path, options: &OpenOptions, flags: i32) -> io::Result<File> {
-    match options.clone().custom_flags(flags | libc::O_NONBLOCK).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            options.clone().custom_flags(flags).open(path)
-        }
+fn open_at_once(name: &CStr, flags: libc::c_int) -> io::Result<File> {
+    let open = |flags| {
+        uninterrupted(|| {
+            // SAFETY: a terminated name; the mode is given because the flags may create.
+            let fd = unsafe { libc::open64(name.as_ptr(), flags, 0o666) };
+            // SAFETY: a descriptor that was just opened, and that nobody else knows.
+            if fd >= 0 { Ok(unsafe { File::from_raw_fd(fd) }) } else { Err(io::Error::last_os_error()) }
+        })
+    };
+    match open(flags | libc::O_NONBLOCK) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => open(flags),
         result => result,
+    }
+}
+
+/// Why a file was refused, as its caller is told.
+fn refused(refusal: &Refusal, read_only: bool) -> IoError {
+    match refusal {
+        Refusal::NotRegular => {
+            IoError { not_regular: true, ..IoError::new(ErrorCode::OPEN_FILE, libc::EINVAL) }
+        }
+        Refusal::Os(error) => match os_error(error) {
+            libc::ENOENT => IoError::new(ErrorCode::NO_SUCH_FILE, libc::ENOENT),
+            // A directory can be opened, but not read.
+            libc::EISDIR if read_only => IoError::new(ErrorCode::READ, libc::EISDIR),
+            other => IoError::new(ErrorCode::OPEN_FILE, other),
+        },
     }
 }
 
@@ -182,6 +217,7 @@ impl From<File> for PosixFile {
             periodic_sync: None,
             failed_periodic_sync: None,
             validate_writes: false,
+            identity: Cell::new(None),
         }
     }
 }
@@ -189,17 +225,7 @@ impl From<File> for PosixFile {
 impl PosixFile {
     /// Opens or creates a file.
     pub(crate) fn open(name: &CStr, mode: OpenMode) -> Result<PosixFile, IoError> {
-        let file = open_file(name, mode).map_err(|refusal| match refusal {
-            Refusal::NotRegular => {
-                IoError { not_regular: true, ..IoError::new(ErrorCode::OPEN_FILE, libc::EINVAL) }
-            }
-            Refusal::Os(error) => match os_error(&error) {
-                libc::ENOENT => IoError::new(ErrorCode::NO_SUCH_FILE, libc::ENOENT),
-                // A directory can be opened, but not read.
-                libc::EISDIR if mode.read_only => IoError::new(ErrorCode::READ, libc::EISDIR),
-                other => IoError::new(ErrorCode::OPEN_FILE, other),
-            },
-        })?;
+        let file = open_file(name, mode).map_err(|refusal| refused(&refusal, mode.read_only))?;
         Ok(PosixFile::from(file))
     }
 
@@ -275,8 +301,11 @@ impl FileHandle for PosixFile {
     }
 
     fn size(&mut self) -> Result<u64, IoError> {
-        let metadata = self.file(ErrorCode::READ)?.metadata().map_err(failed(ErrorCode::READ))?;
-        Ok(metadata.len())
+        let stat = stat_of(self.file(ErrorCode::READ)?).map_err(failed(ErrorCode::READ))?;
+        // Of what cannot be written either, a directory alone could have been opened.
+        check_regular(&stat).map_err(|refusal| refused(&refusal, true))?;
+        self.identity.set(Some((stat.st_dev, stat.st_ino)));
+        Ok(stat.st_size as u64)
     }
 
     fn sync(&mut self) -> Result<(), IoError> {
@@ -300,7 +329,10 @@ impl FileHandle for PosixFile {
     }
 
     fn identity(&self) -> Option<FileId> {
-        self.file.as_ref().and_then(|file| naming::identity(file).ok())
+        if self.identity.get().is_none() {
+            self.identity.set(self.file.as_ref().and_then(|file| naming::identity(file).ok()));
+        }
+        self.identity.get()
     }
 
     fn os_file(&self) -> Option<&File> {
@@ -309,13 +341,7 @@ impl FileHandle for PosixFile {
 
     fn status(&self) -> Option<Result<FileStatus, IoError>> {
         Some(self.file(ErrorCode::WRITE).and_then(|file| {
-            let mut stat = std::mem::MaybeUninit::<libc::stat64>::uninit();
-            // SAFETY: an open descriptor, and room for the result.
-            if unsafe { libc::fstat64(file.as_raw_fd(), stat.as_mut_ptr()) } != 0 {
-                return Err(failed(ErrorCode::WRITE)(io::Error::last_os_error()));
-            }
-            // SAFETY: filled in by the successful call.
-            let stat = unsafe { stat.assume_init() };
+            let stat = stat_of(file).map_err(failed(ErrorCode::WRITE))?;
             let (size, linked) = (stat.st_size as u64, stat.st_nlink > 0);
             Ok(FileStatus { size, linked, id: (stat.st_dev, stat.st_ino) })
         }))
@@ -349,6 +375,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
 
     fn path_in(dir: &tempfile::TempDir, name: &str) -> CString {
         CString::new(dir.path().join(name).as_os_str().as_bytes()).unwrap()
@@ -389,9 +416,10 @@ mod tests {
             let exclusive = PosixFile::open(name, OpenMode { exclusive: true, ..CREATE }).err().unwrap();
             assert_eq!(exclusive, IoError::new(ErrorCode::OPEN_FILE, libc::EEXIST), "{name:?}");
         }
-        let path = dir.path().join("fifo");
-        let file = open_at_once(&path, OpenOptions::new().read(true), 0).unwrap();
-        assert!(matches!(check_regular(&file.metadata().unwrap()), Err(Refusal::NotRegular)));
+        let file = open_at_once(&fifo, libc::O_RDONLY).unwrap();
+        let error = PosixFile::from(file).size().err().unwrap();
+        assert_eq!((error.code, error.os_error), (ErrorCode::OPEN_FILE, libc::EINVAL));
+        assert!(error.not_regular);
     }
 
     #[test]
@@ -441,7 +469,7 @@ mod tests {
 
     /// Writing to it works, syncing it does not.
     fn never_synced() -> PosixFile {
-        PosixFile::from(OpenOptions::new().write(true).open("/dev/null").unwrap())
+        PosixFile::from(File::options().write(true).open("/dev/null").unwrap())
     }
 
     #[test]

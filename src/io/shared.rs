@@ -22,14 +22,14 @@ pub(crate) struct StoredNode {
 
 /// A file that can be closed while others hold a reference to it.
 pub(crate) struct SharedFile {
-    file: RefCell<Option<DbFile>>,
+    file: RefCell<Option<Box<DbFile>>>,
     /// Position of the body that was read last.
     last_body: Cell<u64>,
 }
 
 impl SharedFile {
     /// Shares an open file.
-    pub(crate) fn new(file: DbFile) -> SharedFile {
+    pub(crate) fn new(file: Box<DbFile>) -> SharedFile {
         SharedFile { file: RefCell::new(Some(file)), last_body: Cell::new(0) }
     }
 
@@ -42,12 +42,12 @@ impl SharedFile {
     }
 
     /// Takes the file out: from now on it is closed.
-    pub(crate) fn take(&self) -> Option<DbFile> {
+    pub(crate) fn take(&self) -> Option<Box<DbFile>> {
         self.file.borrow_mut().take()
     }
 
     /// Puts another file in, and returns the old one.
-    pub(crate) fn replace(&self, file: DbFile) -> Option<DbFile> {
+    pub(crate) fn replace(&self, file: Box<DbFile>) -> Option<Box<DbFile>> {
         self.file.borrow_mut().replace(file)
     }
 
@@ -138,10 +138,10 @@ impl SharedFile {
         self.with(|file| file.read_ahead(plan, chunks))
     }
 
-    /// Lets go of what was read ahead.
-    pub(crate) fn forget_ahead(&self) {
+    /// Lets go of what was read, ahead too, and of the memory for it: there is no more work for now.
+    pub(crate) fn rest(&self) {
         if let Some(file) = self.file.borrow_mut().as_mut() {
-            file.io().forget_ahead();
+            file.rest();
         }
     }
 
@@ -163,7 +163,7 @@ impl SharedFile {
 
     /// Whether chunks get positions but are not written.
     pub(crate) fn is_rehearsing(&self) -> bool {
-        self.file.borrow().as_ref().is_some_and(DbFile::is_rehearsing)
+        self.file.borrow().as_ref().is_some_and(|file| file.is_rehearsing())
     }
 
     /// Compresses and appends a document's body.
@@ -186,7 +186,7 @@ impl SharedFile {
 
     /// The append position: no more bytes than this can be in nodes. 0 when closed.
     pub(crate) fn end(&self) -> u64 {
-        self.file.borrow().as_ref().map_or(0, DbFile::end)
+        self.file.borrow().as_ref().map_or(0, |file| file.end())
     }
 
     /// The append position and `errno` of the last failed call; `None` when closed.
@@ -196,7 +196,7 @@ impl SharedFile {
 
     /// `errno` of the last failed call, 0 if none failed or the file is closed.
     pub(crate) fn last_os_error(&self) -> i32 {
-        self.file.borrow().as_ref().map_or(0, DbFile::last_os_error)
+        self.file.borrow().as_ref().map_or(0, |file| file.last_os_error())
     }
 
     /// Counts of calls of the file operations.

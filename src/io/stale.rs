@@ -12,10 +12,11 @@
 
 use super::naming::{FileId, file_at};
 use crate::error::Stale;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What the operating system says of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct FileStatus {
 
 /// What a writer knows of its file.
 pub(crate) struct Watch {
-    name: CString,
+    name: Arc<CStr>,
     /// It has got its name, and should keep it.
     named: bool,
     /// The file is at least this long,
@@ -42,8 +43,8 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Of an empty file that has this name.
-    pub(crate) fn new(name: &CStr) -> Watch {
-        Watch { name: name.to_owned(), named: true, least: 0, most: 0, refused: None }
+    pub(crate) fn new(name: Arc<CStr>) -> Watch {
+        Watch { name, named: true, least: 0, most: 0, refused: None }
     }
 
     /// Whether the file has its name already.

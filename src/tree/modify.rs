@@ -174,11 +174,27 @@ impl<'a> Change<'a, '_> {
     /// its place are added to `out`, none if it became empty.
     fn node(&mut self, child: Child, range: Range<usize>, out: &mut Pointers) -> Result<bool> {
         let (kind, node) = self.guarded.read(child)?;
+        let changed = self.change(kind, &node, child, range, out)?;
+        if changed {
+            self.file.note_replaced(child.position);
+        }
+        Ok(changed)
+    }
+
+    /// Writes what takes the place of this node, if anything does.
+    fn change(
+        &mut self,
+        kind: NodeKind,
+        node: &[u8],
+        child: Child,
+        range: Range<usize>,
+        out: &mut Pointers,
+    ) -> Result<bool> {
         match kind {
             NodeKind::Interior if node.len() > 1 => {
                 let mut writer = self.writer(kind);
                 let mut children = self.spare.pointers.pop().unwrap_or_default();
-                let changed = self.interior(&node, child, range, &mut writer, &mut children)?;
+                let changed = self.interior(node, child, range, &mut writer, &mut children)?;
                 if changed {
                     out.append(writer.written())?;
                 }
@@ -188,7 +204,7 @@ impl<'a> Change<'a, '_> {
                 Ok(changed)
             }
             // A node without entries is as good as an empty leaf.
-            NodeKind::Leaf | NodeKind::Interior => self.leaf(&node, child.position, range, out),
+            NodeKind::Leaf | NodeKind::Interior => self.leaf(node, child.position, range, out),
         }
     }
 

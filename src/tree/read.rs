@@ -271,6 +271,9 @@ pub(crate) struct Cursor<'a> {
     until: Option<Vec<u8>>,
 }
 
+/// Few trees are deeper than this.
+const USUAL_DEPTH: usize = 6;
+
 /// Memory of larger nodes is given back when they are left.
 const LARGEST_SPARE: usize = 16 << 10;
 
@@ -286,7 +289,7 @@ impl<'a> Cursor<'a> {
             guarded: Guarded::new(file, reading),
             root: root.cloned(),
             at_child: false,
-            frames: Vec::new(),
+            frames: Vec::with_capacity(USUAL_DEPTH),
             from: bound(from).to_vec(),
             has_begun: false,
             spare: Vec::new(),
@@ -482,7 +485,7 @@ impl<'a> Cursor<'a> {
 impl Drop for Cursor<'_> {
     fn drop(&mut self) {
         if self.reads_ahead {
-            self.guarded.file.forget_ahead();
+            self.guarded.file.rest();
             self.guarded.file.trim();
         }
     }

@@ -170,7 +170,10 @@ mod tests {
         let mut interior = vec![NodeKind::Interior as u8];
         for key in [b"c", b"d"] {
             let mut value = Vec::new();
-            encode_pointer(&NodeRef { position: 1, subtree_size: 1, reduce: reduce.clone() }, &mut value);
+            encode_pointer(
+                &NodeRef { position: 1, subtree_size: 1, reduce: reduce.clone().into() },
+                &mut value,
+            );
             push_entry(&mut interior, key, &value);
         }
         let twice = TreeKind::ById.reduce(&interior).unwrap();

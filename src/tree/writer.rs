@@ -88,7 +88,7 @@ impl Pointers {
     pub(super) fn only(&self) -> Option<NodeRef> {
         let (Ok(Some((entry, _))), 1) = (entry_at(&self.bytes, 0), self.len()) else { return None };
         let ChildPointer { position, subtree_size, reduce } = ChildPointer::parse(entry.value).ok()?;
-        Some(NodeRef { position, subtree_size, reduce: reduce.to_vec() })
+        Some(NodeRef { position, subtree_size, reduce: reduce.into() })
     }
 }
 
@@ -362,7 +362,8 @@ impl<'a> NodeWriter<'a> {
         }
         let mut sums = Sums::default();
         let (mut last, mut end) = (start, start);
-        for mark in self.marks.get(entries).unwrap_or_default() {
+        let marks = self.marks.get(entries).unwrap_or_default();
+        for mark in marks {
             sums.add(&mark.sums);
             (last, end) = (end, mark.end);
         }
@@ -374,7 +375,8 @@ impl<'a> NodeWriter<'a> {
             *kind = self.kind as u8;
         }
         let node = self.node.get(start - 1..end).unwrap_or_default();
-        let chunk = self.file.append_node(node, self.kind)?;
+        let ends = marks.iter().map(|mark| mark.end + 1 - start);
+        let chunk = self.file.append_node(node, self.kind, ends)?;
         let key = match entry_at(&self.node, last) {
             Ok(Some((entry, _))) => entry.key,
             _ => &[],

@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::program::{Failure, Tool, open_for_recovery};
 use crate::text::{parse_offset, printable_path};
 use clap::Parser;
-use couchstore::inspect::{Item, Malformed, Node, NodeRef, NodeVisitor, Tree, walk_nodes};
+use couchstore::inspect::{Item, Malformed, Node, NodeRef, NodeVisitor, Reduce, Tree, walk_nodes};
 use couchstore::{Db, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -87,11 +87,11 @@ impl Tool for Args {
 
 /// The pointer to the root at this offset, and the highest sequence number below it.
 fn root_at(db: &Db, tree: Tree, position: u64) -> Result<(NodeRef, u64), Failure> {
-    let root = NodeRef { position, subtree_size: 0, reduce: Vec::new() };
+    let root = NodeRef { position, subtree_size: 0, reduce: Reduce::default() };
     let mut measure = Measure::default();
     let walked = walk_nodes(db, tree, Some(&root), &mut measure);
     std::mem::take(&mut measure.carry).result(walked)?;
-    Ok((NodeRef { position, subtree_size: measure.size, reduce: measure.reduce }, measure.highest_seq))
+    Ok((NodeRef { position, subtree_size: measure.size, reduce: measure.reduce.into() }, measure.highest_seq))
 }
 
 /// Measures a tree.

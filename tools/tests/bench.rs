@@ -12,8 +12,20 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-const ROWS: [&str; 17] = [
+const ROWS: [&str; 28] = [
+    "open",
+    "vbstate",
+    "fetch-1",
+    "fetch-200",
+    "keys",
+    "changes",
+    "backfill",
+    "compact-hook",
+    "flush-1",
+    "flush-100",
+    "flush-1000",
     "load",
+    "load-ordered",
     "update",
     "commit",
     "get",
@@ -22,7 +34,6 @@ const ROWS: [&str; 17] = [
     "scan-id",
     "scan-seq-bodies",
     "scan-id-bodies",
-    "open",
     "compact-128",
     "compact-256",
     "compact-1k",
@@ -70,6 +81,7 @@ fn every_row_is_measured_and_verified() {
     let row = |name: &str| rows.iter().find(|row| row["row"] == name).unwrap();
     assert_eq!((number(row("load"), "ops"), number(row("load"), "syncs")), (2000, 2));
     assert_eq!(number(row("load"), "bytes_written"), number(row("load"), "file_size") + 1);
+    assert!(number(row("load-ordered"), "bytes_written") < number(row("load"), "bytes_written"));
     assert_eq!((number(row("commit"), "ops"), number(row("commit"), "syncs")), (200, 400));
     assert_eq!((number(row("get"), "ops"), number(row("get"), "bytes_written")), (2000, 0));
     assert!(row("scan-seq")["write_amplification"].is_null());
@@ -80,6 +92,65 @@ fn every_row_is_measured_and_verified() {
     );
     assert!(row("saves-compacting")["latency_us"]["p99_alone"].is_f64());
     assert!(row("saves-replaying")["latency_us"]["p99_alone"].is_f64());
+    for shares in ["shares", "shares_alone"] {
+        let shares = row("saves-compacting")["latency_us"][shares].as_array().unwrap();
+        assert!(shares.is_sorted_by(|a, b| a.as_f64() <= b.as_f64()) && shares.len() == 13, "{shares:?}");
+    }
+    assert!(row("load")["floor"].is_null());
+}
+
+/// A file is opened for every flush and every fetch, and a flush has two syncs.
+#[test]
+fn host_shaped_rows_open_the_file_anew() {
+    let rows =
+        rows(&["--docs", "10k", "--rows", "open,vbstate,fetch-1,fetch-200,backfill,flush-1,flush-100"]);
+    let seen: Vec<_> = rows.iter().map(|row| ["opens", "syncs"].map(|field| number(row, field))).collect();
+    assert_eq!(seen, [[200, 0], [2000, 0], [2000, 0], [20, 0], [5, 0], [1000, 2000], [20, 40]]);
+    let done: Vec<_> = rows.iter().map(|row| number(row, "ops")).collect();
+    assert_eq!((done[0], done[1], done[2], done[4], done[5]), (200, 2000, 2000, 50_000, 1000));
+    // A document that is chosen twice is there once.
+    assert!((3800..=4000).contains(&done[3]) && (1950..=2000).contains(&done[6]), "{done:?}");
+    assert!(rows[6]["write_amplification"].as_f64().unwrap() > 1.0 && rows[6]["latency_us"]["p50"].is_f64());
+}
+
+/// It is warm: the header and the body are all that a fetch reads, and a flush the header.
+#[test]
+fn a_shared_node_cache_saves_reads() {
+    let rows_with = |more: &[&str]| rows(&[&["--docs", "10k", "--rows", "fetch-1,flush-1"], more].concat());
+    let (without, with) = (rows_with(&[]), rows_with(&["--node-cache", "64M"]));
+    assert!(without[0]["node_cache"].is_null() && number(&with[0], "node_cache") == 64 << 20);
+    let all = |rows: &[Value], most: [u64; 2]| {
+        rows.iter().zip(most).all(|(row, most)| number(row, "reads") <= most * number(row, "ops"))
+    };
+    assert!(all(&with, [2, 2]), "{with:?}");
+    assert!(!all(&without[..1], [3, 0]) && !all(&without[1..], [5, 0]), "{without:?}");
+}
+
+#[test]
+fn floors_stand_beside_rows_of_one_thread() {
+    let table =
+        ["--quick", "--floors", "--rows", "open,fetch-1,backfill,compact-256,flush-1,saves-compacting"];
+    let rows = rows(&table);
+    let steps = |at: usize| {
+        let floor = rows[at]["floor"].as_object().unwrap();
+        assert!(floor["percent"].as_f64().unwrap() > 0.0, "{floor:?}");
+        let steps =
+            floor.iter().filter(|(name, _)| !["percent", "microseconds_per_op"].contains(&name.as_str()));
+        let (mut names, mut sum) = (Vec::new(), 0.0);
+        for (name, time) in steps.filter(|(_, time)| time.as_f64() > Some(0.0)) {
+            sum += time.as_f64().unwrap();
+            names.push(name.as_str());
+        }
+        assert!((sum - floor["microseconds_per_op"].as_f64().unwrap()).abs() < 1e-6 * sum, "{floor:?}");
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(steps(0), ["checksum", "open", "read"]);
+    assert_eq!(steps(1), ["checksum", "inflate", "open", "read"]);
+    assert_eq!(steps(2), ["checksum", "inflate", "open", "read"]);
+    let writing = ["checksum", "copy", "deflate", "inflate", "open", "read", "sort", "sync", "write"];
+    assert_eq!((steps(3), steps(4)), (writing.to_vec(), writing.to_vec()));
+    assert!(rows[5]["floor"].is_null());
 }
 
 #[test]
@@ -157,6 +228,7 @@ fn what_makes_no_sense_is_refused() {
         vec!["--batch", "0"],
         vec!["--sync", "some"],
         vec!["--quick", "--docs", "5"],
+        vec!["--node-cache", "much"],
         vec!["--with-key", "nonsense"],
     ] {
         tool("couch_bench", dir.path()).args(wrong).assert().code(2).stdout("");

@@ -5,7 +5,7 @@
 
 use super::{Buffered, Found, Reads, no_memory};
 use crate::format::block::{BLOCK_SIZE, boundary_at_or_below};
-use crate::io::exact::{Ahead, Piece, Place, Plan, join};
+use crate::io::exact::{Ahead, Place, Plan, join};
 use crate::io::{FileTag, IoError};
 use crate::memory;
 use std::ops::Range;
@@ -43,7 +43,7 @@ impl Buffered {
         }
         if self.kept(offset).is_empty() {
             match self.reads {
-                Reads::Exact(_) => self.load_block(offset, buf.len())?,
+                Reads::Exact => self.load_block(offset, buf.len())?,
                 _ => self.load(offset, buf.len(), upcoming)?,
             }
         }
@@ -57,8 +57,9 @@ impl Buffered {
     fn kept(&mut self, offset: u64) -> &[u8] {
         match &mut self.reads {
             Reads::Off => &[],
-            Reads::Exact(pieces) => {
-                pieces.find(offset, 1).map(|place| pieces.at(place, offset)).unwrap_or_default()
+            Reads::Exact => {
+                let pieces = self.scratch.as_deref().map(|scratch| &scratch.pieces);
+                pieces.and_then(|pieces| Some(pieces.at(pieces.find(offset, 1)?, offset))).unwrap_or_default()
             }
             Reads::Units(units) => units.get(offset),
         }
@@ -73,19 +74,12 @@ impl Buffered {
             Some(most) => most.min(BLOCK_SIZE) as usize,
             None => (start / BLOCK_SIZE * BLOCK_SIZE + BLOCK_SIZE - start) as usize,
         };
-        let Reads::Exact(pieces) = &mut self.reads else { return Ok(()) };
-        let mut piece = pieces.take(start);
+        let mut piece = self.scratch().pieces.take(start);
         piece.bytes.clear();
         let enough = ((offset - start) as usize + needed).min(most);
         let read = self.read_onto(&mut piece.bytes, start, enough, most);
-        self.keep(piece);
+        self.scratch().pieces.keep(piece);
         read
-    }
-
-    fn keep(&mut self, piece: Piece) {
-        if let Reads::Exact(pieces) = &mut self.reads {
-            pieces.keep(piece);
-        }
     }
 
     /// Appends at least `enough` and at most `most` bytes from `offset` on to `buf`, or as many as there are up to the
@@ -133,7 +127,7 @@ impl Buffered {
         if self.writes.get(offset).len() >= least {
             return Ok(Found::Pending);
         }
-        let Reads::Exact(pieces) = &mut self.reads else { return Ok(Found::Pending) };
+        let pieces = &mut self.scratch().pieces;
         if let Some(place) = pieces.find(offset, least) {
             return Ok(Found::Read(place));
         }
@@ -145,22 +139,22 @@ impl Buffered {
         self.raw.tag(FileTag::Unknown);
         // Of what has failed nothing is kept.
         read?;
-        self.keep(piece);
+        self.scratch().pieces.keep(piece);
         Ok(Found::Read(Place::Last))
     }
 
     /// What was read, exactly, from `offset` on, as far as nothing waits to be written there; empty if nothing was.
     pub(in crate::io) fn at_hand(&self, offset: u64) -> &[u8] {
-        let Reads::Exact(pieces) = &self.reads else { return &[] };
+        let Some(scratch) = self.scratch.as_ref().filter(|_| self.is_exact()) else { return &[] };
         let room = self.flushed_end().saturating_sub(offset);
-        let bytes = pieces.read_at(offset);
+        let bytes = scratch.pieces.read_at(offset);
         usize::try_from(room).ok().and_then(|room| bytes.get(..room)).unwrap_or(bytes)
     }
 
     /// The bytes from `offset` on that were found there.
     pub(in crate::io) fn found(&self, found: Found, offset: u64) -> &[u8] {
-        match (found, &self.reads) {
-            (Found::Read(place), Reads::Exact(pieces)) => pieces.at(place, offset),
+        match (found, &self.scratch) {
+            (Found::Read(place), Some(scratch)) => scratch.pieces.at(place, offset),
             _ => self.writes.get(offset),
         }
     }
@@ -178,9 +172,7 @@ impl Buffered {
         memory::reserve_exact(&mut buf, length).map_err(no_memory)?;
         let head = self.found(found, offset);
         buf.extend_from_slice(&head[..head.len().min(length)]);
-        if let Reads::Exact(pieces) = &mut self.reads {
-            pieces.trim();
-        }
+        self.scratch().pieces.trim();
         let done = buf.len();
         self.raw.tag(tag);
         let read = self.read_onto(&mut buf, offset + done as u64, length - done, length - done);
@@ -191,7 +183,10 @@ impl Buffered {
     /// Reads what is about to be wanted, if reads are exact: near ranges at once. They take the place of what the plan
     /// has read before. A failure is that of whatever is wanted first.
     pub(in crate::io) fn read_ahead(&mut self, plan: Plan, wanted: &mut [Range<u64>]) -> Result<(), IoError> {
-        let Reads::Exact(pieces) = &mut self.reads else { return Ok(()) };
+        if !self.is_exact() {
+            return Ok(());
+        }
+        let pieces = &mut self.scratch().pieces;
         if pieces.ahead(plan).holds(wanted) {
             return Ok(());
         }
@@ -203,8 +198,8 @@ impl Buffered {
         });
         let read = self.read_ranges(wanted, &mut ahead);
         self.raw.tag(FileTag::Unknown);
-        if let (Ok(()), Reads::Exact(pieces)) = (read, &mut self.reads) {
-            *pieces.ahead(plan) = ahead;
+        if read.is_ok() {
+            *self.scratch().pieces.ahead(plan) = ahead;
         }
         read
     }
@@ -223,14 +218,6 @@ impl Buffered {
             ahead.note(range.start, at).map_err(no_memory)?;
         }
         Ok(())
-    }
-
-    /// Forgets what was read ahead, and gives the memory back.
-    pub(crate) fn forget_ahead(&mut self) {
-        if let Reads::Exact(pieces) = &mut self.reads {
-            *pieces.ahead(Plan::Nodes) = Ahead::default();
-            *pieces.ahead(Plan::Bodies) = Ahead::default();
-        }
     }
 
     /// Loads the units from the one with `offset` on; stops early only where `needed` bytes are there.

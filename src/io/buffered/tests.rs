@@ -189,7 +189,7 @@ fn taking_back_leaves_what_was_handed_over() {
 fn watched(buffers: Buffering) -> (Buffered, Arc<Mutex<Memory>>) {
     let memory = Arc::new(Mutex::new(Memory { linked: true, ..Memory::default() }));
     let mut io = Buffered::new(Box::new(Handle(memory.clone())), buffers);
-    io.watch(c"/");
+    io.watch(c"/".into());
     (io, memory)
 }
 
@@ -281,7 +281,7 @@ fn a_file_without_names_is_refused_only_if_its_name_leads_elsewhere() {
     {
         let (mut io, memory) = watched(UNITS);
         memory.lock().linked = false;
-        io.watch(name);
+        io.watch(name.into());
         io.watched().unwrap().set_named(named);
         io.write(0, b"abc").unwrap();
         assert_eq!(io.flush().is_ok(), fine, "{name:?} {named}");
@@ -330,6 +330,6 @@ fn memory_stays_within_the_sizes() {
         _ => 0,
     };
     assert!((1..=16).contains(&units(&io)));
-    io.free_buffers();
+    io.free_buffers(false);
     assert_eq!(units(&io), 0);
 }

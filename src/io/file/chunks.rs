@@ -133,10 +133,10 @@ impl DbFile {
         tag: FileTag,
         visit: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
-        let mut plain = std::mem::take(&mut self.plain);
+        let mut plain = std::mem::take(&mut self.io.scratch().plain);
         let result = self.read_inflated(position, hint, tag, &mut plain).and_then(|_| visit(&plain));
         if plain.capacity() <= LARGEST_PLAIN {
-            self.plain = plain;
+            self.io.scratch().plain = plain;
         }
         result
     }
@@ -157,7 +157,7 @@ impl DbFile {
                 let bytes = self.io.found(*found, at.start);
                 bytes.get(..(at.end - at.start) as usize).unwrap_or_default()
             }
-            Loaded::Joined => &self.joined,
+            Loaded::Joined => self.io.scratch_in_use().map_or(&[], |scratch| &scratch.joined),
             Loaded::Own(bytes) => bytes,
         }
     }
@@ -241,37 +241,41 @@ impl DbFile {
         let head = (body_at - start) as usize;
         let expected = self.expected(position, hint) as usize;
         let found = self.fetch(start, head, expected, tag)?;
-        let mut bytes = [0; PREFIX];
-        let bytes = bytes.get_mut(..size).unwrap_or_default();
-        if !copy_content(self.io.found(found, start), start, bytes) {
-            return Err(self.truncated(position, size as u64));
-        }
-        let prefix = self.parse_prefix(position, bytes)?;
+        let raw = self.io.found(found, start);
+        let prefix = if head == size {
+            self.parse_prefix(position, raw)?
+        } else {
+            let mut bytes = [0; PREFIX];
+            let bytes = bytes.get_mut(..size).unwrap_or_default();
+            if !copy_content(raw, start, bytes) {
+                return Err(self.truncated(position, size as u64));
+            }
+            self.parse_prefix(position, bytes)?
+        };
         let length = prefix.length as usize;
         self.check_held(body_at, length as u64)?;
-        let first = content_start(body_at);
-        let end = if length == 0 { first } else { content_end(body_at, length as u64) };
+        // Behind an empty body there may be nothing, not even the type byte of a block.
+        let (first, end) = match length {
+            0 => (body_at, body_at),
+            _ => (content_start(body_at), content_end(body_at, length as u64)),
+        };
         let whole = (end - start) as usize;
         if whole > LONGEST_KEPT {
             return self.load_long(position, prefix, (found, start, whole), tag);
         }
-        let all_is_there = self.io.found(found, start).len() >= whole;
-        let found = if all_is_there { found } else { self.fetch(start, whole, whole, tag)? };
-        let raw = self.io.found(found, first);
-        if raw.len() < (end - first) as usize {
-            return Err(self.truncated(body_at, length as u64));
+        let found = if raw.len() >= whole { found } else { self.fetch(start, whole, whole, tag)? };
+        let raw = self.io.found(found, start).get((first - start) as usize..whole);
+        let raw = raw.ok_or_else(|| self.truncated(body_at, length as u64))?;
+        if self.encryption.is_none() && raw.len() == length {
+            let crc = self.check_sum(position, prefix, raw)?;
+            return Ok(Chunk { body: Loaded::Found(found, first..end), crc: Some(crc) });
         }
-        if self.encryption.is_none() && (end - first) as usize == length {
-            let body = Loaded::Found(found, first..end);
-            let crc = self.check_sum(position, prefix, self.bytes_of(&body))?;
-            return Ok(Chunk { body, crc: Some(crc) });
-        }
-        let mut joined = std::mem::take(&mut self.joined);
+        let mut joined = std::mem::take(&mut self.io.scratch().joined);
         joined.clear();
         memory::reserve(&mut joined, length)?;
         append_content(self.io.found(found, first), first, length, &mut joined);
         let opened = self.open_body(position, prefix, &mut joined);
-        self.joined = joined;
+        self.io.scratch().joined = joined;
         Ok(Chunk { body: Loaded::Joined, crc: opened? })
     }
 
@@ -287,7 +291,7 @@ impl DbFile {
         let first = content_start(body_at);
         let rest = whole - (first - start) as usize;
         let read = self.io.fetch_long(found, first, rest, tag);
-        let mut body = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, first, error))?;
+        let mut body = read.map_err(|error| self.io_error(Operation::Read, first, error))?;
         if body.len() < rest {
             return Err(self.truncated(body_at, u64::from(prefix.length)));
         }
@@ -296,9 +300,9 @@ impl DbFile {
         Ok(Chunk { body: Loaded::Own(body), crc })
     }
 
-    fn fetch(&mut self, start: u64, least: usize, wanted: usize, tag: FileTag) -> Result<Found> {
+    pub(super) fn fetch(&mut self, start: u64, least: usize, wanted: usize, tag: FileTag) -> Result<Found> {
         let found = self.io.fetch(start, least, wanted, tag);
-        found.map_err(|error| DbFile::io_error(&self.name, Operation::Read, start, error))
+        found.map_err(|error| self.io_error(Operation::Read, start, error))
     }
 
     /// Reads chunks ahead, if reads are exact: their positions, and their sizes as far as is known.
@@ -313,7 +317,7 @@ impl DbFile {
             content_start(position)..content_end(position, size.max(PREFIX as u64)).min(end)
         }))?;
         let read = self.io.read_ahead(plan, &mut ranges);
-        read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, first, error))
+        read.map_err(|error| self.io_error(Operation::Read, first, error))
     }
 
     // ---- Snappy ------------------------------------------------------------------------------------------------

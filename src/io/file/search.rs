@@ -4,7 +4,7 @@
 
 use super::DbFile;
 use crate::error::{Operation, Result};
-use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_below};
+use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_below, content_left};
 use crate::io::FileTag;
 use crate::memory;
 
@@ -27,11 +27,16 @@ impl DbFile {
         if position >= self.end() {
             return Ok(None);
         }
+        if self.io.is_exact() {
+            let rest = content_left(position);
+            let found = self.fetch(position, 1, rest, FileTag::Empty)?;
+            return Ok(self.io.found(found, position).first().copied());
+        }
         let mut byte = [0];
         self.io.tag(FileTag::Empty);
         let read = self.io.read(position, &mut byte, 1);
         self.io.tag(FileTag::Unknown);
-        let read = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, position, error))?;
+        let read = read.map_err(|error| self.io_error(Operation::Read, position, error))?;
         Ok((read == 1).then_some(byte[0]))
     }
 
@@ -84,7 +89,7 @@ impl DbFile {
         self.io.tag(FileTag::Empty);
         let read = self.io.read_unbuffered(low, buf);
         self.io.tag(FileTag::Unknown);
-        let read = read.map_err(|error| DbFile::io_error(&self.name, Operation::Read, low, error))?;
+        let read = read.map_err(|error| self.io_error(Operation::Read, low, error))?;
         if read < length {
             return Err(self.truncated(high, 1));
         }

@@ -11,7 +11,6 @@ use crate::format::node::NodeKind;
 use crate::io::file::{Appended, DbFile};
 use crate::io::shared::{SharedFile, StoredNode};
 use crate::io::stamp::{FileStamp, Place};
-use crate::memory;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -62,7 +61,7 @@ impl Deref for TreeFile {
 
 impl TreeFile {
     /// Of an open file, of which nothing is kept.
-    pub(crate) fn new(file: DbFile) -> TreeFile {
+    pub(crate) fn new(file: Box<DbFile>) -> TreeFile {
         TreeFile {
             file: SharedFile::new(file),
             may_keep: Cell::new(false),
@@ -86,14 +85,14 @@ impl TreeFile {
     }
 
     /// Puts another file in, of which nothing is kept.
-    pub(crate) fn replace(&self, file: DbFile) {
+    pub(crate) fn replace(&self, file: Box<DbFile>) {
         self.stop_keeping();
         self.descents.set(0);
         self.file.replace(file);
     }
 
     /// Takes the file out: from now on it is closed.
-    pub(crate) fn take(&self) -> Option<DbFile> {
+    pub(crate) fn take(&self) -> Option<Box<DbFile>> {
         self.stop_keeping();
         self.file.take()
     }
@@ -142,8 +141,13 @@ impl TreeFile {
         Node::Kept(node)
     }
 
-    /// Compresses and appends a node.
-    pub(crate) fn append_node(&self, node: &[u8], kind: NodeKind) -> Result<Appended> {
+    /// Compresses and appends a node, whose entries end at these bytes of it.
+    pub(crate) fn append_node(
+        &self,
+        node: &[u8],
+        kind: NodeKind,
+        ends: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<Appended> {
         let appended = self.file.append_node(node)?;
         let mut kept = self.kept.borrow_mut();
         let Some(kept) = kept.as_deref_mut().filter(|_| !self.file.is_rehearsing()) else {
@@ -154,9 +158,8 @@ impl TreeFile {
             Kept::Own(_) => kind == NodeKind::Interior,
             Kept::Shared(_, staged) => kind == NodeKind::Interior || staged.has_room_for_leaves(),
         };
-        if is_wanted
-            && let Ok(node) = KeptNode::new(memory::copy(node)?, appended.size.saturating_sub(PREFIX as u64))
-        {
+        let stored_size = appended.size.saturating_sub(PREFIX as u64);
+        if is_wanted && let Some(node) = KeptNode::of_written(node, ends, stored_size) {
             match kept {
                 Kept::Own(own) => own.insert(appended.position, Arc::new(node)),
                 Kept::Shared(_, staged) => staged.push(appended.position, Arc::new(node)),
@@ -165,12 +168,35 @@ impl TreeFile {
         Ok(appended)
     }
 
+    /// Another node takes the place of the one at this position. It is not needed any more, but by those who are still at
+    /// an older header.
+    pub(crate) fn note_replaced(&self, position: u64) {
+        self.with_kept(|kept| {
+            if let Kept::Shared(_, staged) = kept {
+                staged.note_replaced(position);
+            }
+        });
+    }
+
+    /// The handle begins to write.
+    pub(crate) fn begin_writing(&self) {
+        self.with_kept(|kept| {
+            if let Kept::Shared(share, _) = kept {
+                share.set_writing(true);
+            }
+        });
+    }
+
     /// The handle has failed to write: what was not committed goes.
     pub(crate) fn forget_uncommitted(&self) {
         let committed = self.committed.get();
         self.with_kept(|kept| match kept {
             Kept::Own(own) => own.forget_from(committed),
-            Kept::Shared(_, staged) => staged.forget_from(committed),
+            Kept::Shared(share, staged) => {
+                // What is left of an earlier save of the same transaction is read again if need be.
+                staged.give_up(committed);
+                share.set_writing(false);
+            }
         });
     }
 
@@ -196,8 +222,8 @@ impl TreeFile {
             Some(Kept::Shared(share, staged)) => {
                 let stamp = stamp_of_size(place, committed);
                 let goes_on = stamp.is_some_and(|stamp| share.commit((&stamp, place), header()));
-                for (position, node) in staged.take().into_iter().filter(|_| goes_on) {
-                    share.insert(position, node);
+                if goes_on {
+                    staged.hand_over(share);
                 }
                 goes_on
             }

@@ -41,6 +41,8 @@ struct Record {
     /// A change of the file is certain to show in its stamp.
     settled: bool,
     generation: Generation,
+    /// Handles of this generation that have begun to write what is not committed yet.
+    writers: u32,
 }
 
 /// The files of a cache.
@@ -55,14 +57,18 @@ enum Judgement {
     /// Its newest header is another one, which lies behind the recorded one: that has to be looked at.
     Grown,
     Other,
-    /// It was looked at before the record was made.
-    TooEarly,
+    /// It was looked at before the record was made, or a handle of this process is writing to it.
+    Unclear,
 }
 
 impl Record {
     fn judge(&self, stamp: &FileStamp, header: &HeaderBytes) -> Judgement {
         if self.stamp.changed_after(stamp) {
-            return Judgement::TooEarly;
+            return Judgement::Unclear;
+        }
+        if self.header == *header && self.writers > 0 && self.stamp != *stamp {
+            // The writer's commit makes a new record.
+            return Judgement::Unclear;
         }
         if !self.settled {
             return Judgement::Other;
@@ -102,7 +108,7 @@ impl Files {
         let known = self.records.lock().get(stamp.key()).cloned();
         let judgement = known.as_ref().map_or(Judgement::Other, |known| known.judge(stamp, header));
         let kept = match (judgement, &known) {
-            (Judgement::TooEarly, _) => return None,
+            (Judgement::Unclear, _) => return None,
             (Judgement::Same, Some(known)) => return Some(known.generation),
             (Judgement::Grown, Some(known)) => stands(&known.header).then_some(known.generation),
             _ => None,
@@ -120,9 +126,11 @@ impl Files {
         generation: Generation,
     ) -> bool {
         let known = self.records.lock().get(stamp.key()).cloned();
-        // Somebody else has committed meanwhile: perhaps to the same positions.
+        // If it does not follow, somebody else has committed meanwhile: perhaps to the same positions. That others have
+        // seen this very header already is fine.
         let follows = known.as_ref().is_some_and(|known| {
-            known.generation == generation && known.header == *before && !known.stamp.changed_after(stamp)
+            let is_next = known.header == *before || known.header == *header;
+            known.generation == generation && is_next && !known.stamp.changed_after(stamp)
         });
         let known = known.map(|known| known.generation);
         if follows {
@@ -130,6 +138,17 @@ impl Files {
         }
         self.record((stamp, place), header, known, None);
         false
+    }
+
+    /// A handle of this generation begins to write, or no longer writes without a commit.
+    pub(super) fn count_writer(&self, key: &FileKey, generation: Generation, begins: bool) {
+        let mut records = self.records.lock();
+        if let Some(mut record) = records.get_mut(key)
+            && record.generation == generation
+        {
+            let writers = record.writers;
+            record.writers = if begins { writers.saturating_add(1) } else { writers.saturating_sub(1) };
+        }
     }
 
     /// Puts a record in the place of the one of generation `known`, unless another was put there meanwhile.
@@ -147,7 +166,8 @@ impl Files {
         if now.map(|now| now.generation) != known || now.is_some_and(|now| now.stamp.changed_after(stamp)) {
             return None;
         }
-        let record = Record { header: header.clone(), stamp: stamp.clone(), settled, generation };
+        let writers = now.filter(|now| now.generation == generation).map_or(0, |now| now.writers);
+        let record = Record { header: header.clone(), stamp: stamp.clone(), settled, generation, writers };
         records.insert(*stamp.key(), record);
         Some(generation)
     }

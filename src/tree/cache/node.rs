@@ -31,6 +31,30 @@ impl KeptNode {
         Ok(KeptNode { bytes, kind, offsets, stored_size })
     }
 
+    /// Of a node that was just written, whose entries end at these bytes of it.
+    pub(super) fn of_written(
+        node: &[u8],
+        ends: impl ExactSizeIterator<Item = usize>,
+        stored_size: u64,
+    ) -> Option<KeptNode> {
+        let kind = NodeKind::of(node).ok()?;
+        u32::try_from(node.len()).ok()?;
+        let mut offsets = Vec::new();
+        memory::reserve_exact(&mut offsets, ends.len()).ok()?;
+        let mut offset = 1;
+        for end in ends {
+            offsets.push(offset);
+            offset = end as u32;
+        }
+        debug_assert_eq!(offset as usize, node.len().max(1));
+        Some(KeptNode {
+            bytes: memory::copy(node).ok()?,
+            kind,
+            offsets: offsets.into_boxed_slice(),
+            stored_size,
+        })
+    }
+
     pub(crate) fn kind(&self) -> NodeKind {
         self.kind
     }

@@ -3,7 +3,7 @@
 pub(crate) use super::files::HeaderBytes;
 use super::files::{Files, Generation};
 use super::node::KeptNode;
-use crate::io::stamp::{FileStamp, Place};
+use crate::io::stamp::{FileKey, FileStamp, Place};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::sync::Arc;
@@ -100,16 +100,19 @@ impl std::fmt::Debug for NodeCache {
             .field("budget", &self.budget)
             .field("nodes", &nodes)
             .field("bytes", &bytes)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 /// The part of a cache that a handle uses: that of one generation of its file.
 pub(crate) struct Share {
     cache: Arc<NodeCache>,
+    key: FileKey,
     generation: Generation,
     /// The newest header that the handle has opened or committed.
     header: HeaderBytes,
+    /// It has written what is not committed.
+    is_writing: bool,
 }
 
 impl Share {
@@ -122,22 +125,41 @@ impl Share {
         stands: impl FnOnce(&HeaderBytes) -> bool,
     ) -> Option<Share> {
         let generation = cache.files.open(at, &header, stands)?;
-        Some(Share { cache, generation, header })
+        Some(Share { cache, key: *at.0.key(), generation, header, is_writing: false })
     }
 
     /// The handle has committed this header. Whether the nodes that it has written may be put in; if not, the handle's
     /// share is not to be used any more.
     pub(super) fn commit(&mut self, at: (&FileStamp, Place<'_>), header: HeaderBytes) -> bool {
-        let may = self.cache.files.commit(at, &header, &self.header, self.generation);
+        let may =
+            *at.0.key() == self.key && self.cache.files.commit(at, &header, &self.header, self.generation);
         self.header = header;
+        self.set_writing(false);
         may
+    }
+
+    /// The handle begins to write, or has given up what it has written.
+    pub(super) fn set_writing(&mut self, writing: bool) {
+        if std::mem::replace(&mut self.is_writing, writing) != writing {
+            self.cache.files.count_writer(&self.key, self.generation, writing);
+        }
     }
 
     pub(super) fn get(&self, position: u64) -> Option<Arc<KeptNode>> {
         self.cache.nodes.get(&NodeKey { generation: self.generation, position })
     }
 
+    pub(super) fn remove(&self, position: u64) {
+        self.cache.nodes.remove(&NodeKey { generation: self.generation, position });
+    }
+
     pub(super) fn insert(&self, position: u64, node: Arc<KeptNode>) {
         self.cache.nodes.insert(NodeKey { generation: self.generation, position }, node);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set_writing(false);
     }
 }

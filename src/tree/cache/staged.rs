@@ -2,6 +2,7 @@
 
 use super::grant::Granted;
 use super::node::KeptNode;
+use super::shared::Share;
 use std::sync::Arc;
 
 /// Bytes of nodes that wait for a commit, at most.
@@ -9,12 +10,17 @@ const MOST: u64 = 4 << 20;
 /// Leaves leave so much of it to pointer nodes, which are more often asked for.
 const FOR_POINTERS: u64 = 1 << 20;
 
+/// Of so many nodes it is known that they were replaced; those of more go when they have not been used for long.
+const MOST_REPLACED: usize = 64 << 10;
+
 /// Nodes by position, in ascending order: what is appended lies behind what was appended before.
 #[derive(Default)]
 pub(super) struct Staged {
     nodes: Vec<(u64, Arc<KeptNode>)>,
     bytes: u64,
     granted: Granted,
+    /// Positions of nodes that others have taken the place of.
+    replaced: Vec<u64>,
 }
 
 impl Staged {
@@ -40,8 +46,13 @@ impl Staged {
         self.nodes.push((position, node));
     }
 
-    /// Forgets the nodes from this position on.
-    pub(super) fn forget_from(&mut self, position: u64) {
+    /// Forgets the nodes from this position on, and that any were replaced.
+    pub(super) fn give_up(&mut self, position: u64) {
+        self.replaced.clear();
+        self.forget_from(position);
+    }
+
+    fn forget_from(&mut self, position: u64) {
         while self.nodes.last().is_some_and(|&(at, _)| at >= position) {
             if let Some((_, node)) = self.nodes.pop() {
                 self.bytes -= node.weight();
@@ -49,10 +60,21 @@ impl Staged {
         }
     }
 
-    /// Takes all of them out.
-    pub(super) fn take(&mut self) -> Vec<(u64, Arc<KeptNode>)> {
-        self.bytes = 0;
-        self.granted.give_back();
-        std::mem::take(&mut self.nodes)
+    /// Another node takes the place of this one.
+    pub(super) fn note_replaced(&mut self, position: u64) {
+        if self.replaced.len() < MOST_REPLACED {
+            self.replaced.push(position);
+        }
+    }
+
+    /// They are committed: from now on they are shared, and those that they have replaced make room for them.
+    pub(super) fn hand_over(&mut self, share: &Share) {
+        for position in self.replaced.drain(..) {
+            share.remove(position);
+        }
+        for (position, node) in self.nodes.drain(..) {
+            share.insert(position, node);
+        }
+        *self = Staged::default();
     }
 }

@@ -34,8 +34,7 @@ pub(super) fn compact(workspace: &mut Workspace, body_size: usize) -> Result<Mea
     workspace.interrupt.check()?;
     compacted?;
     let documents = base.expected.documents();
-    // Ids, metadata and bodies.
-    let measured = watch.stop(documents, documents * (22 + 18 + body_size as u64));
+    let measured = watch.stop(documents, documents * base.expected.corpus.bytes_of_one());
     let file_size = file_size(&target)?;
     base.expected.check(&workspace.options(false).read_only(true).open(&target)?, &workspace.interrupt)?;
     remove(&target)?;

@@ -9,6 +9,8 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 const GATHER: u64 = 0xf1de_83e1_9937_733d;
 
 const ID_PREFIX: &[u8] = b"user::";
+/// The prefix and sixteen digits.
+const ID_LENGTH: usize = 22;
 /// Bytes of revision metadata: as many as couchbase has.
 const REV_META: usize = 18;
 
@@ -54,6 +56,13 @@ impl Corpus {
         format!("user::{:016x}", number.wrapping_mul(SPREAD)).into_bytes()
     }
 
+    /// The numbers of the first `documents` documents in the order of their ids.
+    pub(super) fn in_order_of_ids(documents: u64) -> Vec<u64> {
+        let mut spread: Vec<u64> = (0..documents).map(|number| number.wrapping_mul(SPREAD)).collect();
+        spread.sort_unstable();
+        spread.into_iter().map(|spread| spread.wrapping_mul(GATHER)).collect()
+    }
+
     /// The number of the document with this id.
     pub(super) fn number(id: &[u8]) -> Option<u64> {
         let digits = std::str::from_utf8(id.strip_prefix(ID_PREFIX)?).ok()?;
@@ -73,6 +82,11 @@ impl Corpus {
         }
         text.truncate(self.body_size);
         text.into_bytes()
+    }
+
+    /// Bytes of a document that the user gives: id, metadata, body.
+    pub(super) fn bytes_of_one(&self) -> u64 {
+        (ID_LENGTH + REV_META + self.body_size) as u64
     }
 
     /// Prepares documents: number and version of each.
@@ -124,8 +138,12 @@ mod tests {
     fn ids_tell_their_number() {
         for number in [0, 1, 99_999, u64::MAX] {
             assert_eq!(Corpus::number(&Corpus::id(number)), Some(number));
+            assert_eq!(Corpus::id(number).len(), ID_LENGTH);
         }
         assert_eq!(Corpus::number(b"somebody else"), None);
+        let ordered = Corpus::in_order_of_ids(100);
+        assert!(ordered.iter().map(|&number| Corpus::id(number)).is_sorted());
+        assert!((0..100).all(|number| ordered.contains(&number)));
     }
 
     #[test]

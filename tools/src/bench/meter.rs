@@ -74,12 +74,21 @@ pub(super) struct Measured {
     pub(super) latency: Option<Latency>,
 }
 
+/// Percentiles that are told to machines.
+pub(super) const SHARES: [f64; 13] =
+    [1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 100.0];
+
 /// How long single operations took, in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Latency {
     pub(super) p50: f64,
     pub(super) p99: f64,
     pub(super) max: f64,
+    /// How long it took at most to do this share of the operations: those of [`SHARES`].
+    pub(super) shares: [f64; SHARES.len()],
+    /// The same without a compaction beside it, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shares_alone: Option<[f64; SHARES.len()]>,
     /// The 99th percentile without a compaction beside it, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) p99_alone: Option<f64>,
@@ -91,7 +100,20 @@ impl Latency {
         times.sort_unstable();
         let micros = |time: &Duration| time.as_secs_f64() * 1e6;
         let at = |percent: usize| times.get(times.len() * percent / 100).map(micros);
-        Some(Latency { p50: at(50)?, p99: at(99)?, max: times.last().map(micros)?, p99_alone: None })
+        let max = times.last().map(micros)?;
+        let at_share =
+            |percent: f64| times.get((times.len() as f64 * percent / 100.0) as usize).map_or(max, micros);
+        let shares = SHARES.map(at_share);
+        Some(Latency { p50: at(50)?, p99: at(99)?, max, shares, shares_alone: None, p99_alone: None })
+    }
+
+    /// Beside a compaction, compared with those without one.
+    pub(super) fn beside(self, alone: Option<Latency>) -> Latency {
+        Latency {
+            p99_alone: alone.map(|alone| alone.p99),
+            shares_alone: alone.map(|alone| alone.shares),
+            ..self
+        }
     }
 }
 
@@ -114,9 +136,11 @@ mod tests {
     #[test]
     fn percentiles_are_those_of_the_sorted_times() {
         let times = (1..=200).rev().map(Duration::from_micros).collect();
-        let latency = Latency::of(times).map(|latency| (latency.p50, latency.p99, latency.max));
-        let rounded = latency.map(|(a, b, c)| [a, b, c].map(f64::round));
+        let latency = Latency::of(times);
+        let rounded = latency.map(|latency| [latency.p50, latency.p99, latency.max].map(f64::round));
         assert_eq!(rounded, Some([101.0, 199.0, 200.0]));
+        let shares = latency.map(|latency| [0, 4, 12].map(|at| latency.shares[at].round()));
+        assert_eq!(shares, Some([3.0, 101.0, 200.0]));
         assert_eq!(Latency::of(Vec::new()), None);
     }
 

@@ -2,11 +2,16 @@
 //!
 //! * [`corpus`]: the documents; [`verify`]: comparing files with them
 //! * [`ops`] and [`meter`]: counting and timing; [`workspace`]: where files are, and the file that most rows start from
-//! * [`rows`]: the rows, which [`writing`], [`reading`], [`compacting`] and [`online`] measure
+//! * [`rows`]: the rows, which [`host`] measures as hosts work, and [`writing`], [`reading`], [`compacting`] and [`online`]
+//!   with one handle
+//! * [`floors`]: what this machine needs for the same bytes, measured by [`material`]
 //! * [`report`]: table and JSON
 
 mod compacting;
 mod corpus;
+mod floors;
+mod host;
+mod material;
 mod meter;
 mod online;
 mod ops;
@@ -24,11 +29,13 @@ use crate::output::Output;
 use crate::program::{Failure, Tool};
 use crate::text::{printable_path, size};
 use clap::{Parser, ValueEnum};
+use couchstore::NodeCache;
 use meter::Measured;
 use report::Line;
 use rows::Row;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use workspace::{Settings, Workspace, documents_of};
 
 const HELP: Help = Help {
@@ -38,6 +45,7 @@ const HELP: Help = Help {
         ("couch_bench --dir /mnt/disk --rows commit,load", "two rows on a disk"),
         ("couch_bench --sync none --json > today.json", "without syncs, an object for each row"),
         ("couch_bench --docs 10k,100k,1M --rows load,get", "whether the time per document stays"),
+        ("couch_bench --floors --sync none", "and what this machine needs for the same bytes"),
     ],
     notes: &[
         "Documents are prepared and every body is compared off the clock. The MB/s are those of ids, metadata and \
@@ -87,6 +95,15 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
+    /// Let all handles share a cache of nodes of this size, which is warm when a host-shaped row begins; "K", "M" and "G"
+    /// may follow
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    node_cache: Option<u64>,
+
+    /// Measure what this machine needs for the same bytes as well, and tell what each row reaches of that
+    #[arg(long)]
+    floors: bool,
+
     /// Print one JSON object for each row
     #[arg(long)]
     json: bool,
@@ -124,6 +141,7 @@ impl Args {
             batch: self.batch as usize,
             seed: self.seed,
             sync: self.sync == Sync::Real,
+            node_cache: self.node_cache.map(|bytes| Arc::new(NodeCache::new(bytes))),
             keys: self.keys.load()?.store(),
         })
     }
@@ -175,6 +193,21 @@ fn parse_number(text: &str) -> Result<u64, String> {
     number.filter(|number| (1..=MOST_DOCUMENTS).contains(number)).ok_or_else(rule)
 }
 
+/// Bytes, in units of 1024 if a letter follows.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let shift = match text.as_bytes().last() {
+        Some(b'k' | b'K') => 10,
+        Some(b'M') => 20,
+        Some(b'G') => 30,
+        _ => 0,
+    };
+    let digits = if shift > 0 { &text[..text.len() - 1] } else { text };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    number
+        .filter(|&number| number > 0)
+        .ok_or_else(|| "not a number of bytes, such as 4096, 512K or 64M".into())
+}
+
 impl Tool for Args {
     const NAME: &'static str = "couch_bench";
     const HELP: Help = HELP;
@@ -210,7 +243,13 @@ impl Tool for Args {
 fn line(row: Row, workspace: &mut Workspace, args: &Args) -> Result<Line, Failure> {
     let measured = measure(row, workspace, args.repeat)?;
     let body_size = row.body_size(workspace);
-    Ok(Line::new(row.name(), workspace.documents_of(body_size), body_size, args.sync.name(), &measured))
+    let documents = workspace.documents_of(body_size);
+    let floor = match row.work() {
+        Some(work) if args.floors => Some(workspace.floors(body_size)?.of(work, &measured, documents)),
+        _ => None,
+    };
+    let line = Line::new(row.name(), documents, body_size, args.sync.name(), &measured);
+    Ok(line.with_node_cache(args.node_cache).with_floor(floor))
 }
 
 /// Shows a row as soon as it is measured.
@@ -228,6 +267,7 @@ fn measure(row: Row, workspace: &mut Workspace, times: u32) -> Result<Measured, 
     let mut runs = Vec::new();
     for _ in 0..times {
         workspace.interrupt.check()?;
+        workspace.clear_node_cache();
         let named = |failure: Failure| failure.map_message(|message| format!("{}: {message}", row.name()));
         runs.push(row.run(workspace).map_err(named)?);
     }
@@ -238,13 +278,18 @@ fn measure(row: Row, workspace: &mut Workspace, times: u32) -> Result<Measured, 
 
 #[cfg(test)]
 mod tests {
-    use super::parse_number;
+    use super::{parse_number, parse_size};
 
     #[test]
     fn numbers_may_have_a_unit() {
         assert_eq!(parse_number("5000"), Ok(5000));
         assert_eq!(parse_number("10k"), Ok(10_000));
         assert_eq!(parse_number("1M"), Ok(1_000_000));
+        assert_eq!(parse_size("4096"), Ok(4096));
+        assert_eq!(parse_size("64M"), Ok(64 << 20));
+        for wrong in ["", "M", "0", "64T", "18446744073709551615G", "µ"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
         for wrong in ["", "k", "0", "-1", "1G", "99999999999999999999k"] {
             assert!(parse_number(wrong).is_err(), "{wrong}");
         }

@@ -204,8 +204,8 @@ pub(super) fn saves(workspace: &mut Workspace, way: Way) -> Result<Measured, Fai
         }
     }
     let commits = beside.len() as u64;
-    let p99_alone = Latency::of(alone).map(|alone| alone.p99);
-    let latency = Latency::of(beside).map(|beside| Latency { p99_alone, ..beside });
+    let alone = Latency::of(alone);
+    let latency = Latency::of(beside).map(|beside| beside.beside(alone));
     let measured = watch.stop(commits, bytes);
     remove(&writer.base.path)?;
     Ok(Measured { latency, file_size: size, ..measured })

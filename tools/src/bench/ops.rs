@@ -111,6 +111,13 @@ impl FileHandle for CountedFile {
         Ok(read)
     }
 
+    fn pread_onto(&mut self, buf: &mut Vec<u8>, most: usize, offset: u64) -> Result<usize, IoError> {
+        count(&self.counters.reads, 1);
+        let read = self.file.pread_onto(buf, most, offset)?;
+        count(&self.counters.bytes_read, read as u64);
+        Ok(read)
+    }
+
     fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
         count(&self.counters.writes, 1);
         let written = self.file.pwrite(buf, offset)?;

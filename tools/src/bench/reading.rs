@@ -134,13 +134,13 @@ pub(super) fn scan_all(
     watch.time(|| run_scan(db, order, &mut look))?;
     let measured = Measured { file_size: opened.file_size, ..watch.stop(found, bytes) };
     same_number(found, opened.expected().documents())?;
-    check_scan(&opened, order, &workspace.interrupt)?;
+    check_scan(opened.expected(), &opened.db, order, &workspace.interrupt)?;
     Ok(measured)
 }
 
 type Look<'a> = &'a mut dyn FnMut(&DocInfoRef<'_>) -> couchstore::Result<()>;
 
-fn run_scan(db: &Db, order: Order, look: Look<'_>) -> couchstore::Result<()> {
+pub(super) fn run_scan(db: &Db, order: Order, look: Look<'_>) -> couchstore::Result<()> {
     match order {
         Order::BySeq => db.changes_since(0, ScanOptions::default(), look),
         Order::ById => db.all_docs(b"", ScanOptions::default(), look),
@@ -148,8 +148,13 @@ fn run_scan(db: &Db, order: Order, look: Look<'_>) -> couchstore::Result<()> {
 }
 
 /// The same scan again, off the clock: every entry is there and in its place, and every body is the right one.
-fn check_scan(opened: &Opened, order: Order, interrupt: &Interrupt) -> Result<(), Failure> {
-    let mut tally = Tally::new(opened.expected(), &opened.db);
+pub(super) fn check_scan(
+    expected: &Expected,
+    db: &Db,
+    order: Order,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let mut tally = Tally::new(expected, db);
     let mut last: Option<(u64, Vec<u8>)> = None;
     let mut check = |info: &DocInfoRef<'_>| {
         interrupt.check()?;
@@ -164,9 +169,9 @@ fn check_scan(opened: &Opened, order: Order, interrupt: &Interrupt) -> Result<()
         tally.add(info)
     };
     let mut carry = Carry::default();
-    let scanned = run_scan(&opened.db, order, &mut |info| carry.take(check(info)));
+    let scanned = run_scan(db, order, &mut |info| carry.take(check(info)));
     carry.result(scanned)?;
-    same_number(tally.shown, opened.expected().documents())
+    same_number(tally.shown, expected.documents())
 }
 
 /// Opens the file and closes it again.

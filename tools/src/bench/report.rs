@@ -1,9 +1,13 @@
 //! How results are shown: a line of a table, or an object.
 
+use super::floors::Floor;
 use super::meter::{Latency, Measured};
 use super::ops::Counts;
 use crate::text::{grouped, size};
 use serde::Serialize;
+
+/// Steps of a floor that fit into a line.
+const STEPS_IN_A_LINE: usize = 4;
 
 /// A row of the table.
 #[derive(Debug, Serialize)]
@@ -27,7 +31,11 @@ pub(super) struct Line {
     counts: Counts,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_us: Option<Latency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<Floor>,
     sync: &'static str,
+    /// Bytes of the cache that all handles share.
+    node_cache: Option<u64>,
     verified: bool,
 }
 
@@ -58,9 +66,21 @@ impl Line {
             peak_memory,
             counts,
             latency_us: latency,
+            floor: None,
             sync,
+            node_cache: None,
             verified: true,
         }
+    }
+
+    /// With the size of a cache that all handles share.
+    pub(super) fn with_node_cache(self, node_cache: Option<u64>) -> Line {
+        Line { node_cache, ..self }
+    }
+
+    /// With what this machine needs for the same bytes.
+    pub(super) fn with_floor(self, floor: Option<Floor>) -> Line {
+        Line { floor, ..self }
     }
 
     /// Names of the columns. A row has two lines, so that it fits into any terminal.
@@ -91,7 +111,8 @@ impl Line {
             writes.to_string(),
             syncs.to_string(),
         ];
-        lines(first, second) + &self.latency_us.map_or_else(String::new, latency)
+        let more = [self.latency_us.map(latency), self.floor.as_ref().map(floor)];
+        lines(first, second) + &more.into_iter().flatten().collect::<String>()
     }
 }
 
@@ -105,9 +126,20 @@ fn lines(first: [String; 7], second: [String; 6]) -> String {
     )
 }
 
-fn latency(Latency { p50, p99, max, p99_alone }: Latency) -> String {
+fn latency(Latency { p50, p99, max, p99_alone, .. }: Latency) -> String {
     let alone = p99_alone.map_or_else(String::new, |p99| format!("; p99 alone {p99:.0} us"));
     format!("{:4}p50 {p50:.0} us, p99 {p99:.0} us, longest {max:.0} us{alone}\n", "")
+}
+
+/// The steps are those of one operation, in microseconds.
+fn floor(floor: &Floor) -> String {
+    let Floor { percent, microseconds_per_op, .. } = floor;
+    let mut text = format!("    {percent:.0} % of the floor, which is {microseconds_per_op:.2} us/op:\n");
+    let steps: Vec<_> = floor.steps().map(|(name, time)| format!("{name} {time:.2}")).collect();
+    for some in steps.chunks(STEPS_IN_A_LINE) {
+        text.extend(["      ", &some.join(", "), "\n"]);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -124,7 +156,7 @@ mod tests {
             syncs: 100_000_000,
             ..Counts::default()
         };
-        let latency = Latency { p50: 1e6, p99: 1e6, max: 1e7, p99_alone: Some(1e6) };
+        let latency = Latency { p50: 1e6, p99: 1e6, max: 1e7, p99_alone: Some(1e6), ..Latency::default() };
         let measured = Measured {
             ops: 100_000_000,
             seconds: 86_400.0,
@@ -135,8 +167,9 @@ mod tests {
             latency: Some(latency),
         };
         let row = Line::new("saves-compacting".to_owned(), 100_000_000, 1 << 20, "real", &measured);
-        let table = Line::heading() + &row.text();
-        assert_eq!(table.lines().count(), 5, "{table}");
+        let floor = Floor::slow(100_000.0);
+        let table = Line::heading() + &row.with_floor(Some(floor)).text();
+        assert_eq!(table.lines().count(), 9, "{table}");
         assert!(table.lines().all(|line| line.len() <= 80), "{table}");
         let widths: Vec<_> = table.lines().take(4).map(str::len).collect();
         assert!(widths[0] == widths[2] && widths[1] == widths[3], "{table}");

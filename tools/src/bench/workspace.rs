@@ -1,14 +1,23 @@
 //! The directory of a run and the files in it, which are gone afterwards.
 
 use super::corpus::{Corpus, Numbers};
+use super::floors::Floors;
+use super::material;
 use super::ops::CountingOps;
 use super::verify::Expected;
 use crate::interrupt::Interrupt;
 use crate::program::Failure;
 use crate::scratch::Scratch;
-use couchstore::{Db, EncryptionKey, KeyDerivation, KeyStore, OpenOptions, SaveOptions};
+use couchstore::{
+    Db, EncryptionKey, KeyDerivation, KeyStore, LocalUpdate, NodeCache, OpenOptions, SaveOptions,
+};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The local document of each base: a host's state of the database, written anew with each flush.
+pub(super) const VBSTATE_ID: &[u8] = b"_local/vbstate";
+pub(super) const VBSTATE: [u8; 300] = [b's'; 300];
 
 /// How much to do, and where.
 #[derive(Clone)]
@@ -18,11 +27,13 @@ pub(super) struct Settings {
     pub(super) batch: usize,
     pub(super) seed: u64,
     pub(super) sync: bool,
+    /// That all handles share.
+    pub(super) node_cache: Option<Arc<NodeCache>>,
     /// Of the encrypted rows.
     pub(super) keys: Option<Arc<dyn KeyStore>>,
 }
 
-/// A file with documents, half of which have been updated.
+/// A file with documents, half of which have been updated, and a local document.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
     pub(super) path: PathBuf,
@@ -37,6 +48,8 @@ pub(super) struct Workspace {
     directory: Scratch,
     /// The last one made, by the size of its bodies and whether it is encrypted.
     base: Option<((usize, bool), Base)>,
+    /// By size of bodies.
+    floors: HashMap<usize, Floors>,
     files: u64,
 }
 
@@ -49,7 +62,7 @@ impl Workspace {
         let named = |error| Failure::Message(format!("{}: {error}", directory.display()));
         let ops = Arc::new(CountingOps::new(settings.sync));
         let directory = Scratch::new("couch_bench-", directory).map_err(named)?;
-        Ok(Workspace { settings, ops, interrupt, directory, base: None, files: 0 })
+        Ok(Workspace { settings, ops, interrupt, directory, base: None, floors: HashMap::new(), files: 0 })
     }
 
     /// Removes all files. Without it they are removed as well, but nobody is told if that fails.
@@ -64,9 +77,22 @@ impl Workspace {
         self.directory.path().join(format!("{}.couch", self.files))
     }
 
-    /// How rows open their files.
+    /// How rows open their files. What the environment says of caches does not count.
     pub(super) fn options(&self, encrypted: bool) -> OpenOptions {
-        OpenOptions::new().file_ops(self.ops.clone()).keys(self.keys(encrypted))
+        let options = OpenOptions::new().file_ops(self.ops.clone()).keys(self.keys(encrypted));
+        options.node_cache(self.settings.node_cache.clone())
+    }
+
+    /// Whether handles share a cache of nodes.
+    pub(super) fn has_node_cache(&self) -> bool {
+        self.settings.node_cache.is_some()
+    }
+
+    /// Lets go of what handles have shared so far: a row begins with what it needs itself.
+    pub(super) fn clear_node_cache(&self) {
+        if let Some(cache) = &self.settings.node_cache {
+            cache.clear();
+        }
     }
 
     /// The keys for a file.
@@ -104,10 +130,22 @@ impl Workspace {
         self.save(&db, expected.corpus, all(expected.documents(), batch))?;
         let numbers = Numbers::new(self.settings.seed);
         self.save(&db, expected.corpus, updates(&mut expected, numbers, half, batch))?;
+        db.save_local(&[LocalUpdate { id: VBSTATE_ID, body: Some(&VBSTATE) }])?;
+        db.commit()?;
         db.close()?;
         let base = Base { path, expected };
         self.base = Some((wanted, base.clone()));
         Ok(base)
+    }
+
+    /// What this machine needs for the steps of rows with bodies of this size.
+    pub(super) fn floors(&mut self, body_size: usize) -> Result<Floors, Failure> {
+        if let Some(&known) = self.floors.get(&body_size) {
+            return Ok(known);
+        }
+        let floors = material::measure(self, body_size)?;
+        self.floors.insert(body_size, floors);
+        Ok(floors)
     }
 
     /// A copy of a base, for a row that writes.

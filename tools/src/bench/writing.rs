@@ -13,12 +13,28 @@ const COMMITS: std::ops::RangeInclusive<u64> = 20..=1000;
 
 /// All documents into a new file, a commit after each batch.
 pub(super) fn load(workspace: &mut Workspace, encrypted: bool) -> Result<Measured, Failure> {
+    let batches = all(workspace.documents_of(workspace.settings.body_size), workspace.settings.batch);
+    load_batches(workspace, encrypted, batches)
+}
+
+/// The same in the order of ids.
+pub(super) fn load_ordered(workspace: &mut Workspace) -> Result<Measured, Failure> {
+    let numbers = Corpus::in_order_of_ids(workspace.documents_of(workspace.settings.body_size));
+    let first_versions = |batch: &[u64]| batch.iter().map(|&number| (number, 0)).collect();
+    let batches = numbers.chunks(workspace.settings.batch.max(1)).map(first_versions);
+    load_batches(workspace, false, batches)
+}
+
+fn load_batches(
+    workspace: &mut Workspace,
+    encrypted: bool,
+    batches: impl Iterator<Item = Chosen>,
+) -> Result<Measured, Failure> {
     let path = workspace.new_path();
     let expected = workspace.expected(workspace.settings.body_size);
     let db = workspace.options(encrypted).create(true).open(&path)?;
-    let batches = all(expected.documents(), workspace.settings.batch);
     let measured = save(workspace, &db, expected.corpus, batches)?;
-    finish(workspace, db, &path, &expected, encrypted, measured)
+    finish(workspace, db, &path, &expected, encrypted, &measured)
 }
 
 /// Half of the documents again, in no order.
@@ -41,7 +57,7 @@ fn save_again(workspace: &mut Workspace, count: u64, batch: usize) -> Result<Mea
     let db = workspace.options(false).open(&copy.path)?;
     let corpus = copy.expected.corpus;
     let measured = save(workspace, &db, corpus, updates(&mut copy.expected, numbers, count, batch))?;
-    finish(workspace, db, &copy.path, &copy.expected, false, measured)
+    finish(workspace, db, &copy.path, &copy.expected, false, &measured)
 }
 
 /// Saves batch after batch. Only saving and committing is timed, each batch by itself.
@@ -72,12 +88,12 @@ fn finish(
     path: &Path,
     expected: &Expected,
     encrypted: bool,
-    measured: Measured,
+    measured: &Measured,
 ) -> Result<Measured, Failure> {
     db.close()?;
     drop(db);
     let file_size = file_size(path)?;
     expected.check(&workspace.options(encrypted).read_only(true).open(path)?, &workspace.interrupt)?;
     remove(path)?;
-    Ok(Measured { file_size, ..measured })
+    Ok(Measured { file_size, ..*measured })
 }

@@ -98,7 +98,7 @@ fn open(path: &Path, keys: &Keys, problems: &Problems) -> Result<Db, Failure> {
     let recovered = open_for_recovery(path, keys).map_err(|failure| {
         failure.in_original_words(|error| format!("{}: {}", printable_path(path), Call::Open.words(error)))
     })?;
-    match OpenOptions::new().read_only(true).keys(keys.store()).open(path) {
+    match OpenOptions::new().read_only(true).node_cache(None).keys(keys.store()).open(path) {
         Ok(db) => Ok(db),
         Err(error) if error.is_damage() => {
             let position = error.position().unwrap_or(0);

@@ -239,10 +239,15 @@ impl Call {
     }
 
     /// Tells the handler of the internal errors so far. With the locks given up.
+    #[inline]
     fn tell(&self) {
-        if self.untold.borrow().is_empty() {
-            return;
+        if !self.untold.borrow().is_empty() {
+            self.tell_all();
         }
+    }
+
+    #[cold]
+    fn tell_all(&self) {
         for text in self.untold.take() {
             internal_error::tell_handler(&text);
         }

@@ -121,14 +121,14 @@ impl<'a, R: Run> Tournament<'a, R> {
     fn advance(&mut self) -> Result<()> {
         let run = self.winner.run;
         let mut winner = head(self.runs, run, self.skip)?;
-        let mut game = (run + self.runs.len()) / 2;
-        while game > 0 {
+        let mut game = run + self.runs.len();
+        while game > 1 {
+            game /= 2;
             let loser = self.losers[game];
             if self.is_before(loser, winner) {
                 self.losers[game] = winner;
                 winner = loser;
             }
-            game /= 2;
         }
         self.winner = winner;
         Ok(())

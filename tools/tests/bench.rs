@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-const ROWS: [&str; 28] = [
+const ROWS: [&str; 29] = [
     "open",
     "vbstate",
     "fetch-1",

@@ -53,6 +53,7 @@ mod memory;
 mod quiet_thread;
 mod sync;
 mod tree;
+mod tsan;
 
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};
 pub use compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};

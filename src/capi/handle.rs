@@ -3,12 +3,12 @@
 //!
 //! The functions of C take the lock by way of `call`, which gives it up around the caller's callbacks.
 
-use super::tsan;
 use super::turn::{ThreadId, Turn};
 use crate::db::Db;
 use crate::db::info::{Info, Stamp};
 use crate::error::{Error, Result};
 use crate::io::naming::FileId;
+use crate::tsan;
 use parking_lot::{Condvar, Mutex};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::CStr;
@@ -231,11 +231,15 @@ impl Handle {
         let (stamp, before) = (db.stamp(), inside.published.get());
         let mut published = self.published.lock();
         tsan::taken(&self.published);
-        // So it is when a handle is closed, and with each document that a compaction shows to a hook.
-        if published.info.is_ok() && before.is_some_and(|before| stamp.only_file_changed(&before)) {
-            published.update_file(db);
-        } else {
-            published.update(db);
+        match (before, &mut published.info) {
+            (Some(before), Ok(info)) => match stamp.only_end_moved(&before) {
+                // So it is with each document that a compaction shows to a hook.
+                Some(end) => info.file_size = end,
+                // And so when a handle is closed.
+                None if stamp.only_file_changed(&before) => published.update_file(db),
+                None => published.update(db),
+            },
+            _ => published.update(db),
         }
         inside.published.set(Some(stamp));
         tsan::about_to_give_up(&self.published);

@@ -38,6 +38,7 @@
 #[doc(hidden)]
 pub mod capi;
 mod compact;
+mod crc32c;
 mod crypto;
 mod db;
 mod error;
@@ -52,6 +53,7 @@ mod memory;
 mod quiet_thread;
 mod sync;
 mod tree;
+mod tsan;
 
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};
 pub use compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};

@@ -168,6 +168,12 @@ fn both_ways(shape: Shape) {
         let limit = memory_budget + 4 * MIB + source.largest();
         check("compaction", shape, memory_budget, peak, limit);
 
+        let beside = CompactOptions { threads: 2, ..options.clone() };
+        let (result, peak) = peak_of_process(|| compact(&db, source.target(), &beside));
+        result.unwrap();
+        source.check_target();
+        check("compaction with two threads", shape, memory_budget, peak, limit);
+
         let online = OnlineOptions { compact: options, ..OnlineOptions::default() };
         let compaction = || compact_online(source.path(), source.target(), &online, &mut Writer(&source));
         let (result, peak) = peak_of_process(compaction);
@@ -215,12 +221,16 @@ fn encrypted_targets() {
         let source = Source::new(shape);
         source.rewind();
         let key = EncryptionKey::new("key", &[7; 32], KeyDerivation::KeyBased);
-        let options =
-            CompactOptions { memory_budget: MIB, keys: Some(Arc::new(key)), ..CompactOptions::default() };
+        let keys: Option<Arc<dyn couchstore::KeyStore>> = Some(Arc::new(key));
         let db = Db::open(source.path()).unwrap();
-        let (result, peak) = peak_of_process(|| compact(&db, source.target(), &options));
-        result.unwrap();
-        check("encryption", shape, MIB, peak, 5 * MIB + source.largest());
+        for threads in [1, 2] {
+            let keys = keys.clone();
+            let options = CompactOptions { memory_budget: MIB, keys, threads, ..CompactOptions::default() };
+            let (result, peak) = peak_of_process(|| compact(&db, source.target(), &options));
+            result.unwrap();
+            check("encryption", shape, MIB, peak, 5 * MIB + source.largest());
+            std::fs::remove_file(source.target()).unwrap();
+        }
     }
 }
 

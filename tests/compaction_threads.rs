@@ -243,9 +243,12 @@ fn an_error_or_a_panic_of_progress_ends_both_threads() {
 
 // ---- a caller's operations ------------------------------------------------------------------------------------------
 
-/// Operations that note by which thread they are called, and the tags.
+/// By which thread a call was made, and the tag if it gave one.
+type Note = (ThreadId, Option<FileTag>);
+
+/// Operations that note their calls.
 #[derive(Clone)]
-struct Noting(Arc<dyn FileOps>, Arc<Mutex<Vec<(ThreadId, Option<FileTag>)>>>);
+struct Noting(Arc<dyn FileOps>, Arc<Mutex<Vec<Note>>>);
 
 struct NotingHandle(Box<dyn FileHandle>, Noting);
 

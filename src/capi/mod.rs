@@ -70,4 +70,4 @@ mod flags;
 mod guard;
 mod handle;
 mod ptr;
-mod tsan;
+mod turn;

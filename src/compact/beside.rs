@@ -7,7 +7,6 @@
 
 use super::copying::Copy;
 use super::exchange::{Batch, Exchange, FULL_BATCH, News, Next, Remote, Wait, left_alone};
-use super::progress::Steps;
 use super::sort::SortPlace;
 use super::trees::{Plan, Roots, Sink, Step, Trees};
 use crate::error::{Error, Result};
@@ -91,12 +90,9 @@ fn build(exchange: &Exchange, file: &TreeFile, plan: Plan<'_>) -> Result<Roots> 
         }
         exchange.done(batch, file.end());
     }
-    let mut steps = Steps::default();
     trees.finish(&mut |step| match step {
         Step::AllThere => exchange.all_there(file.end()),
-        Step::Sorting => exchange.tick(file.end()),
-        Step::Entry(bytes) if steps.are_many(bytes) => exchange.tick(file.end()),
-        Step::Entry(_) => Ok(()),
+        Step::Further => exchange.tick(file.end()),
     })
 }
 

@@ -177,8 +177,7 @@ impl<'a> Copy<'a> {
                 progress.all_done();
                 progress.tell(file.end(), *hooks)
             }
-            Step::Sorting => progress.tell_more(file.end(), *hooks),
-            Step::Entry(bytes) => progress.step(bytes, || file.end(), *hooks),
+            Step::Further => progress.tell_more(file.end(), *hooks),
         })
     }
 
@@ -208,7 +207,10 @@ impl<'a> Copy<'a> {
             let Some(leaf) = self.pass(leaf)? else { continue };
             let Some(leaf) = leaf else { return Ok(()) };
             self.ahead.begin_leaf();
-            for (entry, offset) in leaf.entries() {
+            let mut rest = leaf.entries();
+            loop {
+                let offset = rest.offset();
+                let Some(entry) = rest.next() else { break };
                 let entry = match entry {
                     Ok(entry) => entry,
                     Err(rule) => {
@@ -343,15 +345,14 @@ impl<'a> Copy<'a> {
             return self.consider_body((info, place), false, sink);
         }
         let put = put_into(sink, &mut self.bodies);
-        let put = match self.source.file().with_body_at_hand(position, put) {
-            Some(put) => put,
-            None => {
-                self.plan(info, place)?;
-                let put = put_into(sink, &mut self.bodies);
-                let stored = self.source.file().with_stored_body((position, info.physical_size), put);
-                let Some(put) = self.pass(stored)? else { return Ok(None) };
-                put
-            }
+        let put = if let Some(put) = self.source.file().with_body_at_hand(position, put) {
+            put
+        } else {
+            self.plan(info, place)?;
+            let put = put_into(sink, &mut self.bodies);
+            let stored = self.source.file().with_stored_body((position, info.physical_size), put);
+            let Some(put) = self.pass(stored)? else { return Ok(None) };
+            put
         };
         match put? {
             Some(copied) => Ok(Some(Kept { body: Some(copied), rev_meta: None })),

@@ -6,8 +6,10 @@ use crate::format::docinfo::DocInfoRef;
 use crate::io::file::{Body, DbFile};
 use crate::io::{FileHandle, FileTag, IoError};
 use crate::memory;
-use parking_lot::{Condvar, Mutex};
+use crate::tsan;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -125,6 +127,49 @@ pub(super) struct Exchange {
     end: AtomicU64,
 }
 
+/// The state, locked.
+struct Locked<'a> {
+    exchange: &'a Exchange,
+    state: MutexGuard<'a, State>,
+}
+
+impl Exchange {
+    fn lock(&self) -> Locked<'_> {
+        let state = self.state.lock();
+        tsan::taken(&self.state);
+        Locked { exchange: self, state }
+    }
+}
+
+impl Locked<'_> {
+    /// Waits until something has changed.
+    fn wait(&mut self) {
+        tsan::about_to_give_up(&self.exchange.state);
+        self.exchange.changed.wait(&mut self.state);
+        tsan::taken(&self.exchange.state);
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        tsan::about_to_give_up(&self.exchange.state);
+    }
+}
+
 /// What the caller's thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
@@ -160,13 +205,13 @@ impl Exchange {
     /// Hands the target over.
     pub(super) fn give_file(&self, file: Box<DbFile>) {
         self.end.store(file.end(), Relaxed);
-        self.state.lock().file = Some(file);
+        self.lock().file = Some(file);
         self.changed.notify_all();
     }
 
     /// Hands a batch over, and returns an empty one; see [`Wait::Room`].
     pub(super) fn give(&self, batch: Batch) -> Batch {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.batches.push_back(batch);
         state.undone += 1;
         let mut spare = state.spare.take().unwrap_or_default();
@@ -178,31 +223,31 @@ impl Exchange {
 
     /// No more batches come.
     pub(super) fn complete(&self) {
-        self.state.lock().complete = true;
+        self.lock().complete = true;
         self.changed.notify_all();
     }
 
     /// Ends the second thread soon.
     pub(super) fn give_up(&self) {
-        self.state.lock().given_up = true;
+        self.lock().given_up = true;
         self.changed.notify_all();
     }
 
     /// Waits, and does meanwhile with `raw` what is asked of the file operations.
     pub(super) fn wait(&self, wait: Wait, raw: &mut Option<Box<dyn FileHandle>>) -> News {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         loop {
             if let Some(request) = state.request.take() {
                 drop(state);
                 let reply = answer(request, raw);
-                state = self.state.lock();
+                state = self.lock();
                 state.reply = Some(reply);
                 self.changed.notify_all();
             }
             if let Some(news) = state.news(wait) {
                 return news;
             }
-            self.changed.wait(&mut state);
+            state.wait();
         }
     }
 
@@ -254,7 +299,7 @@ fn answer(request: Request, raw: &mut Option<Box<dyn FileHandle>>) -> Reply {
 impl Exchange {
     /// Waits for the target; `None`: it does not come.
     pub(super) fn take_file(&self) -> Option<Box<DbFile>> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         loop {
             if let Some(file) = state.file.take() {
                 return Some(file);
@@ -262,13 +307,13 @@ impl Exchange {
             if state.given_up {
                 return None;
             }
-            self.changed.wait(&mut state);
+            state.wait();
         }
     }
 
     /// Waits for the next batch; `None`: that was the last one.
     pub(super) fn take(&self) -> Result<Option<Batch>> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         loop {
             if state.given_up {
                 return Err(left_alone());
@@ -281,14 +326,14 @@ impl Exchange {
             if state.complete {
                 return Ok(None);
             }
-            self.changed.wait(&mut state);
+            state.wait();
         }
     }
 
     /// A batch is done; the target has so many bytes now.
     pub(super) fn done(&self, batch: Batch, end: u64) {
         self.end.store(end, Relaxed);
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.undone -= 1;
         if batch.bytes.capacity() <= 2 * FULL_BATCH {
             state.spare = Some(batch);
@@ -309,7 +354,7 @@ impl Exchange {
 
     fn tell(&self, end: u64, set: impl FnOnce(&mut State)) -> Result<()> {
         self.end.store(end, Relaxed);
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         set(&mut state);
         let given_up = state.given_up;
         drop(state);
@@ -323,7 +368,7 @@ impl Exchange {
     }
 
     fn ask(&self, request: Request) -> Reply {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.request = Some(request);
         self.changed.notify_all();
         loop {
@@ -334,7 +379,7 @@ impl Exchange {
                 // It may be that nobody does it, or that it is being done: what comes of the target does not matter.
                 return (Err(IoError::new(ErrorCode::CANCEL, 0)), Vec::new());
             }
-            self.changed.wait(&mut state);
+            state.wait();
         }
     }
 }
@@ -344,7 +389,7 @@ pub(super) struct UntilEnd<'a>(&'a Exchange);
 
 impl Drop for UntilEnd<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().ended = true;
+        self.0.lock().ended = true;
         self.0.changed.notify_all();
     }
 }

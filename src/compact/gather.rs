@@ -44,6 +44,13 @@ impl Record {
     }
 }
 
+/// Entries that are sorted together.
+struct Chunk {
+    records: Vec<Record>,
+    /// From where on their prefixes are of their keys, once they are sorted.
+    skip: usize,
+}
+
 /// Entries in memory.
 pub(super) struct Gathered {
     piece_size: usize,
@@ -51,7 +58,7 @@ pub(super) struct Gathered {
     /// Lengths of key and value, key, value, one entry behind the other.
     pieces: Vec<Vec<u8>>,
     /// All but the last are sorted.
-    chunks: Vec<Vec<Record>>,
+    chunks: Vec<Chunk>,
     /// Bytes reserved for both.
     reserved: usize,
     /// Of all keys so far, also of those that are not in memory any more.
@@ -104,7 +111,7 @@ impl Gathered {
 
     #[inline]
     fn has_record(&self) -> bool {
-        self.chunks.last().is_some_and(|chunk| chunk.len() < self.records_in_chunk)
+        self.chunks.last().is_some_and(|chunk| chunk.records.len() < self.records_in_chunk)
     }
 
     /// Whether nothing has to be reserved for one more entry of this length.
@@ -126,7 +133,7 @@ impl Gathered {
         let (Some(piece), Some(chunk)) = (self.pieces.last_mut(), self.chunks.last_mut()) else {
             return Ok(());
         };
-        chunk.push(Record::new(index as u32, piece.len() as u32));
+        chunk.records.push(Record::new(index as u32, piece.len() as u32));
         piece.extend_from_slice(&((key.len() as u64) << 32 | value_length as u64).to_be_bytes());
         piece.extend_from_slice(key);
         put(piece);
@@ -143,9 +150,9 @@ impl Gathered {
         }
         if !self.has_record() {
             self.sort_last_chunk();
-            let mut chunk = Vec::new();
-            memory::reserve_exact(&mut chunk, self.records_in_chunk)?;
-            self.chunks.push(chunk);
+            let mut records = Vec::new();
+            memory::reserve_exact(&mut records, self.records_in_chunk)?;
+            self.chunks.push(Chunk { records, skip: 0 });
         }
         self.reserved += needs;
         Ok(())
@@ -165,11 +172,14 @@ impl Gathered {
         let Some(mut chunk) = self.chunks.pop() else { return };
         // Only now it is known where the keys begin to differ.
         let skip = self.common.len();
-        for record in &mut chunk {
+        chunk.skip = skip;
+        for record in &mut chunk.records {
             *record = record.with_prefix(key_prefix(self.entry(*record).0, skip));
         }
-        chunk.sort_unstable_by_key(|record| record.0);
-        for alike in chunk.chunk_by_mut(|a, b| a.prefix() == b.prefix()).filter(|alike| alike.len() > 1) {
+        chunk.records.sort_unstable_by_key(|record| record.0);
+        for alike in
+            chunk.records.chunk_by_mut(|a, b| a.prefix() == b.prefix()).filter(|alike| alike.len() > 1)
+        {
             // Equal keys stay in the order of adding.
             alike.sort_unstable_by(|a, b| self.entry(*a).0.cmp(self.entry(*b).0).then(a.0.cmp(&b.0)));
         }
@@ -180,8 +190,12 @@ impl Gathered {
     /// memory back.
     pub(super) fn drain_sorted(&mut self, take: OnSorted<'_>) -> Result<()> {
         self.sort_last_chunk();
-        let run = |chunk| Chunk { gathered: self, records: <[Record]>::iter(chunk), key: &[], value: &[] };
-        let mut runs: Vec<_> = self.chunks.iter().map(|chunk| run(chunk)).collect();
+        let mut runs = memory::collect(self.chunks.iter().map(|chunk| SortedChunk {
+            gathered: self,
+            skip: chunk.skip,
+            records: chunk.records.iter(),
+            record: Record(0),
+        }))?;
         merge(&mut runs, self.common.len(), take)?;
         drop(runs);
         self.pieces.clear();
@@ -192,25 +206,26 @@ impl Gathered {
 }
 
 /// A sorted chunk.
-struct Chunk<'a> {
+struct SortedChunk<'a> {
     gathered: &'a Gathered,
+    skip: usize,
     records: std::slice::Iter<'a, Record>,
-    key: &'a [u8],
-    value: &'a [u8],
+    /// Of the entry at hand.
+    record: Record,
 }
 
-impl Run for Chunk<'_> {
-    fn advance(&mut self) -> Result<bool> {
-        let Some(record) = self.records.next() else { return Ok(false) };
-        (self.key, self.value) = self.gathered.entry(*record);
-        Ok(true)
+impl Run for SortedChunk<'_> {
+    #[inline]
+    fn advance(&mut self, skip: usize) -> Result<Option<u64>> {
+        let Some(record) = self.records.next() else { return Ok(None) };
+        self.record = *record;
+        // Keys that came later may have had less in common.
+        let is_known = skip == self.skip;
+        Ok(Some(if is_known { record.prefix() } else { key_prefix(self.entry().0, skip) }))
     }
 
-    fn key(&self) -> &[u8] {
-        self.key
-    }
-
-    fn value(&self) -> &[u8] {
-        self.value
+    #[inline]
+    fn entry(&self) -> (&[u8], &[u8]) {
+        self.gathered.entry(self.record)
     }
 }

@@ -8,12 +8,10 @@ pub(crate) type OnSorted<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 
 /// Entries in ascending order of keys, one at a time.
 pub(super) trait Run {
-    /// Goes to the next entry, at first to the first one; false: there is none.
-    fn advance(&mut self) -> Result<bool>;
-    /// Key of the entry at hand.
-    fn key(&self) -> &[u8];
-    /// Its value.
-    fn value(&self) -> &[u8];
+    /// Goes to the next entry, at first to the first one, and returns [`key_prefix`] of its key; `None`: there is none.
+    fn advance(&mut self, skip: usize) -> Result<Option<u64>>;
+    /// Key and value of the entry at hand.
+    fn entry(&self) -> (&[u8], &[u8]);
 }
 
 /// Eight bytes of a key as a number, from byte `skip` on, which is where keys begin to differ: decides most comparisons
@@ -114,7 +112,7 @@ impl<'a, R: Run> Tournament<'a, R> {
     #[cold]
     fn is_before_by_key(&self, a: Head, b: Head) -> bool {
         match (self.runs.get(a.run), self.runs.get(b.run)) {
-            (Some(one), Some(other)) => (one.key(), a.run) < (other.key(), b.run),
+            (Some(one), Some(other)) => (one.entry().0, a.run) < (other.entry().0, b.run),
             (one, _) => one.is_some(),
         }
     }
@@ -123,14 +121,14 @@ impl<'a, R: Run> Tournament<'a, R> {
     fn advance(&mut self) -> Result<()> {
         let run = self.winner.run;
         let mut winner = head(self.runs, run, self.skip)?;
-        let mut game = (run + self.runs.len()) / 2;
-        while game > 0 {
+        let mut game = run + self.runs.len();
+        while game > 1 {
+            game /= 2;
             let loser = self.losers[game];
             if self.is_before(loser, winner) {
                 self.losers[game] = winner;
                 winner = loser;
             }
-            game /= 2;
         }
         self.winner = winner;
         Ok(())
@@ -139,8 +137,8 @@ impl<'a, R: Run> Tournament<'a, R> {
 
 /// The next entry of a run.
 fn head<R: Run>(runs: &mut [R], run: usize, skip: usize) -> Result<Head> {
-    let entries = &mut runs[run];
-    if entries.advance()? { Ok(Head { prefix: key_prefix(entries.key(), skip), run }) } else { Ok(ENDED) }
+    let prefix = runs[run].advance(skip)?;
+    Ok(prefix.map_or(ENDED, |prefix| Head { prefix, run }))
 }
 
 /// Hands on the entries of all runs in ascending order of keys; those with equal keys in the order of their runs. All
@@ -148,7 +146,8 @@ fn head<R: Run>(runs: &mut [R], run: usize, skip: usize) -> Result<Head> {
 pub(super) fn merge<R: Run>(runs: &mut [R], skip: usize, take: OnSorted<'_>) -> Result<()> {
     let mut tournament = Tournament::new(runs, skip)?;
     while let Some(run) = tournament.runs.get(tournament.winner.run) {
-        take(run.key(), run.value())?;
+        let (key, value) = run.entry();
+        take(key, value)?;
         tournament.advance()?;
     }
     Ok(())

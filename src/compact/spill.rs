@@ -10,7 +10,7 @@
 //! Where the runs are and how long they are stays in memory, as key and salt do, which no other file has: whatever the
 //! disk gives back instead of a frame - changed bytes, another frame, one of an earlier file - is noticed.
 
-use super::merge::Run;
+use super::merge::{Run, key_prefix};
 use crate::crypto::cipher::{Cipher, Failed, NONCE_LEN, TAG_LEN};
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::chunk::Checksum;
@@ -290,10 +290,10 @@ impl SpilledRun<'_> {
 }
 
 impl Run for SpilledRun<'_> {
-    fn advance(&mut self) -> Result<bool> {
+    fn advance(&mut self, skip: usize) -> Result<Option<u64>> {
         self.entry.clear();
         if self.used == self.frame.len() && self.left == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         self.take(LENGTHS)?;
         let lengths = self.entry.iter().fold(0, |lengths: u64, &byte| lengths << 8 | u64::from(byte));
@@ -302,15 +302,11 @@ impl Run for SpilledRun<'_> {
         memory::reserve_exact(&mut self.entry, key + value)?;
         self.take(key + value)?;
         self.key_length = key;
-        Ok(true)
+        Ok(Some(key_prefix(self.entry().0, skip)))
     }
 
-    fn key(&self) -> &[u8] {
-        self.entry.get(..self.key_length).unwrap_or_default()
-    }
-
-    fn value(&self) -> &[u8] {
-        self.entry.get(self.key_length..).unwrap_or_default()
+    fn entry(&self) -> (&[u8], &[u8]) {
+        self.entry.split_at_checked(self.key_length).unwrap_or_default()
     }
 }
 

@@ -3,6 +3,7 @@
 //! The by-sequence tree grows while documents come, each leaf behind the bodies of its documents. The entries of the
 //! by-id tree are sorted meanwhile, and that tree is built at the end.
 
+use super::progress::Steps;
 use super::sort::{SortPlace, Sorter};
 use crate::error::Result;
 use crate::format::Malformed;
@@ -58,10 +59,8 @@ pub(super) trait Sink {
 pub(super) enum Step {
     /// The by-sequence tree is complete.
     AllThere,
-    /// Sorting goes on.
-    Sorting,
-    /// An entry of so many bytes goes into the by-id tree.
-    Entry(usize),
+    /// Sorting goes on, or the by-id tree has so many entries more that the host should be told.
+    Further,
 }
 
 /// Told how the building goes on; an error ends it.
@@ -87,9 +86,12 @@ impl<'a> Trees<'a> {
         let by_seq = by_seq.finish()?;
         on_step(Step::AllThere)?;
         let mut by_id = TreeBuilder::new(file, TreeKind::ById, plan.nodes);
-        sorter.prepare(&mut || on_step(Step::Sorting))?;
+        sorter.prepare(&mut || on_step(Step::Further))?;
+        let mut steps = Steps::default();
         sorter.finish(&mut |key, value| {
-            on_step(Step::Entry(value.len()))?;
+            if steps.are_many(value.len()) {
+                on_step(Step::Further)?;
+            }
             by_id.add(key, value)
         })?;
         Ok(Roots { by_seq, by_id: by_id.finish()? })

@@ -38,15 +38,26 @@ pub struct Info {
 pub(crate) struct Stamp {
     /// Counts all that changes the state, the name and the key.
     changes: u64,
-    /// `None`: it is closed.
-    file: Option<(u64, i32)>,
-    closed_os_error: i32,
+    /// Where the file ends; [`CLOSED`] if it is.
+    end: u64,
+    /// `errno` of the last failed call on the file, and of that on one that has been closed.
+    os_errors: (i32, i32),
 }
+
+/// No file ends there.
+const CLOSED: u64 = u64::MAX;
 
 impl Stamp {
     /// Whether state, name and key are what they were.
     pub(crate) fn only_file_changed(&self, earlier: &Stamp) -> bool {
         self.changes == earlier.changes
+    }
+
+    /// Where the file ends now, if that is all that has changed.
+    #[inline]
+    pub(crate) fn only_end_moved(&self, earlier: &Stamp) -> Option<u64> {
+        let same = self.changes == earlier.changes && self.os_errors == earlier.os_errors;
+        (same && self.end != CLOSED && earlier.end != CLOSED).then_some(self.end)
     }
 }
 
@@ -54,11 +65,8 @@ impl Db {
     /// See [`Stamp`].
     #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
-        Stamp {
-            changes: self.changes.get(),
-            file: self.file.end_and_os_error(),
-            closed_os_error: self.closed_os_error.get(),
-        }
+        let (end, os_error) = self.file.end_and_os_error().unwrap_or((CLOSED, 0));
+        Stamp { changes: self.changes.get(), end, os_errors: (os_error, self.closed_os_error.get()) }
     }
 
     /// Figures of this handle's header.

@@ -42,16 +42,18 @@ pub struct DocInfoRef<'a> {
     pub physical_size: u64,
 }
 
-/// The first 16 of these bytes as a number.
+/// Eight of these bytes as a number.
 #[inline]
-fn first_16(bytes: &[u8]) -> u128 {
-    bytes.first_chunk().map_or(0, |bytes| u128::from_be_bytes(*bytes))
+fn eight<const AT: usize, const N: usize>(bytes: &[u8; N]) -> u64 {
+    bytes.get(AT..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// The last 8 of these bytes as a number.
+/// Puts a number there, in eight bytes.
 #[inline]
-fn last_8(bytes: &[u8]) -> u64 {
-    bytes.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+fn put_eight<const AT: usize, const N: usize>(bytes: &mut [u8; N], number: u64) {
+    if let Some(place) = bytes.get_mut(AT..).and_then(<[u8]>::first_chunk_mut) {
+        *place = number.to_be_bytes();
+    }
 }
 
 impl<'a> DocInfoRef<'a> {
@@ -59,15 +61,15 @@ impl<'a> DocInfoRef<'a> {
     #[inline]
     pub(crate) fn parse_by_id(key: &'a [u8], value: &'a [u8]) -> Result<DocInfoRef<'a>, Malformed> {
         let (fixed, rev_meta) = value.split_first_chunk::<BY_ID_FIXED>().ok_or(SHORT_BY_ID)?;
-        let (head, tail) = (first_16(fixed), last_8(fixed));
+        let (head, middle) = (eight::<0, BY_ID_FIXED>(fixed), eight::<8, BY_ID_FIXED>(fixed));
         let info = DocInfoRef {
             id: key,
-            db_seq: (head >> 80) as u64,
+            db_seq: head >> 16,
             rev_meta,
-            physical_size: u64::from((head >> 48) as u32),
+            physical_size: (head & 0xffff) << 16 | middle >> 48,
             ..DocInfoRef::default()
         };
-        Ok(info.with_common(head as u64 & MAX_U48, tail & (MAX_U48 << 8 | 0xff)))
+        Ok(info.with_common(middle & MAX_U48, eight::<15, BY_ID_FIXED>(fixed)))
     }
 
     /// Reads an entry of the by-sequence tree.
@@ -76,12 +78,13 @@ impl<'a> DocInfoRef<'a> {
         let short = Malformed("a by-sequence value of at least 18 bytes and its id");
         let db_seq = parse_seq_key(key)?;
         let (fixed, strings) = value.split_first_chunk::<BY_SEQ_FIXED>().ok_or(short)?;
-        let (head, tail) = (first_16(fixed), last_8(fixed));
-        let (id_length, physical_size) = split_u12_u28((head >> 88) as u64);
+        let (head, middle) = (eight::<0, BY_SEQ_FIXED>(fixed), eight::<8, BY_SEQ_FIXED>(fixed));
+        let (id_length, physical_size) = split_u12_u28(head >> 24);
         let (id, rev_meta) = strings.split_at_checked(id_length).ok_or(short)?;
         let info =
             DocInfoRef { id, db_seq, rev_meta, physical_size: physical_size as u64, ..DocInfoRef::default() };
-        Ok(info.with_common((head >> 40) as u64 & MAX_U48, tail & (MAX_U48 << 8 | 0xff)))
+        let position = (head & 0xff_ffff) << 24 | middle >> 40;
+        Ok(info.with_common(position, eight::<10, BY_SEQ_FIXED>(fixed)))
     }
 
     /// This entry with the fields that stand in both layouts side by side: [`DocInfoRef::position_field`] and
@@ -91,7 +94,7 @@ impl<'a> DocInfoRef<'a> {
         DocInfoRef {
             deleted: position & DELETED_BIT != 0,
             body_position: position & !DELETED_BIT,
-            rev_seq: revision >> 8,
+            rev_seq: revision >> 8 & MAX_U48,
             content_meta: revision as u8,
             ..self
         }
@@ -121,24 +124,25 @@ impl<'a> DocInfoRef<'a> {
 
     /// Appends the by-id value.
     pub(crate) fn encode_by_id(&self, out: &mut Vec<u8>) {
+        let (size, position) = (u64::from(self.physical_size as u32), self.position_field());
         let mut fixed = [0; BY_ID_FIXED];
-        let (head, tail) = fixed.split_at_mut(16);
-        let (db_seq, size) = (u128::from(self.db_seq & MAX_U48), u128::from(self.physical_size as u32));
-        head.copy_from_slice(&(db_seq << 80 | size << 48 | u128::from(self.position_field())).to_be_bytes());
-        let [_, revision @ ..] = self.revision_fields().to_be_bytes();
-        tail.copy_from_slice(&revision);
+        put_eight::<0, BY_ID_FIXED>(&mut fixed, self.db_seq << 16 | size >> 16);
+        // The first byte of these is the last one of the position.
+        put_eight::<15, BY_ID_FIXED>(&mut fixed, self.revision_fields());
+        put_eight::<8, BY_ID_FIXED>(&mut fixed, size << 48 | position);
         out.extend_from_slice(&fixed);
         out.extend_from_slice(self.rev_meta);
     }
 
     /// Appends the by-sequence value.
     pub(crate) fn encode_by_seq(&self, out: &mut Vec<u8>) {
+        let lengths = u12_u28(self.id.len(), self.physical_size as usize);
+        let position = self.position_field();
         let mut fixed = [0; BY_SEQ_FIXED];
-        let (head, tail) = fixed.split_at_mut(16);
-        let lengths = u128::from(u12_u28(self.id.len(), self.physical_size as usize));
-        let (position, revision) = (u128::from(self.position_field()), self.revision_fields());
-        head.copy_from_slice(&(lengths << 88 | position << 40 | u128::from(revision >> 16)).to_be_bytes());
-        tail.copy_from_slice(&(revision as u16).to_be_bytes());
+        put_eight::<0, BY_SEQ_FIXED>(&mut fixed, lengths << 24 | position >> 24);
+        // The first byte of these is the last one of the position.
+        put_eight::<10, BY_SEQ_FIXED>(&mut fixed, position << 56 | self.revision_fields());
+        put_eight::<8, BY_SEQ_FIXED>(&mut fixed, position << 40 | self.revision_fields() >> 16);
         out.extend_from_slice(&fixed);
         out.extend_from_slice(self.id);
         out.extend_from_slice(self.rev_meta);

@@ -43,6 +43,7 @@ impl WriteBuffer {
     }
 
     /// The buffered bytes from `offset` on; empty if that is outside.
+    #[inline]
     fn get(&self, offset: u64) -> &[u8] {
         if offset < self.start {
             return &[];

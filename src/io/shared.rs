@@ -109,6 +109,7 @@ impl SharedFile {
     }
 
     /// Whether so many bytes of content at `position` were read already.
+    #[inline]
     pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
         self.file.borrow().as_ref().is_some_and(|file| file.has_read(position, size))
     }
@@ -156,6 +157,7 @@ impl SharedFile {
     }
 
     /// Position of the body that was read last, which is forgotten by this.
+    #[inline]
     pub(crate) fn take_last_body(&self) -> u64 {
         self.last_body.take()
     }
@@ -200,6 +202,7 @@ impl SharedFile {
     }
 
     /// The append position and `errno` of the last failed call; `None` when closed.
+    #[inline]
     pub(crate) fn end_and_os_error(&self) -> Option<(u64, i32)> {
         self.file.borrow().as_ref().map(|file| (file.end(), file.last_os_error()))
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-const ROWS: [&str; 28] = [
+const ROWS: [&str; 29] = [
     "open",
     "vbstate",
     "fetch-1",
@@ -41,6 +41,7 @@ const ROWS: [&str; 28] = [
     "load-encrypted",
     "scan-encrypted",
     "saves-compacting",
+    "saves-replaying",
 ];
 
 /// Those that this build can measure.
@@ -90,6 +91,7 @@ fn every_row_is_measured_and_verified() {
         (125, 16384)
     );
     assert!(row("saves-compacting")["latency_us"]["p99_alone"].is_f64());
+    assert!(row("saves-replaying")["latency_us"]["p99_alone"].is_f64());
     for shares in ["shares", "shares_alone"] {
         let shares = row("saves-compacting")["latency_us"][shares].as_array().unwrap();
         assert!(shares.is_sorted_by(|a, b| a.as_f64() <= b.as_f64()) && shares.len() == 13, "{shares:?}");

@@ -145,12 +145,14 @@ impl Buffered {
         Ok(Found::Read(Place::Last))
     }
 
-    /// What was read, exactly, from `offset` on, as far as nothing waits to be written there; empty if nothing was.
-    pub(in crate::io) fn at_hand(&self, offset: u64) -> &[u8] {
-        let Some(scratch) = self.scratch.as_ref().filter(|_| self.is_exact()) else { return &[] };
-        let room = self.flushed_end().saturating_sub(offset);
-        let bytes = scratch.pieces.read_at(offset);
-        usize::try_from(room).ok().and_then(|room| bytes.get(..room)).unwrap_or(bytes)
+    /// At least `least` bytes from `offset` on, if they are in memory, and reads are exact.
+    #[inline]
+    pub(in crate::io) fn at_hand(&self, offset: u64, least: usize) -> Option<&[u8]> {
+        if !self.is_exact() {
+            return None;
+        }
+        let pending = self.writes.get(offset);
+        if pending.len() >= least { Some(pending) } else { self.scratch.as_ref()?.pieces.get(offset, least) }
     }
 
     /// The bytes from `offset` on that were found there.

@@ -7,7 +7,8 @@ use super::ops::CountingOps;
 use super::workspace::{Base, COMPRESS, Workspace, file_size, remove};
 use crate::program::{Failure, start_thread};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, compact_online,
+    CompactHooks, CompactOptions, Db, Direction, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks,
+    compact_online, compact_with, replay,
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::path::Path;
@@ -23,6 +24,23 @@ const ALONE: usize = 100;
 /// The file is compacted until there are so many commits beside a compaction, or so many times.
 const ENOUGH: usize = 300;
 const MOST_ROUNDS: usize = 10;
+
+/// Who does what an online compaction takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// One call of the library's.
+    OneCall,
+    /// The host, which copies, replays until little is left, and the rest under its lock.
+    Host,
+}
+
+/// The host's copy is synced after so many bytes.
+const SYNC_EVERY: u64 = 1 << 20;
+/// So much may be left for the lock, in bytes; and so often it catches up before at most.
+const LITTLE: u64 = 1 << 20;
+const MOST_REPLAYS: usize = 10;
+/// Memory for documents that are replayed, in bytes.
+const REPLAYED: usize = 16 << 20;
 
 /// What writer and compaction share.
 #[derive(Default)]
@@ -124,8 +142,44 @@ impl Writer {
     }
 }
 
+/// An online compaction by the host.
+fn by_host(
+    source: &OpenOptions,
+    (path, target): (&Path, &Path),
+    compact: &CompactOptions,
+    hooks: &mut Hooks<'_>,
+) -> couchstore::Result<()> {
+    let source = source.clone().read_only(true).open(path)?;
+    compact_with(&source, target, compact, hooks)?;
+    let copy = OpenOptions::new().file_ops(compact.file_ops.clone()).open(target)?;
+    for _ in 0..MOST_REPLAYS {
+        if catch_up(&source, &copy, hooks)? <= LITTLE {
+            break;
+        }
+    }
+    hooks.lock();
+    let caught_up = catch_up(&source, &copy, hooks).and_then(|_| copy.close());
+    if caught_up.is_ok() {
+        hooks.shared.finish();
+    }
+    hooks.unlock();
+    caught_up
+}
+
+/// Brings a copy up to the source's newest header, and returns by how much that had grown.
+fn catch_up(source: &Db, copy: &Db, hooks: &mut Hooks<'_>) -> couchstore::Result<u64> {
+    let base = source.header_position();
+    source.seek(Direction::End)?;
+    let newest = source.header_position();
+    source.seek_offset(i64::try_from(base).unwrap_or(i64::MAX))?;
+    if newest != base {
+        replay(source, copy, newest, hooks, REPLAYED)?;
+    }
+    Ok(newest.saturating_sub(base))
+}
+
 /// Commits of a writer while its file is compacted. The time of the row is that of the compactions.
-pub(super) fn saves(workspace: &mut Workspace) -> Result<Measured, Failure> {
+pub(super) fn saves(workspace: &mut Workspace, way: Way) -> Result<Measured, Failure> {
     let base = workspace.base(workspace.settings.body_size, false)?;
     let base = workspace.copy_of(&base)?;
     let mut writer = Writer { base, numbers: Numbers::new(workspace.settings.seed ^ 4) };
@@ -136,7 +190,7 @@ pub(super) fn saves(workspace: &mut Workspace) -> Result<Measured, Failure> {
     let (mut beside, mut bytes, mut size) = (Vec::new(), 0, 0);
     for _ in 0..MOST_ROUNDS {
         let target = workspace.new_path();
-        let (times, written) = round(workspace, &mut writer, &target, &mut watch)?;
+        let (times, written) = round(workspace, way, &mut writer, &target, &mut watch)?;
         watch.aside(|| {
             let target = options.clone().read_only(true).open(&target)?;
             writer.base.expected.check(&target, &workspace.interrupt)
@@ -160,6 +214,7 @@ pub(super) fn saves(workspace: &mut Workspace) -> Result<Measured, Failure> {
 /// One compaction, and the commits beside it.
 fn round(
     workspace: &Workspace,
+    way: Way,
     writer: &mut Writer,
     target: &Path,
     watch: &mut Stopwatch<'_>,
@@ -171,11 +226,17 @@ fn round(
         // Not those of the workspace: the row counts what the writer does.
         compact.file_ops = Arc::new(CountingOps::new(false));
     }
+    if way == Way::Host {
+        compact.periodic_sync = Some(SYNC_EVERY);
+    }
     let online = OnlineOptions { compact, ..OnlineOptions::default() };
     let mut hooks = Hooks { shared: &shared, held: None, stoppable: Stoppable(&workspace.interrupt) };
     let (compacted, written) = std::thread::scope(|scope| {
         let written = start_thread(scope, || writer.run(&options, &shared, usize::MAX))?;
-        let compacted = watch.time(|| compact_online(&path, target, &online, &mut hooks));
+        let compacted = watch.time(|| match way {
+            Way::OneCall => compact_online(&path, target, &online, &mut hooks).map(drop),
+            Way::Host => by_host(&options, (&path, target), &online.compact, &mut hooks),
+        });
         shared.finish();
         Ok::<_, Failure>((compacted, written.join()))
     })?;

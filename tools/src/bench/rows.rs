@@ -2,6 +2,7 @@
 
 use super::floors::{Bodies, Nodes, Work};
 use super::meter::Measured;
+use super::online::Way;
 use super::reading::Order;
 use super::workspace::Workspace;
 use super::{compacting, host, online, reading, writing};
@@ -76,6 +77,8 @@ pub(super) enum Row {
     ScanEncrypted,
     /// Commits while the file is compacted online
     SavesCompacting,
+    /// The same while a host copies and replays by itself
+    SavesReplaying,
 }
 
 impl Row {
@@ -124,7 +127,9 @@ impl Row {
             | Row::LoadOrdered
             | Row::Update
             | Row::Commit => (Nodes::Seen, Bodies::Written),
-            Row::LoadEncrypted | Row::ScanEncrypted | Row::SavesCompacting => return None,
+            Row::LoadEncrypted | Row::ScanEncrypted | Row::SavesCompacting | Row::SavesReplaying => {
+                return None;
+            }
         };
         // Only what is written has to be brought into the order of ids.
         let sorts = matches!(bodies, Bodies::Written | Bodies::Moved);
@@ -161,7 +166,8 @@ impl Row {
             }
             Row::LoadEncrypted => writing::load(workspace, true),
             Row::ScanEncrypted => reading::scan_all(workspace, Order::BySeq, true, true),
-            Row::SavesCompacting => online::saves(workspace),
+            Row::SavesCompacting => online::saves(workspace, Way::OneCall),
+            Row::SavesReplaying => online::saves(workspace, Way::Host),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Tells ThreadSanitizer what the locks here order, in hosts that run under it.
 //!
-//! It watches a host's code and the functions of the C library, not this library's: the threads that a handle's lock
-//! keeps apart would look to it as if nothing did. Where its runtime is not there these functions do nothing.
+//! It watches a host's code and the functions of the C library, not this library's: the threads that a lock keeps apart
+//! would look to it as if nothing did. Where its runtime is not there these functions do nothing.
 
 use std::ffi::c_void;
 
-// Weak references, as in `alloc`.
+// Weak references, as in `capi::alloc`.
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 std::arch::global_asm!(
     ".weak __tsan_acquire",
@@ -44,7 +44,7 @@ fn runtime() -> &'static Runtime {
 }
 
 /// The lock at this address was just taken.
-pub(super) fn taken<T>(lock: &T) {
+pub(crate) fn taken<T>(lock: &T) {
     if let Some(acquire) = runtime().acquire {
         // SAFETY: the runtime takes the address for a name.
         unsafe { acquire(std::ptr::from_ref(lock).cast_mut().cast()) };
@@ -52,7 +52,7 @@ pub(super) fn taken<T>(lock: &T) {
 }
 
 /// The lock at this address is about to be given up.
-pub(super) fn about_to_give_up<T>(lock: &T) {
+pub(crate) fn about_to_give_up<T>(lock: &T) {
     if let Some(release) = runtime().release {
         // SAFETY: as above.
         unsafe { release(std::ptr::from_ref(lock).cast_mut().cast()) };

@@ -51,6 +51,7 @@ pub(super) fn take() -> Box<Scratch> {
 }
 
 /// As [`take`], for writing: handles that read, and may do so for long, need none of it.
+#[allow(clippy::unnecessary_box_returns, reason = "it goes from one handle to the next as it is")]
 pub(super) fn take_for_writing() -> Box<Writing> {
     KEPT_FOR_WRITING.try_with(Cell::take).ok().flatten().unwrap_or_default()
 }
@@ -90,7 +91,8 @@ impl Scratch {
     fn forget(&mut self, secret: bool) {
         if secret {
             // All that they have room for. What was read is encrypted.
-            (self.joined.zeroize(), self.plain.zeroize());
+            self.joined.zeroize();
+            self.plain.zeroize();
             self.nodes.iter_mut().for_each(Zeroize::zeroize);
         }
         self.pieces.forget_ahead();

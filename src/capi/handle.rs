@@ -86,6 +86,7 @@ impl Published {
         }
     }
 
+    #[inline]
     fn update(&mut self, db: &Db) {
         self.info = db.info();
         self.header_position = db.header_position();
@@ -98,6 +99,7 @@ impl Published {
     }
 
     /// What may have changed without any change of the database's state.
+    #[inline]
     fn update_file(&mut self, db: &Db) {
         if let Ok(info) = &mut self.info {
             info.file_size = db.file().end();
@@ -150,6 +152,7 @@ impl Handle {
     }
 
     /// A handle for the caller.
+    #[inline]
     pub(super) fn own(db: Box<Db>) -> Box<Handle> {
         let mut handle = Handle::new(Database::Own(db));
         let Handle { inside, published, .. } = &mut *handle;

@@ -11,6 +11,7 @@ use crate::db::open::OpenOptions;
 use crate::error::{Error, ErrorCode, Result};
 use std::ffi::{CStr, c_char};
 
+#[inline]
 pub(super) fn open(options: OpenOptions, filename: &CStr, out: &Out<*mut Handle>) -> Result<()> {
     let db = options.open_boxed(filename)?;
     out.set(Box::into_raw(Handle::own(db)));

@@ -74,6 +74,7 @@ fn find_at_or_below(
 }
 
 /// Reads the header of a block whose type byte is not that of data.
+#[inline]
 fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<Box<State>> {
     let MarkedBlock { position, marker } = block;
     if marker != BlockType::Header as u8 {

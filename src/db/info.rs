@@ -70,6 +70,7 @@ impl Db {
     }
 
     /// Figures of this handle's header.
+    #[inline]
     pub fn info(&self) -> Result<Info> {
         let state = self.state.borrow();
         let State { header, position } = &**state;

@@ -144,13 +144,13 @@ impl Db {
         filename: &CStr,
     ) -> Box<Db> {
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
-        let file_name = file.filename_if(filename);
+        let shared = file.filename_if(filename);
         let place = Box::new_uninit();
         let db = Db {
             key_id: RefCell::new(key_id.unwrap_or_default()),
             file: TreeFile::new(file),
             options: RefCell::new(options),
-            filename: RefCell::new(file_name),
+            filename: RefCell::new(shared),
             state: RefCell::new(state),
             changes: Cell::new(0),
             latch: Cell::new(None),

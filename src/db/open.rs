@@ -275,6 +275,7 @@ impl OpenOptions {
         }
     }
 
+    #[inline]
     pub(super) fn open_file(&self, filename: &CStr) -> Result<(Box<DbFile>, Box<State>)> {
         self.check()?;
         if self.bootstrap && self.no_commit_at_create {
@@ -317,6 +318,7 @@ impl OpenOptions {
         }
     }
 
+    #[inline]
     pub(super) fn open_handle(&self, filename: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>> {
         let opened = self.ops().open(filename, mode);
         opened.map_err(|IoError { code, os_error, not_regular, .. }| {
@@ -330,6 +332,7 @@ impl OpenOptions {
     }
 
     /// Puts the layers of this library before an open handle.
+    #[inline]
     pub(super) fn wrap(&self, filename: &CStr, handle: Box<dyn FileHandle>) -> Box<DbFile> {
         let buffering = match self.buffers {
             _ if self.mode.unbuffered => Buffering::Off,
@@ -375,6 +378,7 @@ impl OpenOptions {
         if size == 0 { self.start_empty(file) } else { self.find_state(file) }
     }
 
+    #[inline]
     fn configure(&self, file: &mut DbFile) -> Result<()> {
         let mut set = |wanted: bool, action: fn(&mut dyn FileHandle) -> Result<(), IoError>| {
             if !wanted {
@@ -393,6 +397,7 @@ impl OpenOptions {
         Ok(())
     }
 
+    #[inline]
     fn find_state(&self, file: &mut DbFile) -> Result<Box<State>> {
         let state = headers::find_last(file, headers::Kind::Unknown, self.recovery)?;
         let header = &state.header;

@@ -15,7 +15,7 @@ pub(crate) use super::exact::Plan;
 use super::naming::FileId;
 pub(crate) use super::read_buffer::BufferSizes;
 use super::read_buffer::ReadBuffer;
-use super::scratch::{self, Scratch};
+use super::scratch::{self, Scratch, Writing};
 use super::stale::Watch;
 use super::write_back::WriteBack;
 use super::{FileHandle, FileStats, FileTag, IoError};
@@ -90,6 +90,7 @@ pub(crate) struct Buffered {
     reads: Reads,
     /// Memory for the work, while there is any.
     scratch: Option<Box<Scratch>>,
+    writing: Option<Box<Writing>>,
     writes: WriteBuffer,
     /// `Some` while writing is interrupted by syncs.
     write_back: Option<Box<WriteBack>>,
@@ -114,6 +115,7 @@ impl Buffered {
                 Buffering::Units(sizes) => Reads::Units(Box::new(ReadBuffer::new(sizes))),
             },
             scratch: None,
+            writing: None,
             watch: None,
             looked: false,
             writes: WriteBuffer::default(),
@@ -152,7 +154,12 @@ impl Buffered {
         self.scratch.get_or_insert_with(scratch::take)
     }
 
-    /// The same, if there is any yet.
+    /// Memory for writing.
+    pub(super) fn writing(&mut self) -> &mut Writing {
+        self.writing.get_or_insert_with(scratch::take_for_writing)
+    }
+
+    /// Memory for the work, if there is any yet.
     pub(super) fn scratch_in_use(&self) -> Option<&Scratch> {
         self.scratch.as_deref()
     }
@@ -160,7 +167,10 @@ impl Buffered {
     /// Gives the memory for the work back, and forgets what was read. `secret`: the file is encrypted.
     pub(super) fn release(&mut self, secret: bool) {
         if self.writes.data.is_empty() && self.writes.data.capacity() > 0 {
-            self.scratch().writes = std::mem::take(&mut self.writes.data);
+            self.writing().buffer = std::mem::take(&mut self.writes.data);
+        }
+        if let Some(writing) = self.writing.take() {
+            scratch::give_back_for_writing(writing, secret);
         }
         if let Some(scratch) = self.scratch.take() {
             scratch::give_back(scratch, secret);
@@ -231,7 +241,7 @@ impl Buffered {
             if self.writes.data.is_empty() {
                 self.writes.start = offset + (bytes.len() - rest.len()) as u64;
                 if self.writes.data.capacity() == 0 {
-                    self.writes.data = std::mem::take(&mut self.scratch().writes);
+                    self.writes.data = std::mem::take(&mut self.writing().buffer);
                 }
                 memory::reserve_exact(&mut self.writes.data, WRITE_CAPACITY).map_err(no_memory)?;
             }

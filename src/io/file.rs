@@ -76,6 +76,7 @@ const DEFAULT_NODE: usize = 1311;
 
 impl DbFile {
     /// Wraps an open handle.
+    #[inline]
     pub(crate) fn new(
         name: Arc<CStr>,
         raw: Box<dyn FileHandle>,
@@ -375,21 +376,21 @@ impl DbFile {
         action: impl FnOnce(&mut DbFile, &[u8]) -> Result<T>,
     ) -> Result<T> {
         let longest = snap::raw::max_compress_len(plain.len());
-        let scratch = self.io.scratch();
-        let mut deflated = std::mem::take(&mut scratch.deflated);
+        let writing = self.io.writing();
+        let mut deflated = std::mem::take(&mut writing.deflated);
         if deflated.len() < longest {
             let more = longest - deflated.len();
             memory::reserve_exact(&mut deflated, more)?;
             deflated.resize(longest, 0);
         }
-        let encoder = scratch.encoder.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
+        let encoder = writing.encoder.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
         // It fails only for inputs of 4 GiB and more.
         let length = encoder
             .compress(plain, &mut deflated)
             .map_err(|_| Error::InvalidArguments("expected a body below 4 GiB, to be compressed"))?;
         let result = action(self, deflated.get(..length).unwrap_or_default());
         if deflated.len() <= LARGE {
-            self.io.scratch().deflated = deflated;
+            self.io.writing().deflated = deflated;
         }
         result
     }
@@ -474,6 +475,7 @@ impl DbFile {
     }
 
     /// Where a header was read, usually with the block that it was found in, and the range of its body there.
+    #[inline]
     fn find_header_chunk(&mut self, position: u64) -> Result<(ChunkPrefix, Read, Range<usize>)> {
         const HEAD: usize = 1 + PREFIX;
         let block = BLOCK_SIZE as usize;
@@ -507,12 +509,14 @@ impl DbFile {
         Ok((prefix, body))
     }
 
+    #[inline]
     fn parse_header_prefix(&self, position: u64, bytes: [u8; PREFIX]) -> Result<ChunkPrefix> {
         ChunkPrefix::parse_header(bytes).map_err(|rule| {
             self.found_instead(position, rule, Found::HeaderLength(ChunkPrefix::stated_length(bytes)))
         })
     }
 
+    #[inline]
     fn check_header_chunk(
         &self,
         position: u64,

@@ -17,7 +17,7 @@ const LONGEST_BODY: usize = 16 << 10;
 const LONGEST_NODE: usize = 2 << 10;
 const MOST_NODES: usize = 6;
 
-/// The memory that one handle works with.
+/// The memory that one handle reads with.
 #[derive(Default)]
 pub(super) struct Scratch {
     /// What was read exactly.
@@ -26,17 +26,23 @@ pub(super) struct Scratch {
     pub(super) joined: Vec<u8>,
     /// For the next inflated body.
     pub(super) plain: Vec<u8>,
-    /// For what is compressed next.
-    pub(super) deflated: Vec<u8>,
-    pub(super) encoder: Option<Box<snap::raw::Encoder>>,
-    /// For the write buffer, while that has none.
-    pub(super) writes: Vec<u8>,
     /// For inflated nodes.
     nodes: Vec<Vec<u8>>,
 }
 
+/// The memory that one handle writes with.
+#[derive(Default)]
+pub(super) struct Writing {
+    /// For what is compressed next.
+    pub(super) deflated: Vec<u8>,
+    pub(super) encoder: Option<Box<snap::raw::Encoder>>,
+    /// For the write buffer, while that has none.
+    pub(super) buffer: Vec<u8>,
+}
+
 thread_local! {
     static KEPT: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+    static KEPT_FOR_WRITING: Cell<Option<Box<Writing>>> = const { Cell::new(None) };
 }
 
 /// What the thread has kept, or something new.
@@ -44,11 +50,29 @@ pub(super) fn take() -> Box<Scratch> {
     KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default()
 }
 
+/// As [`take`], for writing: handles that read, and may do so for long, need none of it.
+#[allow(clippy::unnecessary_box_returns, reason = "it goes from one handle to the next as it is")]
+pub(super) fn take_for_writing() -> Box<Writing> {
+    KEPT_FOR_WRITING.try_with(Cell::take).ok().flatten().unwrap_or_default()
+}
+
 /// Keeps the memory for the next who takes it. `secret`: it was used for an encrypted file.
 pub(super) fn give_back(mut scratch: Box<Scratch>, secret: bool) {
     scratch.forget(secret);
     // A thread that is ending keeps nothing.
     let _ = KEPT.try_with(|kept| kept.set(Some(scratch)));
+}
+
+/// As [`give_back`].
+pub(super) fn give_back_for_writing(mut writing: Box<Writing>, secret: bool) {
+    writing.forget(secret);
+    let _ = KEPT_FOR_WRITING.try_with(|kept| kept.set(Some(writing)));
+}
+
+fn let_go_if_longer(memory: &mut Vec<u8>, longest: usize) {
+    if memory.capacity() > longest {
+        *memory = Vec::new();
+    }
 }
 
 impl Scratch {
@@ -65,27 +89,30 @@ impl Scratch {
     }
 
     fn forget(&mut self, secret: bool) {
+        if secret {
+            // All that they have room for. What was read is encrypted.
+            self.joined.zeroize();
+            self.plain.zeroize();
+            self.nodes.iter_mut().for_each(Zeroize::zeroize);
+        }
         self.pieces.forget_ahead();
         // A piece that begins nowhere is empty.
         let mut piece = self.pieces.take(u64::MAX);
-        let Scratch { joined, plain, deflated, writes, .. } = self;
-        if secret {
-            // All that they have room for. What was read, and what was to be written, is encrypted.
-            (joined.zeroize(), plain.zeroize(), deflated.zeroize());
-            self.nodes.iter_mut().for_each(Zeroize::zeroize);
-        }
-        for (memory, longest) in [
-            (&mut piece.bytes, LONGEST_PIECE),
-            (joined, LONGEST_BODY),
-            (plain, LONGEST_BODY),
-            (deflated, LONGEST_BODY),
-            (writes, LONGEST_WRITES),
-        ] {
-            if memory.capacity() > longest {
-                *memory = Vec::new();
-            }
-        }
+        let_go_if_longer(&mut piece.bytes, LONGEST_PIECE);
         self.pieces.keep(piece);
+        let_go_if_longer(&mut self.joined, LONGEST_BODY);
+        let_go_if_longer(&mut self.plain, LONGEST_BODY);
+    }
+}
+
+impl Writing {
+    fn forget(&mut self, secret: bool) {
+        if secret {
+            // What was to be written is encrypted.
+            self.deflated.zeroize();
+        }
+        let_go_if_longer(&mut self.deflated, LONGEST_BODY);
+        let_go_if_longer(&mut self.buffer, LONGEST_WRITES);
     }
 }
 
@@ -93,51 +120,53 @@ impl Scratch {
 mod tests {
     use super::*;
 
-    fn held(memory: &[&Vec<u8>]) -> usize {
-        memory.iter().map(|memory| memory.capacity()).sum()
-    }
-
-    fn used(byte: u8, length: usize) -> Box<Scratch> {
-        let mut scratch = take();
+    fn used(byte: u8, length: usize) -> (Box<Scratch>, Box<Writing>) {
+        let (mut scratch, mut writing) = (take(), take_for_writing());
         let mut piece = scratch.pieces.take(4096);
         piece.bytes = vec![byte; length];
         scratch.pieces.keep(piece);
-        let Scratch { joined, plain, deflated, writes, .. } = &mut *scratch;
-        for memory in [joined, plain, deflated, writes] {
+        for memory in [&mut scratch.joined, &mut scratch.plain, &mut writing.deflated, &mut writing.buffer] {
             *memory = vec![byte; length];
         }
         for _ in 0..2 * MOST_NODES {
             scratch.keep_node(vec![byte; length]);
         }
-        scratch
+        (scratch, writing)
+    }
+
+    /// Gives memory back that was used so, and takes what is kept of it.
+    fn kept(length: usize, secret: bool) -> (Box<Scratch>, Box<Writing>) {
+        let (scratch, writing) = used(7, length);
+        give_back(scratch, secret);
+        give_back_for_writing(writing, secret);
+        (take(), take_for_writing())
+    }
+
+    fn held(scratch: &Scratch, writing: &Writing) -> usize {
+        let memory = [&scratch.joined, &scratch.plain, &writing.deflated, &writing.buffer];
+        let nodes = scratch.nodes.iter().chain(memory).map(Vec::capacity).sum::<usize>();
+        nodes + scratch.pieces.held()
     }
 
     #[test]
     fn memory_is_kept_without_what_was_read() {
-        give_back(used(7, 1000), false);
-        let scratch = take();
+        let (scratch, writing) = kept(1000, false);
         assert!(scratch.pieces.find(4096, 1).is_none());
-        let Scratch { joined, plain, deflated, writes, pieces, .. } = &*scratch;
-        assert_eq!(held(&[joined, plain, deflated, writes]), 4000);
-        assert_eq!(pieces.held(), 1000);
-        assert_eq!(held(&scratch.nodes.iter().collect::<Vec<_>>()), MOST_NODES * 1000);
-        assert!(take().plain.is_empty(), "it is given to one at a time");
+        assert_eq!(held(&scratch, &writing), (5 + MOST_NODES) * 1000);
+        // It is given to one at a time.
+        assert_eq!(held(&take(), &take_for_writing()), 0);
     }
 
     #[test]
     fn long_memory_is_not_kept() {
-        give_back(used(7, 1 << 20), false);
-        let scratch = take();
-        let Scratch { joined, plain, deflated, writes, pieces, .. } = &*scratch;
-        assert_eq!(held(&[joined, plain, deflated, writes]) + pieces.held() + scratch.nodes.len(), 0);
+        let (scratch, writing) = kept(1 << 20, false);
+        assert_eq!(held(&scratch, &writing), 0);
     }
 
     #[test]
-    fn secrets_are_wiped() {
-        give_back(used(7, 1000), true);
-        let mut scratch = take();
-        let Scratch { joined, plain, deflated, .. } = &mut *scratch;
-        for memory in [joined, plain, deflated] {
+    fn plain_text_is_wiped() {
+        let (mut scratch, writing) = kept(1000, true);
+        for memory in [&scratch.joined, &scratch.plain, &writing.deflated] {
             assert!(memory.is_empty() && memory.capacity() == 1000);
         }
         assert!(scratch.node().is_empty());

@@ -12,6 +12,7 @@ using couchstore_shim::caughtCallback;
 using couchstore_shim::closeAndFree;
 using couchstore_shim::guarded;
 using couchstore_shim::guardedResult;
+using couchstore_shim::guardedScan;
 
 // ---- Functions without callbacks ----
 
@@ -111,10 +112,12 @@ namespace {
 struct Changes {
     couchstore_changes_callback_fn callback;
     void *ctx;
+    const Call &of;
 
     static int call(Db *db, DocInfo *docinfo, void *self) noexcept {
         const auto &changes = *static_cast<Changes *>(self);
-        return caughtCallback([&] { return changes.callback(db, docinfo, changes.ctx); });
+        return caughtCallback(changes.of,
+                              [&] { return changes.callback(db, docinfo, changes.ctx); });
     }
 
     // No callback stays no callback: Rust refuses it.
@@ -146,10 +149,11 @@ struct Walk {
 struct Save {
     save_callback_fn callback;
     void *ctx;
+    const Call &of;
 
     static int call(const DocInfo *old, const DocInfo *info, void *self, void *request) noexcept {
         const auto &save = *static_cast<Save *>(self);
-        return caughtCallback([&] {
+        return caughtCallback(save.of, [&] {
             if (save.callback) {
                 save.callback(old, info, save.ctx, request);
             }
@@ -220,8 +224,8 @@ couchstore_error_t couchstore_save_documents_and_callback(Db *db,
                                                           couchstore_save_options options,
                                                           save_callback_fn save_cb,
                                                           void *save_cb_ctx) {
-    Save save{save_cb, save_cb_ctx};
-    return guarded([&] {
+    return guardedScan([&](const Call &call) {
+        Save save{save_cb, save_cb_ctx, call};
         return couchstore_private_cxx_save(db, docs, infos, userReqs, numDocs, options, Save::call,
                                            &save);
     });
@@ -232,8 +236,8 @@ couchstore_error_t couchstore_changes_since(Db *db,
                                             couchstore_docinfos_options options,
                                             couchstore_changes_callback_fn callback,
                                             void *ctx) {
-    Changes changes{callback, ctx};
-    return guarded([&] {
+    return guardedScan([&](const Call &call) {
+        Changes changes{callback, ctx, call};
         return couchstore_private_changes_since(db, since, options, changes.function(), &changes);
     });
 }
@@ -243,8 +247,8 @@ couchstore_error_t couchstore_all_docs(Db *db,
                                        couchstore_docinfos_options options,
                                        couchstore_changes_callback_fn callback,
                                        void *ctx) {
-    Changes changes{callback, ctx};
-    return guarded([&] {
+    return guardedScan([&](const Call &call) {
+        Changes changes{callback, ctx, call};
         return couchstore_private_all_docs(db, startKeyPtr, options, changes.function(), &changes);
     });
 }
@@ -255,8 +259,8 @@ couchstore_error_t couchstore_docinfos_by_sequence(Db *db,
                                                    couchstore_docinfos_options options,
                                                    couchstore_changes_callback_fn callback,
                                                    void *ctx) {
-    Changes changes{callback, ctx};
-    return guarded([&] {
+    return guardedScan([&](const Call &call) {
+        Changes changes{callback, ctx, call};
         return couchstore_private_docinfos_by_sequence(db, sequence, numDocs, options,
                                                        changes.function(), &changes);
     });
@@ -268,8 +272,8 @@ couchstore_error_t couchstore_docinfos_by_id(Db *db,
                                              couchstore_docinfos_options options,
                                              couchstore_changes_callback_fn callback,
                                              void *ctx) {
-    Changes changes{callback, ctx};
-    return guarded([&] {
+    return guardedScan([&](const Call &call) {
+        Changes changes{callback, ctx, call};
         return couchstore_private_docinfos_by_id(db, ids, numDocs, options, changes.function(),
                                                  &changes);
     });

@@ -78,6 +78,15 @@ auto guarded(Work &&work, void *context = nullptr) {
     return result;
 }
 
+// The same for work that tells callbacks of its call.
+template <typename Work>
+couchstore_error_t guardedScan(Work &&work) {
+    Call call;
+    const couchstore_error_t code = work(call);
+    call.rethrow();
+    return code;
+}
+
 // The same for a function with a result in *out. Where the function succeeded all the same (only a hint to the file
 // operations threw), the result is given back, since the caller will not see it.
 template <typename Result, typename Work>
@@ -109,6 +118,15 @@ Result caught(Result otherwise, Work &&work) noexcept {
 template <typename Work>
 int caughtCallback(Work &&work) noexcept {
     if (Call::hasFailed()) {
+        return COUCHSTORE_ERROR_CANCEL;
+    }
+    return caught<int>(COUCHSTORE_ERROR_CANCEL, std::forward<Work>(work));
+}
+
+// The same for a callback that knows its call, which is the innermost one whenever Rust calls it.
+template <typename Work>
+int caughtCallback(const Call &call, Work &&work) noexcept {
+    if (call.failed()) {
         return COUCHSTORE_ERROR_CANCEL;
     }
     return caught<int>(COUCHSTORE_ERROR_CANCEL, std::forward<Work>(work));

@@ -38,6 +38,7 @@
 #[doc(hidden)]
 pub mod capi;
 mod compact;
+mod crc32c;
 mod crypto;
 mod db;
 mod error;

@@ -23,6 +23,7 @@
 //! and nothing waits for a callback with a lock held.
 
 use super::handle::Handle;
+use super::turn::ThreadId;
 use crate::db::Db;
 use crate::error::Result;
 use crate::internal_error;
@@ -40,6 +41,8 @@ const TARGET: usize = 1;
 
 /// A call under way. It stays where it is: the thread knows its address.
 struct Call {
+    /// The thread that has made it.
+    thread: ThreadId,
     outer: *const Call,
     /// The handles that it was made on.
     entered: [Option<NonNull<Handle>>; 2],
@@ -49,10 +52,17 @@ struct Call {
     all: Cell<[Option<NonNull<Handle>>; 4]>,
     /// The library is at work, not a callback.
     running: Cell<bool>,
+    /// `None`: nothing has gone wrong.
+    trouble: RefCell<Option<Box<Trouble>>>,
+}
+
+/// What has gone wrong in a call.
+#[derive(Default)]
+struct Trouble {
     /// Where the library has panicked.
-    panicked: RefCell<Option<String>>,
+    panicked: Option<String>,
     /// Internal errors that the handler has not been told of yet.
-    untold: RefCell<Vec<String>>,
+    untold: Vec<String>,
 }
 
 /// A call remembers no more internal errors than this: a scan may pass any number of damaged chunks without a callback.
@@ -69,16 +79,17 @@ pub(super) unsafe fn with<T>(
     let entered = if handles[0] == handles[1] { [handles[0], None] } else { handles };
     internal_error::postpone_with(postpone);
     INNERMOST.with(|innermost| {
-        let (lent, running) = (Cell::default(), Cell::new(true));
-        let (panicked, untold) = (RefCell::default(), RefCell::default());
-        let (outer, all) = (innermost.get(), Cell::new(in_order(entered, [None; 2])));
-        let call = Call { outer, entered, lent, all, running, panicked, untold };
+        let (outer, lent, running) = (innermost.get(), Cell::default(), Cell::new(true));
+        let trouble = RefCell::default();
+        let all = Cell::new(in_order(entered, [None; 2]));
+        let thread = ThreadId::of(innermost);
+        let call = Call { thread, outer, entered, lent, all, running, trouble };
         call.enter()?;
         innermost.set(&raw const call);
         let _leave = Leave { call: &call, innermost };
         // SAFETY: entered above, and left only after the work.
         let done = work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() }));
-        if !call.untold.borrow().is_empty() {
+        if call.has_untold() {
             callback(|| {});
         }
         Ok(done)
@@ -88,7 +99,8 @@ pub(super) unsafe fn with<T>(
 /// Remembers an internal error that was found in the work of a call.
 fn postpone(text: &str) -> bool {
     let Some(call) = innermost().filter(|call| call.running.get()) else { return false };
-    let mut untold = call.untold.borrow_mut();
+    let mut trouble = call.trouble.borrow_mut();
+    let untold = &mut trouble.get_or_insert_default().untold;
     if untold.len() < MOST_UNTOLD {
         untold.push(text.to_owned());
     }
@@ -96,13 +108,14 @@ fn postpone(text: &str) -> bool {
 }
 
 /// The handles of a call in the order in which locks are taken.
+#[inline]
 fn in_order(
     [a, b]: [Option<NonNull<Handle>>; 2],
     [c, d]: [Option<NonNull<Handle>>; 2],
 ) -> [Option<NonNull<Handle>>; 4] {
     let mut all = [a, b, c, d];
     // Nearly always it is one.
-    if [b, c, d] != [None; 3] {
+    if b.is_some() || c.is_some() || d.is_some() {
         all.sort_unstable_by_key(|handle| (handle.is_none(), *handle));
     }
     all
@@ -111,12 +124,19 @@ fn in_order(
 /// Ends a call, also when a panic unwinds.
 struct Leave<'a> {
     call: &'a Call,
+    /// The thread's [`INNERMOST`].
     innermost: &'a Cell<*const Call>,
 }
 
 impl Drop for Leave<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.innermost.set(self.call.outer);
+        if let Some(handle) = self.call.only() {
+            // SAFETY: locked by this call, which uses it no more.
+            unsafe { handle.leave(handle.inside()) };
+            return;
+        }
         self.call.for_each(|handle| {
             // SAFETY: locked by this call, which uses it no more.
             unsafe { handle.leave(handle.inside()) };
@@ -139,7 +159,7 @@ impl Call {
 
     fn lock(&self) {
         self.for_each(|handle| {
-            handle.lock();
+            handle.lock_by(self.thread);
         });
     }
 
@@ -149,22 +169,21 @@ impl Call {
     }
 
     /// Takes the locks and begins a call on each handle, or does neither.
+    #[inline]
     fn enter(&self) -> Result<()> {
-        if let Some(handle) = self.only() {
-            let inside = handle.lock();
-            return match inside.check_enter() {
-                Ok(()) => {
-                    inside.count_call();
-                    inside.set_running(true);
-                    Ok(())
-                }
-                Err(refused) => {
-                    // SAFETY: locked above.
-                    unsafe { handle.unlock() };
-                    Err(refused)
-                }
-            };
+        let Some(handle) = self.only() else { return self.enter_all() };
+        let inside = handle.lock_by(self.thread);
+        if let Err(error) = inside.check_enter() {
+            // SAFETY: locked above.
+            unsafe { handle.unlock() };
+            return Err(error);
         }
+        inside.count_call();
+        inside.set_running(true);
+        Ok(())
+    }
+
+    fn enter_all(&self) -> Result<()> {
         self.lock();
         let mut refused = None;
         self.for_each(|handle| {
@@ -185,6 +204,7 @@ impl Call {
     }
 
     /// The handles by which a callback is shown these databases: those that the call was made on, or lent ones.
+    #[inline]
     fn show(&self, dbs: [Option<&Db>; 2]) -> [*mut Handle; 2] {
         // SAFETY: live and locked.
         let is_of = |handle: &NonNull<Handle>, db| unsafe { handle.as_ref().inside() }.is(db);
@@ -221,6 +241,7 @@ impl Call {
     }
 
     /// The handle of a call that has but one.
+    #[inline]
     fn only(&self) -> Option<&Handle> {
         let alone = self.entered[1].is_none() && matches!(self.lent.get(), [None, None]);
         // SAFETY: live as long as the call, by the contract of `with`.
@@ -228,40 +249,66 @@ impl Call {
     }
 
     fn give_up(&self) {
-        self.for_each(|handle| {
-            // SAFETY: locked.
-            let inside = unsafe { handle.inside() };
-            handle.publish(inside);
-            inside.set_running(false);
-        });
+        match self.only() {
+            Some(handle) => self.wait_on(handle),
+            None => self.give_up_all(),
+        }
+    }
+
+    /// Gives up the only handle.
+    #[inline(always)]
+    fn wait_on(&self, handle: &Handle) {
         self.running.set(false);
+        // SAFETY: locked.
+        unsafe { handle.inside() }.wait(handle);
+        // SAFETY: locked; what is behind it is used again only with the lock.
+        unsafe { handle.unlock() };
+    }
+
+    /// Takes back the only handle.
+    #[inline(always)]
+    fn go_on(&self, handle: &Handle) {
+        handle.lock_by(self.thread).set_running(true);
+        self.running.set(true);
+    }
+
+    fn give_up_all(&self) {
+        self.running.set(false);
+        // SAFETY: locked.
+        self.for_each(|handle| unsafe { handle.inside() }.wait(handle));
         self.unlock();
+    }
+
+    #[inline]
+    fn has_untold(&self) -> bool {
+        self.trouble.borrow().as_ref().is_some_and(|trouble| !trouble.untold.is_empty())
     }
 
     /// Tells the handler of the internal errors so far. With the locks given up.
     #[inline]
     fn tell(&self) {
-        if !self.untold.borrow().is_empty() {
+        if self.has_untold() {
             self.tell_all();
         }
     }
 
     #[cold]
     fn tell_all(&self) {
-        for text in self.untold.take() {
+        let untold = self.trouble.borrow_mut().as_mut().map(|trouble| std::mem::take(&mut trouble.untold));
+        for text in untold.unwrap_or_default() {
             internal_error::tell_handler(&text);
         }
     }
 
+    #[inline(always)]
     fn take_back(&self) {
         if let Some(handle) = self.only() {
-            handle.lock().set_running(true);
-            self.running.set(true);
-            return;
+            return self.go_on(handle);
         }
         self.take_back_all();
     }
 
+    #[cold]
     fn take_back_all(&self) {
         loop {
             self.lock();
@@ -292,6 +339,7 @@ impl Call {
 struct TakeBack<'a>(&'a Call);
 
 impl Drop for TakeBack<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.0.take_back();
     }
@@ -307,6 +355,43 @@ pub(super) fn callback_on<T>(db: &Db, code: impl FnOnce(*mut Handle) -> T) -> T 
     callback_with([None, Some(db)], |[_, handle]| code(handle))
 }
 
+/// Callbacks of one call that are all shown the same database: a scan makes very many.
+pub(super) struct CallbacksOn<'a> {
+    call: &'a Call,
+    db: &'a Db,
+    /// The handle of a call on this database alone.
+    only: Option<&'a Handle>,
+}
+
+impl<'a> CallbacksOn<'a> {
+    pub(super) fn new(db: &'a Db) -> CallbacksOn<'a> {
+        let call = innermost().expect("callbacks are made within calls");
+        // SAFETY: locked.
+        let only = call.only().filter(|handle| unsafe { handle.inside() }.is(db));
+        CallbacksOn { call, db, only }
+    }
+
+    /// Runs one.
+    #[inline]
+    pub(super) fn run<T>(&self, code: impl FnOnce(*mut Handle) -> T) -> T {
+        let Some(handle) = self.only else { return callback_on(self.db, code) };
+        self.call.wait_on(handle);
+        let _take_back = TakeBackOne(self.call, handle);
+        self.call.tell();
+        code(std::ptr::from_ref(handle).cast_mut())
+    }
+}
+
+/// Goes on after a callback of a call on one handle.
+struct TakeBackOne<'a>(&'a Call, &'a Handle);
+
+impl Drop for TakeBackOne<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.go_on(self.1);
+    }
+}
+
 /// Runs a callback that is shown a source and a target.
 pub(super) fn callback_on_two<T>(
     source: &Db,
@@ -316,6 +401,7 @@ pub(super) fn callback_on_two<T>(
     callback_with([Some(source), Some(target)], |[source, target]| code(source, target))
 }
 
+#[inline]
 fn callback_with<T>(dbs: [Option<&Db>; 2], code: impl FnOnce([*mut Handle; 2]) -> T) -> T {
     let call = innermost().expect("callbacks are made within calls");
     let handles = call.show(dbs);
@@ -325,7 +411,13 @@ fn callback_with<T>(dbs: [Option<&Db>; 2], code: impl FnOnce([*mut Handle; 2]) -
     code(handles)
 }
 
+/// Who this thread is.
+pub(super) fn this_thread() -> ThreadId {
+    INNERMOST.with(|innermost| ThreadId::of(innermost))
+}
+
 /// The innermost call of this thread, while whoever asks is in it.
+#[inline]
 fn innermost<'a>() -> Option<&'a Call> {
     // SAFETY: a call that is announced there lives until it takes that back.
     unsafe { INNERMOST.get().as_ref() }
@@ -335,7 +427,8 @@ fn innermost<'a>() -> Option<&'a Call> {
 /// second time, during the unwinding, because that ends the process.
 pub(super) fn note_panic(place: String) -> bool {
     let Some(call) = innermost().filter(|call| call.running.get()) else { return false };
-    let mut panicked = call.panicked.borrow_mut();
+    let mut trouble = call.trouble.borrow_mut();
+    let panicked = &mut trouble.get_or_insert_default().panicked;
     let is_first = panicked.is_none();
     panicked.get_or_insert(place);
     is_first
@@ -343,5 +436,5 @@ pub(super) fn note_panic(place: String) -> bool {
 
 /// Where the call has panicked; forgotten by this.
 pub(super) fn take_panic() -> Option<String> {
-    innermost().and_then(|call| call.panicked.borrow_mut().take())
+    innermost().and_then(|call| call.trouble.borrow_mut().as_mut()?.panicked.take())
 }

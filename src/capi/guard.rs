@@ -49,6 +49,24 @@ impl Outcome {
         Outcome { code: error.code(), os_error: error.os_error().unwrap_or(0), said }
     }
 
+    #[cold]
+    fn of_failure(db: Option<&Db>, failed: Result<Result<()>, String>) -> Outcome {
+        match failed {
+            Ok(result) => {
+                if let (Some(db), Some(os_error)) = (db, result.as_ref().err().and_then(Error::os_error)) {
+                    db.set_last_os_error(os_error);
+                }
+                Outcome::of(&result)
+            }
+            Err(text) => {
+                if let Some(db) = db {
+                    db.latch_after_panic();
+                }
+                Outcome::panicked(text)
+            }
+        }
+    }
+
     fn panicked(text: String) -> Outcome {
         Outcome { code: ErrorCode::INTERNAL, os_error: 0, said: Some(Box::new(Said::Panic(text))) }
     }
@@ -215,18 +233,8 @@ fn run(call: latency::Call, db: Option<&Db>, body: impl FnOnce() -> Result<()>) 
     let result = catch(body);
     timer.stop();
     match result {
-        Ok(result) => {
-            if let (Some(db), Some(os_error)) = (db, result.as_ref().err().and_then(Error::os_error)) {
-                db.set_last_os_error(os_error);
-            }
-            Outcome::of(&result)
-        }
-        Err(text) => {
-            if let Some(db) = db {
-                db.latch_after_panic();
-            }
-            Outcome::panicked(text)
-        }
+        Ok(Ok(())) => Outcome::SUCCESS,
+        failed => Outcome::of_failure(db, failed),
     }
 }
 

@@ -3,19 +3,22 @@
 //!
 //! The functions of C take the lock by way of `call`, which gives it up around the caller's callbacks.
 
+use super::turn::{ThreadId, Turn};
 use crate::db::Db;
 use crate::db::info::{Info, Stamp};
 use crate::error::{Error, Result};
 use crate::io::naming::FileId;
 use crate::tsan;
-use parking_lot::{Condvar, Mutex, ReentrantMutex};
-use std::cell::Cell;
+use parking_lot::{Condvar, Mutex};
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::CStr;
 use std::sync::Arc;
 
 /// A handle of C.
 pub struct Handle {
-    inside: ReentrantMutex<Inside>,
+    turn: Turn,
+    /// Used by the thread whose turn it is.
+    inside: UnsafeCell<Inside>,
     published: Mutex<Published>,
     /// Notified, under the lock of `published`, when a call on a lent handle ends.
     call_ended: Condvar,
@@ -42,6 +45,8 @@ enum Database {
 // SAFETY: a `Db` may move between threads (checked below), and a pointer to a lent one is followed only under the
 // lock, while the call that lends it waits for its callback.
 unsafe impl Send for Inside {}
+// SAFETY: what is inside is used by the thread alone whose turn it is.
+unsafe impl Sync for Handle {}
 
 const fn may_move<T: Send>() {}
 const fn may_be_shared<T: Sync>() {}
@@ -136,7 +141,8 @@ impl Handle {
         let place = Box::new_uninit();
         let (calls, running, published) = (Cell::new(0), Cell::new(false), Cell::new(None));
         let handle = Handle {
-            inside: ReentrantMutex::new(Inside { database, calls, running, published }),
+            turn: Turn::default(),
+            inside: UnsafeCell::new(Inside { database, calls, running, published }),
             published: Mutex::new(Published::nothing()),
             call_ended: Condvar::new(),
         };
@@ -176,41 +182,53 @@ impl Handle {
 
     /// Waits for the lock and takes it; it must be given up with [`Handle::unlock`].
     pub(super) fn lock(&self) -> &Inside {
-        std::mem::forget(self.inside.lock());
-        tsan::taken(&self.inside);
+        self.lock_by(ThreadId::current())
+    }
+
+    /// The same for a thread that knows who it is.
+    #[inline]
+    pub(super) fn lock_by(&self, thread: ThreadId) -> &Inside {
+        self.turn.take(thread);
+        tsan::taken(&self.turn);
         // SAFETY: this thread holds the lock. Others get a reference only when it has been given up, and what is
         // behind it is changed through cells alone.
-        unsafe { &*self.inside.data_ptr() }
+        unsafe { &*self.inside.get() }
     }
 
     /// Gives the lock up.
     ///
     /// # Safety
     /// This thread has taken it with [`Handle::lock`], and does not use what is inside before it takes it again.
+    #[inline]
     pub(super) unsafe fn unlock(&self) {
-        tsan::about_to_give_up(&self.inside);
+        tsan::about_to_give_up(&self.turn);
         // SAFETY: the contract above.
-        unsafe { self.inside.force_unlock() };
+        unsafe { self.turn.give_up() };
     }
 
     /// What is inside, for the thread that holds the lock.
     ///
     /// # Safety
     /// This thread holds the lock, and uses the result only while it does.
+    #[inline]
     pub(super) unsafe fn inside(&self) -> &Inside {
         // SAFETY: the contract above.
-        unsafe { &*self.inside.data_ptr() }
+        unsafe { &*self.inside.get() }
     }
 
     /// Publishes how things stand, if anything has changed. Under the lock.
+    #[inline]
     pub(super) fn publish(&self, inside: &Inside) {
         // SAFETY: used only here, under the lock.
         let Some(db) = (unsafe { inside.db() }) else { return };
-        let stamp = db.stamp();
-        let before = inside.published.get();
-        if before == Some(stamp) {
-            return;
+        if inside.published.get() != Some(db.stamp()) {
+            self.publish_anew(inside, db);
         }
+    }
+
+    #[inline(never)]
+    fn publish_anew(&self, inside: &Inside, db: &Db) {
+        let (stamp, before) = (db.stamp(), inside.published.get());
         let mut published = self.published.lock();
         tsan::taken(&self.published);
         match (before, &mut published.info) {
@@ -231,6 +249,7 @@ impl Handle {
     ///
     /// # Safety
     /// As of [`Handle::unlock`].
+    #[inline]
     pub(super) unsafe fn leave(&self, inside: &Inside) {
         self.publish(inside);
         inside.running.set(false);
@@ -242,6 +261,7 @@ impl Handle {
     ///
     /// # Safety
     /// As of [`Handle::unlock`].
+    #[inline]
     pub(super) unsafe fn end_call(&self, inside: &Inside) {
         inside.calls.set(inside.calls.get() - 1);
         if let Database::Lent(_) = inside.database {
@@ -290,6 +310,7 @@ impl Inside {
     /// # Safety
     /// The result is used by a thread that holds the lock, as often as it gives it up between, in a call that is
     /// counted: until that ends the database stays where it is.
+    #[inline]
     pub(super) unsafe fn db<'a>(&self) -> Option<&'a Db> {
         let db = match &self.database {
             Database::Own(db) => std::ptr::from_ref(db.as_ref()),
@@ -300,6 +321,7 @@ impl Inside {
     }
 
     /// Whether a call may begin.
+    #[inline]
     pub(super) fn check_enter(&self) -> Result<()> {
         if self.running.get() {
             // Only the thread that is in that call can come here: its file operations call the library.
@@ -313,6 +335,7 @@ impl Inside {
     }
 
     /// Counts a call that begins.
+    #[inline]
     pub(super) fn count_call(&self) {
         self.calls.set(self.calls.get() + 1);
     }
@@ -323,11 +346,20 @@ impl Inside {
     }
 
     /// The call begins, or waits for a callback, or goes on after it.
+    #[inline]
     pub(super) fn set_running(&self, running: bool) {
         self.running.set(running);
     }
 
+    /// The call, on this handle, begins to wait for a callback. Under the lock.
+    #[inline]
+    pub(super) fn wait(&self, handle: &Handle) {
+        handle.publish(self);
+        self.set_running(false);
+    }
+
     /// Whether this is the handle's database.
+    #[inline]
     pub(super) fn is(&self, db: &Db) -> bool {
         // SAFETY: only compared.
         unsafe { self.db() }.is_some_and(|own| std::ptr::eq(own, db))

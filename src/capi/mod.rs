@@ -70,3 +70,4 @@ mod flags;
 mod guard;
 mod handle;
 mod ptr;
+mod turn;

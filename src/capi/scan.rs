@@ -1,7 +1,7 @@
 //! Going through many documents.
 
 use super::alloc;
-use super::call::callback_on;
+use super::call::{CallbacksOn, callback_on};
 use super::flags::{RANGES, scan_options};
 use super::guard::{callback_result, guard_db};
 use super::latency::Call;
@@ -26,10 +26,11 @@ fn with_callback(
     db.check_open()?;
     let callback = callback.ok_or(Error::InvalidArguments("expected a callback, got NULL"))?;
     let mut block = alloc::DocInfoBlock::default();
+    let callbacks = CallbacksOn::new(db);
     scan(&mut |info| {
         let docinfo = block.fill(info)?;
         // SAFETY: the pointer contract of `capi`.
-        let code = callback_on(db, |handle| unsafe { callback(handle, docinfo, ctx) });
+        let code = callbacks.run(|handle| unsafe { callback(handle, docinfo, ctx) });
         if code > 0 {
             // The callback keeps it.
             block.give_away();

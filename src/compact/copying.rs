@@ -207,7 +207,10 @@ impl<'a> Copy<'a> {
             let Some(leaf) = self.pass(leaf)? else { continue };
             let Some(leaf) = leaf else { return Ok(()) };
             self.ahead.begin_leaf();
-            for (entry, offset) in leaf.entries() {
+            let mut rest = leaf.entries();
+            loop {
+                let offset = rest.offset();
+                let Some(entry) = rest.next() else { break };
                 let entry = match entry {
                     Ok(entry) => entry,
                     Err(rule) => {

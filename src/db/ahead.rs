@@ -16,7 +16,7 @@ pub(crate) struct BodiesAhead {
     /// Bodies read in a row.
     row: u32,
     active: bool,
-    /// The bodies of the leaf at hand were read ahead.
+    /// Bodies of the leaf at hand were read ahead. Not so if they were all there, from a plan before.
     planned: bool,
     /// Documents with a body that were shown of it, and those whose body was read.
     shown: u32,
@@ -40,11 +40,14 @@ impl BodiesAhead {
         (self.planned, self.shown, self.read) = (false, 0, 0);
     }
 
-    /// A document is about to be shown. Whether its body and those of the documents behind it are to be read ahead.
+    /// A document with its body there is about to be shown. Whether the body and those of the documents behind it are to
+    /// be read ahead: not so if the body is there already.
     #[inline]
-    pub(crate) fn are_due(&mut self, file: &SharedFile) -> bool {
+    pub(crate) fn are_missing(&mut self, file: &SharedFile, body: u64, size: u64) -> bool {
         file.take_last_body();
-        self.active && !std::mem::replace(&mut self.planned, true)
+        let are_missing = self.active && !self.planned && body != 0 && !file.has_read(body, size);
+        self.planned |= are_missing;
+        are_missing
     }
 
     /// It was shown.

@@ -78,7 +78,7 @@ impl Db {
     pub fn scan_local(&self, from: &[u8], visit: OnLocal<'_>) -> Result<()> {
         self.check_open()?;
         let root = self.local_root();
-        let mut cursor = Cursor::new(&self.file, root.as_ref(), from, Reading::Scanning);
+        let mut cursor = Cursor::of_all(&self.file, root.as_ref(), from, None, Reading::Scanning);
         while let Some((entry, _)) = cursor.next_entry()? {
             visit(entry.key, entry.value)?;
         }

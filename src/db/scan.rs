@@ -7,12 +7,15 @@ use crate::format::Malformed;
 use crate::format::docinfo::DocInfoRef;
 use crate::format::header::NodeRef;
 use crate::format::ints::{MAX_U48, u48_bytes};
-use crate::format::node::Entry;
+use crate::format::node::{Entries, Entry};
 use crate::io::buffered::Plan;
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::cache::file::Reading;
 use crate::tree::read::{Cursor, Event, count_range};
+
+/// Most leaves have no more bodies than this.
+const FIRST_BODIES: usize = 32;
 
 /// Which documents a scan shows, and what it does about damage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,7 +141,10 @@ impl Db {
             let Some(leaf) = damage.pass(cursor.next_leaf())? else { continue };
             let Some(leaf) = leaf else { return damage.result() };
             bodies.begin_leaf();
-            for (entry, offset) in leaf.entries() {
+            let mut rest = leaf.entries();
+            loop {
+                let here = rest.clone();
+                let Some(entry) = rest.next() else { break };
                 let entry = match entry {
                     Ok(entry) => entry,
                     Err(rule) => {
@@ -149,11 +155,13 @@ impl Db {
                 if last.is_some_and(|last| entry.key > last) {
                     return damage.result();
                 }
-                let parsed = parse(tree, &entry);
-                let info = parsed.or_else(|rule| self.make_do(&entry, leaf.position, rule, &mut damage))?;
+                let info = match parse(tree, &entry) {
+                    Ok(info) => info,
+                    Err(rule) => self.make_do(&entry, leaf.position, rule, &mut damage)?,
+                };
                 if options.shows(&info) {
-                    if bodies.are_due(&self.file) {
-                        let wanted = bodies_of(tree, leaf.entries_from(offset), last, options)?;
+                    if bodies.are_missing(&self.file, info.body_position, info.physical_size) {
+                        let wanted = bodies_of(tree, here, last, options)?;
                         damage.pass(self.file.read_ahead(Plan::Bodies, &wanted))?;
                     }
                     visit(&info)?;
@@ -174,10 +182,10 @@ impl Db {
         keys.sort_unstable();
         keys.dedup();
         let root = self.root_of(tree);
-        let mut cursor = Cursor::new(&self.file, root.as_ref(), &[], Reading::Seeking);
+        let mut cursor = Cursor::of_keys(&self.file, root.as_ref(), keys);
         let mut damage = Damage::new(options);
-        for key in keys {
-            cursor.skip_to(key);
+        for (index, key) in keys.iter().enumerate() {
+            cursor.look_for(index);
             loop {
                 let Some(next) = damage.pass(cursor.next_entry())? else { continue };
                 match next {
@@ -274,7 +282,7 @@ impl Db {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn parse<'e>(tree: TreeKind, entry: &Entry<'e>) -> Result<DocInfoRef<'e>, Malformed> {
     match tree {
         TreeKind::ById => DocInfoRef::parse_by_id(entry.key, entry.value),
@@ -287,17 +295,27 @@ fn parse<'e>(tree: TreeKind, entry: &Entry<'e>) -> Result<DocInfoRef<'e>, Malfor
 }
 
 /// Positions and sizes of the bodies of those of the documents that a scan is going to show.
-pub(crate) fn bodies_of<'e>(
+pub(crate) fn bodies_of(
     tree: TreeKind,
-    entries: impl Iterator<Item = (Result<Entry<'e>, Malformed>, usize)>,
+    entries: Entries<'_>,
     last: Option<&[u8]>,
     options: ScanOptions,
 ) -> Result<Vec<(u64, u64)>> {
-    let entries = entries.map_while(|(entry, _)| entry.ok());
-    let infos = entries.take_while(|entry| last.is_none_or(|last| entry.key <= last));
-    let infos = infos.filter_map(|entry| parse(tree, &entry).ok());
-    let wanted = infos.filter(|info| info.body_position != 0 && options.shows(info));
-    memory::collect(wanted.map(|info| (info.body_position, info.physical_size)))
+    let mut wanted = Vec::new();
+    memory::reserve_exact(&mut wanted, FIRST_BODIES)?;
+    for entry in entries {
+        let Ok(entry) = entry else { break };
+        if last.is_some_and(|last| entry.key > last) {
+            break;
+        }
+        if let Ok(info) = parse(tree, &entry)
+            && info.body_position != 0
+            && options.shows(&info)
+        {
+            memory::push(&mut wanted, (info.body_position, info.physical_size))?;
+        }
+    }
+    Ok(wanted)
 }
 
 /// Remembers damage that a scan has stepped over.

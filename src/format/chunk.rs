@@ -8,6 +8,7 @@
 
 use super::Malformed;
 use super::header::FormatVersion;
+use crate::crc32c;
 
 /// Bytes before the body of a chunk: length and checksum.
 pub(crate) const PREFIX: usize = 8;
@@ -62,10 +63,11 @@ impl Checksum {
     }
 
     /// Checksum of `bytes`.
+    #[inline]
     pub(crate) fn compute(self, bytes: &[u8]) -> u32 {
         match self {
             Checksum::Crc32 => crc32fast::hash(bytes),
-            Checksum::Crc32c => crc_fast::crc32_iscsi(bytes),
+            Checksum::Crc32c => crc32c::compute(bytes),
         }
     }
 }

@@ -69,6 +69,7 @@ impl NodeRef {
         if bytes.is_empty() {
             return Ok(None);
         }
+        // In one piece, which is checked once.
         let mut fields = Fields(bytes);
         let fixed = fields.array_of::<ROOT_FIXED>().map_err(|_| Malformed("a root of at least 12 bytes"))?;
         let mut fixed = Fields(fixed);

@@ -44,7 +44,7 @@ pub(crate) struct Entry<'a> {
 }
 
 /// The entry at byte `offset` of a node and the offset of the one behind it; `None` at the end of the node.
-#[inline]
+#[inline(always)]
 pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, usize)>, Malformed> {
     let rest = node.get(offset..).unwrap_or_default();
     if rest.is_empty() {
@@ -60,6 +60,7 @@ pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, 
 }
 
 /// Iterates over the entries of a node; ends after the first malformed one.
+#[derive(Clone)]
 pub(crate) struct Entries<'a> {
     node: &'a [u8],
     offset: usize,
@@ -68,13 +69,26 @@ pub(crate) struct Entries<'a> {
 impl<'a> Entries<'a> {
     /// All entries, whatever the node's kind.
     pub(crate) fn of(node: &'a [u8]) -> Entries<'a> {
-        Entries { node, offset: 1 }
+        Entries::behind(node, 1)
+    }
+
+    /// Those from this offset on.
+    #[inline]
+    pub(crate) fn behind(node: &'a [u8], offset: usize) -> Entries<'a> {
+        Entries { node, offset }
+    }
+
+    /// Offset of the one that comes next.
+    #[inline]
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
     }
 }
 
 impl<'a> Iterator for Entries<'a> {
     type Item = Result<Entry<'a>, Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match entry_at(self.node, self.offset) {
             Ok(Some((entry, next))) => {

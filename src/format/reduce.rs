@@ -6,37 +6,29 @@ use std::ops::{Deref, DerefMut};
 const USUAL: usize = 16;
 
 /// Bytes of a reduce value, in place if they are no longer than those of any tree.
-#[derive(Clone)]
-pub struct Reduce(Bytes);
-
-#[derive(Clone)]
-enum Bytes {
-    InPlace {
-        length: u8,
-        bytes: [u8; USUAL],
-    },
-    /// A damaged file has any.
-    Long(Box<[u8]>),
+#[derive(Clone, Default)]
+pub struct Reduce {
+    length: u8,
+    bytes: [u8; USUAL],
+    /// All of a longer one, which a damaged file may have; else empty.
+    long: Vec<u8>,
 }
 
 impl From<&[u8]> for Reduce {
     #[inline]
     fn from(value: &[u8]) -> Reduce {
-        // Nearly all are of one of these lengths.
-        if let Ok(bytes) = value.try_into() {
-            return Reduce(Bytes::InPlace { length: USUAL as u8, bytes });
-        }
-        if value.is_empty() {
-            return Reduce::default();
+        let length = value.len();
+        if length > USUAL {
+            return Reduce { long: value.to_vec(), ..Reduce::default() };
         }
         let mut bytes = [0; USUAL];
-        Reduce(match bytes.get_mut(..value.len()) {
-            Some(place) => {
-                place.copy_from_slice(value);
-                Bytes::InPlace { length: value.len() as u8, bytes }
-            }
-            None => Bytes::Long(value.into()),
-        })
+        // Short copies of lengths that are known are no calls.
+        match (value.first_chunk::<5>(), value.first_chunk()) {
+            (_, Some(whole)) => bytes = *whole,
+            (Some(count), _) if length == 5 => bytes[..5].copy_from_slice(count),
+            _ => bytes.get_mut(..length).unwrap_or_default().copy_from_slice(value),
+        }
+        Reduce { length: length as u8, bytes, long: Vec::new() }
     }
 }
 
@@ -46,29 +38,25 @@ impl From<Vec<u8>> for Reduce {
     }
 }
 
-impl Default for Reduce {
-    fn default() -> Reduce {
-        Reduce(Bytes::InPlace { length: 0, bytes: [0; USUAL] })
-    }
-}
-
 impl Deref for Reduce {
     type Target = [u8];
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        match &self.0 {
-            Bytes::InPlace { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
-            Bytes::Long(bytes) => bytes,
+        if self.long.is_empty() {
+            self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+        } else {
+            &self.long
         }
     }
 }
 
 impl DerefMut for Reduce {
     fn deref_mut(&mut self) -> &mut [u8] {
-        match &mut self.0 {
-            Bytes::InPlace { length, bytes } => bytes.get_mut(..usize::from(*length)).unwrap_or_default(),
-            Bytes::Long(bytes) => bytes,
+        if self.long.is_empty() {
+            self.bytes.get_mut(..usize::from(self.length)).unwrap_or_default()
+        } else {
+            &mut self.long
         }
     }
 }

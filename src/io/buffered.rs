@@ -43,6 +43,7 @@ impl WriteBuffer {
     }
 
     /// The buffered bytes from `offset` on; empty if that is outside.
+    #[inline]
     fn get(&self, offset: u64) -> &[u8] {
         if offset < self.start {
             return &[];
@@ -133,7 +134,20 @@ impl Buffered {
         matches!(self.reads, Reads::Exact)
     }
 
+    /// Memory for a node.
+    pub(super) fn node_memory(&mut self) -> Vec<u8> {
+        self.scratch.as_deref_mut().map(Scratch::node).unwrap_or_default()
+    }
+
+    /// Takes memory of a node that is not needed any more.
+    pub(super) fn keep_node_memory(&mut self, memory: Vec<u8>) {
+        if let Some(scratch) = &mut self.scratch {
+            scratch.keep_node(memory);
+        }
+    }
+
     /// Memory for the work.
+    #[inline]
     pub(super) fn scratch(&mut self) -> &mut Scratch {
         self.scratch.get_or_insert_with(scratch::take)
     }

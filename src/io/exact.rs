@@ -4,6 +4,7 @@
 
 use crate::error::Result;
 use crate::memory;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// A piece that is kept is no longer than this.
@@ -12,6 +13,8 @@ const KEPT: usize = 32 << 10;
 const FIRST_MORE: u64 = 8 << 10;
 /// Pieces of a plan with no more than this between them are read at once,
 const GAP: u64 = 16 << 10;
+/// or, where that comes to too much, with a half of it, and so on down to this,
+const SMALL_GAP: u64 = 256;
 /// up to this many bytes, which is also what a plan keeps at most.
 const AHEAD: u64 = 256 << 10;
 
@@ -28,6 +31,7 @@ impl Piece {
     }
 
     /// What there is from `offset` on; empty if nothing is.
+    #[inline]
     fn get(&self, offset: u64) -> &[u8] {
         let at = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
         at.and_then(|at| self.bytes.get(at..)).unwrap_or_default()
@@ -48,6 +52,8 @@ pub(super) struct Ahead {
     end: u64,
     /// Bytes behind it that are read too, as long as plans go on where the last one has ended.
     more: u64,
+    /// The piece where something was found last.
+    recent: Cell<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -59,6 +65,13 @@ struct AheadPiece {
 }
 
 impl AheadPiece {
+    /// Whether it has so many bytes from `offset` on.
+    #[inline]
+    fn holds(&self, offset: u64, least: usize) -> bool {
+        let left = (self.start + self.length as u64).checked_sub(offset);
+        self.start <= offset && left.is_some_and(|left| left >= least as u64)
+    }
+
     fn overlaps(&self, start: u64, end: u64) -> bool {
         self.start < end && start < self.start + self.length as u64
     }
@@ -73,6 +86,12 @@ impl Ahead {
 
     /// Whether all of these ranges are here.
     pub(super) fn holds(&self, ranges: &[Range<u64>]) -> bool {
+        let start = ranges.iter().map(|range| range.start).min().unwrap_or(0);
+        let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+        // Often they are in one piece.
+        if self.find(start, end.saturating_sub(start) as usize).is_some() {
+            return true;
+        }
         ranges.iter().all(|range| self.find(range.start, (range.end - range.start) as usize).is_some())
     }
 
@@ -94,6 +113,7 @@ impl Ahead {
         memory::push(&mut self.pieces, AheadPiece { start, at, length: self.bytes.len() - at })
     }
 
+    #[inline]
     fn get(&self, index: usize, offset: u64) -> &[u8] {
         let Some(piece) = self.pieces.get(index) else { return &[] };
         let bytes = self.bytes.get(piece.at..piece.at + piece.length).unwrap_or_default();
@@ -101,9 +121,25 @@ impl Ahead {
         skipped.and_then(|skipped| bytes.get(skipped..)).unwrap_or_default()
     }
 
+    /// At least `least` bytes from `offset` on, if they are here.
+    #[inline]
+    fn slice(&self, offset: u64, least: usize) -> Option<&[u8]> {
+        let piece = match self.pieces.get(self.recent.get()) {
+            Some(piece) if piece.holds(offset, least) => piece,
+            _ => self.pieces.get(self.find(offset, least)?)?,
+        };
+        self.bytes.get(piece.at + (offset - piece.start) as usize..piece.at + piece.length)
+    }
+
     fn find(&self, offset: u64, least: usize) -> Option<usize> {
+        let recent = self.recent.get();
+        if self.pieces.get(recent).is_some_and(|piece| piece.holds(offset, least)) {
+            return Some(recent);
+        }
         let index = self.pieces.partition_point(|piece| piece.start <= offset).checked_sub(1)?;
-        (self.get(index, offset).len() >= least).then_some(index)
+        self.pieces.get(index).filter(|piece| piece.holds(offset, least))?;
+        self.recent.set(index);
+        Some(index)
     }
 }
 
@@ -157,12 +193,14 @@ impl Pieces {
         bodies().or_else(nodes)
     }
 
-    /// What a plan has read of bodies from `offset` on, or else what was read last.
-    pub(super) fn read_at(&self, offset: u64) -> &[u8] {
-        match self.bodies.find(offset, 1) {
-            Some(index) => self.bodies.get(index, offset),
-            None => self.last.get(offset),
+    /// At least `least` bytes from `offset` on, if they are kept.
+    #[inline]
+    pub(super) fn get(&self, offset: u64, least: usize) -> Option<&[u8]> {
+        let last = self.last.get(offset);
+        if last.len() >= least {
+            return Some(last);
         }
+        self.bodies.slice(offset, least).or_else(|| self.nodes.slice(offset, least))
     }
 
     /// Takes out the last piece, to be read anew or to be continued; it is given back with [`Pieces::keep`]. If it does
@@ -220,32 +258,39 @@ impl Pieces {
     }
 }
 
-/// Joins ranges of the file that are about to be read, in any order, to those that are read at once. What is beyond
-/// the most that a plan keeps, or alone as long, is left out.
+/// Joins ranges of the file that are about to be read, in any order, to those that are read at once: where that comes to
+/// more than a plan keeps, only nearer ones. What is beyond even so, or alone as long, is left out.
 pub(super) fn join(wanted: &mut [Range<u64>]) -> Result<Vec<Range<u64>>> {
     wanted.sort_unstable_by_key(|range| range.start);
-    let mut joined: Vec<Range<u64>> = Vec::new();
+    let mut joined = Vec::new();
+    let mut gap = GAP;
+    while !join_near(wanted, gap, &mut joined)? && gap > 0 {
+        gap = if gap > SMALL_GAP { gap / 2 } else { 0 };
+    }
+    Ok(joined)
+}
+
+/// Joins those of the sorted ranges with no more than `gap` bytes between them. False: not all had room.
+fn join_near(wanted: &[Range<u64>], gap: u64, joined: &mut Vec<Range<u64>>) -> Result<bool> {
+    joined.clear();
     let mut total = 0;
-    for range in wanted.iter() {
+    for range in wanted {
         let length = range.end.saturating_sub(range.start);
         if length == 0 || length > AHEAD {
             continue;
         }
-        let last = joined.last_mut().filter(|last| range.start <= last.end.saturating_add(GAP));
-        let more = match &last {
-            Some(last) => range.end.saturating_sub(last.end),
-            None => length,
-        };
+        let last = joined.last_mut().filter(|last| range.start <= last.end.saturating_add(gap));
+        let more = last.as_ref().map_or(length, |last| range.end.saturating_sub(last.end));
         if total + more > AHEAD {
-            break;
+            return Ok(false);
         }
         total += more;
         match last {
             Some(last) => last.end = last.end.max(range.end),
-            None => memory::push(&mut joined, range.clone())?,
+            None => memory::push(joined, range.clone())?,
         }
     }
-    Ok(joined)
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -271,6 +316,9 @@ mod tests {
         let mut far: Vec<_> = (0..1000).map(|index| index << 20..(index << 20) + 1000).collect();
         let total: u64 = join(&mut far).unwrap().iter().map(|range| range.end - range.start).sum();
         assert!(total <= AHEAD);
+        // With all that is between them these would be too many.
+        let mut scattered: Vec<_> = (0..200).map(|index| index * 5000..index * 5000 + 1000).collect();
+        assert_eq!(join(&mut scattered).unwrap(), scattered);
     }
 
     #[test]

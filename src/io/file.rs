@@ -362,11 +362,6 @@ impl DbFile {
         error
     }
 
-    fn not_snappy(&self, position: u64, compressed: &[u8]) -> Error {
-        let found = Found::Uncompressed(compressed.len());
-        self.found_instead(position, Malformed("a Snappy-compressed chunk"), found)
-    }
-
     /// Length of `plain` when it is compressed.
     pub(crate) fn deflated_length(&mut self, plain: &[u8]) -> Result<usize> {
         self.with_deflated(plain, |_, deflated| Ok(deflated.len()))

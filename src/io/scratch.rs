@@ -10,10 +10,12 @@ use super::exact::Pieces;
 use std::cell::Cell;
 use zeroize::Zeroize;
 
-/// A thread keeps no longer pieces of memory than these: 242 KiB in sum, with the 34 KiB of an encoder's tables.
+/// A thread keeps no longer pieces of memory than these: 254 KiB in sum, with the 34 KiB of an encoder's tables.
 const LONGEST_WRITES: usize = 128 << 10;
 const LONGEST_PIECE: usize = 32 << 10;
 const LONGEST_BODY: usize = 16 << 10;
+const LONGEST_NODE: usize = 2 << 10;
+const MOST_NODES: usize = 6;
 
 /// The memory that one handle works with.
 #[derive(Default)]
@@ -29,6 +31,8 @@ pub(super) struct Scratch {
     pub(super) encoder: Option<Box<snap::raw::Encoder>>,
     /// For the write buffer, while that has none.
     pub(super) writes: Vec<u8>,
+    /// For inflated nodes.
+    nodes: Vec<Vec<u8>>,
 }
 
 thread_local! {
@@ -48,6 +52,18 @@ pub(super) fn give_back(mut scratch: Box<Scratch>, secret: bool) {
 }
 
 impl Scratch {
+    /// Memory for a node, which has none yet if there is none.
+    pub(super) fn node(&mut self) -> Vec<u8> {
+        self.nodes.pop().unwrap_or_default()
+    }
+
+    /// Keeps the memory of a node that is not needed any more.
+    pub(super) fn keep_node(&mut self, memory: Vec<u8>) {
+        if (1..=LONGEST_NODE).contains(&memory.capacity()) && self.nodes.len() < MOST_NODES {
+            self.nodes.push(memory);
+        }
+    }
+
     fn forget(&mut self, secret: bool) {
         self.pieces.forget_ahead();
         // A piece that begins nowhere is empty.
@@ -56,6 +72,7 @@ impl Scratch {
         if secret {
             // All that they have room for. What was read, and what was to be written, is encrypted.
             (joined.zeroize(), plain.zeroize(), deflated.zeroize());
+            self.nodes.iter_mut().for_each(Zeroize::zeroize);
         }
         for (memory, longest) in [
             (&mut piece.bytes, LONGEST_PIECE),
@@ -89,6 +106,9 @@ mod tests {
         for memory in [joined, plain, deflated, writes] {
             *memory = vec![byte; length];
         }
+        for _ in 0..2 * MOST_NODES {
+            scratch.keep_node(vec![byte; length]);
+        }
         scratch
     }
 
@@ -100,6 +120,7 @@ mod tests {
         let Scratch { joined, plain, deflated, writes, pieces, .. } = &*scratch;
         assert_eq!(held(&[joined, plain, deflated, writes]), 4000);
         assert_eq!(pieces.held(), 1000);
+        assert_eq!(held(&scratch.nodes.iter().collect::<Vec<_>>()), MOST_NODES * 1000);
         assert!(take().plain.is_empty(), "it is given to one at a time");
     }
 
@@ -108,7 +129,7 @@ mod tests {
         give_back(used(7, 1 << 20), false);
         let scratch = take();
         let Scratch { joined, plain, deflated, writes, pieces, .. } = &*scratch;
-        assert_eq!(held(&[joined, plain, deflated, writes]) + pieces.held(), 0);
+        assert_eq!(held(&[joined, plain, deflated, writes]) + pieces.held() + scratch.nodes.len(), 0);
     }
 
     #[test]
@@ -119,5 +140,6 @@ mod tests {
         for memory in [joined, plain, deflated] {
             assert!(memory.is_empty() && memory.capacity() == 1000);
         }
+        assert!(scratch.node().is_empty());
     }
 }

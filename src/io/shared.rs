@@ -60,6 +60,9 @@ impl SharedFile {
     pub(crate) fn read_node(&self, position: u64, hint: Hint, bytes: Vec<u8>) -> Result<StoredNode> {
         let mut bytes = bytes;
         self.with(|file| {
+            if bytes.capacity() == 0 {
+                bytes = file.io().node_memory();
+            }
             let stored_size = file.read_inflated(position, hint, FileTag::BTree, &mut bytes)?;
             if bytes.is_empty() {
                 let rule = Malformed("a node of at least one byte");
@@ -67,6 +70,13 @@ impl SharedFile {
             }
             Ok(StoredNode { bytes, stored_size })
         })
+    }
+
+    /// Takes memory of a node that is not needed any more, for the next one.
+    pub(crate) fn keep_node_memory(&self, memory: Vec<u8>) {
+        if let Some(file) = self.file.borrow_mut().as_mut() {
+            file.io().keep_node_memory(memory);
+        }
     }
 
     /// Compresses and appends a node.
@@ -99,6 +109,7 @@ impl SharedFile {
     }
 
     /// Whether so many bytes of content at `position` were read already.
+    #[inline]
     pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
         self.file.borrow().as_ref().is_some_and(|file| file.has_read(position, size))
     }
@@ -146,6 +157,7 @@ impl SharedFile {
     }
 
     /// Position of the body that was read last, which is forgotten by this.
+    #[inline]
     pub(crate) fn take_last_body(&self) -> u64 {
         self.last_body.take()
     }
@@ -190,6 +202,7 @@ impl SharedFile {
     }
 
     /// The append position and `errno` of the last failed call; `None` when closed.
+    #[inline]
     pub(crate) fn end_and_os_error(&self) -> Option<(u64, i32)> {
         self.file.borrow().as_ref().map(|file| (file.end(), file.last_os_error()))
     }

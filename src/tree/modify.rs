@@ -178,6 +178,7 @@ impl<'a> Change<'a, '_> {
         if changed {
             self.file.note_replaced(child.position);
         }
+        self.file.keep_node_memory(node.into_memory());
         Ok(changed)
     }
 

@@ -1,5 +1,7 @@
 //! Reading trees: a cursor that goes forward through the entries, and counting by reduce values.
 
+mod plan;
+
 use super::MAX_DEPTH;
 use super::cache::Node;
 use super::cache::file::{Reading, TreeFile};
@@ -10,10 +12,10 @@ use crate::format::chunk::PREFIX;
 use crate::format::header::NodeRef;
 use crate::format::ints::MAX_KEY;
 use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, Entry, NodeKind, entry_at};
-use crate::io::buffered::Plan;
 use crate::io::file::Hint;
 use crate::io::shared::StoredNode;
 use crate::memory;
+use plan::{Plans, Wanted};
 use std::ops::{Deref, Range};
 
 /// What a cursor came to.
@@ -41,6 +43,8 @@ pub(crate) struct ChildInfo<'a> {
     /// Reduce value over it.
     pub(crate) reduce: &'a [u8],
 }
+
+const OUT_OF_ORDER: Malformed = Malformed("a child that lies before its parent");
 
 /// All pointer nodes from the root to a leaf, inflated: they are in memory at the same time.
 const LONGEST_WAY: usize = 32 << 20;
@@ -111,6 +115,34 @@ impl<'a> Guarded<'a> {
         Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
     }
 
+    /// Finds a node before it is entered, and what it takes in the file. It is not counted yet.
+    fn look_ahead(&self, position: u64, parent: u64) -> Result<(Node, u64)> {
+        if position >= parent {
+            return Err(self.file.malformed(position, OUT_OF_ORDER));
+        }
+        if self.reading != Reading::Verifying
+            && let Some(node) = self.file.kept(position)
+        {
+            let stored_size = node.stored_size();
+            return Ok((Node::Kept(node), stored_size));
+        }
+        let StoredNode { bytes, stored_size } = self.file.read_node(position, Hint::None, Vec::new())?;
+        Ok((Node::Read(bytes), stored_size))
+    }
+
+    /// Goes on with a node that was found before.
+    fn enter(&mut self, child: Child, (node, stored_size): (Node, u64)) -> Result<(NodeKind, Node)> {
+        self.check(child)?;
+        let kind = self.judge(child, &node, stored_size)?;
+        match node {
+            Node::Read(bytes) => {
+                let stored = StoredNode { bytes, stored_size };
+                Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
+            }
+            kept @ Node::Kept(_) => Ok((kind, kept)),
+        }
+    }
+
     /// Reads a node from the file.
     pub(crate) fn read_stored(&mut self, child: Child) -> Result<(NodeKind, StoredNode)> {
         self.read_file(child, Vec::new())
@@ -119,9 +151,15 @@ impl<'a> Guarded<'a> {
     fn read_file(&mut self, child: Child, memory: Vec<u8>) -> Result<(NodeKind, StoredNode)> {
         self.check(child)?;
         let stored = self.file.read_node(child.position, child.hint, memory)?;
-        let kind = NodeKind::of(&stored.bytes).map_err(|rule| self.file.malformed(child.position, rule))?;
-        self.count(child, kind, &stored.bytes, stored.stored_size)?;
+        let kind = self.judge(child, &stored.bytes, stored.stored_size)?;
         Ok((kind, stored))
+    }
+
+    /// The kind of a node that was read. It is counted.
+    fn judge(&mut self, child: Child, node: &[u8], stored_size: u64) -> Result<NodeKind> {
+        let kind = NodeKind::of(node).map_err(|rule| self.file.malformed(child.position, rule))?;
+        self.count(child, kind, node, stored_size)?;
+        Ok(kind)
     }
 
     fn broken(&self, child: Child, rule: &'static str) -> Result<()> {
@@ -131,7 +169,7 @@ impl<'a> Guarded<'a> {
     /// Whether it may be read.
     fn check(&self, child: Child) -> Result<()> {
         if child.position >= child.parent {
-            return self.broken(child, "a child that lies before its parent");
+            return Err(self.file.malformed(child.position, OUT_OF_ORDER));
         }
         if child.depth > MAX_DEPTH {
             return self.broken(child, "a tree of at most 200 levels");
@@ -214,32 +252,15 @@ pub(crate) struct Leaf<'a> {
 }
 
 impl<'a> Leaf<'a> {
-    /// The entries that are to be visited, each with its offset; ends after the first malformed one.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (Result<Entry<'a>, Malformed>, usize)> + use<'a> {
+    /// The entries that are to be visited; ends after the first malformed one.
+    #[inline]
+    pub(crate) fn entries(&self) -> Entries<'a> {
         self.entries_from(self.first)
     }
 
     /// Those from this offset on.
-    #[inline]
-    pub(crate) fn entries_from(
-        &self,
-        offset: usize,
-    ) -> impl Iterator<Item = (Result<Entry<'a>, Malformed>, usize)> + use<'a> {
-        let (node, mut next) = (self.node, offset);
-        std::iter::from_fn(move || {
-            let offset = next;
-            match entry_at(node, offset) {
-                Ok(None) => None,
-                Ok(Some((entry, behind))) => {
-                    next = behind;
-                    Some((Ok(entry), offset))
-                }
-                Err(rule) => {
-                    next = usize::MAX;
-                    Some((Err(rule), offset))
-                }
-            }
-        })
+    pub(crate) fn entries_from(&self, offset: usize) -> Entries<'a> {
+        Entries::behind(self.node, offset)
     }
 }
 
@@ -265,10 +286,7 @@ pub(crate) struct Cursor<'a> {
     spare: Vec<Vec<u8>>,
     /// Depth of the leaves, once one was read.
     leaves: Option<usize>,
-    /// Leaves are read ahead: all that are left of a node,
-    reads_ahead: bool,
-    /// up to the one that holds this key.
-    until: Option<Vec<u8>>,
+    plans: Plans<'a>,
 }
 
 /// Few trees are deeper than this.
@@ -294,8 +312,7 @@ impl<'a> Cursor<'a> {
             has_begun: false,
             spare: Vec::new(),
             leaves: None,
-            reads_ahead: false,
-            until: None,
+            plans: Plans::default(),
         }
     }
 
@@ -308,28 +325,22 @@ impl<'a> Cursor<'a> {
         reading: Reading,
     ) -> Cursor<'a> {
         let mut cursor = Cursor::new(file, root, from, reading);
-        cursor.reads_ahead = true;
-        cursor.until = until.map(|key| bound(key).to_vec());
+        cursor.plans.wanted = Wanted::All(until.map(|key| bound(key).to_vec()));
         cursor
     }
 
-    /// Reads ahead the leaves that come next, once for each node above them.
-    fn plan(&mut self) -> Result<()> {
-        let Some(frame) = self.frames.last_mut().filter(|frame| !frame.planned) else { return Ok(()) };
-        frame.planned = true;
-        let mut leaves = Vec::new();
-        let mut offset = frame.current;
-        // A node that is damaged from somewhere on is read up to there; whoever comes there meets the error.
-        while let Ok(Some((entry, next))) = entry_at(&frame.node, offset)
-            && let Ok(child) = ChildPointer::parse(entry.value)
-        {
-            memory::push(&mut leaves, (child.position, child.subtree_size))?;
-            offset = next;
-            if self.until.as_deref().is_some_and(|until| entry.key >= until) {
-                break;
-            }
-        }
-        self.guarded.file.read_ahead(Plan::Nodes, &leaves)
+    /// As [`Cursor::new`], to look for these keys, which are in ascending order, with [`Cursor::look_for`].
+    pub(crate) fn of_keys(file: &'a TreeFile, root: Option<&NodeRef>, keys: &'a [&'a [u8]]) -> Cursor<'a> {
+        let mut cursor = Cursor::new(file, root, &[], Reading::Seeking);
+        cursor.plans.wanted = Wanted::Keys(keys);
+        cursor
+    }
+
+    /// Goes on to the key of this index, and entries behind it. Only forward.
+    pub(crate) fn look_for(&mut self, index: usize) {
+        let Wanted::Keys(keys) = self.plans.wanted else { return };
+        self.plans.key = index;
+        self.skip_to(keys.get(index).copied().unwrap_or_default());
     }
 
     /// The next leaf; that at hand is left.
@@ -428,17 +439,22 @@ impl<'a> Cursor<'a> {
             }
         };
         let depth = self.frames.len();
-        if self.reads_ahead && self.leaves == Some(depth) {
+        if self.plans.are_made() && self.leaves == Some(depth) {
             self.plan()?;
         }
         let hint =
             if self.leaves == Some(depth) { Hint::Size(subtree_size) } else { Hint::Subtree(subtree_size) };
-        let memory = self.spare.pop().unwrap_or_default();
-        let (kind, node) = self.guarded.read_into(Child { position, parent, depth, hint }, memory)?;
+        let child = Child { position, parent, depth, hint };
+        let planned = if self.leaves == Some(depth + 1) { self.plans.take(position) } else { None };
+        let is_planned = planned.is_some();
+        let (kind, node) = match planned {
+            Some(found) => self.guarded.enter(child, found?)?,
+            None => self.guarded.read_into(child, self.spare.pop().unwrap_or_default())?,
+        };
         if kind == NodeKind::Leaf {
             self.leaves = Some(depth);
         }
-        self.frames.push(Frame::new(node, kind, position));
+        self.frames.push(Frame { planned: is_planned, ..Frame::new(node, kind, position) });
         Ok(())
     }
 
@@ -484,7 +500,11 @@ impl<'a> Cursor<'a> {
 
 impl Drop for Cursor<'_> {
     fn drop(&mut self) {
-        if self.reads_ahead {
+        let left = self.frames.drain(..).map(|frame| frame.node.into_memory());
+        for memory in left.chain(self.spare.drain(..)) {
+            self.guarded.file.keep_node_memory(memory);
+        }
+        if self.plans.are_made() {
             self.guarded.file.rest();
             self.guarded.file.trim();
         }

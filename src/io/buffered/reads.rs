@@ -95,15 +95,17 @@ impl Buffered {
         let (start, flushed_end) = (buf.len(), self.flushed_end());
         while buf.len() - start < enough {
             let at = offset + (buf.len() - start) as u64;
-            let left = most - (buf.len() - start);
-            let pending = self.writes.get(at);
-            if !pending.is_empty() {
-                buf.extend_from_slice(&pending[..pending.len().min(left)]);
-                continue;
+            let mut room = most - (buf.len() - start);
+            if flushed_end != u64::MAX {
+                let pending = self.writes.get(at);
+                if !pending.is_empty() {
+                    buf.extend_from_slice(&pending[..pending.len().min(room)]);
+                    continue;
+                }
+                // Behind the write buffer there may be what was written before it was taken back.
+                let before = flushed_end.checked_sub(at).and_then(|before| usize::try_from(before).ok());
+                room = before.map_or(room, |before| room.min(before));
             }
-            // Behind the write buffer there may be what was written before it was taken back.
-            let room = flushed_end.checked_sub(at).and_then(|room| usize::try_from(room).ok());
-            let room = room.map_or(left, |room| left.min(room));
             self.stats.read_count += 1;
             let result = self.raw.pread_onto(buf, room, at);
             let n = Buffered::noted(&mut self.last_os_error, result)?;
@@ -124,7 +126,7 @@ impl Buffered {
         wanted: usize,
         tag: FileTag,
     ) -> Result<Found, IoError> {
-        if self.writes.get(offset).len() >= least {
+        if !self.writes.data.is_empty() && self.writes.get(offset).len() >= least {
             return Ok(Found::Pending);
         }
         let pieces = &mut self.scratch().pieces;
@@ -143,12 +145,14 @@ impl Buffered {
         Ok(Found::Read(Place::Last))
     }
 
-    /// What was read, exactly, from `offset` on, as far as nothing waits to be written there; empty if nothing was.
-    pub(in crate::io) fn at_hand(&self, offset: u64) -> &[u8] {
-        let Some(scratch) = self.scratch.as_ref().filter(|_| self.is_exact()) else { return &[] };
-        let room = self.flushed_end().saturating_sub(offset);
-        let bytes = scratch.pieces.read_at(offset);
-        usize::try_from(room).ok().and_then(|room| bytes.get(..room)).unwrap_or(bytes)
+    /// At least `least` bytes from `offset` on, if they are in memory, and reads are exact.
+    #[inline]
+    pub(in crate::io) fn at_hand(&self, offset: u64, least: usize) -> Option<&[u8]> {
+        if !self.is_exact() {
+            return None;
+        }
+        let pending = self.writes.get(offset);
+        if pending.len() >= least { Some(pending) } else { self.scratch.as_ref()?.pieces.get(offset, least) }
     }
 
     /// The bytes from `offset` on that were found there.

@@ -7,18 +7,17 @@
 #![forbid(unsafe_code)]
 
 use super::{Body, DbFile};
-use crate::error::{Operation, Result};
+use crate::error::{Found as Instead, Operation, Result};
 use crate::format::block::{
     BLOCK_SIZE, boundary_at_or_above, content_end, content_left, content_start, is_boundary,
 };
 use crate::format::chunk::{ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, parse_encrypted};
 use crate::io::FileTag;
 use crate::io::buffered::{Found, Plan};
+use crate::io::inflate::Deflated;
 use crate::memory;
 use std::ops::Range;
 
-/// Snappy's densest element makes 64 bytes out of 3: a buffer that claims more than this is damaged.
-const MAX_SNAPPY_RATIO: usize = 22;
 /// No more than this is read because of a hint.
 const LONGEST_HINT: u64 = 64 << 10;
 /// Longer chunks are read into memory of their own.
@@ -74,6 +73,18 @@ impl DbFile {
         tag: FileTag,
         plain: &mut Vec<u8>,
     ) -> Result<u64> {
+        match self.at_hand(position) {
+            Some((prefix, stored)) => {
+                self.check_sum(position, prefix, stored)?;
+                self.inflate_into(position, stored, plain)?;
+                Ok(stored.len() as u64)
+            }
+            None => self.load_inflated(position, hint, tag, plain),
+        }
+    }
+
+    #[inline(never)]
+    fn load_inflated(&mut self, position: u64, hint: Hint, tag: FileTag, plain: &mut Vec<u8>) -> Result<u64> {
         let chunk = self.load_chunk(position, hint, tag)?;
         let stored = self.bytes_of(&chunk.body);
         self.inflate_into(position, stored, plain)?;
@@ -88,28 +99,26 @@ impl DbFile {
         tag: FileTag,
         visit: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
+        if let Some((prefix, stored)) = self.at_hand(position) {
+            self.check_sum(position, prefix, stored)?;
+            return visit(stored);
+        }
         let chunk = self.load_chunk(position, hint, tag)?;
         visit(self.bytes_of(&chunk.body))
     }
 
     /// Whether so many bytes of content at `position` were read already.
+    #[inline]
     pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
         let start = content_start(position);
-        content_end(position, size) - start <= self.io.at_hand(start).len() as u64
+        let length = content_end(position, size) - start;
+        usize::try_from(length).is_ok_and(|length| self.io.at_hand(start, length).is_some())
     }
 
     /// Body and checksum of the chunk at `position`, if all of it was read already, stands within one block and is as it
     /// should be. Anything else is left to those who read, and find out what is wrong.
     pub(crate) fn chunk_at_hand(&self, position: u64) -> Option<(&[u8], u32)> {
-        if self.encryption.is_some() || is_boundary(position) {
-            return None;
-        }
-        let left = self.end().checked_sub(position)?.min(content_left(position) as u64);
-        let raw = self.io.at_hand(position);
-        let raw = raw.get(..left as usize).unwrap_or(raw);
-        let (prefix, rest) = raw.split_first_chunk()?;
-        let ChunkPrefix { length, crc } = ChunkPrefix::parse_data(*prefix).ok()?;
-        let body = rest.get(..length as usize)?;
+        let (ChunkPrefix { crc, .. }, body) = self.at_hand(position)?;
         (self.checksum.compute(body) == crc).then_some((body, crc))
     }
 
@@ -139,6 +148,22 @@ impl DbFile {
             self.io.scratch().plain = plain;
         }
         result
+    }
+
+    /// Finds a chunk that is in memory in one piece, in one block of a plain file, as nearly all are that were read by
+    /// plan. Its checksum is still to be checked.
+    #[inline(always)]
+    fn at_hand(&self, position: u64) -> Option<(ChunkPrefix, &[u8])> {
+        if self.encryption.is_some() || is_boundary(position) {
+            return None;
+        }
+        let (prefix, behind) = self.io.at_hand(position, PREFIX)?.split_first_chunk()?;
+        let prefix = ChunkPrefix::parse_data(*prefix).ok()?;
+        let size = PREFIX as u64 + u64::from(prefix.length);
+        if size > content_left(position) as u64 || position.checked_add(size)? > self.end() {
+            return None;
+        }
+        Some((prefix, behind.get(..prefix.length as usize)?))
     }
 
     fn load_chunk(&mut self, position: u64, hint: Hint, tag: FileTag) -> Result<Chunk> {
@@ -212,6 +237,7 @@ impl DbFile {
         }
     }
 
+    #[inline]
     fn check_sum(&self, position: u64, prefix: ChunkPrefix, body: &[u8]) -> Result<u32> {
         if self.checksum.compute(body) == prefix.crc {
             return Ok(prefix.crc);
@@ -312,10 +338,12 @@ impl DbFile {
             return Ok(());
         }
         let end = self.end();
+        let mut ranges = Vec::new();
+        memory::reserve_exact(&mut ranges, chunks.len())?;
         let inside = chunks.iter().filter(|&&(position, _)| position < end);
-        let mut ranges = memory::collect(inside.map(|&(position, size)| {
+        ranges.extend(inside.map(|&(position, size)| {
             content_start(position)..content_end(position, size.max(PREFIX as u64)).min(end)
-        }))?;
+        }));
         let read = self.io.read_ahead(plan, &mut ranges);
         read.map_err(|error| self.io_error(Operation::Read, first, error))
     }
@@ -331,19 +359,11 @@ impl DbFile {
 
     /// As [`DbFile::inflate`], into a buffer whose content does not matter.
     fn inflate_into(&self, position: u64, compressed: &[u8], plain: &mut Vec<u8>) -> Result<()> {
-        let limit = compressed.len().saturating_mul(MAX_SNAPPY_RATIO);
-        let length = snap::raw::decompress_len(compressed).ok().filter(|&length| length <= limit);
-        let Some(length) = length else { return Err(self.not_snappy(position, compressed)) };
-        if length > plain.capacity() {
-            // Nothing of it is to be moved.
-            *plain = Vec::new();
-            memory::reserve_exact(plain, length)?;
-        }
-        plain.resize(length, 0);
-        match snap::raw::Decoder::new().decompress(compressed, plain) {
-            Ok(written) if written == length => Ok(()),
-            _ => Err(self.not_snappy(position, compressed)),
-        }
+        let inflated = match Deflated::parse(compressed) {
+            Ok(deflated) => deflated.inflate_into(plain)?,
+            Err(rule) => Err(rule),
+        };
+        inflated.map_err(|rule| self.found_instead(position, rule, Instead::Uncompressed(compressed.len())))
     }
 }
 

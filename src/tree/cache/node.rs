@@ -111,6 +111,16 @@ pub(crate) enum Node {
     Kept(Arc<KeptNode>),
 }
 
+impl Node {
+    /// Its memory, for another one; none if it is kept.
+    pub(crate) fn into_memory(self) -> Vec<u8> {
+        match self {
+            Node::Read(bytes) => bytes,
+            Node::Kept(_) => Vec::new(),
+        }
+    }
+}
+
 impl Default for Node {
     fn default() -> Node {
         Node::Read(Vec::new())

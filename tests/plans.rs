@@ -1,0 +1,202 @@
+//! Reading by plan: what a file that is written to again and again costs to read, and that plans change no result.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::memory::Memory;
+use common::watched::{Call, Watched};
+use couchstore::{Db, DocInfoRef, Document, Error, LocalUpdate, OpenOptions, SaveOptions, ScanOptions};
+
+const NAME: &str = "plans.couch";
+const COUNT: usize = 4000;
+
+fn id(number: usize) -> Vec<u8> {
+    format!("document {number:05}").into_bytes()
+}
+
+/// A file whose leaves are all over it: of each batch of updates a few stand beside each other.
+fn scattered() -> Memory {
+    let memory = Memory::default();
+    let db = memory.open(NAME);
+    let save = |numbers: &mut dyn Iterator<Item = usize>| {
+        let ids: Vec<_> = numbers.map(id).collect();
+        let docs: Vec<_> = ids.iter().map(|id| Document::new(id, b"body")).collect();
+        db.save(&docs, SaveOptions::default()).unwrap();
+        let locals: Vec<_> =
+            ids.iter().take(200).map(|id| LocalUpdate { id, body: Some(b"local".as_slice()) }).collect();
+        db.save_local(&locals).unwrap();
+        db.commit().unwrap();
+    };
+    save(&mut (0..COUNT));
+    for batch in 0..20 {
+        save(&mut (0..COUNT).filter(|number| number * 7919 % COUNT % 40 == batch));
+    }
+    db.close().unwrap();
+    memory
+}
+
+struct Reader {
+    watched: Watched,
+    db: Db,
+}
+
+impl Reader {
+    fn new(memory: &Memory, encode: fn(OpenOptions) -> OpenOptions) -> couchstore::Result<Reader> {
+        let watched = Watched::new(memory.ops());
+        let db = encode(OpenOptions::new().file_ops(watched.ops())).read_only(true).open(NAME)?;
+        watched.take_log();
+        Ok(Reader { watched, db })
+    }
+
+    /// Number of reads since the last time, and their bytes.
+    fn reads(&self) -> (usize, usize) {
+        let log = self.watched.take_log();
+        let lengths = log.into_iter().filter_map(|call| match call {
+            Call::Read(length, _) => Some(length),
+            _ => None,
+        });
+        lengths.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length))
+    }
+}
+
+fn nodes(db: &Db) -> usize {
+    let mut nodes = 0;
+    db.walk_by_id(b"", ScanOptions::default(), &mut |_, item| {
+        nodes += usize::from(matches!(item, couchstore::WalkItem::Node { .. }));
+        Ok(())
+    })
+    .unwrap();
+    nodes
+}
+
+#[test]
+fn plans_reach_over_pointer_nodes() {
+    let memory = scattered();
+    let reader = Reader::new(&memory, |options| options).unwrap();
+    let nodes = nodes(&reader.db);
+    reader.reads();
+    let mut shown = 0;
+    let mut count = |_: &DocInfoRef<'_>| {
+        shown += 1;
+        Ok(())
+    };
+    reader.db.all_docs(b"", ScanOptions::default(), &mut count).unwrap();
+    assert_eq!(shown, COUNT);
+    let (reads, _) = reader.reads();
+    assert!(reads * 2 < nodes, "{reads} reads of {nodes} nodes");
+}
+
+#[test]
+fn who_wants_little_reads_little() {
+    let memory = scattered();
+    let reader = Reader::new(&memory, |options| options).unwrap();
+    let mut left = 20;
+    let ended = reader.db.all_docs(&id(1000), ScanOptions::default(), &mut |_| {
+        left -= 1;
+        if left > 0 { Ok(()) } else { Err(Error::DocNotFound) }
+    });
+    assert!(matches!(ended, Err(Error::DocNotFound)));
+    let (_, bytes) = reader.reads();
+    assert!(bytes < 64 << 10, "{bytes} bytes");
+}
+
+#[test]
+fn many_keys_are_looked_up_by_plan() {
+    let memory = scattered();
+    let reader = Reader::new(&memory, |options| options).unwrap();
+    let look_up = |numbers: &mut dyn Iterator<Item = usize>| {
+        let ids: Vec<_> = numbers.map(id).collect();
+        let ids: Vec<_> = ids.iter().map(Vec::as_slice).collect();
+        let mut found = Vec::new();
+        reader.reads();
+        let show = &mut |info: &DocInfoRef<'_>| {
+            found.push(info.id.to_vec());
+            Ok(())
+        };
+        reader.db.docs_by_id(&ids, ScanOptions::default(), show).unwrap();
+        let mut expected: Vec<_> = ids.into_iter().map(<[u8]>::to_vec).collect();
+        expected.sort_unstable();
+        expected.retain(|id| id.as_slice() < b"document 04000".as_slice());
+        assert_eq!(found, expected);
+        reader.reads()
+    };
+    // Every third of a quarter of them, and some behind the last.
+    let (dense, _) = look_up(&mut (2000..3000).chain(5000..5100).step_by(3));
+    assert!(dense < 40, "{dense} reads");
+    let few = [17, 1234, 3000];
+    let (sparse, bytes) = look_up(&mut few.into_iter());
+    assert!(sparse <= 4 * few.len() && bytes < 32 << 10, "{sparse} reads of {bytes} bytes");
+}
+
+#[test]
+fn local_documents_are_scanned_by_plan() {
+    let memory = scattered();
+    let reader = Reader::new(&memory, |options| options).unwrap();
+    let mut shown = 0;
+    reader
+        .db
+        .scan_local(b"", &mut |_, body| {
+            assert_eq!(body, b"local");
+            shown += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert!(shown > COUNT / 4, "{shown}");
+    let (reads, _) = reader.reads();
+    assert!(reads * 50 < shown, "{reads} reads for {shown} documents");
+}
+
+/// What a scan shows, and what it ends with.
+type Outcome = (Vec<Vec<u8>>, Option<String>);
+
+fn outcomes(reader: &Reader) -> Vec<Outcome> {
+    let (mut outcomes, db) = (Vec::new(), &reader.db);
+    let wanted: Vec<_> = (0..COUNT).step_by(2).map(id).collect();
+    let wanted: Vec<_> = wanted.iter().map(Vec::as_slice).collect();
+    for tolerate_corruption in [false, true] {
+        let options = ScanOptions { tolerate_corruption, ..ScanOptions::default() };
+        for scan in 0..3 {
+            let mut shown = Vec::new();
+            let show = &mut |info: &DocInfoRef<'_>| {
+                shown.push(info.id.to_vec());
+                Ok(())
+            };
+            let ended = match scan {
+                0 => db.changes_since(0, options, show),
+                1 => db.all_docs(b"", options, show),
+                _ => db.docs_by_id(&wanted, options, show),
+            };
+            outcomes.push((shown, ended.err().map(|error| error.to_string())));
+        }
+    }
+    outcomes
+}
+
+/// Damage is met where it is without plans: what comes before it is shown.
+#[test]
+fn plans_change_no_result() {
+    let memory = scattered();
+    let whole = memory.bytes(NAME);
+    let mut damaged = 0;
+    for round in 0..60 {
+        let mut bytes = whole.clone();
+        for place in 0..1 + round % 12 {
+            // Most of what is reached stands in the last two thirds.
+            let at = whole.len() - 1 - (round * 104_729 + place * 7919 * 13) % (whole.len() * 2 / 3);
+            bytes[at] ^= 0x55;
+        }
+        memory.put(NAME, bytes);
+        let planned = Reader::new(&memory, |options| options);
+        let plain = Reader::new(&memory, |options| options.unbuffered(true));
+        let (Ok(planned), Ok(plain)) = (planned, plain) else { continue };
+        let (planned, plain) = (outcomes(&planned), outcomes(&plain));
+        damaged += usize::from(plain.iter().any(|(_, error)| error.is_some()));
+        for (scan, (planned, plain)) in planned.iter().zip(&plain).enumerate() {
+            let (shown, expected) = (planned.0.len(), plain.0.len());
+            assert_eq!((shown, &planned.1), (expected, &plain.1), "round {round}, scan {scan}");
+            assert!(planned.0 == plain.0, "round {round}, scan {scan}");
+        }
+    }
+    assert!(damaged > 20, "{damaged} of the files");
+}

@@ -277,7 +277,7 @@ fn report(commits: &[Span], paced: &[Run], unpaced: &[Run]) {
     describe("beside one without syncs on the way", all().filter(|&commit| is_in(commit, unpaced)));
     describe("while the old file is let go", all().filter(|&commit| !during(commit) && is_after(commit)));
     // Each run by itself: the commits in it, and those of the time before.
-    let alone_before = |run: &Run| Span(run.compaction.0 - ALONE, run.compaction.0);
+    let alone_before = |run: &Run| Span(run.compaction.0.checked_sub(ALONE).unwrap(), run.compaction.0);
     let ratios = paced.iter().map(|run| {
         let beside = p99(all().filter(|commit| commit.overlaps(run.compaction)));
         let alone = p99(all().filter(|&commit| !during(commit) && commit.overlaps(alone_before(run))));

@@ -225,8 +225,7 @@ fn round(
     if !workspace.settings.sync {
         // Not those of the workspace: the row counts what the writer does.
         compact.file_ops = Arc::new(CountingOps::new(false));
-    }
-    if way == Way::Host {
+    } else if way == Way::Host {
         compact.periodic_sync = Some(SYNC_EVERY);
     }
     let online = OnlineOptions { compact, ..OnlineOptions::default() };

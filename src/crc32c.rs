@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn all_lengths_as_the_crate_has_them() {
-        let bytes: Vec<u8> = (0..SHORT as u32 + 40).map(|at| (at * at >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..SHORT as u32 + 40).map(|at| ((at * at) >> 3) as u8).collect();
         for length in 0..bytes.len() {
             for start in 0..8.min(length) {
                 let piece = bytes.get(start..length).unwrap_or_default();

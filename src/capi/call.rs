@@ -256,7 +256,7 @@ impl Call {
     }
 
     /// Gives up the only handle.
-    #[inline(always)]
+    #[inline]
     fn wait_on(&self, handle: &Handle) {
         self.running.set(false);
         // SAFETY: locked.
@@ -266,7 +266,7 @@ impl Call {
     }
 
     /// Takes back the only handle.
-    #[inline(always)]
+    #[inline]
     fn go_on(&self, handle: &Handle) {
         handle.lock_by(self.thread).set_running(true);
         self.running.set(true);
@@ -300,7 +300,7 @@ impl Call {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn take_back(&self) {
         if let Some(handle) = self.only() {
             return self.go_on(handle);
@@ -339,7 +339,7 @@ impl Call {
 struct TakeBack<'a>(&'a Call);
 
 impl Drop for TakeBack<'_> {
-    #[inline(always)]
+    #[inline]
     fn drop(&mut self) {
         self.0.take_back();
     }
@@ -386,7 +386,7 @@ impl<'a> CallbacksOn<'a> {
 struct TakeBackOne<'a>(&'a Call, &'a Handle);
 
 impl Drop for TakeBackOne<'_> {
-    #[inline(always)]
+    #[inline]
     fn drop(&mut self) {
         self.0.go_on(self.1);
     }
@@ -413,7 +413,7 @@ fn callback_with<T>(dbs: [Option<&Db>; 2], code: impl FnOnce([*mut Handle; 2]) -
 
 /// Who this thread is.
 pub(super) fn this_thread() -> ThreadId {
-    INNERMOST.with(|innermost| ThreadId::of(innermost))
+    INNERMOST.with(ThreadId::of)
 }
 
 /// The innermost call of this thread, while whoever asks is in it.

@@ -16,7 +16,10 @@ pub(super) const NULL: Error = Error::InvalidArguments("expected a handle, got N
 /// The pointer contract of `capi`.
 pub(super) unsafe fn get<'a, T>(pointer: *const T) -> Result<&'a T> {
     // SAFETY: NULL or valid by the contract.
-    unsafe { pointer.as_ref() }.ok_or_else(|| Error::InvalidArguments("expected a struct, got NULL"))
+    match unsafe { pointer.as_ref() } {
+        Some(value) => Ok(value),
+        None => Err(Error::InvalidArguments("expected a struct, got NULL")),
+    }
 }
 
 /// A place for a result. Checked before work begins, written with [`Out::set`].

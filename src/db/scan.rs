@@ -282,7 +282,7 @@ impl Db {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn parse<'e>(tree: TreeKind, entry: &Entry<'e>) -> Result<DocInfoRef<'e>, Malformed> {
     match tree {
         TreeKind::ById => DocInfoRef::parse_by_id(entry.key, entry.value),

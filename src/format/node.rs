@@ -44,7 +44,7 @@ pub(crate) struct Entry<'a> {
 }
 
 /// The entry at byte `offset` of a node and the offset of the one behind it; `None` at the end of the node.
-#[inline(always)]
+#[inline]
 pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, usize)>, Malformed> {
     let rest = node.get(offset..).unwrap_or_default();
     if rest.is_empty() {

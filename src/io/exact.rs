@@ -196,9 +196,9 @@ impl Pieces {
     /// At least `least` bytes from `offset` on, if they are kept.
     #[inline]
     pub(super) fn get(&self, offset: u64, least: usize) -> Option<&[u8]> {
-        let last = self.last.get(offset);
-        if last.len() >= least {
-            return Some(last);
+        let found = self.last.get(offset);
+        if found.len() >= least {
+            return Some(found);
         }
         self.bodies.slice(offset, least).or_else(|| self.nodes.slice(offset, least))
     }

@@ -83,8 +83,8 @@ unsafe fn make(elements: &[u8], length: usize, room: *mut u8) -> Option<()> {
     let (mut next, mut made) = (0, 0);
     let from = elements.as_ptr();
     while made <= length && next < last {
-        // SAFETY, for all blocks of the loop: elements are read where the condition beside it says that they go on so
-        // far. The first `made` bytes of the room are made, and SLACK more can be written, since `made <= length`.
+        // SAFETY: here and in all blocks of the loop, elements are read where the condition beside it says that they go on
+        // so far. The first `made` bytes of the room are made, and SLACK more can be written, since `made <= length`.
         let tag = unsafe { *from.add(next) };
         let high = usize::from(tag >> 2);
         let (back, count);

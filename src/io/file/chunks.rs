@@ -152,7 +152,7 @@ impl DbFile {
 
     /// Finds a chunk that is in memory in one piece, in one block of a plain file, as nearly all are that were read by
     /// plan. Its checksum is still to be checked.
-    #[inline(always)]
+    #[inline]
     fn at_hand(&self, position: u64) -> Option<(ChunkPrefix, &[u8])> {
         if self.encryption.is_some() || is_boundary(position) {
             return None;

@@ -144,7 +144,9 @@ impl Cursor<'_> {
         siblings.truncate(width);
         let parent = above.position;
         // Their sizes in the node above are those of all that is below them.
-        siblings.iter_mut().for_each(|(_, size)| *size = POINTER_NODE);
+        for (_, size) in &mut siblings {
+            *size = POINTER_NODE;
+        }
         self.guarded.file.read_ahead(Plan::Nodes, &siblings)?;
         let mut planned: u64 = leaves.iter().map(|&(_, size)| size).sum();
         for (position, _) in siblings {

@@ -38,7 +38,6 @@
 #[doc(hidden)]
 pub mod capi;
 mod compact;
-mod crc32c;
 mod crypto;
 mod db;
 mod error;

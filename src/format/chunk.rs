@@ -8,7 +8,6 @@
 
 use super::Malformed;
 use super::header::FormatVersion;
-use crate::crc32c;
 
 /// Bytes before the body of a chunk: length and checksum.
 pub(crate) const PREFIX: usize = 8;
@@ -67,7 +66,7 @@ impl Checksum {
     pub(crate) fn compute(self, bytes: &[u8]) -> u32 {
         match self {
             Checksum::Crc32 => crc32fast::hash(bytes),
-            Checksum::Crc32c => crc32c::compute(bytes),
+            Checksum::Crc32c => crc_fast::crc32_iscsi(bytes),
         }
     }
 }

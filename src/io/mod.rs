@@ -13,7 +13,6 @@
 //! * `read_buffer`: units of sizes that the caller has asked for
 //! * `scratch`: the memory for all that, kept from one handle to the next
 //! * `write_back`: when to sync what is written beside others' commits
-//! * `inflate`: reading Snappy
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
 //! * [`stale`]: whether the file behind a handle still is what its writer takes it for
 //! * `stamp`: by what a file is known again
@@ -30,7 +29,6 @@ pub(crate) mod file;
 
 pub(crate) mod folder;
 pub mod foreign;
-mod inflate;
 pub mod naming;
 #[cfg(feature = "cxx-shim")]
 pub(crate) mod object;

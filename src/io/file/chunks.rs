@@ -7,17 +7,19 @@
 #![forbid(unsafe_code)]
 
 use super::{Body, DbFile};
-use crate::error::{Found as Instead, Operation, Result};
+use crate::error::{Error, Found as Instead, Operation, Result};
+use crate::format::Malformed;
 use crate::format::block::{
     BLOCK_SIZE, boundary_at_or_above, content_end, content_left, content_start, is_boundary,
 };
 use crate::format::chunk::{ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, parse_encrypted};
 use crate::io::FileTag;
 use crate::io::buffered::{Found, Plan};
-use crate::io::inflate::Deflated;
 use crate::memory;
 use std::ops::Range;
 
+/// Snappy's densest element makes 64 bytes out of 3: a buffer that claims more than this is damaged.
+const MAX_SNAPPY_RATIO: usize = 22;
 /// No more than this is read because of a hint.
 const LONGEST_HINT: u64 = 64 << 10;
 /// Longer chunks are read into memory of their own.
@@ -359,11 +361,26 @@ impl DbFile {
 
     /// As [`DbFile::inflate`], into a buffer whose content does not matter.
     fn inflate_into(&self, position: u64, compressed: &[u8], plain: &mut Vec<u8>) -> Result<()> {
-        let inflated = match Deflated::parse(compressed) {
-            Ok(deflated) => deflated.inflate_into(plain)?,
-            Err(rule) => Err(rule),
-        };
-        inflated.map_err(|rule| self.found_instead(position, rule, Instead::Uncompressed(compressed.len())))
+        let limit = compressed.len().saturating_mul(MAX_SNAPPY_RATIO);
+        let length = snap::raw::decompress_len(compressed).ok().filter(|&length| length <= limit);
+        let Some(length) = length else { return Err(self.not_snappy(position, compressed)) };
+        if length > plain.capacity() {
+            // Nothing of it is to be moved.
+            *plain = Vec::new();
+            memory::reserve_exact(plain, length)?;
+        }
+        // What there is already is written over.
+        plain.resize(length, 0);
+        match snap::raw::Decoder::new().decompress(compressed, plain) {
+            Ok(written) if written == length => Ok(()),
+            _ => Err(self.not_snappy(position, compressed)),
+        }
+    }
+
+    #[cold]
+    fn not_snappy(&self, position: u64, compressed: &[u8]) -> Error {
+        let found = Instead::Uncompressed(compressed.len());
+        self.found_instead(position, Malformed("a Snappy-compressed chunk"), found)
     }
 }
 

@@ -181,7 +181,7 @@ fn plans_change_no_result() {
     let mut damaged = 0;
     for round in 0..60 {
         let mut bytes = whole.clone();
-        for place in 0..1 + round % 12 {
+        for place in 0..=round % 12 {
             // Most of what is reached stands in the last two thirds.
             let at = whole.len() - 1 - (round * 104_729 + place * 7919 * 13) % (whole.len() * 2 / 3);
             bytes[at] ^= 0x55;

@@ -139,6 +139,21 @@ TEST_F(DefaultOps, OnlyRegularFiles) {
     ::alarm(0);
 }
 
+TEST_F(DefaultOps, WhatTakesTheFilesPlaceAtTheLastMomentIsRefused) {
+    name = sample();
+    const int next = ::dup(0);
+    ASSERT_LT(2, next);
+    ::close(next);
+    ASSERT_EQ(COUCHSTORE_SUCCESS, open(O_RDONLY));
+    EXPECT_LT(0, ops->goto_eof(&info, handle));
+    // As if the name had led there when it was opened.
+    const int other = ::open("/dev/null", O_RDONLY);
+    ASSERT_EQ(next, ::dup2(other, next));
+    ::close(other);
+    EXPECT_EQ(COUCHSTORE_ERROR_OPEN_FILE, ops->goto_eof(&info, handle));
+    EXPECT_EQ(EINVAL, info.error);
+}
+
 TEST_F(DefaultOps, WriteValidationFailsTheWrite) {
     name = sample();
     ASSERT_EQ(COUCHSTORE_SUCCESS, open(O_RDWR));

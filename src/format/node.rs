@@ -11,6 +11,8 @@
 use super::Malformed;
 use super::ints::{put_u48, split_u12_u28};
 
+use std::cmp::Ordering;
+
 /// Bytes before the key of an entry.
 pub(crate) const ENTRY_PREFIX: usize = 5;
 
@@ -57,6 +59,30 @@ pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, 
     let (key, rest) = rest.split_at_checked(key_length).ok_or(overrun)?;
     let value = rest.get(..value_length).ok_or(overrun)?;
     Ok(Some((Entry { key, value }, offset + ENTRY_PREFIX + key_length + value_length)))
+}
+
+/// The key of the entry at byte `offset` of a node; empty if there is none.
+#[inline]
+pub(crate) fn key_at(node: &[u8], offset: usize) -> &[u8] {
+    let rest = node.get(offset..).unwrap_or_default();
+    let Some((&[a, b, _, _, _], rest)) = rest.split_first_chunk::<ENTRY_PREFIX>() else { return &[] };
+    let length = usize::from(a) << 4 | usize::from(b >> 4);
+    rest.get(..length).unwrap_or_default()
+}
+
+/// Compares keys as slices are compared. Nearly all are told apart by what is looked at here, without a call.
+#[inline]
+pub(crate) fn compare_keys(a: &[u8], b: &[u8]) -> Ordering {
+    if let (Some(first), Some(second)) = (a.first_chunk::<16>(), b.first_chunk::<16>()) {
+        let order = u128::from_be_bytes(*first).cmp(&u128::from_be_bytes(*second));
+        return if order == Ordering::Equal { a.cmp(b) } else { order };
+    }
+    if let (&[a, b, c, d, e, f], &[g, h, i, j, k, l]) = (a, b) {
+        // Sequence numbers.
+        return u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+            .cmp(&u64::from_be_bytes([0, 0, g, h, i, j, k, l]));
+    }
+    a.cmp(b)
 }
 
 /// Iterates over the entries of a node; ends after the first malformed one.
@@ -168,6 +194,23 @@ mod tests {
         let entries: Vec<_> = Entries::of(&node).map(Result::unwrap).collect();
         assert_eq!(entries, [Entry { key: b"a", value: b"one" }, Entry { key: b"", value: b"" }]);
         assert_eq!(NodeKind::of(&node), Ok(NodeKind::Leaf));
+    }
+
+    #[test]
+    fn keys_are_compared_as_slices() {
+        let mut keys: Vec<Vec<u8>> = vec![vec![], vec![0], vec![255; 40]];
+        for length in [1_usize, 5, 6, 7, 15, 16, 17, 33] {
+            for (at, byte) in [(0, 1), (0, 200), (length / 2, 7), (length - 1, 0), (length - 1, 128)] {
+                let mut key = vec![7; length];
+                *key.get_mut(at).unwrap() = byte;
+                keys.push(key);
+            }
+        }
+        for a in &keys {
+            for b in &keys {
+                assert_eq!(compare_keys(a, b), a.cmp(b), "{a:?} {b:?}");
+            }
+        }
     }
 
     #[test]

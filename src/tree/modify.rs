@@ -7,7 +7,7 @@ use super::{NodeSizes, TreeKind};
 use crate::error::Result;
 use crate::format::docinfo::seq_value_id;
 use crate::format::header::NodeRef;
-use crate::format::node::{ChildPointer, Entry, NodeKind, entry_at};
+use crate::format::node::{ChildPointer, Entry, NodeKind, compare_keys, entry_at};
 use crate::memory;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -264,7 +264,9 @@ impl<'a> Change<'a, '_> {
         let groups = self.groups.get(range.clone()).unwrap_or_default();
         // Most children have no group.
         match groups.first() {
-            Some(first) if first.key <= key => range.start + groups.partition_point(|group| group.key <= key),
+            Some(first) if compare_keys(first.key, key).is_le() => {
+                range.start + groups.partition_point(|group| compare_keys(group.key, key).is_le())
+            }
             _ => range.start,
         }
     }
@@ -327,7 +329,7 @@ impl<'a> Change<'a, '_> {
         replaced: Option<Entry<'_>>,
     ) -> Result<bool> {
         while open.start < open.end {
-            match self.key(open.start).map_or(Ordering::Greater, |next| next.cmp(key)) {
+            match self.key(open.start).map_or(Ordering::Greater, |next| compare_keys(next, key)) {
                 Ordering::Less => self.insert(leaf, open.start, replaced)?,
                 order => return Ok(order == Ordering::Equal),
             }

@@ -11,7 +11,7 @@ use crate::format::Malformed;
 use crate::format::chunk::PREFIX;
 use crate::format::header::NodeRef;
 use crate::format::ints::MAX_KEY;
-use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, Entry, NodeKind, entry_at};
+use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, Entry, NodeKind, compare_keys, entry_at};
 use crate::io::file::Hint;
 use crate::io::shared::StoredNode;
 use crate::memory;
@@ -229,13 +229,13 @@ impl Frame {
         if let (Node::Kept(node), Some(from)) = (&self.node, from) {
             self.next = node.seek(self.next, from);
         }
+        let node: &[u8] = &self.node;
         loop {
             self.current = self.next;
-            let Some((entry, next)) = entry_at(&self.node, self.current)? else { return Ok(false) };
-            let is_before = from.is_some_and(|from| entry.key < from);
-            self.value = next - entry.value.len();
+            let Some((entry, next)) = entry_at(node, self.current)? else { return Ok(false) };
             self.next = next;
-            if !is_before {
+            if from.is_none_or(|from| compare_keys(entry.key, from).is_ge()) {
+                self.value = next - entry.value.len();
                 return Ok(true);
             }
         }

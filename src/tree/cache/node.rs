@@ -1,6 +1,6 @@
 //! A node as it is kept, and a node as a traversal holds it.
 
-use crate::format::node::{NodeKind, entry_at};
+use crate::format::node::{NodeKind, compare_keys, entry_at, key_at};
 use crate::memory;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -71,12 +71,12 @@ impl KeptNode {
 
     /// Offset of the first entry at or behind byte `from` with a key of at least `key`; the node's end if there is none.
     pub(crate) fn seek(&self, from: usize, key: &[u8]) -> usize {
-        let key_at = |offset: u32| match entry_at(&self.bytes, offset as usize) {
-            Ok(Some((entry, _))) => entry.key,
-            _ => &[],
-        };
-        let index = self.offsets.partition_point(|&offset| (offset as usize) < from || key_at(offset) < key);
-        self.offsets.get(index).map_or(self.bytes.len(), |&offset| offset as usize)
+        let is_below = |offset: u32| compare_keys(key_at(&self.bytes, offset as usize), key).is_lt();
+        let first =
+            if from <= 1 { 0 } else { self.offsets.partition_point(|&offset| (offset as usize) < from) };
+        let behind = self.offsets.get(first..).unwrap_or_default();
+        let index = behind.partition_point(|&offset| is_below(offset));
+        behind.get(index).map_or(self.bytes.len(), |&offset| offset as usize)
     }
 }
 
@@ -86,7 +86,7 @@ fn offsets_of(bytes: &[u8]) -> Option<(NodeKind, Box<[u32]>)> {
     u32::try_from(bytes.len()).ok()?;
     let (mut count, mut offset, mut last_key) = (0, 1, &[][..]);
     while let Some((entry, behind)) = entry_at(bytes, offset).ok()? {
-        if entry.key < last_key {
+        if compare_keys(entry.key, last_key).is_lt() {
             return None;
         }
         count += 1;
@@ -153,7 +153,7 @@ mod tests {
         node
     }
 
-    fn key_at(node: &[u8], offset: usize) -> Option<&[u8]> {
+    fn key_found(node: &[u8], offset: usize) -> Option<&[u8]> {
         entry_at(node, offset).unwrap().map(|(entry, _)| entry.key)
     }
 
@@ -165,7 +165,7 @@ mod tests {
             let mut from = 1;
             loop {
                 let mut expected = from;
-                while key_at(&bytes, expected).is_some_and(|found| found < key.as_bytes()) {
+                while key_found(&bytes, expected).is_some_and(|found| found < key.as_bytes()) {
                     expected = entry_at(&bytes, expected).unwrap().unwrap().1;
                 }
                 assert_eq!(node.seek(from, key.as_bytes()), expected, "{key} from {from}");

@@ -21,7 +21,7 @@ pub type Handler = Arc<dyn Fn(&str) + Send + Sync>;
 /// Stands for the beginning of a file name that is too long.
 const CUT: &str = "...";
 
-/// A fixed-size text: thread-local storage without a destructor keeps the library unloadable.
+/// A fixed-size text: thread-local storage without a destructor serves until the very end of a thread.
 #[derive(Clone, Copy)]
 struct Text {
     bytes: [u8; MAX_TEXT],

@@ -1,5 +1,6 @@
 //! Threads that the host does not notice: no signal is delivered to one, and it uses Rust's allocator alone.
 
+use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::thread::{Builder, JoinHandle};
@@ -17,7 +18,19 @@ pub(crate) fn spawn_quietly<T: Send + 'static>(
     }
     // A new thread has the mask of the one that makes it.
     let _blocked = SignalsBlocked::new()?;
-    Builder::new().name("couchstore".into()).spawn(work)
+    Builder::new().name("couchstore".into()).spawn(|| {
+        IS_QUIET.set(true);
+        work()
+    })
+}
+
+thread_local! {
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread was started here: whoever waits for it learns of its panics.
+pub(crate) fn is_quiet() -> bool {
+    IS_QUIET.get()
 }
 
 /// All signals are blocked in this thread, until the mask is put back.
@@ -52,7 +65,6 @@ impl Drop for SignalsBlocked {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use std::cell::Cell;
 
     thread_local! {
         /// No thread can be made by this one.

@@ -38,13 +38,21 @@ struct Shape {
     body: usize,
     locals: u64,
     local_body: usize,
+    /// They are deleted, and have no bodies.
+    deleted: bool,
 }
 
-const TINY: Shape = Shape { documents: 300_000, id: 7, body: 0, locals: 1000, local_body: 10 };
-const LARGE_IDS: Shape = Shape { documents: 6000, id: 4000, body: 10, locals: 0, local_body: 0 };
-const HUGE_BODIES: Shape = Shape { documents: 4, id: 10, body: 40 * MIB, locals: 0, local_body: 0 };
-const MIXED: Shape = Shape { documents: 5000, id: 40, body: 3000, locals: 30, local_body: 100_000 };
-const LOCALS: Shape = Shape { documents: 10, id: 40, body: 10, locals: 100, local_body: 4 * MIB };
+const TINY: Shape =
+    Shape { documents: 300_000, id: 7, body: 0, locals: 1000, local_body: 10, deleted: false };
+const TOMBSTONES: Shape = Shape { deleted: true, ..TINY };
+const LARGE_IDS: Shape =
+    Shape { documents: 6000, id: 4000, body: 10, locals: 0, local_body: 0, deleted: false };
+const HUGE_BODIES: Shape =
+    Shape { documents: 4, id: 10, body: 40 * MIB, locals: 0, local_body: 0, deleted: false };
+const MIXED: Shape =
+    Shape { documents: 5000, id: 40, body: 3000, locals: 30, local_body: 100_000, deleted: false };
+const LOCALS: Shape =
+    Shape { documents: 10, id: 40, body: 10, locals: 100, local_body: 4 * MIB, deleted: false };
 
 /// A file at two of its commits: all documents are saved before the first one, and again before the second.
 struct Source {
@@ -98,7 +106,10 @@ impl Source {
         db.all_docs(b"", ScanOptions::default(), &mut |info| {
             assert!(documents == 0 || info.id > last.as_slice());
             (documents, last) = (documents + 1, info.id.to_vec());
-            assert_eq!(db.stored_body(info)?.len(), self.shape.body);
+            assert_eq!(info.deleted, self.shape.deleted);
+            if !info.deleted {
+                assert_eq!(db.stored_body(info)?.len(), self.shape.body);
+            }
             Ok(())
         })
         .unwrap();
@@ -125,7 +136,13 @@ fn save(db: &Db, shape: Shape, round: u64) {
         let id =
             |number: u64| format!("{:0width$}", number * 7919 % 1_000_003, width = shape.id).into_bytes();
         let ids: Vec<_> = (first..shape.documents.min(first + batch)).map(id).collect();
-        let docs: Vec<_> = ids.iter().map(|id| Document::new(id, &body)).collect();
+        let document = |id| Document::new(id, &body);
+        let tombstone = |id| Document { body: None, deleted: true, ..Document::new(id, b"") };
+        let docs: Vec<_> = if shape.deleted {
+            ids.iter().map(|id| tombstone(id)).collect()
+        } else {
+            ids.iter().map(|id| document(id)).collect()
+        };
         db.save(&docs, SaveOptions::default()).unwrap();
     }
     for number in 0..shape.locals {
@@ -187,6 +204,12 @@ fn both_ways(shape: Shape) {
 fn many_tiny_documents() {
     let _alone = alone();
     both_ways(TINY);
+}
+
+#[test]
+fn many_tombstones_in_a_row() {
+    let _alone = alone();
+    both_ways(TOMBSTONES);
 }
 
 #[test]

@@ -423,3 +423,60 @@ fn a_handle_keeps_its_own_nodes() {
         assert_eq!(state_of(&db, 17).unwrap(), meta(17, 'a'));
     }
 }
+
+/// Who seeks the end finds what is there, also where it has written itself, and where what it keeps for itself was.
+#[test]
+fn who_seeks_the_end_forgets_what_it_kept() {
+    for world in worlds() {
+        let uncached = world.cached.clone().node_cache(None);
+        write_state(&world.path, 'a');
+        let look_up = |db: &Db| {
+            for number in 0..DOCUMENTS {
+                let _ = state_of(db, number);
+            }
+        };
+        // Restored in place.
+        let twins = twins(world.path.parent().unwrap());
+        std::fs::copy(&twins[0].0, &world.path).unwrap();
+        let db = uncached.open(&world.path).unwrap();
+        look_up(&db);
+        std::fs::copy(&twins[1].0, &world.path).unwrap();
+        db.seek(Direction::End).unwrap();
+        assert_eq!(state_of(&db, 7).unwrap(), twins[1].1);
+    }
+    // Two writers write to the same place. Only callers' operations let them.
+    let [_, world] = worlds();
+    let uncached = world.cached.clone().node_cache(None);
+    write_state(&world.path, 'a');
+    let writers = [uncached.open(&world.path).unwrap(), uncached.open(&world.path).unwrap()];
+    for number in 0..DOCUMENTS {
+        state_of(&writers[0], number).unwrap();
+    }
+    save_state(&writers[0], 'b');
+    writers[0].commit_with(1, None).unwrap();
+    save_state(&writers[1], 'c');
+    writers[1].commit_with(1, None).unwrap();
+    writers[0].seek(Direction::End).unwrap();
+    for number in 0..DOCUMENTS {
+        assert_eq!(state_of(&writers[0], number).unwrap(), meta(number, 'c'));
+    }
+}
+
+/// What is not shared, and leaves nothing behind in memory.
+#[test]
+fn handles_for_recovery_keep_nothing() {
+    let dir = temp_dir();
+    let path = dir.path().join("a.couch");
+    write_state(&path, 'a');
+    let db = OpenOptions::new().recovery(true).open(&path).unwrap();
+    let reads = || db.file_stats().unwrap().read_count;
+    for number in 0..20 {
+        state_of(&db, number).unwrap();
+    }
+    let before = reads();
+    state_of(&db, 400).unwrap();
+    let once = reads();
+    state_of(&db, 100).unwrap();
+    state_of(&db, 400).unwrap();
+    assert!(once > before && reads() > once + 2);
+}

@@ -6,7 +6,13 @@ mod common;
 
 use common::memory::Memory;
 use common::watched::{Call, Watched};
-use couchstore::{Db, DocInfoRef, Document, Error, LocalUpdate, OpenOptions, SaveOptions, ScanOptions};
+use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
+use couchstore::{
+    CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, LocalUpdate, OpenOptions, SaveOptions,
+    ScanOptions, compact,
+};
+use std::ffi::CStr;
+use std::sync::Arc;
 
 const NAME: &str = "plans.couch";
 const COUNT: usize = 4000;
@@ -199,4 +205,70 @@ fn plans_change_no_result() {
         }
     }
     assert!(damaged > 20, "{damaged} of the files");
+}
+
+/// File operations that can read no more than a few nodes at once: what a plan reads fails.
+struct Narrow(Arc<dyn FileOps>);
+
+struct NarrowFile(Box<dyn FileHandle>);
+
+impl FileOps for Narrow {
+    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
+        Ok(Box::new(NarrowFile(self.0.open(name, mode)?)))
+    }
+}
+
+impl FileHandle for NarrowFile {
+    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
+        if buf.len() > 4096 {
+            Err(IoError::new(ErrorCode::READ, libc::EIO))
+        } else {
+            self.0.pread(buf, offset)
+        }
+    }
+    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
+        self.0.pwrite(buf, offset)
+    }
+    fn size(&mut self) -> Result<u64, IoError> {
+        self.0.size()
+    }
+    fn sync(&mut self) -> Result<(), IoError> {
+        self.0.sync()
+    }
+    fn close(&mut self) -> Result<(), IoError> {
+        self.0.close()
+    }
+}
+
+/// A plan reads what lies between nodes, and nodes that may never be wanted. That it fails is no reason to fail, nor to
+/// leave out what can be read.
+#[test]
+fn what_only_a_plan_cannot_read_is_shown_all_the_same() {
+    let memory = scattered();
+    let all = Reader::new(&memory, |options| options.unbuffered(true)).unwrap();
+    let db = OpenOptions::new().file_ops(Arc::new(Narrow(memory.ops()))).read_only(true).open(NAME).unwrap();
+    for tolerate_corruption in [false, true] {
+        let options = ScanOptions { tolerate_corruption, ..ScanOptions::default() };
+        let scan = |db: &Db| {
+            let mut found = Vec::new();
+            let mut visit = |info: &DocInfoRef<'_>| {
+                found.push((info.id.to_vec(), info.db_seq, db.body(info)?));
+                Ok(())
+            };
+            db.changes_since(0, options, &mut visit).unwrap();
+            db.all_docs(b"", options, &mut visit).unwrap();
+            let ids: Vec<_> = (0..COUNT).step_by(3).map(id).collect();
+            let ids: Vec<_> = ids.iter().map(Vec::as_slice).collect();
+            db.docs_by_id(&ids, options, &mut visit).unwrap();
+            found
+        };
+        assert!(scan(&db) == scan(&all.db));
+    }
+    let dir = common::temp_dir();
+    for recovery in [false, true] {
+        let target = dir.path().join(recovery.to_string());
+        compact(&db, &target, &CompactOptions { recovery, ..CompactOptions::default() }).unwrap();
+        let info = Db::open(&target).unwrap().info().unwrap();
+        assert_eq!(info.doc_count, COUNT as u64);
+    }
 }

@@ -8,6 +8,7 @@ use super::types::couchstore_error_t;
 use crate::db::Db;
 use crate::error::{Error, ErrorCode, Result};
 use crate::internal_error;
+use crate::quiet_thread;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::ptr::NonNull;
@@ -251,7 +252,7 @@ fn keep_quiet() {
         let previous = take_hook();
         set_hook(Box::new(move |panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            if !call::note_panic(place) {
+            if !call::note_panic(place) && !quiet_thread::is_quiet() {
                 previous(panic);
             }
         }));

@@ -206,6 +206,10 @@ impl Sink for Stream {
     fn add(&mut self, _: Ordering, key: &[u8], _: Option<&[u8]>, info: &DocInfoRef<'_>) -> Result<()> {
         let key = key.try_into().map_err(|_| Error::Internal("a sequence key of another length".into()))?;
         self.last_key = Some(key);
+        // Deleted documents have no bodies: there may be very many of them in a row.
+        if self.batch.is_full_with(info.longest_value()) {
+            self.send()?;
+        }
         self.batch.push_entry(key, info)
     }
 
@@ -216,10 +220,13 @@ impl Sink for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        // Something else is under way already: how these end does not matter.
         if let Some(thread) = self.thread.take() {
             self.exchange.give_up();
-            // Something else is under way already.
             let _ = thread.join();
+        }
+        if let Some(mut raw) = self.raw.take() {
+            let _ = raw.close();
         }
     }
 }

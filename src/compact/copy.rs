@@ -272,6 +272,7 @@ pub(crate) fn target_options(source: &Db, options: &CompactOptions) -> OpenOptio
     let nodes = source.options().nodes();
     let version = source.snapshot().header.version;
     OpenOptions::new()
+        .node_cache(None)
         .create(true)
         .exclusive(true)
         .no_commit_at_create(true)

@@ -229,7 +229,7 @@ impl Db {
 
     /// Puts the handle on the header that `find` finds, or back on the current one.
     fn load(&self, find: impl FnOnce(&mut DbFile) -> Result<Box<State>>) -> Result<()> {
-        self.file.forget_shared();
+        self.file.forget_all();
         let found = self.file.with(find);
         let error = match found {
             Ok(found) => {

@@ -19,7 +19,7 @@ use crate::io::{FileHandle, FileOps, IoError, OpenMode};
 use crate::tree::NodeSizes;
 use crate::tree::cache::process;
 use crate::tree::cache::shared::NodeCache;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -225,7 +225,7 @@ impl OpenOptions {
     pub(crate) fn as_source(&self) -> OpenOptions {
         let mode = OpenMode { read_only: true, unbuffered: self.mode.unbuffered, ..OpenMode::default() };
         let (buffers, node_sizes) = (self.buffers, self.node_sizes);
-        OpenOptions { mode, buffers, node_sizes, ..OpenOptions::default() }
+        OpenOptions { mode, buffers, node_sizes, nodes: SharedNodes::None, ..OpenOptions::default() }
     }
 
     /// Opens the file.
@@ -260,12 +260,12 @@ impl OpenOptions {
 
     /// Whether nodes are kept in memory.
     pub(super) fn keeps_nodes(&self) -> bool {
-        !self.mode.unbuffered
+        !self.mode.unbuffered && !self.recovery
     }
 
     /// The cache that the nodes of an opened file may be shared in.
     pub(super) fn shared_nodes(&self) -> Option<Arc<NodeCache>> {
-        if self.recovery || !self.keeps_nodes() {
+        if !self.keeps_nodes() {
             return None;
         }
         match &self.nodes {
@@ -305,8 +305,9 @@ impl OpenOptions {
         match started {
             Ok(state) => Ok((file, state)),
             Err(error) => {
-                // A file with content was made by somebody else, just before it was opened here.
-                let remove = is_new && (mode.exclusive || was_empty != Some(false));
+                // A file with content, or of another kind, was made by somebody else, just before it was opened here.
+                let is_others = was_empty == Some(false) || is_of_another_kind(filename);
+                let remove = is_new && (mode.exclusive || !is_others);
                 // What this call has buffered must not reach the file.
                 file.take_back(0);
                 let _ = file.io().close();
@@ -509,6 +510,11 @@ impl OpenOptions {
     }
 }
 
+/// Whether something has this name that is no file.
+fn is_of_another_kind(filename: &CStr) -> bool {
+    std::fs::metadata(OsStr::from_bytes(filename.to_bytes())).is_ok_and(|metadata| !metadata.is_file())
+}
+
 /// Fails in builds without encryption.
 fn check_encryption(file: &DbFile) -> Result<()> {
     if crypto::AVAILABLE { Ok(()) } else { Err(Error::EncryptionLeftOut { file: file.name() }) }
@@ -546,13 +552,13 @@ impl Db {
         let filename = &filename.to_owned();
         let _ = self.close();
         let old = self.snapshot();
-        let prospect = Prospect::of(options, filename);
         let opened = open_again(filename, options, &old);
         let (file, state) = opened.map_err(|error| Error::DbNoLongerValid(Box::new(error)))?;
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
         *self.key_id.borrow_mut() = key_id.unwrap_or_default();
         self.file.replace(file);
-        sharing::begin_keeping(options, prospect, filename, &self.file, &state);
+        // It may stand on an older header than the newest: what that is in a cache is for whoever opens the file anew.
+        sharing::begin_keeping(options, None, filename, &self.file, &state);
         self.update_state(|current| *current = *state);
         *self.options.borrow_mut() = options.clone().keys(None);
         self.filename.replace(filename.as_c_str().into());

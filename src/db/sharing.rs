@@ -28,7 +28,7 @@ impl Prospect {
     fn share(self, filename: &CStr, file: &mut DbFile, state: &State) -> Option<Share> {
         let Prospect { cache, stamp } = self;
         let position = state.position?;
-        if file.encryption().is_some() || file.end() != stamp.size() {
+        if file.end() != stamp.size() {
             return None;
         }
         let header = header_at(file, position)?;
@@ -65,7 +65,9 @@ pub(super) fn begin_keeping(
     file: &TreeFile,
     state: &State,
 ) {
-    if !options.keeps_nodes() {
+    // Plain text of an encrypted file is in memory no longer than it has to be.
+    let is_plain = file.with(|file| Ok(file.encryption().is_none())).unwrap_or_default();
+    if !is_plain || !options.keeps_nodes() {
         return;
     }
     let share = prospect

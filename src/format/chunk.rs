@@ -62,7 +62,6 @@ impl Checksum {
     }
 
     /// Checksum of `bytes`.
-    #[inline]
     pub(crate) fn compute(self, bytes: &[u8]) -> u32 {
         match self {
             Checksum::Crc32 => crc32fast::hash(bytes),

@@ -2,7 +2,8 @@
 //!
 //! A handle that is at work takes it and gives it back when it has committed, scanned, or is closed. Hosts open a file
 //! for each piece of work, so it is kept for the next handle of the thread; that of a thread that ends is freed. What
-//! one file has left in it is never seen through the handle of another, and plain text of an encrypted file is wiped.
+//! one file has left in it is never seen through the handle of another, and of what is kept plain text of an encrypted file
+//! is wiped.
 
 #![forbid(unsafe_code)]
 

@@ -12,6 +12,7 @@ use crate::format::chunk::PREFIX;
 use crate::format::header::NodeRef;
 use crate::format::ints::MAX_KEY;
 use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, Entry, NodeKind, compare_keys, entry_at};
+use crate::io::buffered::Plan;
 use crate::io::file::Hint;
 use crate::io::shared::StoredNode;
 use crate::memory;
@@ -115,6 +116,14 @@ impl<'a> Guarded<'a> {
         Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
     }
 
+    /// Reads nodes ahead, but those that will be found in memory.
+    fn read_ahead(&self, mut nodes: Vec<(u64, u64)>) -> Result<()> {
+        if self.reading == Reading::Seeking {
+            nodes.retain(|&(position, _)| self.file.kept(position).is_none());
+        }
+        self.file.read_ahead(Plan::Nodes, &nodes)
+    }
+
     /// Finds a node before it is entered, and what it takes in the file. It is not counted yet.
     fn look_ahead(&self, position: u64, parent: u64) -> Result<(Node, u64)> {
         if position >= parent {
@@ -126,21 +135,21 @@ impl<'a> Guarded<'a> {
             let stored_size = node.stored_size();
             return Ok((Node::Kept(node), stored_size));
         }
-        let StoredNode { bytes, stored_size } = self.file.read_node(position, Hint::None, Vec::new())?;
-        Ok((Node::Read(bytes), stored_size))
+        let stored = self.file.read_node(position, Hint::None, Vec::new())?;
+        let stored_size = stored.stored_size;
+        // Kept now or never: until it is entered the handle may have gone elsewhere.
+        let node = match NodeKind::of(&stored.bytes) {
+            Ok(kind) => self.file.keep(position, kind, stored, self.reading),
+            Err(_) => Node::Read(stored.bytes),
+        };
+        Ok((node, stored_size))
     }
 
     /// Goes on with a node that was found before.
     fn enter(&mut self, child: Child, (node, stored_size): (Node, u64)) -> Result<(NodeKind, Node)> {
         self.check(child)?;
         let kind = self.judge(child, &node, stored_size)?;
-        match node {
-            Node::Read(bytes) => {
-                let stored = StoredNode { bytes, stored_size };
-                Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
-            }
-            kept @ Node::Kept(_) => Ok((kind, kept)),
-        }
+        Ok((kind, node))
     }
 
     /// Reads a node from the file.

@@ -193,18 +193,17 @@ impl TreeFile {
         self.with_kept(|kept| match kept {
             Kept::Own(own) => own.forget_from(committed),
             Kept::Shared(share, staged) => {
-                // What is left of an earlier save of the same transaction is read again if need be.
-                staged.give_up(committed);
+                // What is left of an earlier save of the same transaction is read from the file if need be.
+                staged.give_up();
                 share.set_writing(false);
             }
         });
     }
 
-    /// The handle is about to move to another header. What was not committed goes; and since others may have written
-    /// the file meanwhile, nodes are not shared any more.
-    pub(crate) fn forget_shared(&self) {
-        self.forget_uncommitted();
-        self.kept.borrow_mut().take_if(|kept| matches!(**kept, Kept::Shared(..)));
+    /// The handle is about to move to another header. Others may have written the file meanwhile, also to where this handle
+    /// has: all goes, and nothing is shared any more.
+    pub(crate) fn forget_all(&self) {
+        self.kept.take();
     }
 
     /// The handle stands on a header that ends here.

@@ -43,6 +43,8 @@ struct Record {
     generation: Generation,
     /// Handles of this generation that have begun to write what is not committed yet.
     writers: u32,
+    /// Whoever has committed the header has made this record.
+    committed: bool,
 }
 
 /// The files of a cache.
@@ -70,11 +72,8 @@ impl Record {
             // The writer's commit makes a new record.
             return Judgement::Unclear;
         }
-        if !self.settled {
-            return Judgement::Other;
-        }
         if self.header == *header {
-            return if self.stamp == *stamp { Judgement::Same } else { Judgement::Other };
+            return if self.settled && self.stamp == *stamp { Judgement::Same } else { Judgement::Other };
         }
         let is_newer = header.position > self.header.position && stamp.size() >= self.stamp.size();
         if is_newer { Judgement::Grown } else { Judgement::Other }
@@ -113,31 +112,31 @@ impl Files {
             (Judgement::Grown, Some(known)) => stands(&known.header).then_some(known.generation),
             _ => None,
         };
-        self.record((stamp, place), header, known.map(|known| known.generation), kept)
+        self.record((stamp, place), header, known.as_ref(), kept, false)
     }
 
     /// The file was committed to, by a handle of this generation whose header before was `before`. Whether the nodes that
     /// it has written may be shared.
     pub(super) fn commit(
         &self,
-        (stamp, place): (&FileStamp, Place<'_>),
+        at: (&FileStamp, Place<'_>),
         header: &HeaderBytes,
         before: &HeaderBytes,
         generation: Generation,
     ) -> bool {
-        let known = self.records.lock().get(stamp.key()).cloned();
-        // If it does not follow, somebody else has committed meanwhile: perhaps to the same positions. That others have
-        // seen this very header already is fine.
-        let follows = known.as_ref().is_some_and(|known| {
-            let is_next = known.header == *before || known.header == *header;
-            known.generation == generation && is_next && !known.stamp.changed_after(stamp)
-        });
-        let known = known.map(|known| known.generation);
-        if follows {
-            return self.record((stamp, place), header, known, Some(generation)).is_some();
-        }
-        self.record((stamp, place), header, known, None);
-        false
+        let stamp = at.0;
+        // Twice, since somebody else may have opened the file in between.
+        (0..2).any(|_| {
+            let known = self.records.lock().get(stamp.key()).cloned();
+            // If it does not follow, somebody else has committed meanwhile: perhaps to the same positions. That others have
+            // opened the file at this very header already is fine.
+            let follows = known.as_ref().is_some_and(|known| {
+                let is_next = known.header == *before || known.header == *header && !known.committed;
+                known.generation == generation && is_next && !known.stamp.changed_after(stamp)
+            });
+            let recorded = self.record(at, header, known.as_ref(), follows.then_some(generation), true);
+            follows && recorded.is_some()
+        })
     }
 
     /// A handle of this generation begins to write, or no longer writes without a commit.
@@ -151,24 +150,31 @@ impl Files {
         }
     }
 
-    /// Puts a record in the place of the one of generation `known`, unless another was put there meanwhile.
+    /// Puts a record in the place of the `known` one, unless another was put there meanwhile.
     fn record(
         &self,
         (stamp, place): (&FileStamp, Place<'_>),
         header: &HeaderBytes,
-        known: Option<Generation>,
+        known: Option<&Record>,
         generation: Option<Generation>,
+        committed: bool,
     ) -> Option<Generation> {
         let generation = generation.unwrap_or_else(Generation::new);
         let settled = stamp.is_settled(place);
         let mut records = self.records.lock();
         let now = records.get(stamp.key());
-        if now.map(|now| now.generation) != known || now.is_some_and(|now| now.stamp.changed_after(stamp)) {
+        let is_known = match (now, known) {
+            (Some(now), Some(known)) => now.generation == known.generation && now.header == known.header,
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_known || now.is_some_and(|now| now.stamp.changed_after(stamp)) {
             return None;
         }
         let writers = now.filter(|now| now.generation == generation).map_or(0, |now| now.writers);
-        let record = Record { header: header.clone(), stamp: stamp.clone(), settled, generation, writers };
-        records.insert(*stamp.key(), record);
+        let (header, stamp) = (header.clone(), stamp.clone());
+        let key = *stamp.key();
+        records.insert(key, Record { header, stamp, settled, generation, writers, committed });
         Some(generation)
     }
 }

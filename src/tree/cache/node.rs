@@ -16,7 +16,7 @@ pub(crate) struct KeptNode {
     stored_size: u64,
 }
 
-/// What a node costs in tables beside its own memory, about.
+/// What a node costs in tables beside its own memory, about, with what is remembered of nodes that had to go.
 const OVERHEAD: usize = 96;
 
 impl KeptNode {
@@ -31,7 +31,8 @@ impl KeptNode {
         Ok(KeptNode { bytes, kind, offsets, stored_size })
     }
 
-    /// Of a node that was just written, whose entries end at these bytes of it.
+    /// Of a node that was just written, whose entries end at these bytes of it. `None`: its keys are not in order, since
+    /// they were taken over from a damaged one.
     pub(super) fn of_written(
         node: &[u8],
         ends: impl ExactSizeIterator<Item = usize>,
@@ -41,12 +42,16 @@ impl KeptNode {
         u32::try_from(node.len()).ok()?;
         let mut offsets = Vec::new();
         memory::reserve_exact(&mut offsets, ends.len()).ok()?;
-        let mut offset = 1;
+        let (mut offset, mut last_key) = (1, &[][..]);
         for end in ends {
-            offsets.push(offset);
-            offset = end as u32;
+            let key = key_at(node, offset);
+            if compare_keys(key, last_key).is_lt() {
+                return None;
+            }
+            offsets.push(offset as u32);
+            (offset, last_key) = (end, key);
         }
-        debug_assert_eq!(offset as usize, node.len().max(1));
+        debug_assert_eq!(offset, node.len().max(1));
         Some(KeptNode {
             bytes: memory::copy(node).ok()?,
             kind,

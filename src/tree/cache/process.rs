@@ -18,15 +18,22 @@ const UNASKED: u8 = 0;
 const OFF: u8 = 1;
 const ON: u8 = 2;
 
-/// Gives all handles that are opened from now on a common node cache of up to `bytes`; 0: none. Handles that are open
-/// keep the one that they have. What the environment variable `COUCHSTORE_NODE_CACHE` says (such as `64M`) does not count
+/// Gives all handles that are opened from now on a common node cache of up to `bytes`; 0: none. Another size makes a new
+/// cache, with nothing in it; handles that are open keep the one that they have, which lives as long as they do. What the environment variable `COUCHSTORE_NODE_CACHE` says (such as `64M`) does not count
 /// any more; it is asked for when the first handle is opened.
 pub fn set_node_cache(bytes: u64) {
     let mut cache = CACHE.lock();
-    if bytes == 0 || cache.as_ref().is_none_or(|cache| cache.budget() != bytes) {
-        *cache = (bytes > 0).then(|| Arc::new(NodeCache::new(bytes)));
-    }
+    let is_new = bytes == 0 || cache.as_ref().is_none_or(|cache| cache.budget() != bytes);
+    let old = if is_new { std::mem::replace(&mut *cache, made(bytes)) } else { None };
     STATE.store(if bytes > 0 { ON } else { OFF }, Ordering::Release);
+    drop(cache);
+    // Its nodes may be many: nobody waits while they are let go.
+    drop(old);
+}
+
+/// A cache of this size, none of size 0.
+fn made(bytes: u64) -> Option<Arc<NodeCache>> {
+    (bytes > 0).then(|| Arc::new(NodeCache::new(bytes)))
 }
 
 /// The process's cache, if there is one.
@@ -43,7 +50,7 @@ fn ask_environment() -> Option<Arc<NodeCache>> {
     let mut cache = CACHE.lock();
     if STATE.load(Ordering::Acquire) == UNASKED {
         let bytes = secure_variable(VARIABLE).and_then(|value| parse_size(&value)).unwrap_or(0);
-        *cache = (bytes > 0).then(|| Arc::new(NodeCache::new(bytes)));
+        *cache = made(bytes);
         STATE.store(if bytes > 0 { ON } else { OFF }, Ordering::Release);
     }
     cache.clone()

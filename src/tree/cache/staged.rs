@@ -46,12 +46,12 @@ impl Staged {
         self.nodes.push((position, node));
     }
 
-    /// Forgets the nodes from this position on, and that any were replaced.
-    pub(super) fn give_up(&mut self, position: u64) {
-        self.replaced.clear();
-        self.forget_from(position);
+    /// Nothing of it is going to be committed.
+    pub(super) fn give_up(&mut self) {
+        *self = Staged::default();
     }
 
+    /// Forgets the nodes from this position on.
     fn forget_from(&mut self, position: u64) {
         while self.nodes.last().is_some_and(|&(at, _)| at >= position) {
             if let Some((_, node)) = self.nodes.pop() {
@@ -69,12 +69,15 @@ impl Staged {
 
     /// They are committed: from now on they are shared, and those that they have replaced make room for them.
     pub(super) fn hand_over(&mut self, share: &Share) {
-        for position in self.replaced.drain(..) {
+        let Staged { nodes, mut replaced, .. } = std::mem::take(self);
+        replaced.sort_unstable();
+        for &position in &replaced {
             share.remove(position);
         }
-        for (position, node) in self.nodes.drain(..) {
-            share.insert(position, node);
+        for (position, node) in nodes {
+            if replaced.binary_search(&position).is_err() {
+                share.insert(position, node);
+            }
         }
-        *self = Staged::default();
     }
 }

@@ -6,9 +6,8 @@
 
 use super::super::cache::Node;
 use super::Cursor;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::node::{ChildPointer, NodeKind, entry_at};
-use crate::io::buffered::Plan;
 use crate::memory;
 use std::collections::VecDeque;
 
@@ -129,7 +128,7 @@ impl Cursor<'_> {
         if goes_on {
             self.plan_wider(key, &mut leaves)?;
         }
-        self.guarded.file.read_ahead(Plan::Nodes, &leaves)
+        self.guarded.read_ahead(leaves)
     }
 
     /// Adds the leaves of the pointer nodes that come next, from the key of index `key` on.
@@ -147,17 +146,14 @@ impl Cursor<'_> {
         for (_, size) in &mut siblings {
             *size = POINTER_NODE;
         }
-        self.guarded.file.read_ahead(Plan::Nodes, &siblings)?;
+        self.guarded.read_ahead(memory::copy(&siblings)?)?;
         let mut planned: u64 = leaves.iter().map(|&(_, size)| size).sum();
         for (position, _) in siblings {
             if planned >= ENOUGH {
                 break;
             }
-            let node = match self.guarded.look_ahead(position, parent) {
-                // It ends the scan. What is damaged is met when the cursor comes there.
-                Err(error @ Error::Io { .. }) => return Err(error),
-                node => node,
-            };
+            // What cannot be read is met when the cursor comes there.
+            let node = self.guarded.look_ahead(position, parent);
             let first = leaves.len();
             let goes_on = match &node {
                 Ok((node, _)) if is_small_interior(node) => {

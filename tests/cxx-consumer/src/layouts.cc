@@ -99,6 +99,7 @@ constexpr Layout layouts[] = {
         FIELD(couchstore_online_compact_options, delta_bytes_for_lock),
         FIELD(couchstore_online_compact_options, memory_budget),
         FIELD(couchstore_online_compact_options, open_flags),
+        FIELD(couchstore_online_compact_options, threads),
         STRUCT(couchstore_online_compact_stats),
         FIELD(couchstore_online_compact_stats, documents),
         FIELD(couchstore_online_compact_stats, bytes),

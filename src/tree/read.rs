@@ -449,7 +449,8 @@ impl<'a> Cursor<'a> {
         };
         let depth = self.frames.len();
         if self.plans.are_made() && self.leaves == Some(depth) {
-            self.plan()?;
+            // Whoever steps over the error comes to this very child, which may be whole.
+            self.plan().inspect_err(|_| self.put_back())?;
         }
         let hint =
             if self.leaves == Some(depth) { Hint::Size(subtree_size) } else { Hint::Subtree(subtree_size) };

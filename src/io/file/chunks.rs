@@ -334,7 +334,7 @@ impl DbFile {
     }
 
     /// Reads chunks ahead, if reads are exact: their positions, and their sizes as far as is known. What cannot be read
-    /// is none of the caller's business yet: whoever wants it meets the error, and it may be what lies between.
+    /// may be what lies between them: whoever steps over damage goes on with what was wanted.
     pub(crate) fn read_ahead(&mut self, plan: Plan, chunks: &[(u64, u64)]) -> Result<()> {
         let [(first, _), _, ..] = *chunks else { return Ok(()) };
         if !self.io.is_exact() {
@@ -348,8 +348,7 @@ impl DbFile {
             content_start(position)..content_end(position, size.max(PREFIX as u64)).min(end)
         }));
         let read = self.io.read_ahead(plan, &mut ranges);
-        let read = read.map_err(|error| self.io_error(Operation::Read, first, error));
-        if read.as_ref().is_err_and(Error::is_damage) { Ok(()) } else { read }
+        read.map_err(|error| self.io_error(Operation::Read, first, error))
     }
 
     // ---- Snappy ------------------------------------------------------------------------------------------------

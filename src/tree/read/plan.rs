@@ -6,7 +6,7 @@
 
 use super::super::cache::Node;
 use super::Cursor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::node::{ChildPointer, NodeKind, entry_at};
 use crate::memory;
 use std::collections::VecDeque;
@@ -152,8 +152,11 @@ impl Cursor<'_> {
             if planned >= ENOUGH {
                 break;
             }
-            // What cannot be read is met when the cursor comes there.
-            let node = self.guarded.look_ahead(position, parent);
+            let node = match self.guarded.look_ahead(position, parent) {
+                // It ends the scan. What is damaged is met when the cursor comes there.
+                Err(error @ Error::Io { .. }) => return Err(error),
+                node => node,
+            };
             let first = leaves.len();
             let goes_on = match &node {
                 Ok((node, _)) if is_small_interior(node) => {

@@ -41,7 +41,7 @@ HOST = "open vbstate fetch-1 fetch-200 keys changes backfill compact-hook flush-
 HANDLE = ("load load-ordered update commit get multiget scan-seq scan-id scan-seq-bodies scan-id-bodies "
           "compact-128 compact-256 compact-1k compact-16k load-encrypted scan-encrypted").split()
 DISK = "flush-1 flush-100 flush-1000 commit".split()
-BESIDE = ["saves-compacting"]
+BESIDE = ["saves-compacting", "saves-replaying"]
 SCALE = [*HOST[2:], "load", "load-ordered", "update", "commit", "get", "multiget", "scan-seq", "scan-id", "compact-256"]
 # What is still measured with ten million documents.
 LARGE = "load-ordered get scan-seq scan-id compact-256 fetch-1 keys changes backfill compact-hook flush-1000".split()

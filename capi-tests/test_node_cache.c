@@ -5,6 +5,9 @@
  */
 #include "testlib.h"
 
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+
 /* How often the file is read for one entry by a handle of its own. */
 static uint64_t reads_for(const char *name, const char *id) {
     Db *db = OPEN(name, COUCHSTORE_OPEN_FLAG_RDONLY);
@@ -15,6 +18,20 @@ static uint64_t reads_for(const char *name, const char *id) {
     CHECK_OK(couchstore_get_db_filestats(db, &stats));
     CLOSE(db);
     return stats.read_count;
+}
+
+/* Whether changes of files here always show in their times: elsewhere nodes are shared later. */
+static int has_fine_times(void) {
+    struct utsname system;
+    struct statfs status;
+    int major = 0;
+    int minor = 0;
+    CHECK(uname(&system) == 0 && statfs(path("."), &status) == 0);
+    sscanf(system.release, "%d.%d", &major, &minor);
+    const unsigned long kind = (unsigned long)status.f_type & 0xFFFFFFFFul;
+    const int is_listed =
+            kind == 0xEF53 || kind == 0x58465342 || kind == 0x9123683E || kind == 0x01021994;
+    return is_listed && (major > 6 || (major == 6 && minor >= 13));
 }
 
 static const char *file_of_many(void) {
@@ -36,6 +53,10 @@ TEST(asked_for_by_the_environment_until_a_call_decides) {
     const char *name = file_of_many();
     const uint64_t cold = reads_for(name, "document 123");
     CHECK(cold > 2);
+    if (!has_fine_times()) {
+        CHECK_OK(couchstore_set_node_cache(0));
+        return;
+    }
     CHECK_EQ_INT(reads_for(name, "document 123"), 1); /* the header */
     CHECK_OK(couchstore_set_node_cache(0));
     CHECK_EQ_INT(reads_for(name, "document 123"), cold);

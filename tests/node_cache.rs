@@ -99,7 +99,27 @@ fn state_of(db: &Db, number: u32) -> Result<String, Error> {
     db.doc_info(id(number).as_bytes()).map(|info| String::from_utf8_lossy(&info.rev_meta).into_owned())
 }
 
+/// Whether changes of files in this folder always show in their times: elsewhere nodes are shared later, and what is read
+/// is not counted here.
+fn has_fine_times(folder: &Path) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let name = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()).unwrap();
+    let mut status = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: a terminated name, and room for the result, of which zeros are one.
+    let status = unsafe {
+        libc::statfs(name.as_ptr(), status.as_mut_ptr());
+        status.assume_init()
+    };
+    version >= (6, 13) && [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994].contains(&(status.f_type as u64))
+}
+
 impl World {
+    fn counts_reads(&self) -> bool {
+        has_fine_times(self.path.parent().unwrap())
+    }
+
     fn open(&self) -> Db {
         self.cached.open(&self.path).unwrap()
     }
@@ -124,7 +144,7 @@ impl World {
 
 #[test]
 fn what_was_read_once_is_not_read_again_and_commits_put_in_what_they_write() {
-    for world in worlds() {
+    for world in worlds().into_iter().filter(World::counts_reads) {
         write_state(&world.path, 'a');
         assert!(world.reads(7) > 2);
         assert_eq!(world.reads(7), 1, "the header");
@@ -351,7 +371,7 @@ fn readers_come_while_a_transaction_is_written() {
         writer.save(&[Document::new(b"large", &large)], SaveOptions::default()).unwrap();
         world.expect('a', "while the file grows");
         writer.commit().unwrap();
-        assert_eq!(world.reads(7), 1);
+        assert!(world.reads(7) == 1 || !world.counts_reads());
         world.expect('b', "after the commit");
         // A writer that gives up.
         save_state(&writer, 'c');

@@ -5,44 +5,13 @@
 
 mod common;
 
+use common::forwarding::Forwarding;
 use common::temp_dir;
-use couchstore::io::posix::PosixOps;
-use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{Db, Direction, Document, Error, NodeCache, OpenOptions, SaveOptions};
-use std::ffi::CStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-
-/// File operations of a caller's, which hand on what they are asked.
-struct Forwarding;
-
-struct ForwardingFile(Box<dyn FileHandle>);
-
-impl FileOps for Forwarding {
-    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
-        Ok(Box::new(ForwardingFile(PosixOps.open(name, mode)?)))
-    }
-}
-
-impl FileHandle for ForwardingFile {
-    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
-        self.0.pread(buf, offset)
-    }
-    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
-        self.0.pwrite(buf, offset)
-    }
-    fn size(&mut self) -> Result<u64, IoError> {
-        self.0.size()
-    }
-    fn sync(&mut self) -> Result<(), IoError> {
-        self.0.sync()
-    }
-    fn close(&mut self) -> Result<(), IoError> {
-        self.0.close()
-    }
-}
 
 const DOCUMENTS: u32 = 500;
 

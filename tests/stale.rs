@@ -9,9 +9,9 @@ use couchstore::io::posix::PosixOps;
 use couchstore::io::stale::FileStatus;
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, Direction, Document, EncryptionKey, Error, ErrorCode, KeyDerivation,
-    KeyStore, KeyStoreFailed, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, Result, SaveOptions,
-    Stale, Swap, compact, compact_online, replay,
+    CompactHooks, CompactOptions, Db, Direction, Document, ENCRYPTION, EncryptionKey, Error, ErrorCode,
+    KeyDerivation, KeyStore, KeyStoreFailed, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, Result,
+    SaveOptions, Stale, Swap, compact, compact_online, replay,
 };
 use std::ffi::{CStr, CString};
 use std::fs::OpenOptions as FileOptions;
@@ -31,13 +31,16 @@ impl KeyStore for Keys {
 /// The ways to write that differ in how bytes get to the file.
 fn ways() -> Vec<(&'static str, OpenOptions)> {
     let plain = OpenOptions::new();
-    vec![
+    let mut ways = vec![
         ("buffered", plain.clone()),
         ("unbuffered", plain.clone().unbuffered(true)),
         ("periodic sync", plain.clone().periodic_sync(Some(1024))),
         ("validated", plain.clone().write_validation(true)),
-        ("encrypted", plain.keys(Some(Arc::new(Keys)))),
-    ]
+    ];
+    if ENCRYPTION {
+        ways.push(("encrypted", plain.keys(Some(Arc::new(Keys)))));
+    }
+    ways
 }
 
 fn put(db: &Db, id: &str, body: &[u8]) -> Result<()> {

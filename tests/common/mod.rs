@@ -9,6 +9,7 @@
 //! * [`watched`]: file operations that log every call and fail on demand
 //! * [`raw`]: a second reader of the file format, which shares no code with the library
 //! * [`forge`]: writes files byte by byte, sensible and hostile ones
+//! * [`forwarding`]: file operations that hand every call on
 //! * [`world`]: a small database on such operations
 //! * [`alloc`]: counts the bytes that are reserved
 
@@ -18,6 +19,7 @@
 
 pub(crate) mod alloc;
 pub(crate) mod forge;
+pub(crate) mod forwarding;
 pub(crate) mod memory;
 pub(crate) mod model;
 pub(crate) mod naming;

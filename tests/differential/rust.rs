@@ -1,52 +1,20 @@
 //! The Rust API.
 
 use crate::case::{Nodes, SharedNodes, Way};
+use crate::common::forwarding::Forwarding;
 use crate::common::model::Doc;
 use crate::common::store::{Answer, answer};
 use crate::engine::{CopyHow, Engine, Handle, How};
+use couchstore::io::FileOps;
 use couchstore::io::posix::PosixOps;
-use couchstore::io::{FileHandle, FileOps, FileTag, IoError, OpenMode};
 use couchstore::{
     CompactHooks, CompactOptions, Db, Direction, EncryptionKey, KeyDerivation, KeyStore, LocalUpdate,
     NodeCache, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, Result, SaveOptions, Swap, compact,
     compact_online, replay,
 };
-use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
-
-/// File operations of a caller's, which hand on what they are asked.
-struct Forwarding;
-
-struct ForwardingFile(Box<dyn FileHandle>);
-
-impl FileOps for Forwarding {
-    fn open(&self, name: &CStr, mode: OpenMode) -> std::result::Result<Box<dyn FileHandle>, IoError> {
-        Ok(Box::new(ForwardingFile(PosixOps.open(name, mode)?)))
-    }
-}
-
-impl FileHandle for ForwardingFile {
-    fn pread(&mut self, buf: &mut [u8], offset: u64) -> std::result::Result<usize, IoError> {
-        self.0.pread(buf, offset)
-    }
-    fn pwrite(&mut self, buf: &[u8], offset: u64) -> std::result::Result<usize, IoError> {
-        self.0.pwrite(buf, offset)
-    }
-    fn size(&mut self) -> std::result::Result<u64, IoError> {
-        self.0.size()
-    }
-    fn sync(&mut self) -> std::result::Result<(), IoError> {
-        self.0.sync()
-    }
-    fn close(&mut self) -> std::result::Result<(), IoError> {
-        self.0.close()
-    }
-    fn tag(&mut self, tag: FileTag) {
-        self.0.tag(tag);
-    }
-}
 
 fn file_ops(way: Way) -> Arc<dyn FileOps> {
     if way.forwarding { Arc::new(Forwarding) } else { Arc::new(PosixOps) }

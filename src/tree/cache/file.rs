@@ -206,11 +206,9 @@ impl TreeFile {
         self.kept.take();
     }
 
-    /// The handle stands on a header that ends here.
+    /// The handle stands on a header that ends here, after [`TreeFile::forget_all`].
     pub(crate) fn moved_to(&self, committed: u64) {
-        if committed < self.committed.replace(committed) {
-            self.forget_uncommitted();
-        }
+        self.committed.set(committed);
     }
 
     /// A header that ends at `committed` was committed to the file at this `place`.

@@ -137,7 +137,7 @@ fn a_file_that_was_replaced_is_not_written() {
     };
     let by_compaction = |world: &World| {
         let options = OnlineOptions { swap: Swap::Replace, ..OnlineOptions::default() };
-        let keys: Option<Arc<dyn KeyStore>> = Some(Arc::new(Keys));
+        let keys = ENCRYPTION.then(|| Arc::new(Keys) as Arc<dyn KeyStore>);
         let compact = CompactOptions { keys, ..CompactOptions::default() };
         let options = OnlineOptions { compact, ..options };
         compact_online(&world.path, &world.path, &options, &mut NoHooks).unwrap();

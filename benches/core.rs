@@ -73,7 +73,7 @@ fn reading(criterion: &mut Criterion) {
     group.bench_function("one document", |bencher| {
         bencher.iter(|| {
             let document = &documents[(numbers.next() % COUNT) as usize];
-            black_box(db.get(&document.id).unwrap())
+            black_box(db.get(&document.id).unwrap().unwrap())
         });
     });
     settings(&mut group, 1000);

@@ -24,7 +24,7 @@ const BODY: usize = 16 << 10;
 
 /// None for a plain file.
 fn keys(encrypted: bool) -> Option<Arc<dyn KeyStore>> {
-    encrypted.then(|| Arc::new(EncryptionKey::new("key", &[7; 32], KeyDerivation::KeyBased)) as _)
+    encrypted.then(|| Arc::new(EncryptionKey::new("key", &[7; 32], KeyDerivation::KeyBased).unwrap()) as _)
 }
 
 fn load(path: &Path, encrypted: bool) -> Db {
@@ -56,7 +56,7 @@ fn encryption(criterion: &mut Criterion) {
                 })
             });
         });
-        let options = CompactOptions { keys: keys(encrypted), ..CompactOptions::default() };
+        let options = CompactOptions::new().keys(keys(encrypted));
         group.bench_function(format!("compact, {kind}"), |bencher| {
             bencher.iter_batched(
                 || drop(std::fs::remove_file(&target)),

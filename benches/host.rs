@@ -210,7 +210,7 @@ impl CompactHooks for KeepsAll {
 fn compaction(criterion: &mut Criterion) {
     let host = Host::new(None);
     let target = host.loaded.dir.path().join("target");
-    let options = CompactOptions { file_ops: Arc::new(Forward), ..CompactOptions::default() };
+    let options = CompactOptions::new().file_ops(Arc::new(Forward));
     let run = |target: &Path| host.with(true, |db| compact_with(db, target, &options, &mut KeepsAll));
     let mut group = criterion.benchmark_group("host compact");
     settings(&mut group, COUNT);

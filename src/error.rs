@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod convert;
 mod detail;
 
 pub use detail::{Found, NoKey, Sought};
@@ -241,6 +242,7 @@ pub enum Error {
         /// Where it was looked for.
         sought: Sought,
         /// What only looked like one.
+        #[source]
         cause: Option<Box<Error>>,
     },
     /// The header is of a version that is not 11 to 14.
@@ -286,7 +288,7 @@ pub enum Error {
     FileClosed,
     /// The handle's file was lost, or is another one, for this reason.
     #[error("the handle is no longer valid: {0}")]
-    DbNoLongerValid(Box<Error>),
+    DbNoLongerValid(#[source] Box<Error>),
     /// The file has another header than a handle on it had there.
     #[error(
         "{file}: expected the update sequence {expected} in the header at offset {position}, found {found}"
@@ -357,6 +359,9 @@ pub enum Error {
     /// A callback of the caller ended the operation with this code.
     #[error("stopped by a callback: {0}")]
     Callback(ErrorCode),
+    /// A callback of the caller ended the operation with this error of its own; see [`Error::caller`].
+    #[error(transparent)]
+    Caller(Arc<dyn std::error::Error + Send + Sync>),
     /// A defect of this library.
     #[error("internal error: {0}")]
     Internal(String),
@@ -367,6 +372,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Error::Io { code, .. } | Error::Naming { code, .. } | Error::Callback(code) => *code,
+            Error::Caller(_) => ErrorCode::CANCEL,
             Error::NotRegular { .. } => ErrorCode::OPEN_FILE,
             Error::Corrupt { .. } => ErrorCode::CORRUPT,
             Error::Truncated { .. } => ErrorCode::READ,

@@ -18,14 +18,14 @@
 //! db.commit()?;
 //!
 //! let mut ids = Vec::new();
-//! db.all_docs(b"", ScanOptions { no_deletes: true, ..Default::default() }, &mut |info| {
+//! db.all_docs(b"", ScanOptions::new().no_deletes(true), &mut |info| {
 //!     ids.push(info.id.to_vec());
 //!     Ok(())
 //! })?;
 //! assert_eq!(ids, [b"one", b"two"]);
 //!
 //! couchstore::compact(&db, &target, &couchstore::CompactOptions::default())?;
-//! assert_eq!(Db::open(&target)?.get(b"two")?, b"2");
+//! assert_eq!(Db::open(&target)?.get(b"two")?.as_deref(), Some(&b"2"[..]));
 //! # Ok(())
 //! # }
 //! ```
@@ -35,6 +35,7 @@
 
 #![deny(clippy::disallowed_types)]
 
+mod builders;
 #[doc(hidden)]
 pub mod capi;
 mod compact;
@@ -63,10 +64,13 @@ pub use db::Db;
 pub use db::commit::RetrySync;
 pub use db::headers::Direction;
 pub use db::info::Info;
+pub use db::iter::{Bodies, Docs, LocalDocs};
 pub use db::local::{LocalUpdate, OnLocal};
 pub use db::open::OpenOptions;
+pub use db::pages::Reader;
 pub use db::save::{Document, OnSave, SaveOptions};
 pub use db::scan::{OnDocument, OnItem, ScanOptions, WalkItem};
+pub use db::visit::Outcome;
 pub use error::{Error, ErrorCode, Found, NoKey, Operation, Result, Sought, Stale};
 pub use format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 pub use format::header::FormatVersion;

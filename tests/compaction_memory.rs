@@ -177,7 +177,7 @@ fn both_ways(shape: Shape) {
     let source = Source::new(shape);
     for memory_budget in BUDGETS {
         source.rewind();
-        let options = CompactOptions { memory_budget, ..CompactOptions::default() };
+        let options = CompactOptions::new().memory_budget(memory_budget);
         let db = Db::open(source.path()).unwrap();
         let (result, peak) = peak_of_process(|| compact(&db, source.target(), &options));
         result.unwrap();
@@ -185,13 +185,13 @@ fn both_ways(shape: Shape) {
         let limit = memory_budget + 4 * MIB + source.largest();
         check("compaction", shape, memory_budget, peak, limit);
 
-        let beside = CompactOptions { threads: 2, ..options.clone() };
+        let beside = options.clone().threads(2);
         let (result, peak) = peak_of_process(|| compact(&db, source.target(), &beside));
         result.unwrap();
         source.check_target();
         check("compaction with two threads", shape, memory_budget, peak, limit);
 
-        let online = OnlineOptions { compact: options, ..OnlineOptions::default() };
+        let online = OnlineOptions::new().compact(options);
         let compaction = || compact_online(source.path(), source.target(), &online, &mut Writer(&source));
         let (result, peak) = peak_of_process(compaction);
         assert!(result.unwrap().bytes > 0);
@@ -243,12 +243,12 @@ fn encrypted_targets() {
     for shape in [Shape { documents: 4, ..HUGE_BODIES }, Shape { documents: 50_000, ..TINY }] {
         let source = Source::new(shape);
         source.rewind();
-        let key = EncryptionKey::new("key", &[7; 32], KeyDerivation::KeyBased);
+        let key = EncryptionKey::new("key", &[7; 32], KeyDerivation::KeyBased).unwrap();
         let keys: Option<Arc<dyn couchstore::KeyStore>> = Some(Arc::new(key));
         let db = Db::open(source.path()).unwrap();
         for threads in [1, 2] {
             let keys = keys.clone();
-            let options = CompactOptions { memory_budget: MIB, keys, threads, ..CompactOptions::default() };
+            let options = CompactOptions::new().memory_budget(MIB).keys(keys).threads(threads);
             let (result, peak) = peak_of_process(|| compact(&db, source.target(), &options));
             result.unwrap();
             check("encryption", shape, MIB, peak, 5 * MIB + source.largest());
@@ -264,7 +264,7 @@ fn most_of_the_budget_is_used() {
     let source = Source::new(TINY);
     source.rewind();
     let db = Db::open(source.path()).unwrap();
-    let options = CompactOptions { memory_budget: 8 * MIB, ..CompactOptions::default() };
+    let options = CompactOptions::new().memory_budget(8 * MIB);
     let (result, peak) = peak_of_process(|| compact(&db, source.target(), &options));
     result.unwrap();
     assert!(peak > 7 * MIB, "{peak}");

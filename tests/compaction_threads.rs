@@ -151,7 +151,7 @@ impl ReplayHooks for Observer {}
 impl OnlineHooks for Observer {}
 
 fn with_threads(threads: usize) -> CompactOptions {
-    CompactOptions { threads, ..CompactOptions::default() }
+    CompactOptions::new().threads(threads)
 }
 
 #[test]
@@ -159,14 +159,14 @@ fn the_file_is_the_same_with_any_number_of_threads() {
     let _alone = alone();
     let world = World::new();
     for (drop_deletes, memory_budget) in [(false, 48 << 20), (true, 48 << 20), (false, 1)] {
-        let options = |threads| CompactOptions { drop_deletes, memory_budget, ..with_threads(threads) };
+        let options = |threads| with_threads(threads).drop_deletes(drop_deletes).memory_budget(memory_budget);
         let mut files = [1, 2, 3, 0].map(|threads| {
             compact(&world.source, world.target(), &options(threads)).unwrap();
             world.take_target()
         });
         let first = std::mem::take(&mut files[0]);
         assert!(files[1..].iter().all(|file| *file == first), "{drop_deletes} {memory_budget}");
-        let online = OnlineOptions { compact: options(2), ..OnlineOptions::default() };
+        let online = OnlineOptions::new().compact(options(2));
         world.source.commit_with(2, None).unwrap();
         let stats = compact_online(
             world.dir.path().join("source"),
@@ -216,7 +216,7 @@ fn an_error_or_a_panic_of_progress_ends_both_threads() {
     let world = World::new();
     let watched = Watched::new(Arc::new(PosixOps));
     for ops in [watched.ops(), Arc::new(PosixOps)] {
-        let options = CompactOptions { file_ops: ops, memory_budget: 1, ..with_threads(2) };
+        let options = with_threads(2).file_ops(ops).memory_budget(1);
         let mut all = Observer::default();
         compact_with(&world.source, world.target(), &options, &mut all).unwrap();
         world.take_target();
@@ -308,11 +308,7 @@ fn a_callers_operations_are_called_by_the_caller_as_ever() {
     let runs = [1, 2].map(|threads| {
         let watched = Watched::new(Arc::new(PosixOps));
         let noting = Noting(watched.ops(), Arc::default());
-        let options = CompactOptions {
-            file_ops: Arc::new(noting.clone()),
-            periodic_sync: Some(1 << 20),
-            ..with_threads(threads)
-        };
+        let options = with_threads(threads).file_ops(Arc::new(noting.clone())).periodic_sync(Some(1 << 20));
         let mut observer = Observer::default();
         compact_with(&world.source, world.target(), &options, &mut observer).unwrap();
         assert_eq!(observer.had_second_thread, threads == 2 && machine_has_two());
@@ -331,7 +327,7 @@ fn a_call_that_fails_ends_it_with_its_error() {
     let _alone = alone();
     let world = World::new();
     let watched = Watched::new(Arc::new(PosixOps));
-    let options = CompactOptions { file_ops: watched.ops(), ..with_threads(2) };
+    let options = with_threads(2).file_ops(watched.ops());
     compact(&world.source, world.target(), &options).unwrap();
     let whole = world.take_target();
     let count = watched.count(Kind::Write);
@@ -375,7 +371,7 @@ fn damage_in_the_source_is_found_or_stepped_over() {
         let options = with_threads(threads);
         let error = compact(&source, world.target(), &options).unwrap_err();
         world.check_nothing_left();
-        let recovery = CompactOptions { recovery: true, ..options };
+        let recovery = options.recovery(true);
         let stepped_over = compact(&source, world.target(), &recovery).unwrap_err();
         (error.to_string(), stepped_over.to_string(), world.take_target())
     });
@@ -390,9 +386,9 @@ fn encrypted_and_old_files() {
             continue;
         }
         let world = World::with(&OpenOptions::new().legacy_crc(legacy));
-        let key = EncryptionKey::new("key", &[7; 32], KeyDerivation::KeyBased);
+        let key = EncryptionKey::new("key", &[7; 32], KeyDerivation::KeyBased).unwrap();
         let keys: Option<Arc<dyn couchstore::KeyStore>> = if legacy { None } else { Some(Arc::new(key)) };
-        let options = CompactOptions { keys: keys.clone(), upgrade: true, ..with_threads(2) };
+        let options = with_threads(2).keys(keys.clone()).upgrade(true);
         compact(&world.source, world.target(), &options).unwrap();
         let copy = OpenOptions::new().keys(keys).open(world.target()).unwrap();
         let documents = |db: &Db| {

@@ -204,7 +204,7 @@ fn numbers_that_are_saved() {
         let db = memory.open(NAME);
         let name = CString::new(NAME).unwrap();
         let doc = Document { db_seq: edge, rev_seq: edge, ..Document::new(b"id", b"body") };
-        db.save(&[doc], SaveOptions { keep_sequences: true, ..SaveOptions::default() }).unwrap();
+        db.save(&[doc], SaveOptions::new().keep_sequences(true)).unwrap();
         db.set_purge_seq(edge);
         db.commit_with(edge, None).unwrap();
         db.reopen(&name, &memory.options()).unwrap();
@@ -214,19 +214,19 @@ fn numbers_that_are_saved() {
             (info.last_sequence, info.purge_seq, info.timestamp),
             (edge.min(MAX_48), edge & MAX_48, edge)
         );
-        let found = db.doc_info(b"id").unwrap();
+        let found = db.doc_info(b"id").unwrap().unwrap();
         assert_eq!((found.db_seq, found.rev_seq), (edge & MAX_48, edge & MAX_48), "{edge}");
         db.raise_update_seq(edge);
         db.commit().unwrap();
         db.reopen(&name, &memory.options()).unwrap();
         db.save(
             &[Document { db_seq: 7, ..Document::new(b"id", b"") }],
-            SaveOptions { keep_sequences: true, compress: true },
+            SaveOptions::new().keep_sequences(true).compress(true),
         )
         .unwrap();
         db.commit().unwrap();
         db.reopen(&name, &memory.options()).unwrap();
-        assert_eq!(db.get(b"id").unwrap(), b"");
+        assert_eq!(db.get(b"id").unwrap().unwrap(), b"");
     }
 }
 
@@ -325,15 +325,13 @@ fn options_of_syncs_and_compactions() {
         }
         db.commit().unwrap();
         let memory_budget = usize::try_from(number).unwrap();
-        let options = CompactOptions { periodic_sync: periodic, memory_budget, ..CompactOptions::default() };
+        let options = CompactOptions::new().periodic_sync(periodic).memory_budget(memory_budget);
         compact(&db, path("b"), &options).unwrap();
         for max_unlocked_rounds in [0, 1, u32::MAX] {
-            let online = OnlineOptions {
-                compact: options.clone(),
-                max_unlocked_rounds,
-                delta_bytes_for_lock: number,
-                ..OnlineOptions::default()
-            };
+            let online = OnlineOptions::new()
+                .compact(options.clone())
+                .max_unlocked_rounds(max_unlocked_rounds)
+                .delta_bytes_for_lock(number);
             compact_online(path("a"), path("c"), &online, &mut Nothing).unwrap();
             for name in ["b", "c"] {
                 assert_eq!(Db::open(path(name)).unwrap().info().unwrap().doc_count, 50, "{number}");

@@ -139,7 +139,7 @@ fn saving_large_documents() {
         db.save(&docs, SaveOptions::default()).map(drop)
     };
     let check = |_: &World, db: &Db| {
-        assert_eq!(db.get(b"r").unwrap(), vec![3; 70_000]);
+        assert_eq!(db.get(b"r").unwrap().unwrap(), vec![3; 70_000]);
         assert_eq!(db.changes_count(0, u64::MAX).unwrap(), 19);
     };
     let runs =
@@ -196,11 +196,7 @@ fn reading() {
 #[test]
 fn compacting() {
     let act = |world: &World, db: &Db| {
-        let options = CompactOptions {
-            file_ops: world.watched.ops(),
-            unbuffered: world.unbuffered,
-            ..CompactOptions::default()
-        };
+        let options = CompactOptions::new().file_ops(world.watched.ops()).unbuffered(world.unbuffered);
         compact(db, TARGET, &options)
     };
     let check = |world: &World, _: &Db| world.check_file(TARGET, &[&world.before.compacted(false)]);
@@ -213,12 +209,7 @@ fn replaying() {
     let prepare = |world: &World| {
         let source = world.memory.options().open(NAME).unwrap();
         source.seek(Direction::Backward).unwrap();
-        compact(
-            &source,
-            TARGET,
-            &CompactOptions { file_ops: world.memory.ops(), ..CompactOptions::default() },
-        )
-        .unwrap();
+        compact(&source, TARGET, &CompactOptions::new().file_ops(world.memory.ops())).unwrap();
         world.options().open(TARGET).unwrap()
     };
     let act = |world: &World, target: &Db| {
@@ -237,7 +228,7 @@ fn replaying_from_a_source_that_fails() {
     let prepare = |world: &World| {
         let source = world.open();
         source.seek(Direction::Backward).unwrap();
-        let options = CompactOptions { file_ops: world.memory.ops(), ..CompactOptions::default() };
+        let options = CompactOptions::new().file_ops(world.memory.ops());
         compact(&source, TARGET, &options).unwrap();
         source
     };

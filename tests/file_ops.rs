@@ -141,7 +141,7 @@ fn a_first_append_that_fails_leaves_the_end_where_it_was() {
         db.save(&document, SaveOptions::default()).unwrap_err();
         world.watched.take_log();
         db.save(&document, SaveOptions::default()).unwrap();
-        assert_eq!(db.get(b"a").unwrap(), body);
+        assert_eq!(db.get(b"a").unwrap().unwrap(), body);
         db.commit().unwrap();
         let first = world.watched.take_log().into_iter().find_map(|call| match call {
             Call::Write(_, offset) => Some(offset),
@@ -149,7 +149,7 @@ fn a_first_append_that_fails_leaves_the_end_where_it_was() {
         });
         assert!(first.unwrap() >= BLOCK, "{first:?}");
         drop(db);
-        assert_eq!(world.options(true).open(NAME).unwrap().get(b"a").unwrap(), body);
+        assert_eq!(world.options(true).open(NAME).unwrap().get(b"a").unwrap().unwrap(), body);
     }
 }
 
@@ -194,7 +194,7 @@ fn opening_and_reading_without_buffers() {
     let length = world.chunk_length(leaf);
     for _ in 0..2 {
         // The same again: nothing is kept between two calls.
-        assert_eq!(db.get(b"a").unwrap(), b"body");
+        assert_eq!(db.get(b"a").unwrap().unwrap(), b"body");
         let calls = [Call::Read(8, leaf), Call::Read(length, leaf + 8), Call::Read(8, 48), Call::Read(4, 56)];
         assert_eq!(world.watched.take_log(), calls);
     }
@@ -223,7 +223,7 @@ fn nothing_is_written_before_the_first_commit() {
     let world = World::new();
     let db = world.create(false);
     save(&db, &["a", "b"]);
-    assert_eq!(db.get(b"a").unwrap(), b"body", "reads see through the write buffer");
+    assert_eq!(db.get(b"a").unwrap().unwrap(), b"body", "reads see through the write buffer");
     assert_eq!(world.watched.take_log(), [Call::Open, Call::Size]);
     db.commit().unwrap();
     let log = world.watched.take_log();
@@ -341,7 +341,7 @@ fn with_every_call(kind: Kind, effect: Effect, times: usize) {
         db.commit().unwrap();
         db.close().unwrap();
         let db = world.options(unbuffered).open(NAME).unwrap();
-        assert_eq!(db.get(b"a").unwrap(), [5; 10_000]);
+        assert_eq!(db.get(b"a").unwrap().unwrap(), [5; 10_000]);
         assert_eq!(db.info().unwrap().doc_count, 1);
     }
 }
@@ -393,12 +393,12 @@ fn an_empty_body_at_the_end_of_a_block() {
             })
             .unwrap();
             assert_eq!(seen, [length, 0]);
-            assert_eq!(db.get(b"empty").unwrap(), b"");
+            assert_eq!(db.get(b"empty").unwrap().unwrap(), b"");
             db.commit().unwrap();
             db.close().unwrap();
             let db = world.options(unbuffered).open(NAME).unwrap();
-            assert_eq!(db.get(b"empty").unwrap(), b"");
-            assert_eq!(db.get(b"before").unwrap(), body);
+            assert_eq!(db.get(b"empty").unwrap().unwrap(), b"");
+            assert_eq!(db.get(b"before").unwrap().unwrap(), body);
         }
     }
 }

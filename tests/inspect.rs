@@ -26,7 +26,7 @@ fn sample(memory: &Memory) -> Db {
             .map(|id| Document { content_meta: COMPRESSED, ..Document::new(id.as_bytes(), &[7; 99]) });
         let mut docs: Vec<_> = docs.collect();
         docs[3] = Document::deletion(docs[3].id);
-        db.save(&docs, SaveOptions { compress: true, keep_sequences: false }).unwrap();
+        db.save(&docs, SaveOptions::new().compress(true)).unwrap();
         db.save_local(&[LocalUpdate { id: b"_local/x", body: Some(b"y") }]).unwrap();
         db.commit().unwrap();
     }

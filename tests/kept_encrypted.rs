@@ -32,7 +32,7 @@ struct Store(AtomicU32);
 impl KeyStore for Store {
     fn key(&self, _id: &[u8]) -> Result<Option<EncryptionKey>, KeyStoreFailed> {
         self.0.fetch_add(1, Relaxed);
-        Ok(Some(EncryptionKey::new("kept", &[0x4b; 32], KeyDerivation::KeyBased)))
+        Ok(Some(EncryptionKey::new("kept", &[0x4b; 32], KeyDerivation::KeyBased).unwrap()))
     }
 }
 
@@ -73,8 +73,11 @@ fn kept_files_are_read_or_refused() {
             if ENCRYPTION {
                 assert!(matches!(without, Err(Error::NoEncryptionKey { .. })));
                 let db = opened.unwrap();
-                assert_eq!((db.get(b"a").unwrap(), db.get(b"b").unwrap()), (b"first".to_vec(), vec![7; 300]));
-                assert_eq!(db.local(b"_local/l").unwrap(), b"{}");
+                assert_eq!(
+                    (db.get(b"a").unwrap().unwrap(), db.get(b"b").unwrap().unwrap()),
+                    (b"first".to_vec(), vec![7; 300])
+                );
+                assert_eq!(db.local(b"_local/l").unwrap().unwrap(), b"{}");
             } else {
                 assert_left_out(without);
                 let text = opened.as_ref().unwrap_err().to_string();
@@ -137,21 +140,21 @@ fn compaction_to_a_key() {
     let dir = common::temp_dir();
     let source = plain(&dir.path().join("source"), &OpenOptions::new());
     let target = dir.path().join("target");
-    let options = || CompactOptions { keys: Some(Arc::new(Store::default())), ..CompactOptions::default() };
+    let options = || CompactOptions::new().keys(Some(Arc::new(Store::default())));
     let compacted = compact(&source, &target, &options());
     if ENCRYPTION {
         compacted.unwrap();
-        assert_eq!(with_key().open(&target).unwrap().get(b"a").unwrap(), b"first");
+        assert_eq!(with_key().open(&target).unwrap().get(b"a").unwrap().unwrap(), b"first");
         return;
     }
     assert_left_out(compacted);
-    let online = OnlineOptions { compact: options(), ..OnlineOptions::default() };
+    let online = OnlineOptions::new().compact(options());
     assert_left_out(compact_online(dir.path().join("source"), &target, &online, &mut NoHooks));
     assert_eq!(files_in(dir.path()), 1);
     source.save(&[Document::new(b"b", b"second")], SaveOptions::default()).unwrap();
     source.commit().unwrap();
     compact(&source, &target, &CompactOptions::default()).unwrap();
-    assert_eq!(Db::open(&target).unwrap().get(b"b").unwrap(), b"second");
+    assert_eq!(Db::open(&target).unwrap().get(b"b").unwrap().unwrap(), b"second");
 }
 
 #[test]
@@ -159,10 +162,10 @@ fn a_store_without_keys_is_no_hindrance() {
     let dir = common::temp_dir();
     let options = OpenOptions::new().keys(Some(Arc::new(Empty)));
     let db = plain(&dir.path().join("plain"), &options);
-    assert_eq!(db.get(b"a").unwrap(), b"first");
-    let options = CompactOptions { keys: Some(Arc::new(Empty)), ..CompactOptions::default() };
+    assert_eq!(db.get(b"a").unwrap().unwrap(), b"first");
+    let options = CompactOptions::new().keys(Some(Arc::new(Empty)));
     compact(&db, dir.path().join("target"), &options).unwrap();
     assert_eq!(Db::open(dir.path().join("target")).unwrap().encryption_key_id(), None);
     // Files that are not encrypted open with any store.
-    assert_eq!(with_key().open(dir.path().join("target")).unwrap().get(b"a").unwrap(), b"first");
+    assert_eq!(with_key().open(dir.path().join("target")).unwrap().get(b"a").unwrap().unwrap(), b"first");
 }

@@ -68,7 +68,7 @@ const SECRET: [u8; 32] = *b"the caller's key has thirty-two!";
 
 fn create_and_open(path: &Path, derivation: KeyDerivation) {
     let options = || {
-        let key = EncryptionKey::new("id", &SECRET, derivation);
+        let key = EncryptionKey::new("id", &SECRET, derivation).unwrap();
         OpenOptions::new().create(true).keys(Some(Arc::new(key)))
     };
     let save = |db: Db| {

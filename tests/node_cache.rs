@@ -65,7 +65,8 @@ fn write_state(path: &Path, state: char) {
 }
 
 fn state_of(db: &Db, number: u32) -> Result<String, Error> {
-    db.doc_info(id(number).as_bytes()).map(|info| String::from_utf8_lossy(&info.rev_meta).into_owned())
+    let info = db.doc_info(id(number).as_bytes())?.ok_or(Error::DocNotFound)?;
+    Ok(String::from_utf8_lossy(&info.rev_meta).into_owned())
 }
 
 /// Whether changes of files in this folder always show in their times: elsewhere nodes are shared later, and what is read

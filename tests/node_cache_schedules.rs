@@ -69,7 +69,7 @@ fn save(db: &Db, state: u64) {
 fn state_of(db: &Db) -> u64 {
     let states: Vec<u64> = (0..DOCUMENTS)
         .map(|number| {
-            let info = db.doc_info(format!("{number:03}").as_bytes()).unwrap();
+            let info = db.doc_info(format!("{number:03}").as_bytes()).unwrap().unwrap();
             String::from_utf8_lossy(&info.rev_meta).trim_start_matches("state ").parse().unwrap()
         })
         .collect();

@@ -161,7 +161,7 @@ fn outcomes(reader: &Reader) -> Vec<Outcome> {
     let wanted: Vec<_> = (0..COUNT).step_by(2).map(id).collect();
     let wanted: Vec<_> = wanted.iter().map(Vec::as_slice).collect();
     for tolerate_corruption in [false, true] {
-        let options = ScanOptions { tolerate_corruption, ..ScanOptions::default() };
+        let options = ScanOptions::new().tolerate_corruption(tolerate_corruption);
         for scan in 0..3 {
             let mut shown = Vec::new();
             let show = &mut |info: &DocInfoRef<'_>| {
@@ -250,7 +250,7 @@ fn what_only_a_plan_cannot_read_is_shown_all_the_same() {
     let is_told =
         |result: couchstore::Result<()>| matches!(result, Err(Error::Io { os_error: libc::EIO, .. }));
     let scan = |db: &Db, tolerate_corruption, whole: &dyn Fn(couchstore::Result<()>) -> bool| {
-        let options = ScanOptions { tolerate_corruption, ..ScanOptions::default() };
+        let options = ScanOptions::new().tolerate_corruption(tolerate_corruption);
         let mut found = Vec::new();
         let mut visit = |info: &DocInfoRef<'_>| {
             found.push((info.id.to_vec(), info.db_seq, db.body(info)?));
@@ -268,7 +268,7 @@ fn what_only_a_plan_cannot_read_is_shown_all_the_same() {
     assert!(scan(&db, false, &is_told).len() < expected.len());
     let dir = common::temp_dir();
     let target = dir.path().join("target");
-    let options = |recovery| CompactOptions { recovery, ..CompactOptions::default() };
+    let options = |recovery| CompactOptions::new().recovery(recovery);
     assert!(is_told(compact(&db, &target, &options(false))) && !target.exists());
     assert!(is_told(compact(&db, &target, &options(true))));
     let info = Db::open(&target).unwrap().info().unwrap();

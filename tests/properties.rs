@@ -13,7 +13,7 @@ use couchstore::{CompactOptions, Db, SaveOptions, compact};
 use proptest::prelude::*;
 
 const TARGET: &str = "target.couch";
-const KEEP: SaveOptions = SaveOptions { compress: false, keep_sequences: true };
+const KEEP: SaveOptions = SaveOptions::new().keep_sequences(true);
 
 /// A database with small nodes, and what it should be.
 struct World {
@@ -35,7 +35,7 @@ impl World {
     }
 
     fn check_compaction(&self) {
-        let options = CompactOptions { file_ops: self.memory.ops(), ..CompactOptions::default() };
+        let options = CompactOptions::new().file_ops(self.memory.ops());
         compact(&self.db, TARGET, &options).unwrap();
         let file = raw::File::new(self.memory.bytes(TARGET));
         assert_eq!(file.header_positions().len(), 1);

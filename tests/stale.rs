@@ -24,7 +24,7 @@ struct Keys;
 
 impl KeyStore for Keys {
     fn key(&self, _: &[u8]) -> Result<Option<EncryptionKey>, KeyStoreFailed> {
-        Ok(Some(EncryptionKey::new(b"id", &[7; 32], KeyDerivation::KeyBased)))
+        Ok(Some(EncryptionKey::new(b"id", &[7; 32], KeyDerivation::KeyBased).unwrap()))
     }
 }
 
@@ -90,7 +90,7 @@ impl World {
             reason = Some(*found);
         }
         assert!(!self.db.is_closed(), "{what}");
-        assert_eq!(self.db.get(b"first").unwrap(), b"body", "{what}");
+        assert_eq!(self.db.get(b"first").unwrap().unwrap(), b"body", "{what}");
         assert_eq!(self.db.close().map_err(|error| error.to_string()), Ok(()), "{what}");
         assert!(self.bytes() == before, "{what}: something was written");
         reason.unwrap()
@@ -110,7 +110,7 @@ fn the_second_of_two_writers_is_refused() {
         });
         if way == "unbuffered" {
             world.db.commit().unwrap();
-            assert_eq!(options.open(&world.path).unwrap().get(b"second").unwrap(), b"body");
+            assert_eq!(options.open(&world.path).unwrap().get(b"second").unwrap().unwrap(), b"body");
             continue;
         }
         let found = world.bytes().len() as u64;
@@ -118,9 +118,9 @@ fn the_second_of_two_writers_is_refused() {
         // The first one's data stays, and it goes on.
         write(&other, "more", b"body").unwrap();
         let reader = options.open(&world.path).unwrap();
-        assert_eq!(reader.get(b"other").unwrap(), b"of the other");
-        assert_eq!(reader.get(b"more").unwrap(), b"body");
-        assert!(matches!(reader.get(b"refused"), Err(Error::DocNotFound)));
+        assert_eq!(reader.get(b"other").unwrap().unwrap(), b"of the other");
+        assert_eq!(reader.get(b"more").unwrap().unwrap(), b"body");
+        assert_eq!(reader.get(b"refused").unwrap(), None);
     }
 }
 
@@ -136,10 +136,10 @@ fn a_file_that_was_replaced_is_not_written() {
         std::fs::write(&world.path, "something else").unwrap();
     };
     let by_compaction = |world: &World| {
-        let options = OnlineOptions { swap: Swap::Replace, ..OnlineOptions::default() };
+        let options = OnlineOptions::new().swap(Swap::Replace);
         let keys = ENCRYPTION.then(|| Arc::new(Keys) as Arc<dyn KeyStore>);
-        let compact = CompactOptions { keys, ..CompactOptions::default() };
-        let options = OnlineOptions { compact, ..options };
+        let compact = CompactOptions::new().keys(keys);
+        let options = options.compact(compact);
         compact_online(&world.path, &world.path, &options, &mut NoHooks).unwrap();
     };
     let ways_to_replace =
@@ -207,7 +207,7 @@ fn files_may_be_removed_or_renamed_while_they_are_used() {
             write(&world.db, id, b"body").expect(way);
         }
         world.db.seek(Direction::End).unwrap();
-        assert_eq!(world.db.get(b"b").unwrap(), b"body");
+        assert_eq!(world.db.get(b"b").unwrap().unwrap(), b"body");
         world.db.close().unwrap();
 
         // Moved away, with another file in its place: it still has a name, and is a backup that somebody keeps.
@@ -226,8 +226,8 @@ fn moving_to_the_end_makes_a_writer_of_a_refused_handle_again() {
         write(&other, "other", b"body").unwrap();
         write(&world.db, "mine", b"body").unwrap_err();
         world.db.seek(Direction::End).unwrap();
-        assert_eq!(world.db.get(b"other").unwrap(), b"body", "{way}");
-        assert!(matches!(world.db.get(b"mine"), Err(Error::DocNotFound)), "{way}");
+        assert_eq!(world.db.get(b"other").unwrap().unwrap(), b"body", "{way}");
+        assert_eq!(world.db.get(b"mine").unwrap(), None, "{way}");
         write(&world.db, "mine", b"body").expect(way);
         // Now the other one is behind.
         assert_eq!(
@@ -236,8 +236,8 @@ fn moving_to_the_end_makes_a_writer_of_a_refused_handle_again() {
             "{way}"
         );
         let reader = options.open(&world.path).unwrap();
-        assert_eq!(reader.get(b"mine").unwrap(), b"body");
-        assert_eq!(reader.get(b"other").unwrap(), b"body");
+        assert_eq!(reader.get(b"mine").unwrap().unwrap(), b"body");
+        assert_eq!(reader.get(b"other").unwrap().unwrap(), b"body");
     }
 }
 
@@ -276,7 +276,7 @@ fn opening_again_makes_a_writer_of_a_refused_handle_again() {
         world.db.seek(Direction::End).unwrap();
         world.db.reopen(&name, &options).expect(way);
         write(&world.db, "mine", b"body").expect(way);
-        assert_eq!(options.open(&world.path).unwrap().get(b"mine").unwrap(), b"body", "{way}");
+        assert_eq!(options.open(&world.path).unwrap().get(b"mine").unwrap().unwrap(), b"body", "{way}");
     }
 }
 
@@ -302,7 +302,7 @@ fn what_is_in_order_is_not_refused() {
         world.db.seek(Direction::Backward).unwrap();
         world.db.seek(Direction::Backward).unwrap();
         write(&world.db, "branch", b"body").expect(way);
-        assert!(matches!(world.db.get(b"3"), Err(Error::DocNotFound)));
+        assert_eq!(world.db.get(b"3").unwrap(), None);
 
         // A file that has no header yet, and one that was empty.
         let name = world.path.with_extension("late");
@@ -319,7 +319,7 @@ fn targets_of_compactions_and_replays_are_not_refused() {
     let world = world(&OpenOptions::new());
     let target = world.path.with_extension("target");
     for unbuffered in [false, true] {
-        let options = CompactOptions { unbuffered, ..CompactOptions::default() };
+        let options = CompactOptions::new().unbuffered(unbuffered);
         compact(&world.db, &target, &options).unwrap();
         std::fs::remove_file(&target).unwrap();
     }
@@ -329,14 +329,14 @@ fn targets_of_compactions_and_replays_are_not_refused() {
     world.db.seek(Direction::Backward).unwrap();
     let copy = Db::open(&target).unwrap();
     replay(&world.db, &copy, end, &mut (), 1000).unwrap();
-    assert_eq!(copy.get(b"more").unwrap(), b"body");
+    assert_eq!(copy.get(b"more").unwrap().unwrap(), b"body");
     // A target that somebody else writes.
     let other = Db::open(&target).unwrap();
     write(&other, "other", b"body").unwrap();
     world.db.seek_offset(0).unwrap();
     let error = replay(&world.db, &copy, end, &mut (), 1000).unwrap_err();
     assert_eq!(error.code(), ErrorCode::DB_NO_LONGER_VALID);
-    assert_eq!(Db::open(&target).unwrap().get(b"other").unwrap(), b"body");
+    assert_eq!(Db::open(&target).unwrap().get(b"other").unwrap().unwrap(), b"body");
 }
 
 /// Hooks that save to the target of an online compaction, before and after it has its name.
@@ -368,11 +368,11 @@ fn hooks_save_to_targets_before_they_have_their_name() {
         let world = world(&OpenOptions::new());
         let target = world.path.with_extension("target");
         let path = if swap == Swap::None { &target } else { &world.path };
-        let options = OnlineOptions { swap, ..OnlineOptions::default() };
+        let options = OnlineOptions::new().swap(swap);
         compact_online(&world.path, &target, &options, &mut Saving { path }).unwrap();
         let result = Db::open(path).unwrap();
-        assert_eq!(result.get(b"published").unwrap(), b"body", "{swap:?}");
-        assert_eq!(result.get(b"copied").unwrap().len(), 200_000, "{swap:?}");
+        assert_eq!(result.get(b"published").unwrap().unwrap(), b"body", "{swap:?}");
+        assert_eq!(result.get(b"copied").unwrap().unwrap().len(), 200_000, "{swap:?}");
         assert_eq!(files_in(world.path.parent().unwrap()), if swap == Swap::None { 2 } else { 1 });
     }
 }
@@ -442,12 +442,12 @@ fn one_look_for_each_flush_or_without_buffers_for_each_call() {
         assert_eq!((looks, writes >= 3), if unbuffered { (1, true) } else { (3, true) });
         assert!(unbuffered || writes == looks);
         db.seek(Direction::End).unwrap();
-        db.get(b"a").unwrap();
+        db.get(b"a").unwrap().unwrap();
         db.close().unwrap();
         assert_eq!(counts(), (0, 0));
 
         let reader = options.read_only(true).open(dir.path().join("a")).unwrap();
-        reader.get(b"a").unwrap();
+        reader.get(b"a").unwrap().unwrap();
         reader.seek(Direction::End).unwrap();
         assert_eq!(counts(), (0, 0));
     }

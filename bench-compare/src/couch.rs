@@ -38,7 +38,7 @@ impl Couch {
 
 impl Store for Couch {
     fn save(&mut self, documents: &[Document<'_>]) -> Result<()> {
-        self.db.save(documents, SaveOptions { compress: true, keep_sequences: false })?;
+        self.db.save(documents, SaveOptions::new().compress(true))?;
         Ok(self.db.commit()?)
     }
 

@@ -61,9 +61,9 @@ impl KeyStore for KeyCallback {
 /// one that is refused.
 pub(super) fn given_key(id: &[u8], secret: &[u8], derivation: c_int) -> EncryptionKey {
     match derivation {
-        0 => EncryptionKey::new(id, secret, KeyDerivation::None),
-        1 => EncryptionKey::new(id, secret, KeyDerivation::KeyBased),
-        _ => EncryptionKey::new(id, &[], KeyDerivation::None),
+        0 => EncryptionKey::as_given(id, secret, KeyDerivation::None),
+        1 => EncryptionKey::as_given(id, secret, KeyDerivation::KeyBased),
+        _ => EncryptionKey::as_given(id, &[], KeyDerivation::None),
     }
 }
 

@@ -87,6 +87,7 @@ impl CompactHooks for NoHooks {}
 
 /// How to compact.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct CompactOptions {
     /// Leave deleted documents out (unless a filter decides), and raise the target's purge sequence by one.
     pub drop_deletes: bool,
@@ -111,6 +112,7 @@ pub struct CompactOptions {
     /// than the default ones, and all hooks, stay on the caller's thread. The result is the same.
     pub threads: usize,
     /// System calls for names; for tests that let them fail.
+    #[doc(hidden)]
     pub naming: Arc<dyn Naming>,
 }
 
@@ -136,8 +138,9 @@ impl Default for CompactOptions {
 /// An existing `target` is left alone and makes the compaction fail. After any failure there is no target. The
 /// source is only read; others may append to it meanwhile.
 ///
-/// With the library's own file operations the target gets its name when it is complete and durable
-/// ([`compact_unseen`]). A caller's operations create it under its name, which a process that dies leaves behind.
+/// With the library's own file operations the target gets its name when it is complete and durable; until then nobody
+/// finds it, and a process that dies leaves nothing. A caller's operations create it under its name, which a process that
+/// dies leaves behind.
 pub fn compact(source: &Db, target: impl AsRef<Path>, options: &CompactOptions) -> Result<()> {
     compact_with(source, target, options, &mut NoHooks)
 }
@@ -161,6 +164,7 @@ pub fn compact_with(
 /// it by that name. One that appears meanwhile is left alone and found at the end (`EEXIST`). A process that dies before
 /// that leaves nothing; where the file system has no files without names, and with file operations of the caller's,
 /// it leaves one with a temporary name, which the next compaction in the folder removes. See [`compact`].
+#[doc(hidden)]
 pub fn compact_unseen(
     source: &Db,
     target: impl AsRef<Path>,

@@ -11,6 +11,7 @@
 //! * `exclusion`: one at a time
 //! * `pace`: whether that catches up with the writer, and slowing it down
 //! * `progress`: telling the host how far it is
+//! * `options`: builders of options
 
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod gather;
 mod locals;
 mod merge;
 pub(crate) mod online;
+mod options;
 mod pace;
 mod progress;
 pub(crate) mod replay;

@@ -45,6 +45,7 @@ pub enum Swap {
 
 /// How to compact a file that is in use.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct OnlineOptions {
     /// How to copy.
     pub compact: CompactOptions,

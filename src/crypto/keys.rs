@@ -8,11 +8,14 @@
 
 use super::cipher::{Cipher, Failed, KEY_LEN, NONCE_LEN, TAG_LEN};
 use super::primitives::{hmac_sha256, random};
+use crate::error::Error;
 use crate::format::metadata::Metadata;
 use zeroize::Zeroizing;
 
 const WRAPPED: u8 = 0;
 const DERIVED: u8 = 1;
+/// What is said of others.
+const FIT: &str = "expected a key of 32 bytes with an id of 1 to 255 bytes";
 /// Highest version of the metadata header that is known.
 pub(crate) const NEWEST_METADATA: u8 = DERIVED;
 
@@ -35,9 +38,28 @@ pub struct EncryptionKey {
 }
 
 impl EncryptionKey {
-    /// A key. `id` is stored in files in plain text; `secret` has 32 bytes.
-    pub fn new(id: impl Into<Vec<u8>>, secret: &[u8], derivation: KeyDerivation) -> EncryptionKey {
+    /// A key. `id`, of 1 to 255 bytes, is stored in files in plain text; `secret` has 32 bytes, of which a copy is kept
+    /// that is wiped when the key is dropped. Others are refused ([`Error::InvalidArguments`]).
+    pub fn new(
+        id: impl Into<Vec<u8>>,
+        secret: &[u8],
+        derivation: KeyDerivation,
+    ) -> Result<EncryptionKey, Error> {
+        let key = EncryptionKey::as_given(id, secret, derivation);
+        if key.is_fit() { Ok(key) } else { Err(Error::InvalidArguments(FIT)) }
+    }
+
+    /// A key that may be unfit: that is found out when it is used.
+    pub(crate) fn as_given(
+        id: impl Into<Vec<u8>>,
+        secret: &[u8],
+        derivation: KeyDerivation,
+    ) -> EncryptionKey {
         EncryptionKey { id: id.into(), secret: Zeroizing::new(secret.to_vec()), derivation }
+    }
+
+    fn is_fit(&self) -> bool {
+        (1..=255).contains(&self.id.len()) && self.secret.len() == KEY_LEN
     }
 
     /// The id.
@@ -89,7 +111,7 @@ impl From<Failed> for KeyError {
 
 /// A key for a new file, and the metadata header from which it can be found again.
 pub(crate) fn new_file_key(key: &EncryptionKey) -> Result<(Cipher, Metadata), KeyError> {
-    if !(1..=255).contains(&key.id.len()) || key.secret.len() != KEY_LEN {
+    if !key.is_fit() {
         return Err(KeyError::Unusable);
     }
     let (version, context, cipher) = match key.derivation {
@@ -174,14 +196,14 @@ mod tests {
     #[cfg(feature = "encryption")]
     fn file_keys_are_found_again_only_with_the_right_key() {
         for derivation in [KeyDerivation::None, KeyDerivation::KeyBased] {
-            let key = EncryptionKey::new("id", &[1; 32], derivation);
+            let key = EncryptionKey::new("id", &[1; 32], derivation).unwrap();
             let (cipher, metadata) = new_file_key(&key).unwrap();
             let mut sealed = b"text".to_vec();
             let tag = cipher.seal_chunk(1, &mut sealed).unwrap();
             sealed.extend_from_slice(&tag);
             let found = file_cipher(&key, &metadata).unwrap();
             found.open_chunk(1, &mut sealed.clone()).unwrap();
-            let wrong = EncryptionKey::new("id", &[2; 32], derivation);
+            let wrong = EncryptionKey::new("id", &[2; 32], derivation).unwrap();
             match file_cipher(&wrong, &metadata) {
                 Ok(cipher) => {
                     assert_eq!(derivation, KeyDerivation::KeyBased);
@@ -196,12 +218,27 @@ mod tests {
 
     #[test]
     fn unfit_keys_are_refused_and_keys_are_not_printed() {
-        for (id, secret) in [("", 32), ("x", 31), ("x", 33)] {
-            let key = EncryptionKey::new(id, &vec![1; secret], KeyDerivation::None);
-            assert_eq!(new_file_key(&key).err(), Some(KeyError::Unusable));
+        let long = "x".repeat(256);
+        for (id, length) in [("", 32), (&long, 32), ("x", 0), ("x", 31), ("x", 33)] {
+            let secret = vec![77; length];
+            for derivation in [KeyDerivation::None, KeyDerivation::KeyBased] {
+                let refused = EncryptionKey::new(id, &secret, derivation).unwrap_err();
+                assert!(matches!(refused, Error::InvalidArguments(FIT)), "{refused}");
+                let key = EncryptionKey::as_given(id, &secret, derivation);
+                assert_eq!(new_file_key(&key).err(), Some(KeyError::Unusable));
+                assert!(!format!("{key:?}").contains("77"));
+            }
         }
-        let key = EncryptionKey::new("x".repeat(256), &[77; 32], KeyDerivation::None);
-        assert_eq!(new_file_key(&key).err(), Some(KeyError::Unusable));
-        assert!(!format!("{key:?}").contains("77"));
+        EncryptionKey::new(&long[..255], &[77; 32], KeyDerivation::None).unwrap();
+    }
+
+    #[test]
+    #[cfg(feature = "encryption")]
+    fn a_key_of_another_length_does_not_open_a_file() {
+        let key = |length| EncryptionKey::as_given("id", &vec![1; length], KeyDerivation::None);
+        let (_, metadata) = new_file_key(&key(32)).unwrap();
+        for length in [0, 31, 33] {
+            assert_eq!(file_cipher(&key(length), &metadata).err(), Some(KeyError::Failed));
+        }
     }
 }

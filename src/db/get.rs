@@ -14,6 +14,15 @@ pub(crate) fn owned(info: &DocInfoRef<'_>) -> Result<DocInfo> {
     Ok(info.with_strings(memory::copy(info.id)?, memory::copy(info.rev_meta)?))
 }
 
+/// What is not found is no error.
+pub(super) fn found<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::DocNotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl Db {
     /// Shows the entry of the document with this id to `visit`, deleted ones too.
     pub fn with_doc_info_by_id<T>(
@@ -43,9 +52,14 @@ impl Db {
         visit(&info.map_err(|rule| self.malformed_below(root.as_ref(), rule))?)
     }
 
-    /// The entry of the document with this id, with its own strings.
-    pub fn doc_info(&self, id: &[u8]) -> Result<DocInfo> {
-        self.with_doc_info_by_id(id, owned)
+    /// The entry of the document with this id, deleted ones too, with its own strings; `None`: there is none.
+    pub fn doc_info(&self, id: &[u8]) -> Result<Option<DocInfo>> {
+        found(self.with_doc_info_by_id(id, owned))
+    }
+
+    /// The entry of the document with this sequence number, as [`Db::doc_info`].
+    pub fn doc_info_by_seq(&self, seq: u64) -> Result<Option<DocInfo>> {
+        found(self.with_doc_info_by_seq(seq, owned))
     }
 
     /// The entry of the document with this id without its strings: the node that they are in, which may be large, is
@@ -93,8 +107,12 @@ impl Db {
         self.file.with_body((info.body_position, info.physical_size), inflated, visit)
     }
 
-    /// The body of the document with this id, inflated. A deleted document may still have a body.
-    pub fn get(&self, id: &[u8]) -> Result<Vec<u8>> {
-        self.body(&self.bare_doc_info(id)?)
+    /// The body of the document with this id, inflated. `None`: there is no such document, or it is deleted. What deleted
+    /// documents still have is found by [`Db::doc_info`] and [`Db::body`].
+    pub fn get(&self, id: &[u8]) -> Result<Option<Vec<u8>>> {
+        match found(self.bare_doc_info(id))? {
+            Some(info) if !info.deleted => found(self.body(&info)),
+            _ => Ok(None),
+        }
     }
 }

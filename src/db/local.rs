@@ -1,13 +1,14 @@
 //! Local documents: a small tree of its own, without sequence numbers.
 
 use super::Db;
+use super::get::found;
 use crate::error::{Error, Result};
 use crate::format::ints::{MAX_KEY, MAX_VALUE};
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::cache::file::Reading;
 use crate::tree::modify::{Action, Edit, modify};
-use crate::tree::read::{Cursor, lookup};
+use crate::tree::read::{Cursor, Found, lookup};
 
 /// A change of a local document.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +29,10 @@ impl<'a> LocalUpdate<'a> {
 pub type OnLocal<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 
 impl Db {
-    /// The body of a local document.
-    pub fn local(&self, id: &[u8]) -> Result<Vec<u8>> {
+    /// The body of a local document; `None`: there is none.
+    pub fn local(&self, id: &[u8]) -> Result<Option<Vec<u8>>> {
         self.check_open()?;
-        lookup(&self.file, self.local_root().as_ref(), id)?.into_vec()
+        found(lookup(&self.file, self.local_root().as_ref(), id).and_then(Found::into_vec))
     }
 
     /// Shows the body of a local document to `visit`.

@@ -9,6 +9,9 @@
 //! * [`get`], [`scan`]: reading; `ahead`: bodies that a scan's callback is going to read
 //! * `sharing`: whether nodes are shared with other handles
 //! * [`headers`]: finding headers and moving between them
+//! * [`single`], [`iter`], [`visit`]: what programs in Rust use most, on top of that: single documents, iterators, callbacks
+//!   with errors of their own; [`pages`]: what iterators are made of
+//! * `options`: builders of options
 
 #![forbid(unsafe_code)]
 
@@ -19,12 +22,17 @@ pub(crate) mod get;
 pub(crate) mod headers;
 pub(crate) mod hidden;
 pub(crate) mod info;
+pub(crate) mod iter;
 pub(crate) mod leftovers;
 pub(crate) mod local;
 pub(crate) mod open;
+mod options;
+pub(crate) mod pages;
 pub(crate) mod save;
 pub(crate) mod scan;
 mod sharing;
+mod single;
+pub(crate) mod visit;
 
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::header::{FileHeader, NodeRef};
@@ -89,7 +97,7 @@ enum Latch {
 /// db.commit()?;
 ///
 /// let reader = Db::open(&path)?;
-/// assert_eq!(reader.get(b"greeting")?, b"hello");
+/// assert_eq!(reader.get(b"greeting")?.as_deref(), Some(&b"hello"[..]));
 /// # Ok(())
 /// # }
 /// ```

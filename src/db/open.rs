@@ -215,6 +215,7 @@ impl OpenOptions {
     }
 
     /// Give files names by these system calls; for tests that let them fail.
+    #[doc(hidden)]
     #[must_use]
     pub fn naming(mut self, naming: Arc<dyn Naming>) -> OpenOptions {
         self.naming = Some(naming);

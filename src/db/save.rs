@@ -69,6 +69,7 @@ impl<'a> Document<'a> {
 
 /// How to save.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SaveOptions {
     /// Compress the bodies whose `content_meta` has bit 7 set.
     pub compress: bool,

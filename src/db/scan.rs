@@ -19,6 +19,7 @@ const FIRST_BODIES: usize = 32;
 
 /// Which documents a scan shows, and what it does about damage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ScanOptions {
     /// Only deleted documents.
     pub deletes_only: bool,
@@ -61,7 +62,7 @@ pub(crate) fn seq_key(seq: u64) -> [u8; 6] {
 }
 
 impl Db {
-    fn root_of(&self, tree: TreeKind) -> Option<NodeRef> {
+    pub(super) fn root_of(&self, tree: TreeKind) -> Option<NodeRef> {
         match tree {
             TreeKind::ById => self.by_id_root(),
             TreeKind::BySeq => self.by_seq_root(),
@@ -283,7 +284,7 @@ impl Db {
 }
 
 #[inline]
-fn parse<'e>(tree: TreeKind, entry: &Entry<'e>) -> Result<DocInfoRef<'e>, Malformed> {
+pub(super) fn parse<'e>(tree: TreeKind, entry: &Entry<'e>) -> Result<DocInfoRef<'e>, Malformed> {
     match tree {
         TreeKind::ById => DocInfoRef::parse_by_id(entry.key, entry.value),
         TreeKind::BySeq => DocInfoRef::parse_by_seq(entry.key, entry.value),

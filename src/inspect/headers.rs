@@ -203,7 +203,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = path_in(&dir);
         assert_eq!(Db::create(dir.path().join("plain")).unwrap().metadata_size().unwrap(), None);
-        let key = crate::EncryptionKey::new("the key", &[0x42; 32], crate::KeyDerivation::KeyBased);
+        let key = crate::EncryptionKey::new("the key", &[0x42; 32], crate::KeyDerivation::KeyBased).unwrap();
         let options = OpenOptions::new().create(true).keys(Some(std::sync::Arc::new(key)));
         let db = options.open(&path).unwrap();
         let size = db.metadata_size().unwrap().unwrap();

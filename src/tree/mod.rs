@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+pub(crate) mod back;
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod diff;

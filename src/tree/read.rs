@@ -479,6 +479,11 @@ impl<'a> Cursor<'a> {
         self.frames.last().map_or(0, |frame| frame.position)
     }
 
+    /// Where the current entry stands: the offset of its node, and its own in that.
+    pub(crate) fn place(&self) -> (u64, usize) {
+        self.frames.last().map_or((0, 0), |frame| (frame.position, frame.current))
+    }
+
     /// Depth of the current entry: that of its node and one.
     pub(crate) fn depth(&self) -> usize {
         self.frames.len()

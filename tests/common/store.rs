@@ -1,7 +1,7 @@
 //! What can be asked of an open database, whatever the language that it is asked through. The model compares the
 //! answers with its own.
 
-use couchstore::{Db, DocInfo, DocInfoRef, ErrorCode, Result, ScanOptions, WalkItem};
+use couchstore::{Db, DocInfo, DocInfoRef, Error, ErrorCode, Result, ScanOptions, WalkItem};
 
 /// A result as C has it too: of an error, the code alone.
 pub(crate) type Answer<T> = std::result::Result<T, ErrorCode>;
@@ -71,6 +71,11 @@ pub(crate) fn answer<T>(result: Result<T>) -> Answer<T> {
     result.map_err(|error| error.code())
 }
 
+/// In C it is an error if something is not there.
+fn there<T>(found: Result<Option<T>>) -> Result<T> {
+    found?.ok_or(Error::DocNotFound)
+}
+
 impl Store for Db {
     fn documents(&self, query: &Query, options: ScanOptions) -> Answer<Vec<DocInfo>> {
         let mut found = Vec::new();
@@ -93,11 +98,11 @@ impl Store for Db {
     }
 
     fn by_id(&self, id: &[u8]) -> Answer<DocInfo> {
-        answer(self.doc_info(id))
+        answer(there(self.doc_info(id)))
     }
 
     fn by_seq(&self, seq: u64) -> Answer<DocInfo> {
-        answer(self.with_doc_info_by_seq(seq, |info| Ok(info.to_owned())))
+        answer(there(self.doc_info_by_seq(seq)))
     }
 
     fn body_of(&self, info: &DocInfo, decompress: bool) -> Answer<Vec<u8>> {
@@ -106,11 +111,12 @@ impl Store for Db {
     }
 
     fn body_by_id(&self, id: &[u8]) -> Answer<Vec<u8>> {
-        answer(self.get(id))
+        // Deleted ones too, as in C.
+        answer(there(self.doc_info(id)).and_then(|info| self.body(&info.borrowed())))
     }
 
     fn local_doc(&self, id: &[u8]) -> Answer<Vec<u8>> {
-        answer(self.local(id))
+        answer(there(self.local(id)))
     }
 
     fn locals_from(&self, from: &[u8]) -> Answer<Vec<(Vec<u8>, Vec<u8>)>> {

@@ -228,10 +228,8 @@ fn query() -> impl Strategy<Value = Query> {
 }
 
 fn scan_options() -> impl Strategy<Value = ScanOptions> {
-    (0..4_u8).prop_map(|kind| ScanOptions {
-        deletes_only: kind == 1,
-        no_deletes: kind == 2,
-        tolerate_corruption: kind == 3,
+    (0..4_u8).prop_map(|kind| {
+        ScanOptions::new().deletes_only(kind == 1).no_deletes(kind == 2).tolerate_corruption(kind == 3)
     })
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct CopyHow {
 
 /// A key, with what it does not tell itself.
 pub(crate) fn key(derivation: KeyDerivation) -> (EncryptionKey, KeyDerivation) {
-    (EncryptionKey::new("key", &KEY, derivation), derivation)
+    (EncryptionKey::new("key", &KEY, derivation).unwrap(), derivation)
 }
 
 /// Its bytes.

@@ -57,15 +57,13 @@ fn options(how: &How) -> OpenOptions {
 }
 
 fn copy_options(how: &CopyHow) -> CompactOptions {
-    CompactOptions {
-        drop_deletes: how.drop_deletes,
-        upgrade: how.upgrade,
-        unbuffered: how.way.unbuffered,
-        periodic_sync: how.way.guards.then_some(4096),
-        file_ops: file_ops(how.way),
-        keys: keys(how.key.as_ref()),
-        ..CompactOptions::default()
-    }
+    CompactOptions::new()
+        .drop_deletes(how.drop_deletes)
+        .upgrade(how.upgrade)
+        .unbuffered(how.way.unbuffered)
+        .periodic_sync(how.way.guards.then_some(4096))
+        .file_ops(file_ops(how.way))
+        .keys(keys(how.key.as_ref()))
 }
 
 /// Calls `meanwhile` once, when the copying has begun.
@@ -113,12 +111,10 @@ impl Engine for Rust {
         how: &CopyHow,
         meanwhile: &mut dyn FnMut(),
     ) -> Answer<()> {
-        let options = OnlineOptions {
-            compact: copy_options(how),
-            source: options_of(how.way, how.nodes),
-            swap: if target.is_some() { Swap::None } else { Swap::Replace },
-            ..OnlineOptions::default()
-        };
+        let options = OnlineOptions::new()
+            .compact(copy_options(how))
+            .source(options_of(how.way, how.nodes))
+            .swap(if target.is_some() { Swap::None } else { Swap::Replace });
         let mut hooks = Hooks { meanwhile, called: false };
         answer(compact_online(source, target.unwrap_or(source), &options, &mut hooks).map(drop))
     }

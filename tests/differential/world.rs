@@ -183,7 +183,7 @@ impl<'e, E: Engine> World<'e, E> {
     fn save(&mut self, save: &Save) {
         let (compress, keep_sequences) = (save.compress, save.keep_sequences);
         let docs = self.docs(&save.docs, compress, keep_sequences);
-        let options = SaveOptions { compress, keep_sequences };
+        let options = SaveOptions::new().compress(compress).keep_sequences(keep_sequences);
         let before = self.first.model.update_seq;
         let seqs = self.first.handle.save_docs(&docs, options).expect("a save");
         let number =

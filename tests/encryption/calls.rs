@@ -86,7 +86,7 @@ fn a_chunk_is_two_reads() {
     let length = world.length(leaf);
     world.watched.take_log();
     for _ in 0..2 {
-        db.get(b"a").unwrap();
+        db.get(b"a").unwrap().unwrap();
         let calls =
             [Call::Read(4, leaf), Call::Read(length, leaf + 4), Call::Read(4, 4144), Call::Read(20, 4148)];
         assert_eq!(world.watched.take_log(), calls);

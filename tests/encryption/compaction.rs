@@ -19,7 +19,7 @@ fn source(dir: &Path, keys: Keys) -> Db {
 }
 
 fn with(keys: Keys) -> CompactOptions {
-    CompactOptions { keys, ..CompactOptions::default() }
+    CompactOptions::new().keys(keys)
 }
 
 fn open(path: &Path, keys: Keys) -> couchstore::Result<Db> {
@@ -44,7 +44,7 @@ fn from_any_key_to_any_other_or_none() {
             assert_eq!(copy.encryption_key_id(), id);
             assert_eq!(contents(&copy).unwrap(), contents(&source).unwrap());
             // The figure is that of the source, whatever the chunks take in the target.
-            let size = |db: &Db| db.doc_info(b"secret-id-1").unwrap().physical_size;
+            let size = |db: &Db| db.doc_info(b"secret-id-1").unwrap().unwrap().physical_size;
             assert_eq!(size(&copy), size(&source));
         }
     }
@@ -84,7 +84,7 @@ fn an_old_file_must_be_upgraded_to_be_encrypted() {
     let target = dir.path().join("target");
     let error = compact(&source, &target, &with(some_keys())).unwrap_err();
     assert_eq!((error.code(), files_in(dir.path())), (ErrorCode::INVALID_ARGUMENTS, 1));
-    compact(&source, &target, &CompactOptions { upgrade: true, ..with(some_keys()) }).unwrap();
+    compact(&source, &target, &with(some_keys()).upgrade(true)).unwrap();
     let copy = open(&target, some_keys()).unwrap();
     assert_eq!(contents(&copy).unwrap(), contents(&source).unwrap());
 }
@@ -99,7 +99,7 @@ fn uncommitted_changes_and_large_sorts_are_copied() {
     source.save(&documents, SaveOptions::default()).unwrap();
     let target = dir.path().join("target");
     // The budget forces runs onto the disk; `spill.rs` tests that they are not readable there.
-    let options = CompactOptions { memory_budget: 1 << 20, ..with(some_keys()) };
+    let options = with(some_keys()).memory_budget(1 << 20);
     compact(&source, &target, &options).unwrap();
     let copy = open(&target, some_keys()).unwrap();
     assert!(contents(&copy).unwrap() == contents(&source).unwrap());
@@ -124,9 +124,9 @@ fn replay_from_one_key_to_another() {
     replay(&source, &copy, newest, &mut NoHooks, 1 << 20).unwrap();
     copy.close().unwrap();
     let copy = open(&target, keys("other", 3, KeyDerivation::None)).unwrap();
-    assert_eq!(copy.get(b"late").unwrap(), b"secret-body");
+    assert_eq!(copy.get(b"late").unwrap().unwrap(), b"secret-body");
     // Unlike a compaction, a replay says what the chunk takes in the target.
-    assert_eq!(copy.doc_info(b"late").unwrap().physical_size, 11 + 20);
+    assert_eq!(copy.doc_info(b"late").unwrap().unwrap().physical_size, 11 + 20);
     assert!(!shows(&std::fs::read(&target).unwrap(), "secret"));
 }
 
@@ -148,12 +148,12 @@ fn a_file_in_use_is_compacted_under_its_key() {
         let dir = temp_dir();
         let source = source(dir.path(), some_keys());
         let (from, to) = (dir.path().join("source"), dir.path().join("target"));
-        let options = OnlineOptions { compact: with(some_keys()), swap, ..OnlineOptions::default() };
+        let options = OnlineOptions::new().compact(with(some_keys())).swap(swap);
         compact_online(&from, &to, &options, &mut Late(&source)).unwrap();
         let result = if swap == Swap::None { to } else { from };
         let copy = open(&result, some_keys()).unwrap();
         assert_eq!(copy.encryption_key_id().as_deref(), Some(&b"some key"[..]));
-        assert_eq!(copy.get(b"late").unwrap(), b"secret-body");
+        assert_eq!(copy.get(b"late").unwrap().unwrap(), b"secret-body");
         assert_eq!(contents(&copy).unwrap().len(), 7);
         assert!(!shows(&std::fs::read(&result).unwrap(), "secret"));
     }

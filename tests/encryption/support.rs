@@ -12,7 +12,7 @@ pub(crate) const DERIVATIONS: [KeyDerivation; 2] = [KeyDerivation::None, KeyDeri
 
 /// A key of 32 equal bytes.
 pub(crate) fn key(id: &str, byte: u8, derivation: KeyDerivation) -> EncryptionKey {
-    EncryptionKey::new(id, &[byte; 32], derivation)
+    EncryptionKey::new(id, &[byte; 32], derivation).unwrap()
 }
 
 /// A store with one key.

@@ -64,7 +64,7 @@ impl Host {
         Host {
             folder,
             writer,
-            options: OnlineOptions { delta_bytes_for_lock: 0, ..OnlineOptions::default() },
+            options: OnlineOptions::new().delta_bytes_for_lock(0),
             meanwhile: None,
             precommit: None,
             watched: None,
@@ -171,9 +171,9 @@ fn only_local_documents_that_the_source_has_changed_are_shown_and_written() {
     host.compact().unwrap();
     assert_eq!(host.locals, ["_local/000500", "_local/new"]);
     let db = host.result();
-    assert_eq!(db.local(b"_local/000500").unwrap(), b"changed");
-    assert_eq!(db.local(b"_local/000600").unwrap_err().code(), ErrorCode::DOC_NOT_FOUND);
-    assert_eq!(db.local(b"_local/new").unwrap(), b"new");
+    assert_eq!(db.local(b"_local/000500").unwrap().unwrap(), b"changed");
+    assert_eq!(db.local(b"_local/000600").unwrap(), None);
+    assert_eq!(db.local(b"_local/new").unwrap().unwrap(), b"new");
     let mut count = 0;
     db.scan_local(b"", &mut |_, _| {
         count += 1;
@@ -199,9 +199,9 @@ fn what_a_hook_writes_into_the_target_stays() {
     });
     host.compact().unwrap();
     let db = host.result();
-    assert_eq!(db.local(b"_local/000005").unwrap(), b"by the hook");
-    assert_eq!(db.local(b"_local/of the hook").unwrap(), b"by the hook");
-    assert_eq!(db.local(b"_local/000003").unwrap(), b"changed");
+    assert_eq!(db.local(b"_local/000005").unwrap().unwrap(), b"by the hook");
+    assert_eq!(db.local(b"_local/of the hook").unwrap().unwrap(), b"by the hook");
+    assert_eq!(db.local(b"_local/000003").unwrap().unwrap(), b"changed");
 }
 
 /// Reads under the lock, without buffers, so that each node counts.
@@ -210,8 +210,7 @@ fn reads_under_lock(documents: u64, locals: u32) -> usize {
     let watched = Watched::new(std::sync::Arc::new(PosixOps));
     host.options.max_unlocked_rounds = 0;
     host.options.source = OpenOptions::new().unbuffered(true);
-    host.options.compact =
-        CompactOptions { file_ops: watched.ops(), unbuffered: true, ..CompactOptions::default() };
+    host.options.compact = CompactOptions::new().file_ops(watched.ops()).unbuffered(true);
     host.watched = Some(watched);
     host.meanwhile = Some(|writer| {
         save(writer, 3, 1);
@@ -220,7 +219,7 @@ fn reads_under_lock(documents: u64, locals: u32) -> usize {
     });
     host.compact().unwrap();
     assert_eq!(host.locals, ["_local/000003"]);
-    assert_eq!(host.result().local(b"_local/000003").unwrap(), b"changed");
+    assert_eq!(host.result().local(b"_local/000003").unwrap().unwrap(), b"changed");
     host.reads_under_lock
 }
 
@@ -253,7 +252,7 @@ fn the_last_hook_is_called_also_if_nothing_was_committed_meanwhile() {
     host.compact().unwrap();
     assert_eq!(host.precommits, 1);
     let db = host.result();
-    assert_eq!(db.local(b"_local/vbstate").unwrap(), b"{}");
+    assert_eq!(db.local(b"_local/vbstate").unwrap().unwrap(), b"{}");
     assert_eq!(db.info().unwrap().timestamp, host.writer.info().unwrap().timestamp);
     assert_eq!(headers(&host), 2, "one more commit");
 }
@@ -311,11 +310,11 @@ fn much_under_the_lock() -> Host {
 }
 
 fn much_before_the_lock() -> Host {
-    Host { options: OnlineOptions { max_unlocked_rounds: 5, ..host_options() }, ..much_under_the_lock() }
+    Host { options: host_options().max_unlocked_rounds(5), ..much_under_the_lock() }
 }
 
 fn host_options() -> OnlineOptions {
-    OnlineOptions { delta_bytes_for_lock: 0, ..OnlineOptions::default() }
+    OnlineOptions::new().delta_bytes_for_lock(0)
 }
 
 #[test]

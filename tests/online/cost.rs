@@ -138,11 +138,9 @@ const NEVER: u64 = 1 << 60;
 
 /// How the copy is made.
 fn options(sync_every: u64) -> CompactOptions {
-    CompactOptions {
-        periodic_sync: (sync_every > 0).then_some(sync_every),
-        threads: crate::setting("COUCHSTORE_COST_THREADS", 1) as usize,
-        ..CompactOptions::default()
-    }
+    CompactOptions::new()
+        .periodic_sync((sync_every > 0).then_some(sync_every))
+        .threads(crate::setting("COUCHSTORE_COST_THREADS", 1) as usize)
 }
 
 fn compact_once(host: &Host<'_>, by_host: bool, sync_every: u64) -> Run {
@@ -161,8 +159,7 @@ fn compact_once(host: &Host<'_>, by_host: bool, sync_every: u64) -> Run {
 }
 
 fn in_one_call(host: &Host<'_>, sync_every: u64) -> Duration {
-    let options =
-        OnlineOptions { swap: Swap::Replace, compact: options(sync_every), ..OnlineOptions::default() };
+    let options = OnlineOptions::new().swap(Swap::Replace).compact(options(sync_every));
     let mut hooks = Hooks { host, old: None };
     compact_online(host.path, "", &options, &mut hooks).unwrap().lock_time
 }

@@ -113,12 +113,10 @@ impl World {
         ops: Arc<dyn FileOps>,
         naming: Arc<dyn Naming>,
     ) -> Result<OnlineStats> {
-        let options = OnlineOptions {
-            swap,
-            delta_bytes_for_lock: 0,
-            compact: CompactOptions { file_ops: ops, naming, unbuffered, ..CompactOptions::default() },
-            ..OnlineOptions::default()
-        };
+        let options = OnlineOptions::new()
+            .swap(swap)
+            .delta_bytes_for_lock(0)
+            .compact(CompactOptions::new().file_ops(ops).naming(naming).unbuffered(unbuffered));
         compact_online(self.path(SOURCE), self.path(TARGET), &options, self)
     }
 }

@@ -13,11 +13,7 @@ fn world() -> World {
 
 /// Compacts; locking the source answers this.
 fn compact_with_answer(world: &World, swap: Swap, errno: i32) -> Result<()> {
-    let options = |naming| OnlineOptions {
-        swap,
-        compact: CompactOptions { naming, ..CompactOptions::default() },
-        ..OnlineOptions::default()
-    };
+    let options = |naming| OnlineOptions::new().swap(swap).compact(CompactOptions::new().naming(naming));
     // The source is locked before anything is made that could be locked.
     let calls = Faulty::counting();
     let elsewhere = self::world();

@@ -14,20 +14,14 @@ pub(crate) fn habits(rng: &mut Rng) -> Habits {
 }
 
 pub(crate) fn options(rng: &mut Rng) -> OnlineOptions {
-    let compact = CompactOptions {
-        drop_deletes: rng.percent(25),
-        upgrade: rng.percent(50),
-        ..CompactOptions::default()
-    };
+    let compact = CompactOptions::new().drop_deletes(rng.percent(25)).upgrade(rng.percent(50));
     // With the second thread, and without.
-    let compact = CompactOptions { threads: 1 + usize::from(compact.upgrade), ..compact };
-    let mut options = OnlineOptions {
-        swap: if rng.percent(50) { Swap::Replace } else { Swap::None },
-        max_unlocked_rounds: rng.below(4) as u32,
-        // Zero catches up as long as there is anything at all.
-        delta_bytes_for_lock: if rng.percent(70) { 0 } else { 20_000 },
-        ..OnlineOptions::default()
-    };
+    let threads = 1 + usize::from(compact.upgrade);
+    let compact = compact.threads(threads);
+    let mut options = OnlineOptions::new()
+        .swap(if rng.percent(50) { Swap::Replace } else { Swap::None })
+        .max_unlocked_rounds(rng.below(4) as u32)
+        .delta_bytes_for_lock(if rng.percent(70) { 0 } else { 20_000 });
     options.compact = compact;
     options
 }
@@ -75,7 +69,7 @@ fn run(seed: u64) -> OnlineStats {
     // The new file goes on.
     db.save(&[couchstore::Document::new(b"after", b"1")], couchstore::SaveOptions::default()).unwrap();
     db.commit().unwrap();
-    assert_eq!(Db::open(&result).unwrap().get(b"after").unwrap(), b"1");
+    assert_eq!(Db::open(&result).unwrap().get(b"after").unwrap().unwrap(), b"1");
     stats
 }
 

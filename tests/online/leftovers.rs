@@ -31,17 +31,13 @@ fn world() -> World {
 }
 
 fn options(swap: Swap, naming: Arc<Faulty>) -> OnlineOptions {
-    OnlineOptions {
-        swap,
-        compact: CompactOptions { naming, ..CompactOptions::default() },
-        ..OnlineOptions::default()
-    }
+    OnlineOptions::new().swap(swap).compact(CompactOptions::new().naming(naming))
 }
 
 /// Compacts without a writer to a new name beside the source.
 fn compact_beside(world: &World, naming: Arc<Faulty>) -> PathBuf {
     let target = world.folder.path().join("again");
-    let options = CompactOptions { naming, ..CompactOptions::default() };
+    let options = CompactOptions::new().naming(naming);
     compact(&Db::open(world.source()).unwrap(), &target, &options).unwrap();
     target
 }
@@ -222,7 +218,10 @@ fn a_displaced_file_stays_if_anything_was_committed_to_it() {
         }
         compact(&new, world.folder.path().join("again"), &CompactOptions::default()).unwrap();
         assert!(world.temporaries().iter().eq([&old]));
-        assert_eq!(Db::open(world.folder.path().join(old)).unwrap().local(b"_local/late").unwrap(), b"1");
+        assert_eq!(
+            Db::open(world.folder.path().join(old)).unwrap().local(b"_local/late").unwrap().unwrap(),
+            b"1"
+        );
     }
 }
 

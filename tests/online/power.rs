@@ -440,11 +440,8 @@ fn a_power_cut_during_a_compaction_leaves_no_half_made_target() {
         acknowledged: world.acknowledged.clone(),
         cuts: Arc::default(),
     };
-    let options = CompactOptions {
-        file_ops: Arc::new(observed.clone()),
-        naming: Arc::new(observed.clone()),
-        ..CompactOptions::default()
-    };
+    let options =
+        CompactOptions::new().file_ops(Arc::new(observed.clone())).naming(Arc::new(observed.clone()));
     compact_unseen(world.writer.as_ref().unwrap(), TARGET, &options, &mut NoHooks).unwrap();
     observed.look();
     check_file(&world.disk.after_power_cut(false), TARGET, &observed.models, 0);

@@ -223,7 +223,7 @@ fn write(host: &Host, counts: &Counts) {
                 assert_eq!(error.code(), ErrorCode::DB_NO_LONGER_VALID, "{error}");
                 assert_eq!(error.os_error(), Some(libc::ESTALE), "{error}");
                 // What was there can still be read; then the same again, in the new file.
-                writer.db.get(b"doc-9").unwrap();
+                writer.db.get(b"doc-9").unwrap().unwrap();
                 writer.follow_the_name();
                 writer.commit(round).unwrap();
                 *host.committed.lock().unwrap() = writer.model.clone();
@@ -250,7 +250,7 @@ fn read(host: &Host) {
         })
         .unwrap();
         assert!(ids.iter().eq(expected.by_seq.keys()));
-        assert_eq!(db.local(b"_local/round").ok().as_ref(), expected.local.get(&b"_local/round"[..]));
+        assert_eq!(db.local(b"_local/round").unwrap().as_ref(), expected.local.get(&b"_local/round"[..]));
     }
 }
 
@@ -259,12 +259,8 @@ fn compact(host: &Arc<Host>, counts: &Counts) {
     for _ in 0..2 {
         let end = shuttle::rand::thread_rng().gen_range(0..24u32);
         let mut hooks = Hooks { host: host.clone(), end: Some(end), calls: 0 };
-        let mut options = OnlineOptions {
-            swap: Swap::Replace,
-            delta_bytes_for_lock: 0,
-            max_unlocked_rounds: 2,
-            ..OnlineOptions::default()
-        };
+        let mut options =
+            OnlineOptions::new().swap(Swap::Replace).delta_bytes_for_lock(0).max_unlocked_rounds(2);
         options.compact.file_ops = Arc::new(Switching);
         match compact_online(&host.path, "", &options, &mut hooks) {
             Ok(_) => count(&counts.finished),

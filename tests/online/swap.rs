@@ -19,7 +19,7 @@ fn world() -> World {
 }
 
 fn replacing() -> OnlineOptions {
-    OnlineOptions { swap: Swap::Replace, ..OnlineOptions::default() }
+    OnlineOptions::new().swap(Swap::Replace)
 }
 
 /// No hooks but one: something is done while the copy is made.
@@ -78,7 +78,7 @@ fn no_source_and_no_folder() {
     let world = world();
     let missing = world.folder.path().join("missing");
     for swap in [Swap::None, Swap::Replace] {
-        let options = OnlineOptions { swap, ..OnlineOptions::default() };
+        let options = OnlineOptions::new().swap(swap);
         let result = compact_online(&missing, world.target(), &options, &mut nothing());
         check_failed(result, ErrorCode::NO_SUCH_FILE, libc::ENOENT);
     }
@@ -136,7 +136,7 @@ fn a_copy_that_begins_anew_notices_another_file() {
         world.commit();
         std::fs::rename(&copy, &source).unwrap();
     });
-    let options = OnlineOptions { delta_bytes_for_lock: 0, ..OnlineOptions::default() };
+    let options = OnlineOptions::new().delta_bytes_for_lock(0);
     check_failed(compact_online(&source, &target, &options, &mut rewind), ErrorCode::OPEN_FILE, libc::ESTALE);
     assert_eq!(files_in(world.folder.path()), 1);
 }
@@ -149,7 +149,7 @@ fn a_second_compaction_is_refused_and_the_first_is_not_disturbed() {
     let mut tried = 0;
     let mut second = While(|| {
         for (swap, name) in [(Swap::None, "x"), (Swap::Replace, "")] {
-            let options = OnlineOptions { swap, ..OnlineOptions::default() };
+            let options = OnlineOptions::new().swap(swap);
             let result = compact_online(&source, source.with_extension(name), &options, &mut nothing());
             check_failed(result, ErrorCode::OPEN_FILE, libc::EBUSY);
             tried += 1;

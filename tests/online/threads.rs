@@ -100,10 +100,8 @@ fn read(path: &Path, stop: &AtomicBool, acknowledged: &AtomicU64) -> u64 {
 }
 
 fn round_of(db: &Db) -> u64 {
-    match db.local(b"_local/round") {
-        Ok(body) => std::str::from_utf8(&body).unwrap().parse().unwrap(),
-        Err(_) => 0,
-    }
+    let body = db.local(b"_local/round").unwrap();
+    body.map_or(0, |body| std::str::from_utf8(&body).unwrap().parse().unwrap())
 }
 
 /// No document is newer than the header says, and the last round is there.
@@ -128,8 +126,7 @@ fn a_writer_readers_and_compactions() {
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| write(path, &lock, &stop, &acknowledged));
         let readers: Vec<_> = (0..2).map(|_| scope.spawn(|| read(path, &stop, &acknowledged))).collect();
-        let options =
-            OnlineOptions { swap: Swap::Replace, delta_bytes_for_lock: 64 << 10, ..OnlineOptions::default() };
+        let options = OnlineOptions::new().swap(Swap::Replace).delta_bytes_for_lock(64 << 10);
         let started = Instant::now();
         let (mut compactions, mut longest, mut rounds) = (0, Duration::ZERO, 0);
         while started.elapsed() < Duration::from_secs(seconds) {
@@ -144,7 +141,7 @@ fn a_writer_readers_and_compactions() {
         let opened: u64 = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
         let db = Db::open(path).unwrap();
         for (id, round) in &model {
-            assert_eq!(db.get(id.as_bytes()).unwrap(), round.to_string().as_bytes(), "{id}");
+            assert_eq!(db.get(id.as_bytes()).unwrap().unwrap(), round.to_string().as_bytes(), "{id}");
         }
         assert_eq!(db.info().unwrap().doc_count, model.len() as u64);
         println!(

@@ -9,7 +9,7 @@ use couchstore::{
     SaveOptions, compact_online,
 };
 
-const KEEP: SaveOptions = SaveOptions { compress: false, keep_sequences: true };
+const KEEP: SaveOptions = SaveOptions::new().keep_sequences(true);
 
 fn world() -> World {
     let habits = Habits { rewinds: false, old_sequences: false, legacy: false };
@@ -46,7 +46,7 @@ impl OnlineHooks for Once<'_> {
 fn compact_while(action: fn(&mut World)) -> OnlineStats {
     let mut world = world();
     let (source, target) = (world.source(), world.target());
-    let options = OnlineOptions { delta_bytes_for_lock: 0, ..OnlineOptions::default() };
+    let options = OnlineOptions::new().delta_bytes_for_lock(0);
     let mut hooks = Once { steps: Steps::new(&mut world, 0), action: Some(action) };
     let stats = compact_online(&source, &target, &options, &mut hooks).unwrap();
     hooks.steps.check_released();
@@ -183,8 +183,7 @@ fn endless_rewinds_end_under_the_lock() {
     for max_unlocked_rounds in [0, 10] {
         let mut world = world();
         let (source, target) = (world.source(), world.target());
-        let options =
-            OnlineOptions { delta_bytes_for_lock: 0, max_unlocked_rounds, ..OnlineOptions::default() };
+        let options = OnlineOptions::new().delta_bytes_for_lock(0).max_unlocked_rounds(max_unlocked_rounds);
         let mut hooks = Rewinding(Steps::new(&mut world, 0));
         let stats = compact_online(&source, &target, &options, &mut hooks).unwrap();
         hooks.0.check_released();
@@ -200,7 +199,7 @@ fn the_last_sequence_number_of_all() {
     save(&mut world, "last", (1 << 48) - 1);
     world.commit();
     let (source, target) = (world.source(), world.target());
-    let options = OnlineOptions { delta_bytes_for_lock: 0, ..OnlineOptions::default() };
+    let options = OnlineOptions::new().delta_bytes_for_lock(0);
     let local = |world: &mut World| {
         world.writer.save_local(&[LocalUpdate { id: b"_local/x", body: Some(b"1") }]).unwrap();
         world.commit();
@@ -210,7 +209,7 @@ fn the_last_sequence_number_of_all() {
     assert_eq!(stats.restarts, 0);
     let result = Db::open(&target).unwrap();
     assert_eq!(result.info().unwrap().last_sequence, (1 << 48) - 1);
-    assert_eq!(result.local(b"_local/x").unwrap(), b"1");
+    assert_eq!(result.local(b"_local/x").unwrap().unwrap(), b"1");
 }
 
 /// A writer that saves whenever it can.
@@ -265,7 +264,7 @@ impl OnlineHooks for Greedy<'_> {
 fn compact_beside_greedy(before_lock: u32, beside_replay: bool) -> (OnlineStats, u32) {
     let mut world = world();
     let (source, target) = (world.source(), world.target());
-    let options = OnlineOptions { delta_bytes_for_lock: 4096, ..OnlineOptions::default() };
+    let options = OnlineOptions::new().delta_bytes_for_lock(4096);
     let mut hooks = Greedy { steps: Steps::new(&mut world, 0), before_lock, beside_replay };
     let stats = compact_online(&source, &target, &options, &mut hooks).unwrap();
     hooks.steps.check_released();

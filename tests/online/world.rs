@@ -167,7 +167,7 @@ impl World {
             docs.retain(|old: &Doc| !keep_sequences || old.id != doc.id);
             docs.push(doc);
         }
-        let options = SaveOptions { compress: true, keep_sequences };
+        let options = SaveOptions::new().compress(true).keep_sequences(keep_sequences);
         self.model.save_both(&self.writer, &docs, options);
     }
 

@@ -93,7 +93,7 @@ impl Scene {
 
     fn compact_options(&self) -> CompactOptions {
         let (file_ops, naming) = (self.disk.default_ops(), self.disk.naming());
-        CompactOptions { file_ops, naming, unbuffered: self.unbuffered, ..CompactOptions::default() }
+        CompactOptions::new().file_ops(file_ops).naming(naming).unbuffered(self.unbuffered)
     }
 
     pub(crate) fn commit(&self, db: &Db, number: u64, done: bool) -> Result<()> {
@@ -124,7 +124,7 @@ impl Scene {
                 let writer = self.options().open(self.path(NAME))?;
                 let compact = self.compact_options();
                 let source = small_nodes(OpenOptions::new());
-                let options = OnlineOptions { swap, compact, source, ..OnlineOptions::default() };
+                let options = OnlineOptions::new().swap(swap).compact(compact).source(source);
                 let mut host = Host { scene: self, writer };
                 compact_online(self.path(NAME), self.path(TARGET), &options, &mut host)?;
                 self.tell_done(COMMITS + 2);

@@ -15,7 +15,7 @@ pub(crate) struct Transaction {
     pub(crate) encrypted: bool,
 }
 
-const OPTIONS: SaveOptions = SaveOptions { compress: true, keep_sequences: false };
+const OPTIONS: SaveOptions = SaveOptions::new().compress(true);
 
 impl Transaction {
     /// A transaction like those that hosts make: new documents, changed and deleted ones, small and large bodies.

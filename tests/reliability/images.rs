@@ -144,13 +144,11 @@ fn check_compaction(seed: u64, run: u64) -> u64 {
     write(&disk, &history, &options(&disk));
     let source = options(&disk).open(NAME).unwrap();
     disk.record(TARGET);
-    let compact_options = CompactOptions {
-        file_ops: disk.ops(),
-        unbuffered: run.is_multiple_of(2),
-        periodic_sync: run.is_multiple_of(3).then_some(2000),
-        keys: keys(encrypted),
-        ..CompactOptions::default()
-    };
+    let compact_options = CompactOptions::new()
+        .file_ops(disk.ops())
+        .unbuffered(run.is_multiple_of(2))
+        .periodic_sync(run.is_multiple_of(3).then_some(2000))
+        .keys(keys(encrypted));
     compact(&source, TARGET, &compact_options).unwrap();
     disk.mark(1);
     let mut images = 0;

@@ -152,7 +152,7 @@ fn compacting_process() {
     let folder = Path::new(parts.next().unwrap());
     let lacks = Lacks { unnamed: named, ..Lacks::default() };
     let naming = call.map_or_else(|| Faulty::new(lacks, None), |call| Faulty::parking(lacks, call));
-    let options = CompactOptions { memory_budget: 1000, naming, ..CompactOptions::default() };
+    let options = CompactOptions::new().memory_budget(1000).naming(naming);
     let writer = open_writer(folder);
     let number = writer.info().unwrap().purge_seq;
     let mut host = Host { folder, seed, writer, number, has_committed: false, in_place: work == "InPlace" };
@@ -165,12 +165,7 @@ fn compacting_process() {
         } else {
             let swap = if host.in_place { Swap::Replace } else { Swap::None };
             let source_options = small_nodes(OpenOptions::new());
-            let online = OnlineOptions {
-                swap,
-                compact: options.clone(),
-                source: source_options,
-                ..OnlineOptions::default()
-            };
+            let online = OnlineOptions::new().swap(swap).compact(options.clone()).source(source_options);
             compact_online(source, target, &online, &mut host).unwrap();
         }
         host.commit();

@@ -60,7 +60,7 @@ fn create(dir: &Path, through: Through, exclusive: bool, naming: Arc<Faulty>) ->
     if let Through::Compaction = through {
         let elsewhere = temp_dir();
         let source = Db::create(elsewhere.path().join(NAME))?;
-        compact(&source, &target, &CompactOptions { naming, ..CompactOptions::default() })?;
+        compact(&source, &target, &CompactOptions::new().naming(naming))?;
         return Db::open(target);
     }
     let options = OpenOptions::new().create(true).exclusive(exclusive).naming(naming);

@@ -95,12 +95,10 @@ impl<'w> Scene<'w> {
     }
 
     fn compact_options(&self) -> CompactOptions {
-        CompactOptions {
-            file_ops: self.disk.ops(),
-            unbuffered: self.world.unbuffered,
-            keys: keys(self.world.encrypted),
-            ..CompactOptions::default()
-        }
+        CompactOptions::new()
+            .file_ops(self.disk.ops())
+            .unbuffered(self.world.unbuffered)
+            .keys(keys(self.world.encrypted))
     }
 }
 

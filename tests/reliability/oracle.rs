@@ -20,7 +20,7 @@ impl KeyStore for KnownKey {
 }
 
 fn key() -> EncryptionKey {
-    EncryptionKey::new("key", &[42; 32], KeyDerivation::KeyBased)
+    EncryptionKey::new("key", &[42; 32], KeyDerivation::KeyBased).unwrap()
 }
 
 /// The keys for a new file.

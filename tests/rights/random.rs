@@ -112,7 +112,7 @@ fn replace(rng: &mut Rng) -> Option<bool> {
             last = before(&place, &all);
         }
     };
-    let options = OnlineOptions { swap: Swap::Replace, ..OnlineOptions::default() };
+    let options = OnlineOptions::new().swap(Swap::Replace);
     let result = who.run_with_root(umask, &mut changes, |ask| {
         compact_online(place.source(), "", &options, &mut While(ask)).map(drop)
     });

@@ -15,7 +15,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::sync::Arc;
 
 fn replacing() -> OnlineOptions {
-    OnlineOptions { swap: Swap::Replace, ..OnlineOptions::default() }
+    OnlineOptions::new().swap(Swap::Replace)
 }
 
 /// Compacts the source in its place, as this person.
@@ -65,8 +65,8 @@ fn everything_is_kept_by_root() {
         let before = rights(&place.source());
         replace(&place, &root());
         assert_eq!(rights(&place.source()), before);
-        let compact = CompactOptions { file_ops: Arc::new(Own), ..CompactOptions::default() };
-        let options = OnlineOptions { compact, ..replacing() };
+        let compact = CompactOptions::new().file_ops(Arc::new(Own));
+        let options = replacing().compact(compact);
         compact_online(place.source(), "", &options, &mut While(|| {})).unwrap();
         assert_eq!(rights(&place.source()), before);
         let (member, named, other) = (person(12345, &[60]), person(8, &[8]), person(9, &[9]));

@@ -111,9 +111,8 @@ fn key_in(printed: &[u8], id: &str) -> Result<EncryptionKey, String> {
     let text = answer.response.get("key").and_then(Value::as_str);
     let text = text.ok_or_else(|| format!("key {id:?}: the answer holds no key"))?;
     let secret = STANDARD.decode(text).map(Zeroizing::new);
-    let secret = secret.ok().filter(|secret| secret.len() == 32);
-    let secret = secret.ok_or_else(|| format!("key {id:?}: not 32 bytes in base64"))?;
-    Ok(EncryptionKey::new(id, &secret, KeyDerivation::KeyBased))
+    let key = secret.ok().and_then(|secret| EncryptionKey::new(id, &secret, KeyDerivation::KeyBased).ok());
+    key.ok_or_else(|| format!("key {id:?}: not 32 bytes in base64"))
 }
 
 #[cfg(test)]

@@ -143,10 +143,7 @@ fn parse(text: &str) -> Result<EncryptionKey, &'static str> {
     if secret.len() != 32 {
         return Err("a key has 32 bytes");
     }
-    if !(1..=255).contains(&id.len()) {
-        return Err("the id of a key has 1 to 255 bytes");
-    }
-    Ok(EncryptionKey::new(id, &secret, KeyDerivation::KeyBased))
+    EncryptionKey::new(id, &secret, KeyDerivation::KeyBased).map_err(|_| "the id of a key has 1 to 255 bytes")
 }
 
 impl Keys {

@@ -96,7 +96,7 @@ fn make(path: &Path) {
         for doc in docs.iter_mut().step_by(3) {
             doc.content_meta = 0x80;
         }
-        db.save(&docs, SaveOptions { compress: true, keep_sequences: false }).unwrap();
+        db.save(&docs, SaveOptions::new().compress(true)).unwrap();
         let id = format!("_local/{}", round % 7);
         db.save_local(&[LocalUpdate { id: id.as_bytes(), body: (round < 15).then_some(b"body") }]).unwrap();
         db.commit().unwrap();

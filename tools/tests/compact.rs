@@ -169,8 +169,8 @@ fn online_follows_a_writer() {
     let seq = b.info().unwrap().last_sequence;
     assert!((50_000..=db.info().unwrap().last_sequence).contains(&seq));
     if seq > 50_000 {
-        assert_eq!(b.local(b"_local/seq").unwrap(), seq.to_string().as_bytes());
-        assert_eq!(b.doc_info(b"mine").unwrap().db_seq, seq);
+        assert_eq!(b.local(b"_local/seq").unwrap().unwrap(), seq.to_string().as_bytes());
+        assert_eq!(b.doc_info(b"mine").unwrap().unwrap().db_seq, seq);
     }
     assert_eq!(b.info().unwrap().doc_count, 50_000 + u64::from(seq > 50_000));
 }
@@ -243,7 +243,7 @@ fn damage_leaves_no_target() {
     let dir = sample_dir();
     let a = dir.path().join("a.couch");
     let db = Db::open(&a).unwrap();
-    let position = db.doc_info(b"id-050").unwrap().body_position;
+    let position = db.doc_info(b"id-050").unwrap().unwrap().body_position;
     drop(db);
     damage(&a, position + 20);
     for arguments in

@@ -50,7 +50,7 @@ fn files_are_like_kv_engines() {
         );
     }
     let db = Db::open(dir.join("2.couch.1")).unwrap();
-    let state: Value = serde_json::from_slice(&db.local(b"_local/vbstate").unwrap()).unwrap();
+    let state: Value = serde_json::from_slice(&db.local(b"_local/vbstate").unwrap().unwrap()).unwrap();
     assert_eq!(state["state"], "active");
     assert_eq!(state["snap_end"], lines.len().to_string());
     assert_eq!(state["max_cas"], lines.last().unwrap()["cas"]);
@@ -158,10 +158,10 @@ fn existing_files_are_left_alone_unless_reused() {
 fn encrypted_files() {
     let dir = tempfile::tempdir().unwrap();
     create(dir.path(), &["-k", "10", "--with-key", "k:QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="]);
-    let key = EncryptionKey::new("k", &[b'A'; 32], KeyDerivation::KeyBased);
+    let key = EncryptionKey::new("k", &[b'A'; 32], KeyDerivation::KeyBased).unwrap();
     let db = OpenOptions::new().keys(Some(Arc::new(key))).open(dir.path().join("0.couch.1")).unwrap();
     assert_eq!(db.encryption_key_id(), Some(b"k".to_vec()));
-    assert_eq!(db.get(b"\0K3").unwrap().len(), 256);
+    assert_eq!(db.get(b"\0K3").unwrap().unwrap().len(), 256);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn sequence_numbers_may_run_out() {
     let file = dir.path().join("0.couch.1");
     let db = Db::create(&file).unwrap();
     let last = Document { db_seq: (1 << 48) - 3, ..Document::new(b"last", b"1") };
-    db.save(&[last], SaveOptions { keep_sequences: true, ..SaveOptions::default() }).unwrap();
+    db.save(&[last], SaveOptions::new().keep_sequences(true)).unwrap();
     db.commit().unwrap();
     create(dir.path(), &["-n", "-r", "-k", "2"]);
     let before = std::fs::read(&file).unwrap();
@@ -254,7 +254,7 @@ fn files_that_are_added_to_keep_their_state() {
     drop(db);
     create(dir.path(), &["-r", "-k", "3"]);
     let db = Db::open(dir.path().join("0.couch.1")).unwrap();
-    let state: Value = serde_json::from_slice(&db.local(b"_local/vbstate").unwrap()).unwrap();
+    let state: Value = serde_json::from_slice(&db.local(b"_local/vbstate").unwrap().unwrap()).unwrap();
     assert_eq!((&state["state"], &state["manifest"]), (&"replica".into(), &7.into()));
     assert_eq!((&state["snap_end"], &state["max_cas"]), (&"3".into(), &"18000000000000000000".into()));
 }
@@ -297,7 +297,7 @@ fn listed_vbuckets_alone_get_files() {
     assert_eq!(names(dir), ["0.couch.1", "3.couch.1", "700.couch.1"]);
     let state = |file: &str| -> Value {
         let db = Db::open(dir.join(file)).unwrap();
-        serde_json::from_slice(&db.local(b"_local/vbstate").unwrap()).unwrap()
+        serde_json::from_slice(&db.local(b"_local/vbstate").unwrap().unwrap()).unwrap()
     };
     let states = ["0.couch.1", "3.couch.1", "700.couch.1"].map(|file| state(file)["state"].clone());
     assert_eq!(states, ["active", "dead", "replica"]);

@@ -65,7 +65,7 @@ fn local(db: &Db) -> BTreeMap<String, Option<String>> {
 }
 
 fn body_at(db: &Db, id: &str) -> u64 {
-    db.doc_info(id.as_bytes()).unwrap().body_position + 8
+    db.doc_info(id.as_bytes()).unwrap().unwrap().body_position + 8
 }
 
 /// An offset within the root of a tree.
@@ -84,7 +84,7 @@ fn fill(db: &Db) {
         Document { content_meta: 0x80, ..Document::new(b"d", &[b'x'; 1000]) },
         Document::new(b"e", b""),
     ];
-    db.save(&docs, SaveOptions { compress: true, keep_sequences: false }).unwrap();
+    db.save(&docs, SaveOptions::new().compress(true)).unwrap();
     db.save_local(&[LocalUpdate { id: b"_local/1", body: Some(b"one") }]).unwrap();
     db.set_purge_seq(3);
     db.commit_with(4711, None).unwrap();

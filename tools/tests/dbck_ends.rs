@@ -28,7 +28,7 @@ fn a_deletion_outlives_its_body() {
     let place = Place::with(&forge.bytes);
     for options in [&[][..], &["--stale"]] {
         let (summary, target) = place.recover(options);
-        let info = target.doc_info(b"a").unwrap();
+        let info = target.doc_info(b"a").unwrap().unwrap();
         assert_eq!((info.deleted, info.db_seq, info.body_position, info.content_meta), (true, 2, 0, 3));
         assert_eq!(info.rev_meta, b"meta");
         assert_eq!((&summary["lost"], &summary["damaged"]["bodies"]), (&0.into(), &1.into()));
@@ -59,7 +59,7 @@ fn all_documents_with_one_number_come_back() {
     let ids: Vec<_> = (0..COUNT).map(|number| format!("{number:06}")).collect();
     let docs: Vec<_> =
         ids.iter().map(|id| Document { db_seq: 5, ..Document::new(id.as_bytes(), b"body") }).collect();
-    db.save(&docs, SaveOptions { keep_sequences: true, ..SaveOptions::default() }).unwrap();
+    db.save(&docs, SaveOptions::new().keep_sequences(true)).unwrap();
     db.commit().unwrap();
     let (summary, target) = place.recover(&[]);
     assert_eq!((&summary["recovered"], &summary["lost"]), (&COUNT.into(), &0.into()));

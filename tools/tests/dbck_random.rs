@@ -30,7 +30,7 @@ fn random_file(rng: &mut Rng, db: &Db) {
                 Document { id: id.as_bytes(), body, rev_meta, rev_seq, deleted, content_meta, db_seq: 0 }
             })
             .collect();
-        db.save(&docs, SaveOptions { compress: true, keep_sequences: false }).unwrap();
+        db.save(&docs, SaveOptions::new().compress(true)).unwrap();
         for _ in 0..rng.below(30) {
             let (id, body) = (format!("_local/{:02}", rng.below(40)), rng.text(60));
             db.save_local(&[LocalUpdate { id: id.as_bytes(), body: rng.percent(70).then_some(&body) }])

@@ -10,7 +10,7 @@ use std::path::Path;
 
 fn save(path: &Path, docs: &[Document<'_>], compress: bool) {
     let db = Db::open(path).or_else(|_| Db::create(path)).unwrap();
-    db.save(docs, SaveOptions { compress, ..SaveOptions::default() }).unwrap();
+    db.save(docs, SaveOptions::new().compress(compress)).unwrap();
     db.commit().unwrap();
     db.close().unwrap();
 }
@@ -70,7 +70,10 @@ fn what_cannot_be_read_is_no_difference() {
     let dir = dir.path();
     save(&dir.join("a"), &[Document::new(b"a", &[b'x'; 50])], false);
     std::fs::copy(dir.join("a"), dir.join("b")).unwrap();
-    damage(&dir.join("b"), Db::open(dir.join("b")).unwrap().doc_info(b"a").unwrap().body_position + 20);
+    damage(
+        &dir.join("b"),
+        Db::open(dir.join("b")).unwrap().doc_info(b"a").unwrap().unwrap().body_position + 20,
+    );
     let assert = tool("dbdiff", dir).args(["a", "b"]).assert().code(1).stdout("");
     let said = text(&assert.get_output().stderr);
     assert!(said.starts_with("dbdiff: b: checksum of the 50 bytes"), "{said}");

@@ -273,7 +273,7 @@ impl KeyStore for OneKey {
 #[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn encrypted_files_need_their_key() {
     let dir = tempfile::tempdir().unwrap();
-    let key = OneKey(EncryptionKey::new("my:key", &[0x42; 32], KeyDerivation::KeyBased));
+    let key = OneKey(EncryptionKey::new("my:key", &[0x42; 32], KeyDerivation::KeyBased).unwrap());
     let options = OpenOptions::new().create(true).keys(Some(Arc::new(key)));
     fill(&options.open(dir.path().join("secret.couch")).unwrap());
     let assert =

@@ -302,7 +302,7 @@ fn an_older_header_has_later_data_behind_it() {
 #[test]
 #[cfg_attr(not(feature = "encryption"), ignore = "needs encryption")]
 fn encrypted_files_need_their_key() {
-    let key = EncryptionKey::new("key", &[0x42; 32], KeyDerivation::KeyBased);
+    let key = EncryptionKey::new("key", &[0x42; 32], KeyDerivation::KeyBased).unwrap();
     let dir = sample(&OpenOptions::new().keys(Some(Arc::new(key))), 500, 2);
     let with_key = figures(dir.path(), &["a.couch", "--with-key", BASE64_KEY]);
     assert_eq!(with_key["encrypted"], true);

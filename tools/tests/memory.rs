@@ -19,7 +19,7 @@ const LARGE: u64 = 60 * MIB;
 fn file(folder: &Path) {
     let db = Db::create(folder.join("a.couch")).unwrap();
     let large = vec![7; LARGE as usize];
-    let compress = SaveOptions { compress: true, ..SaveOptions::default() };
+    let compress = SaveOptions::new().compress(true);
     for number in 0..16 {
         let id = format!("large {number}");
         let document = Document { content_meta: COMPRESSED, ..Document::new(id.as_bytes(), &large) };

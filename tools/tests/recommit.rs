@@ -48,7 +48,7 @@ fn older_roots_are_those_of_a_new_header() {
     let header = db.header();
     assert_eq!((&header.by_id, &header.by_seq, &header.local), (&old.by_id, &old.by_seq, &old.local));
     assert_eq!(header.update_seq, new.update_seq, "no number is given out again");
-    assert_eq!((db.info().unwrap().doc_count, db.local(b"_local/x").unwrap()), (300, b"0".to_vec()));
+    assert_eq!((db.info().unwrap().doc_count, db.local(b"_local/x").unwrap().unwrap()), (300, b"0".to_vec()));
     tool("couch_check", dir.path()).arg("f").assert().success().stderr("");
 }
 
@@ -97,7 +97,7 @@ fn what_is_no_sound_tree_is_refused_and_nothing_is_written() {
     let [old, _] = two_commits(&path);
     damage(&path, old.by_id.as_ref().unwrap().position + 12);
     let before = std::fs::read(&path).unwrap();
-    let body = Db::open(&path).unwrap().doc_info(b"1-000").unwrap().body_position.to_string();
+    let body = Db::open(&path).unwrap().doc_info(b"1-000").unwrap().unwrap().body_position.to_string();
     for arguments in
         [["--byid", &at(old.by_id.as_ref())], ["--byid", "7"], ["--byseq", &body], ["--local", "99999999"]]
     {

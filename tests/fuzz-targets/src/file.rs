@@ -37,7 +37,7 @@ pub fn whole_file(data: &[u8]) {
 /// Asks for everything that the handle shows.
 fn read_all(db: &Db) {
     for tolerate_corruption in [false, true] {
-        let options = ScanOptions { tolerate_corruption, ..ScanOptions::default() };
+        let options = ScanOptions::new().tolerate_corruption(tolerate_corruption);
         let _ = db.documents(&Query::AllDocs(vec![]), options);
         for info in db.documents(&Query::ChangesSince(0), options).unwrap_or_default() {
             let _ = (db.body_of(&info, false), db.body_of(&info, true));
@@ -90,13 +90,11 @@ fn go_through_headers(db: &Db, options: &OpenOptions) {
 fn copy(memory: &Memory) {
     for (recovery, drop_deletes) in [(false, false), (true, true)] {
         let file_ops = memory.ops();
-        let options = CompactOptions {
-            recovery,
-            drop_deletes,
-            memory_budget: BUDGET,
-            file_ops,
-            ..CompactOptions::default()
-        };
+        let options = CompactOptions::new()
+            .recovery(recovery)
+            .drop_deletes(drop_deletes)
+            .memory_budget(BUDGET)
+            .file_ops(file_ops);
         let Ok(db) = memory.options().recovery(recovery).open(NAME) else { continue };
         let copied = compact(&db, TARGET, &options);
         match memory.options().read_only(true).open(TARGET) {

@@ -18,7 +18,7 @@ fn fill(db: &Db, count: u8) {
         rev_meta: vec![number; 18],
         ..Doc::new(format!("doc-{number}").as_bytes(), &vec![number; usize::from(number) * 3])
     };
-    let options = SaveOptions { compress: true, keep_sequences: false };
+    let options = SaveOptions::new().compress(true);
     model.save_both(db, &(0..count).map(doc).collect::<Vec<_>>(), options);
     db.commit_with(1, None).unwrap();
     model.save_both(db, &[Doc::deletion(b"doc-3"), Doc::new(b"new", b"")], options);
@@ -39,8 +39,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
         let db =
             memory.options().create(true).legacy_crc(legacy).node_sizes(nodes, nodes).open(name).unwrap();
         fill(&db, count);
-        let options =
-            CompactOptions { file_ops: memory.ops(), drop_deletes: true, ..CompactOptions::default() };
+        let options = CompactOptions::new().file_ops(memory.ops()).drop_deletes(true);
         compact(&db, format!("{name}-compacted"), &options).unwrap();
         db.close().unwrap();
     }

@@ -74,11 +74,7 @@ fn base() -> &'static Parts {
             rev_meta: vec![number; usize::from(number % 5)],
             ..Doc::new(format!("doc-{number:02}").as_bytes(), &[number; 40])
         };
-        model.save_both(
-            &db,
-            &(0..40).map(doc).collect::<Vec<_>>(),
-            SaveOptions { compress: true, keep_sequences: false },
-        );
+        model.save_both(&db, &(0..40).map(doc).collect::<Vec<_>>(), SaveOptions::new().compress(true));
         let local = |number: u8| (format!("_local/{number}").into_bytes(), Some(vec![number; 30]));
         model.local_both(&db, &(0..12).map(local).collect::<Vec<_>>());
         db.commit_with(1, None).unwrap();

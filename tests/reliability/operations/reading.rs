@@ -9,10 +9,9 @@ pub(super) fn reading() -> Vec<Operation> {
         reads("get", |_, handle| {
             let mut out = String::new();
             for number in [1, 4, 9, 16] {
-                match db(handle).get(format!("doc-{number}").as_bytes()) {
-                    Ok(body) => write!(out, "{body:?}").unwrap(),
-                    Err(couchstore::Error::DocNotFound) => out.push_str("none "),
-                    Err(error) => return Err(error),
+                match db(handle).get(format!("doc-{number}").as_bytes())? {
+                    Some(body) => write!(out, "{body:?}").unwrap(),
+                    None => out.push_str("none "),
                 }
             }
             Ok(out)
@@ -29,10 +28,9 @@ pub(super) fn reading() -> Vec<Operation> {
         reads("local document", |_, handle| {
             let mut out = String::new();
             for number in 0..4 {
-                match db(handle).local(format!("_local/{number}").as_bytes()) {
-                    Ok(body) => write!(out, "{body:?}").unwrap(),
-                    Err(couchstore::Error::DocNotFound) => out.push_str("none "),
-                    Err(error) => return Err(error),
+                match db(handle).local(format!("_local/{number}").as_bytes())? {
+                    Some(body) => write!(out, "{body:?}").unwrap(),
+                    None => out.push_str("none "),
                 }
             }
             Ok(out)
@@ -66,7 +64,7 @@ pub(super) fn scanning() -> Vec<Operation> {
         }),
         reads("scan by id", |_, handle| {
             let mut out = String::new();
-            let options = ScanOptions { no_deletes: true, ..ScanOptions::default() };
+            let options = ScanOptions::new().no_deletes(true);
             db(handle).all_docs(b"doc-1", options, &mut |info| show_all(&mut out, db(handle), info))?;
             Ok(out)
         }),

@@ -4,8 +4,8 @@ use super::{Kind, Operation, Scene, TARGET, World, db, open, previous_header, sh
 use crate::common::model::{Doc, Model};
 use crate::oracle::{NAME, options};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, Direction, DocInfoRef, Document, Result, SaveOptions, ScanOptions,
-    Verdict, compact, compact_with, replay,
+    CompactHooks, Db, Direction, DocInfoRef, Document, Result, SaveOptions, ScanOptions, Verdict, compact,
+    compact_with, replay,
 };
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ pub(super) fn changing() -> Vec<Operation> {
                 let docs = scene.world.only_docs().docs;
                 let documents: Vec<Document<'_>> = docs.iter().map(Doc::document).collect();
                 let mut told = String::new();
-                let options = SaveOptions { compress: true, ..SaveOptions::default() };
+                let options = SaveOptions::new().compress(true);
                 db(handle).save_and_tell(&documents, options, &mut |_, new, index| {
                     write!(told, "{index} {:?} ", new.id).unwrap();
                     Ok(())
@@ -177,11 +177,7 @@ pub(super) fn compacting() -> Vec<Operation> {
             kind: Kind::Compacts,
             prepare: open,
             act: |scene, handle| {
-                let options = CompactOptions {
-                    drop_deletes: true,
-                    periodic_sync: Some(3000),
-                    ..scene.compact_options()
-                };
+                let options = scene.compact_options().drop_deletes(true).periodic_sync(Some(3000));
                 compact_with(db(handle), TARGET, &options, &mut Filter)?;
                 describe_target(scene)
             },

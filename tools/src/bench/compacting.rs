@@ -27,7 +27,7 @@ pub(super) fn compact(workspace: &mut Workspace, body_size: usize) -> Result<Mea
     let base = workspace.base(body_size, false)?;
     let target = workspace.new_path();
     let source = workspace.options(false).read_only(true).open(&base.path)?;
-    let options = CompactOptions { file_ops: workspace.ops.clone(), ..CompactOptions::default() };
+    let options = CompactOptions::new().file_ops(workspace.ops.clone());
     let mut watch = Stopwatch::start(&workspace.ops);
     let compacted =
         watch.time(|| compact_with(&source, &target, &options, &mut Stoppable(&workspace.interrupt)));

@@ -74,7 +74,7 @@ pub(super) fn vbstate(workspace: &mut Workspace) -> Result<Measured, Failure> {
             db.close()?;
             Ok::<_, couchstore::Error>(state)
         })?;
-        right += u64::from(state == VBSTATE);
+        right += u64::from(state.is_some_and(|state| state == VBSTATE));
     }
     same_number(right, rounds)?;
     let latency = watch.latency();
@@ -176,7 +176,7 @@ impl CompactHooks for KeepsAll<'_> {
 pub(super) fn compact(workspace: &mut Workspace) -> Result<Measured, Failure> {
     let (base, options) = source(workspace)?;
     let target = workspace.new_path();
-    let compact = CompactOptions { file_ops: workspace.ops.clone(), ..CompactOptions::default() };
+    let compact = CompactOptions::new().file_ops(workspace.ops.clone());
     let mut hooks = KeepsAll(Stoppable(&workspace.interrupt));
     let mut watch = Stopwatch::start(&workspace.ops);
     let compacted = watch.time(|| {

@@ -228,7 +228,7 @@ fn round(
     } else if way == Way::Host {
         compact.periodic_sync = Some(SYNC_EVERY);
     }
-    let online = OnlineOptions { compact, ..OnlineOptions::default() };
+    let online = OnlineOptions::new().compact(compact);
     let mut hooks = Hooks { shared: &shared, held: None, stoppable: Stoppable(&workspace.interrupt) };
     let (compacted, written) = std::thread::scope(|scope| {
         let written = start_thread(scope, || writer.run(&options, &shared, usize::MAX))?;

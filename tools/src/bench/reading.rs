@@ -57,7 +57,7 @@ pub(super) fn get(workspace: &mut Workspace) -> Result<Measured, Failure> {
         let mut bodies = Vec::with_capacity(ids.len());
         watch.time(|| {
             ids.iter().try_for_each(|id| {
-                bodies.push(opened.db.get(id)?);
+                bodies.push(opened.db.get(id)?.unwrap_or_default());
                 Ok::<(), couchstore::Error>(())
             })
         })?;

@@ -97,7 +97,8 @@ impl Workspace {
 
     /// The keys for a file.
     pub(super) fn keys(&self, encrypted: bool) -> Option<Arc<dyn KeyStore>> {
-        let own = || Arc::new(EncryptionKey::new("benchmark", &[0x42; 32], KeyDerivation::KeyBased));
+        let own = || EncryptionKey::new("benchmark", &[0x42; 32], KeyDerivation::KeyBased);
+        let own = || Arc::new(own().expect("a key of 32 bytes"));
         encrypted.then(|| self.settings.keys.clone().unwrap_or_else(|| own() as Arc<dyn KeyStore>))
     }
 
@@ -177,7 +178,7 @@ pub(super) fn documents_of(wanted: u64, body_size: u64) -> u64 {
 pub(super) type Chosen = Vec<(u64, u32)>;
 
 /// Bodies are compressed, as couchbase does.
-pub(super) const COMPRESS: SaveOptions = SaveOptions { compress: true, keep_sequences: false };
+pub(super) const COMPRESS: SaveOptions = SaveOptions::new().compress(true);
 
 /// All documents in their first version, in batches.
 pub(super) fn all(documents: u64, batch: usize) -> impl Iterator<Item = Chosen> {

@@ -12,8 +12,7 @@ const BATCH: usize = 10_000;
 const BATCH_BYTES: usize = 16 << 20;
 
 /// Damage has been reported already.
-const TOLERANT: ScanOptions =
-    ScanOptions { deletes_only: false, no_deletes: false, tolerate_corruption: true };
+const TOLERANT: ScanOptions = ScanOptions::new().tolerate_corruption(true);
 
 /// Whether all of each tree could be read: only then an entry is known not to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

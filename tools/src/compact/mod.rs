@@ -136,16 +136,15 @@ impl Args {
     fn options(&self, keys: &Keys) -> CompactOptions {
         let default = CompactOptions::default();
         let memory = self.memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        CompactOptions {
+        let budget = memory.unwrap_or(default.memory_budget);
+        default
             // Beside the filter, which does the purging, this raises the purge sequence by one, purged or not.
-            drop_deletes: self.dropdeletes,
-            upgrade: self.upgrade,
-            periodic_sync: self.sync_bytes,
-            keys: keys.store(),
-            memory_budget: memory.unwrap_or(default.memory_budget),
-            threads: usize::try_from(self.threads).unwrap_or(usize::MAX),
-            ..default
-        }
+            .drop_deletes(self.dropdeletes)
+            .upgrade(self.upgrade)
+            .periodic_sync(self.sync_bytes)
+            .keys(keys.store())
+            .memory_budget(budget)
+            .threads(usize::try_from(self.threads).unwrap_or(usize::MAX))
     }
 }
 
@@ -229,7 +228,7 @@ fn online(args: &Args, compact: CompactOptions, hooks: &mut Hooks) -> Result<Onl
     let result = compact_online(
         &args.source,
         target,
-        &OnlineOptions { compact, source: args.source_options(), swap, ..OnlineOptions::default() },
+        &OnlineOptions::new().compact(compact).source(args.source_options()).swap(swap),
         hooks,
     );
     std::mem::take(&mut hooks.carry).result(result)

@@ -1,7 +1,7 @@
 //! The local document that says which state a vbucket file is in, and whether its ids begin with collections.
 
 use crate::program::Failure;
-use couchstore::{Db, Error};
+use couchstore::Db;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,23 +20,14 @@ struct Abilities {
 /// Whether ids of this file begin with the number of a collection. Those of files that do not come from kv-engine
 /// do not.
 pub fn has_collections(db: &Db) -> couchstore::Result<bool> {
-    match db.local(ID) {
-        Ok(body) => {
-            let abilities: Abilities = serde_json::from_slice(&body).unwrap_or_default();
-            Ok(abilities.collections_supported || abilities.namespaces_supported)
-        }
-        Err(Error::DocNotFound) => Ok(false),
-        Err(error) => Err(error),
-    }
+    let Some(body) = db.local(ID)? else { return Ok(false) };
+    let abilities: Abilities = serde_json::from_slice(&body).unwrap_or_default();
+    Ok(abilities.collections_supported || abilities.namespaces_supported)
 }
 
 /// Whether a file has this local document.
 pub fn is_there(db: &Db) -> couchstore::Result<bool> {
-    match db.local(ID) {
-        Ok(_) => Ok(true),
-        Err(Error::DocNotFound) => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(db.local(ID)?.is_some())
 }
 
 /// What a node is for a vbucket.
@@ -96,11 +87,7 @@ impl VbState {
     /// The document for a file to which changes up to this state were added. If the file has one, all of it stays
     /// but how far it goes.
     pub fn for_file(&self, db: &Db) -> Result<Vec<u8>, Failure> {
-        let found = match db.local(ID) {
-            Ok(body) => serde_json::from_slice(&body).ok(),
-            Err(Error::DocNotFound) => None,
-            Err(error) => return Err(error.into()),
-        };
+        let found = db.local(ID)?.and_then(|body| serde_json::from_slice(&body).ok());
         let Some(mut state): Option<Map<String, Value>> = found else { return Ok(serde_json::to_vec(self)?) };
         let cas = |text: &str| text.parse::<u64>().unwrap_or(0);
         let found_cas = state.get("max_cas").and_then(Value::as_str).map_or(0, cas);

@@ -275,7 +275,7 @@ impl Maker<'_> {
                 ..Document::new(id, body)
             })
             .collect();
-        db.save(&documents, SaveOptions { compress: true, ..SaveOptions::default() })?;
+        db.save(&documents, SaveOptions::new().compress(true))?;
         Ok(())
     }
 

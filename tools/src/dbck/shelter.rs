@@ -101,7 +101,7 @@ impl Shelter {
         self.db.raise_update_seq(header.update_seq);
         self.db.set_purge_seq(header.purge_seq);
         self.db.commit_with(header.timestamp, None)?;
-        let options = CompactOptions { keys: self.keys.clone(), ..CompactOptions::default() };
+        let options = CompactOptions::new().keys(self.keys.clone());
         let info = self.db.info()?;
         log.begin_bar(info.doc_count + info.deleted_count, "writing");
         Ok(compact_with(&self.db, &self.target, &options, &mut Hooks { log })?)

@@ -20,10 +20,7 @@ struct Line {
 impl Dump<'_> {
     /// Shows the local document that was asked for.
     pub(super) fn local_document_of_key(&mut self, db: &Db, id: &[u8]) -> Result<(), Failure> {
-        let body = match db.local(id) {
-            Err(Error::DocNotFound) => return Err(not_found(db, id)),
-            body => body?,
-        };
+        let body = db.local(id)?.ok_or_else(|| not_found(db, id))?;
         self.total += 1;
         self.local_document(id, &body)
     }

@@ -118,7 +118,7 @@ impl Dump<'_> {
 
     fn documents(&mut self, db: &Db) -> Result<(), Failure> {
         let mut carry = Carry::default();
-        let options = ScanOptions { tolerate_corruption: true, ..ScanOptions::default() };
+        let options = ScanOptions::new().tolerate_corruption(true);
         let order = self.args.order();
         let mut visit = |info: &DocInfoRef<'_>| carry.take(self.document(db, info, order));
         let result = match order {

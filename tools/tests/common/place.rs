@@ -12,7 +12,7 @@ pub(crate) struct OneKey;
 
 impl KeyStore for OneKey {
     fn key(&self, _id: &[u8]) -> Result<Option<EncryptionKey>, KeyStoreFailed> {
-        Ok(Some(EncryptionKey::new("mine", &[0x42; 32], KeyDerivation::KeyBased)))
+        Ok(Some(EncryptionKey::new("mine", &[0x42; 32], KeyDerivation::KeyBased).unwrap()))
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn pymc0(path: &Path) {
         content_meta: 131,
         ..Document::new(b"pymc0", br#"{"value":1}"#)
     };
-    db.save(&[doc], SaveOptions { compress: true, ..SaveOptions::default() }).unwrap();
+    db.save(&[doc], SaveOptions::new().compress(true)).unwrap();
     db.commit_with(TIME, None).unwrap();
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn every_kind(path: &Path) {
         Document { rev_meta: &dead, rev_seq: 2, ..Document::deletion(b"deleted") },
         Document { rev_meta: &dead, deleted: true, ..with(b"deleted with body", b"old") },
     ];
-    db.save(&docs, SaveOptions { compress: true, ..SaveOptions::default() }).unwrap();
+    db.save(&docs, SaveOptions::new().compress(true)).unwrap();
     db.commit_with(TIME, None).unwrap();
     db.save(&[Document::new(b"last", b"one")], SaveOptions::default()).unwrap();
     db.save_local(&[LocalUpdate { id: b"_local/a", body: Some(b"{}") }]).unwrap();

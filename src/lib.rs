@@ -51,6 +51,7 @@ mod internal_error;
 pub mod io;
 mod memory;
 mod quiet_thread;
+mod store;
 mod sync;
 mod tree;
 mod tsan;
@@ -75,5 +76,9 @@ pub use error::{Error, ErrorCode, Found, NoKey, Operation, Result, Sought, Stale
 pub use format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 pub use format::header::FormatVersion;
 pub use internal_error::{Handler as InternalErrorHandler, last_internal_error, set_on_internal_error};
+pub use store::Store;
+pub use store::batch::Batch;
+pub use store::options::{OnCompaction, StoreOptions};
+pub use store::snapshot::Snapshot;
 pub use tree::cache::process::set_node_cache;
 pub use tree::cache::shared::NodeCache;

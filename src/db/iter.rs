@@ -4,6 +4,7 @@ use super::Db;
 use super::pages::{Pages, Reader, Span};
 use crate::error::Result;
 use crate::format::docinfo::DocInfo;
+use crate::format::header::FileHeader;
 use crate::format::ints::{MAX_U48, u48_bytes};
 use crate::tree::TreeKind;
 use std::iter::FusedIterator;
@@ -24,9 +25,9 @@ pub struct Docs<R> {
 }
 
 impl<R: Reader> Docs<R> {
-    pub(crate) fn new(reader: R, db: &Db, span: Span) -> Docs<R> {
+    pub(crate) fn new(reader: R, header: &FileHeader, span: Span) -> Docs<R> {
         let skips_deleted = span.tree == TreeKind::ById;
-        Docs { pages: Pages::new(db, span), reader, skips_deleted }
+        Docs { pages: Pages::new(header, span), reader, skips_deleted }
     }
 
     /// Whether deleted documents come, too. By default [`Db::changes`] tells of them, the others do not.
@@ -115,9 +116,9 @@ pub struct LocalDocs<R> {
 }
 
 impl<R: Reader> LocalDocs<R> {
-    pub(crate) fn new(reader: R, db: &Db) -> LocalDocs<R> {
+    pub(crate) fn new(reader: R, header: &FileHeader) -> LocalDocs<R> {
         let span = Span { tree: TreeKind::Local, first: Bound::Unbounded, last: Bound::Unbounded };
-        LocalDocs { pages: Pages::new(db, span), reader }
+        LocalDocs { pages: Pages::new(header, span), reader }
     }
 }
 
@@ -189,7 +190,7 @@ impl Db {
     /// # }
     /// ```
     pub fn range<K: AsRef<[u8]>, B: RangeBounds<K>>(&self, range: B) -> Docs<&Db> {
-        Docs::new(self, self, ids(&range))
+        Docs::new(self, &self.state.borrow().header, ids(&range))
     }
 
     /// The documents, deleted ones too, with sequence numbers in this range, in order: what has changed. Of each document
@@ -208,12 +209,12 @@ impl Db {
     /// # }
     /// ```
     pub fn changes(&self, range: impl RangeBounds<u64>) -> Docs<&Db> {
-        Docs::new(self, self, sequences(&range))
+        Docs::new(self, &self.state.borrow().header, sequences(&range))
     }
 
     /// The local documents, in order of their ids.
     pub fn local_docs(&self) -> LocalDocs<&Db> {
-        LocalDocs::new(self, self)
+        LocalDocs::new(self, &self.state.borrow().header)
     }
 }
 

@@ -7,6 +7,7 @@
 //! * [`commit`]: making changes durable
 //! * [`save`], [`local`]: changing documents and local documents
 //! * [`get`], [`scan`]: reading; `ahead`: bodies that a scan's callback is going to read
+//! * [`reader`]: handles that read what one that writes has committed
 //! * `sharing`: whether nodes are shared with other handles
 //! * [`headers`]: finding headers and moving between them
 //! * [`single`], [`iter`], [`visit`]: what programs in Rust use most, on top of that: single documents, iterators, callbacks
@@ -28,6 +29,7 @@ pub(crate) mod local;
 pub(crate) mod open;
 mod options;
 pub(crate) mod pages;
+pub(crate) mod reader;
 pub(crate) mod save;
 pub(crate) mod scan;
 mod sharing;

@@ -415,7 +415,7 @@ impl OpenOptions {
     }
 
     /// Finds the key of an encrypted file.
-    fn find_key(&self, file: &mut DbFile) -> Result<()> {
+    pub(super) fn find_key(&self, file: &mut DbFile) -> Result<()> {
         let name = file.name();
         let Some(metadata) = file.read_metadata()? else {
             return Err(Error::NoEncryptionKey { file: name, why: NoKey::NoMetadata });
@@ -501,7 +501,20 @@ impl OpenOptions {
         }
     }
 
-    pub(super) fn naming_calls(&self) -> Arc<dyn Naming> {
+    /// The operations in use, for handles of the same kind elsewhere.
+    pub(crate) fn shared_ops(&self) -> Arc<dyn FileOps> {
+        match &self.ops {
+            Operations::Shared(ops) => ops.clone(),
+            _ => Arc::new(PosixOps),
+        }
+    }
+
+    /// Where to find keys.
+    pub(crate) fn key_store(&self) -> Option<Arc<dyn KeyStore>> {
+        self.keys.clone()
+    }
+
+    pub(crate) fn naming_calls(&self) -> Arc<dyn Naming> {
         self.naming.clone().unwrap_or_else(|| Arc::new(PosixNaming))
     }
 

@@ -9,7 +9,7 @@ use super::get::owned;
 use super::scan::parse;
 use crate::error::Result;
 use crate::format::docinfo::{DocInfo, DocInfoRef};
-use crate::format::header::NodeRef;
+use crate::format::header::{FileHeader, NodeRef};
 use crate::format::ints::u48_bytes;
 use crate::format::node::Entry;
 use crate::memory;
@@ -185,9 +185,13 @@ pub(crate) struct Pages<T> {
 }
 
 impl<T: Item> Pages<T> {
-    /// Of the tree as the handle sees it now.
-    pub(crate) fn new(db: &Db, span: Span) -> Pages<T> {
-        let root = db.root_of(span.tree);
+    /// Of the tree of this header.
+    pub(crate) fn new(header: &FileHeader, span: Span) -> Pages<T> {
+        let root = match span.tree {
+            TreeKind::ById => header.by_id.clone(),
+            TreeKind::BySeq => header.by_seq.clone(),
+            TreeKind::Local => header.local.clone(),
+        };
         Pages { span, root, front: End::default(), back: End::default(), is_done: false }
     }
 

@@ -62,7 +62,7 @@ pub(crate) fn seq_key(seq: u64) -> [u8; 6] {
 }
 
 impl Db {
-    pub(super) fn root_of(&self, tree: TreeKind) -> Option<NodeRef> {
+    fn root_of(&self, tree: TreeKind) -> Option<NodeRef> {
         match tree {
             TreeKind::ById => self.by_id_root(),
             TreeKind::BySeq => self.by_seq_root(),

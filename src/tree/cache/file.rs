@@ -79,6 +79,15 @@ impl TreeFile {
         self.kept.replace(share.map(|share| Box::new(Kept::Shared(share, Staged::default()))));
     }
 
+    /// The share of a handle that is going to read the same file.
+    pub(crate) fn share_for_reader(&self) -> Option<Share> {
+        let share = |kept: &mut Kept| match kept {
+            Kept::Shared(share, _) => Some(share.for_reader()),
+            Kept::Own(_) => None,
+        };
+        self.with_kept(share).flatten()
+    }
+
     fn stop_keeping(&self) {
         self.may_keep.set(false);
         self.kept.take();

@@ -143,6 +143,18 @@ impl Share {
         Some(Share { cache, key: *at.0.key(), generation, header, is_writing: false })
     }
 
+    /// Of another handle on the same file, which only reads what is committed.
+    pub(crate) fn for_reader(&self) -> Share {
+        let Share { cache, key, generation, header, .. } = self;
+        Share {
+            cache: cache.clone(),
+            key: *key,
+            generation: *generation,
+            header: header.clone(),
+            is_writing: false,
+        }
+    }
+
     /// The handle has committed this header. Whether the nodes that it has written may be put in; if not, the handle's
     /// share is not to be used any more.
     pub(super) fn commit(&mut self, at: (&FileStamp, Place<'_>), header: HeaderBytes) -> bool {

@@ -28,7 +28,7 @@ fn report(store: &Store, page: &str) -> Result<()> {
 fn main() -> Result<()> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     // It compacts itself when half of the file is waste.
-    let options = StoreOptions::new().compact_at(Some(0.5));
+    let options = StoreOptions::new().compact_at(Some(50));
     let store = &options.open_store(folder.path().join("visits.couch"))?;
     thread::scope(|scope| {
         let servers: Vec<_> = ["home", "news", "shop", "home"]

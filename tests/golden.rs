@@ -139,7 +139,7 @@ fn key_of(dir: &Path, file: &str) -> Option<Arc<dyn KeyStore>> {
     let byte = |at: usize| u8::from_str_radix(&key[at..at + 2], 16).expect("hex");
     let secret: Vec<u8> = (0..key.len()).step_by(2).map(byte).collect();
     let derivation = if method == "0" { KeyDerivation::None } else { KeyDerivation::KeyBased };
-    Some(Arc::new(EncryptionKey::new(id, &secret, derivation).unwrap()))
+    Some(Arc::new(EncryptionKey::new(id, &secret, derivation).expect("a fit key")))
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn check(snapshot: &Snapshot, documents: u64) -> u64 {
     assert_eq!(number(snapshot.local("_local/round").unwrap()), round);
     let all: Vec<_> = snapshot.range("doc".."dod").bodies().map(Result::unwrap).collect();
     // Each write sets all documents, and every third deletes one of them.
-    let expected = if round == 0 { 0 } else { documents - u64::from(round % 3 == 0) };
+    let expected = if round == 0 { 0 } else { documents - u64::from(round.is_multiple_of(3)) };
     assert_eq!(all.len() as u64, expected, "round {round}");
     assert!(all.iter().all(|(_, body)| number(Some(body.clone())) == round), "round {round}");
     let back: Vec<_> = snapshot.range("doc".."dod").rev().map(|info| info.unwrap().id).collect();
@@ -151,7 +151,7 @@ fn write_round(store: &Store, documents: u64) {
             for number in 0..documents {
                 batch.put(format!("doc{number:03}"), round.to_string());
             }
-            if round % 3 == 0 {
+            if round.is_multiple_of(3) {
                 batch.delete(format!("doc{:03}", round % documents))?;
             }
             batch.put("round", round.to_string());
@@ -169,7 +169,7 @@ fn snapshots_beside_writers_and_compactions() {
     const WRITERS: usize = 3;
     for (options, rounds) in [
         (StoreOptions::new(), 60),
-        (StoreOptions::new().compact_at(Some(0.3)).compact_from(100_000), 60),
+        (StoreOptions::new().compact_at(Some(30)).compact_from(100_000), 60),
         (StoreOptions::new().node_cache_bytes(0).group_commit(false), 30),
         (StoreOptions::new().open(OpenOptions::new().read_buffers(4096, 4)).compress(true), 30),
     ] {
@@ -202,10 +202,10 @@ fn snapshots_beside_writers_and_compactions() {
                 scope.spawn(|| {
                     let mut last = 0;
                     while !is_done.load(Ordering::SeqCst) {
-                        let least = newest.load(Ordering::SeqCst);
+                        let known = newest.load(Ordering::SeqCst);
                         let snapshot = store.snapshot();
                         let round = check(&snapshot, DOCUMENTS);
-                        assert!(round >= last && round >= least, "{round} after {last}, {least}");
+                        assert!(round >= last && round >= known, "{round} after {last}, {known}");
                         last = round;
                         kept.lock().unwrap().entry(round % 16).or_insert((round, snapshot));
                     }
@@ -253,7 +253,11 @@ fn one_snapshot_for_many_threads() {
     // A handle that somebody has closed or moved is not for others.
     snapshot.read(Db::close).unwrap();
     snapshot.read(|db| db.seek(couchstore::Direction::Backward)).unwrap();
-    snapshot.read(|db| Ok::<_, Error>(db.set_purge_seq(99))).unwrap();
+    let change = |db: &Db| -> couchstore::Result<()> {
+        db.set_purge_seq(99);
+        Ok(())
+    };
+    snapshot.read(change).unwrap();
     let refused = snapshot.read(|db| db.put("x", "y")).unwrap_err();
     assert!(matches!(refused, Error::ReadOnly { .. }), "{refused}");
     assert_eq!((check(&snapshot, 100), snapshot.info().unwrap().purge_seq), (3, 0));
@@ -423,7 +427,7 @@ fn a_compaction_that_fails() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let teller = told.clone();
     let options = StoreOptions::new().on_compaction(Some(Arc::new(move |result| {
-        teller.lock().unwrap().push(result.as_ref().err().cloned())
+        teller.lock().unwrap().push(result.as_ref().err().cloned());
     })));
     let store = options.open_store(&path).unwrap();
     write_round(&store, 10);

@@ -89,29 +89,51 @@ fn enough() -> Error {
     Error::Callback(ErrorCode::CANCEL)
 }
 
-/// Keeps what has ended a visitor, while it ends with [`enough`].
-struct Kept<S>(Option<Option<S>>);
+/// What a visitor was ended by, which ends with [`enough`] then.
+enum End<S> {
+    /// By the callback.
+    Stop(S),
+    /// There is no more to see.
+    Done,
+}
+
+/// Why a visitor has ended, if not by itself.
+struct Kept<S>(Option<End<S>>);
 
 impl<S> Kept<S> {
     fn note<O: Outcome<Stop = S>>(&mut self, outcome: O) -> Result<()> {
         let Some(stop) = outcome.stop() else { return Ok(()) };
-        self.0 = Some(Some(stop));
-        Err(enough())
+        self.end(End::Stop(stop))
     }
 
-    /// There is no more to see.
-    fn end(&mut self) -> Result<()> {
-        self.0 = Some(None);
+    fn end(&mut self, end: End<S>) -> Result<()> {
+        self.0 = Some(end);
         Err(enough())
     }
 
     fn output<O: Outcome<Stop = S>>(self, result: Result<()>) -> O::Output {
         match self.0 {
-            Some(Some(stop)) => O::stopped(stop),
-            Some(None) => O::ended(Ok(())),
+            Some(End::Stop(stop)) => O::stopped(stop),
+            Some(End::Done) => O::ended(Ok(())),
             None => O::ended(result),
         }
     }
+}
+
+/// Shows what lies in the span to `visit`, of what `run` shows.
+fn for_each_in<O: Outcome>(
+    span: &Span,
+    mut visit: impl FnMut(&DocInfoRef<'_>) -> O,
+    run: impl FnOnce(&mut dyn FnMut(&DocInfoRef<'_>) -> Result<()>) -> Result<()>,
+) -> O::Output {
+    let mut kept = Kept(None);
+    // An excluded end is shown by the visitors inside.
+    let result = run(&mut |info| match span.place_of(info) {
+        Ordering::Less => Ok(()),
+        Ordering::Equal => kept.note(visit(info)),
+        Ordering::Greater => kept.end(End::Done),
+    });
+    kept.output::<O>(result)
 }
 
 impl Db {
@@ -147,7 +169,7 @@ impl Db {
     ) -> O::Output {
         let span = ids(&range);
         let (first, last) = (key_of(&span.first).unwrap_or_default(), key_of(&span.last));
-        self.for_each_in(&span, visit, |visit| self.docs_in_range(first, last, options, visit))
+        for_each_in(&span, visit, |visit| self.docs_in_range(first, last, options, visit))
     }
 
     /// Shows the documents with sequence numbers in this range to `visit`, in order: as [`Db::for_each`].
@@ -163,23 +185,7 @@ impl Db {
             Bound::Unbounded => None,
         };
         let (first, last) = (seq(range.start_bound()).unwrap_or(0), seq(range.end_bound()));
-        self.for_each_in(&span, visit, |visit| self.changes_in_range(first, last, options, visit))
-    }
-
-    fn for_each_in<O: Outcome>(
-        &self,
-        span: &Span,
-        mut visit: impl FnMut(&DocInfoRef<'_>) -> O,
-        scan: impl FnOnce(&mut dyn FnMut(&DocInfoRef<'_>) -> Result<()>) -> Result<()>,
-    ) -> O::Output {
-        let mut kept = Kept(None);
-        // An excluded end is shown by the visitors inside.
-        let result = scan(&mut |info| match span.place_of(info) {
-            Ordering::Less => Ok(()),
-            Ordering::Equal => kept.note(visit(info)),
-            Ordering::Greater => kept.end(),
-        });
-        kept.output::<O>(result)
+        for_each_in(&span, visit, |visit| self.changes_in_range(first, last, options, visit))
     }
 
     /// Shows the local documents to `visit`, id and body, in order of ids: as [`Db::for_each`].

@@ -61,7 +61,7 @@ impl Inner {
         let size = self.compactions.size.load(Ordering::Relaxed);
         let unused = size.saturating_sub(self.compactions.used.load(Ordering::Relaxed));
         let least_size = self.options.compact_from.max(self.compactions.not_below.load(Ordering::Relaxed));
-        size >= least_size && unused as f64 >= least * size as f64
+        size >= least_size && u128::from(unused) * 100 >= u128::from(size) * u128::from(least)
     }
 
     /// Compacts in this thread, unless somebody does already.

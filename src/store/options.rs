@@ -30,8 +30,8 @@ pub struct StoreOptions {
     /// Let writes that come at the same time share one commit: each still returns only when it is durable. One that has
     /// more behind it waits for those to be made.
     pub group_commit: bool,
-    /// Compact in the background when this part of the file, from 0 to 1, is not in use any more; `None`: never.
-    pub compact_at: Option<f64>,
+    /// Compact in the background when so many percent of the file are not in use any more; `None`: never.
+    pub compact_at: Option<u8>,
     /// Smaller files are not compacted by [`StoreOptions::compact_at`], in bytes.
     pub compact_from: u64,
     /// How to copy. Keys, file operations and the like are those of [`StoreOptions::open`].
@@ -76,7 +76,7 @@ builders! { [] StoreOptions:
     node_cache_bytes: u64,
     compress: bool,
     group_commit: bool,
-    compact_at: Option<f64>,
+    compact_at: Option<u8>,
     compact_from: u64,
     compact: CompactOptions,
     on_compaction: Option<OnCompaction>,

@@ -109,7 +109,12 @@ impl Inner {
         let mut batch = Batch::new(db, self.options.compress);
         // A panic must not pass through a commit that others wait for.
         let value = match catch_unwind(AssertUnwindSafe(|| change(&mut batch))) {
-            Ok(value) => value?,
+            Ok(Ok(value)) => value,
+            Ok(Err(error)) => {
+                // Why it has failed may be something that others have saved just now.
+                turn.end()?;
+                return Err(error);
+            }
             Err(panic) => {
                 drop(turn);
                 resume_unwind(panic)
@@ -127,14 +132,12 @@ impl Inner {
             turn.join(before);
         }
         // What was only read may have been saved by others just now, and be lost with them.
-        let end = turn.writer.group.as_ref().map(|group| group.end.clone());
-        drop(turn);
-        end.map_or(Ok(()), |end| end.wait())?;
+        turn.end()?;
         Ok(value)
     }
 }
 
-impl<'a> Turn<'a> {
+impl Turn<'_> {
     /// The handle, which is opened again if it has to be.
     pub(super) fn open(&mut self) -> Result<&Db> {
         if self.writer.db.is_none() {
@@ -205,6 +208,13 @@ impl<'a> Turn<'a> {
         if let Some(group) = self.writer.group.take() {
             group.end.set(Err(error.clone()));
         }
+    }
+
+    /// Ends the turn, and waits until everything that was saved so far is committed.
+    fn end(self) -> Result<()> {
+        let end = self.writer.group.as_ref().map(|group| group.end.clone());
+        drop(self);
+        end.map_or(Ok(()), |end| end.wait())
     }
 
     /// Commits what was saved, if anything was, and tells those who wait for it.

@@ -27,7 +27,7 @@ fn exceptions_arrive_where_the_function_was_called() {
     let path: &Path = &dir.path().join("db.couch");
     let db = couchstore::Db::open(path).expect("the file");
     assert_eq!(db.info().expect("info").last_sequence, 5);
-    assert_eq!(db.get(b"id-3").expect("a document").unwrap(), b"id-3");
+    assert_eq!(db.get(b"id-3").expect("readable").expect("a document"), b"id-3");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::Shared;
 use super::problem::{Problem, reason_of, show_id};
 use crate::keys::Keys;
-use crate::program::{Failure, open_for_recovery};
+use crate::open::open_for_recovery;
+use crate::program::Failure;
 use couchstore::inspect::{BLOCK_SIZE, FileHeader, Tree, extent, is_size_of};
 use couchstore::{COMPRESSED, Db, DocInfo, DocInfoRef, Error};
 use parking_lot::{Mutex, MutexGuard};

@@ -1,13 +1,14 @@
 //! The check of one file.
 
 use super::agree::{self, Whole};
-use super::bodies::{self, Feed, Large};
+use super::args::Args;
+use super::bodies::{self, Feed};
 use super::headers::{Chain, check_previous};
 use super::places::Places;
 use super::problem::{Call, Problem, Problems, reason_of};
+use super::shared::{Large, Shared};
 use super::sums::Memory;
 use super::walk::{Found, TreeCheck};
-use super::{Args, Shared};
 use crate::found::FoundHeaders;
 use crate::interrupt::Interrupt;
 use crate::keys::Keys;

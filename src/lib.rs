@@ -55,8 +55,9 @@ mod tree;
 mod tsan;
 
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};
-pub use compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
-pub use compact::replay::{ReplayHooks, replay};
+pub use compact::hooks::{OnlineHooks, ReplayHooks};
+pub use compact::online::{OnlineOptions, OnlineStats, Swap, compact_online};
+pub use compact::replay::replay;
 pub use crypto::AVAILABLE as ENCRYPTION;
 pub use crypto::keys::{EncryptionKey, KeyDerivation, KeyStore, KeyStoreFailed};
 pub use db::Db;

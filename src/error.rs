@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod detail;
+pub(crate) mod internal_error;
 
 pub use detail::{Found, NoKey, Sought};
 

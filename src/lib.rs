@@ -46,7 +46,6 @@ mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod inspect;
-mod internal_error;
 pub mod io;
 mod memory;
 mod quiet_thread;
@@ -68,9 +67,11 @@ pub use db::local::{LocalUpdate, OnLocal};
 pub use db::open::OpenOptions;
 pub use db::save::{Document, OnSave, SaveOptions};
 pub use db::scan::{OnDocument, OnItem, ScanOptions, WalkItem};
+pub use error::internal_error::{
+    Handler as InternalErrorHandler, last_internal_error, set_on_internal_error,
+};
 pub use error::{Error, ErrorCode, Found, NoKey, Operation, Result, Sought, Stale};
 pub use format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 pub use format::header::FormatVersion;
-pub use internal_error::{Handler as InternalErrorHandler, last_internal_error, set_on_internal_error};
 pub use tree::cache::process::set_node_cache;
 pub use tree::cache::shared::NodeCache;

@@ -30,6 +30,7 @@ class Handle:
         owned: False for a handle that a callback is given; it is to be closed when the callback ends.
         """
         self.name = name
+        self.filename = os.fsdecode(name)
         self._lock = threading.RLock()
         self._calls = 0
         self._owned = owned
@@ -61,11 +62,6 @@ class Handle:
         # A forked child shares the file with its parent: closing there would write the parent's buffer.
         if pointer is not None and self._owned and not self._is_inherited:
             self._free(pointer)
-
-    @property
-    def filename(self) -> str:
-        """The name of the file as text."""
-        return os.fsdecode(self.name)
 
     def call(self, function: Any, *arguments: Any) -> None:
         """Calls a function of the library with the handle and these arguments. Raises as ``errors.call()``."""

@@ -182,7 +182,7 @@ class DocumentInfo:
         """
         if self._handle is None:
             raise ValueError(f"{self!r} does not come from a store")
-        with self._handle:
+        with self._handle as db:
             if self._position is None or self._generation != self._handle.generation:
                 info = find(self._handle, self._store, self.id, lib.couchstore_docinfo_by_id, self.key, len(self.key))
                 return info.get_contents(options)
@@ -191,8 +191,8 @@ class DocumentInfo:
             self._fill(native, keep)
             out = POINTER(_native.Doc)()
             return look_up(
-                *(self._handle, self.id, out, _body_of, lib.couchstore_free_document),
-                *(lib.couchstore_open_doc_with_docinfo, byref(native), byref(out), unsigned("options", options)),
+                *(self._handle.filename, self.id, out, _body_of, lib.couchstore_free_document),
+                *(lib.couchstore_open_doc_with_docinfo, db, byref(native), byref(out), unsigned("options", options)),
             )
 
     getContents = get_contents
@@ -253,7 +253,8 @@ def _body_of(doc: _native.Doc) -> bytes:
 def find(handle: Handle, store: CouchStore | None, key: Any, function: Any, *arguments: Any) -> DocumentInfo:
     """The entry that a function of the library finds with these arguments. Raises KeyError with the key otherwise."""
     out = POINTER(_native.DocInfo)()
-    return look_up(
-        *(handle, key, out, lambda native: DocumentInfo._copy(native, handle, store), lib.couchstore_free_docinfo),
-        *(function, *arguments, byref(out)),
-    )
+    with handle as db:
+        return look_up(
+            *(handle.filename, key, out, lambda native: DocumentInfo._copy(native, handle, store)),
+            *(lib.couchstore_free_docinfo, function, db, *arguments, byref(out)),
+        )

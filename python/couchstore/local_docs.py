@@ -31,10 +31,11 @@ class LocalDocs(MutableMapping[Union[str, bytes], bytes]):
         """The body. Raises KeyError if there is none."""
         key = as_bytes(id)
         out = POINTER(_native.LocalDoc)()
-        return look_up(
-            *(self._handle, id, out, _body_of, lib.couchstore_free_local_document),
-            *(lib.couchstore_open_local_document, key, len(key), byref(out)),
-        )
+        with self._handle as db:
+            return look_up(
+                *(self._handle.filename, id, out, _body_of, lib.couchstore_free_local_document),
+                *(lib.couchstore_open_local_document, db, key, len(key), byref(out)),
+            )
 
     def __setitem__(self, id: Data, body: Data | None) -> None:
         """Saves a local document; None removes it."""

@@ -8,6 +8,7 @@
 
 mod convert;
 mod detail;
+pub(crate) mod internal_error;
 
 pub use detail::{Found, NoKey, Sought};
 

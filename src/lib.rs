@@ -217,7 +217,6 @@ mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod inspect;
-mod internal_error;
 pub mod io;
 mod memory;
 mod quiet_thread;
@@ -227,8 +226,9 @@ mod tree;
 mod tsan;
 
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};
-pub use compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
-pub use compact::replay::{ReplayHooks, replay};
+pub use compact::hooks::{OnlineHooks, ReplayHooks};
+pub use compact::online::{OnlineOptions, OnlineStats, Swap, compact_online};
+pub use compact::replay::replay;
 pub use crypto::AVAILABLE as ENCRYPTION;
 pub use crypto::keys::{EncryptionKey, KeyDerivation, KeyStore, KeyStoreFailed};
 pub use db::Db;
@@ -242,10 +242,12 @@ pub use db::pages::Reader;
 pub use db::save::{Document, OnSave, SaveOptions};
 pub use db::scan::{OnDocument, OnItem, ScanOptions, WalkItem};
 pub use db::visit::Outcome;
+pub use error::internal_error::{
+    Handler as InternalErrorHandler, last_internal_error, set_on_internal_error,
+};
 pub use error::{Error, ErrorCode, Found, NoKey, Operation, Result, Sought, Stale};
 pub use format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
 pub use format::header::FormatVersion;
-pub use internal_error::{Handler as InternalErrorHandler, last_internal_error, set_on_internal_error};
 pub use store::Store;
 pub use store::batch::Batch;
 pub use store::options::{OnCompaction, StoreOptions};

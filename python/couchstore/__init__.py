@@ -5,6 +5,7 @@ with CouchStore("my.couch", "c") as store:
     store.commit()
 """
 
+from .background import OnlineCompaction
 from .compaction import CompactHook, OnlineStats, Progress
 from .documents import Data, DocumentInfo, SizedBuf, as_bytes, as_text
 from .errors import (
@@ -14,10 +15,11 @@ from .errors import (
     CouchStoreOSError,
     ErrorCode,
 )
+from .figures import HeaderInfo, StoreInfo
 from .flags import CompactAction, CompactFlag, ContentType, OpenFlag, ReadOption, SaveOption, ScanOption
 from .keys import SAME_KEYS, EncryptionKey, KeyDerivation, KeyFunction, Keys
 from .local_docs import LocalDocs, TextLocalDocs
-from .store import CouchStore, HeaderInfo, StoreInfo
+from .store import CouchStore
 
 __all__ = [
     "SAME_KEYS",
@@ -39,6 +41,7 @@ __all__ = [
     "KeyFunction",
     "Keys",
     "LocalDocs",
+    "OnlineCompaction",
     "OnlineStats",
     "OpenFlag",
     "Progress",

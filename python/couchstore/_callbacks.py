@@ -26,10 +26,10 @@ class Callbacks:
 
         return guarded
 
-    def call(self, function: Any, *arguments: Any, what: str = "") -> None:
+    def call(self, function: Any, *arguments: Any, path: str = "", target: str = "") -> None:
         """As ``errors.call()``; raises what a callback raised, if one did."""
         try:
-            call(function, *arguments, what=what)
+            call(function, *arguments, path=path, target=target)
         except CouchStoreException:
             if self.error is None:
                 raise

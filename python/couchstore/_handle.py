@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Callable
+from ctypes import byref
+from typing import Any, Callable
 
+from . import _native
 from ._native import lib
 from .errors import CouchStoreException, ErrorCode, call
 
@@ -22,26 +24,32 @@ class Handle:
     _current_process = staticmethod(os.getpid)
     _pointer: int | None = None
 
-    def __init__(self, pointer: int, owned: bool = True) -> None:
-        """owned: False for a handle that a callback is given; it is to be closed when the callback ends."""
+    def __init__(self, pointer: int, name: bytes, owned: bool = True) -> None:
+        """name: of the file, as the library was given it.
+
+        owned: False for a handle that a callback is given; it is to be closed when the callback ends.
+        """
+        self.name = name
+        self.filename = os.fsdecode(name)
         self._lock = threading.RLock()
         self._calls = 0
         self._owned = owned
         self._process = os.getpid()
         # Positions of one generation mean nothing in the next.
         self.generation = 0
-        # Whether documents were saved that a commit has not made permanent.
+        # Whether something was saved that a commit has not made permanent.
         self.has_changes = False
         self._pointer = pointer
 
     def __enter__(self) -> int:
         # Before locking: a thread that holds the lock does not exist in a forked child.
         if self._is_inherited:
-            raise CouchStoreException(ErrorCode.FILE_CLOSED, "opened before this process was forked")
+            reason = "opened before this process was forked"
+            raise CouchStoreException(ErrorCode.FILE_CLOSED, self.filename, reason=reason)
         self._lock.acquire()
         if self._pointer is None:
             self._lock.release()
-            raise CouchStoreException(ErrorCode.FILE_CLOSED)
+            raise CouchStoreException(ErrorCode.FILE_CLOSED, self.filename)
         self._calls += 1
         return self._pointer
 
@@ -54,6 +62,17 @@ class Handle:
         # A forked child shares the file with its parent: closing there would write the parent's buffer.
         if pointer is not None and self._owned and not self._is_inherited:
             self._free(pointer)
+
+    def call(self, function: Any, *arguments: Any) -> None:
+        """Calls a function of the library with the handle and these arguments. Raises as ``errors.call()``."""
+        with self as db:
+            call(function, db, *arguments, path=self.filename)
+
+    def info(self) -> _native.DbInfo:
+        """Figures of the database."""
+        native = _native.DbInfo()
+        self.call(lib.couchstore_db_info, byref(native))
+        return native
 
     @property
     def is_closed(self) -> bool:
@@ -71,12 +90,17 @@ class Handle:
             self._refuse_callbacks()
             pointer, self._pointer = self._pointer, None
             if pointer is not None and self._owned:
-                call(lib.couchstore_close_db, pointer)
+                call(lib.couchstore_close_db, pointer, path=self.filename)
 
-    def replace(self, open_another: Callable[[], int]) -> None:
-        """Goes on with another handle, and closes the old one. If opening fails everything stays as it is."""
+    def replace(self, open_another: Callable[[], int], keep_changes: bool = False) -> None:
+        """Goes on with another handle, and closes the old one. If opening fails everything stays as it is.
+
+        keep_changes: raises RuntimeError instead if something was saved that was not committed.
+        """
         with self as old:
             self._refuse_callbacks(own_calls=1)
+            if keep_changes:
+                self.check_no_changes()
             if not self._owned:
                 raise RuntimeError("a store that a callback is given cannot be opened again")
             self._pointer = open_another()
@@ -84,10 +108,36 @@ class Handle:
             self.has_changes = False
             lib.couchstore_close_db(old)
 
-    def discard_changes(self) -> None:
-        """To be called, locked, before the library discards what was not committed: it uses the space again."""
-        if self.has_changes:
-            self.generation += 1
+    def check_no_changes(self) -> None:
+        """Raises RuntimeError if something was saved that was not committed."""
+        with self:
+            if self.has_changes:
+                raise RuntimeError("something was saved that was not committed: it would be lost")
+
+    def move(self, function: Any, *arguments: Any) -> None:
+        """As call(), for functions that go to another header: they discard what was not committed."""
+        with self:
+            if self.has_changes:
+                # Also if it fails. The space of what is discarded is used again.
+                self.generation += 1
+            self.call(function, *arguments)
+            self.has_changes = False
+
+    def save(self, function: Any, *arguments: Any) -> None:
+        """As call(), for functions that change what the next commit makes permanent."""
+        with self:
+            before, self.has_changes = self.has_changes, True
+            try:
+                self.call(function, *arguments)
+            except CouchStoreException:
+                self.has_changes = before
+                raise
+
+    def commit(self, function: Any, *arguments: Any) -> None:
+        """As call(), for functions that make it permanent."""
+        with self:
+            self.call(function, *arguments)
+            self.has_changes = False
 
     @property
     def _is_inherited(self) -> bool:

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from . import _native
 from ._callbacks import Callbacks
+from ._handle import Handle
 from ._native import SizedBuf, lib
 from .documents import DocumentInfo
 from .errors import CouchStoreException, ErrorCode
 from .flags import ScanOption
 
-if TYPE_CHECKING:
-    from .store import CouchStore
-
 BATCH = 500
 """Documents that are read at a time."""
+
+Copy = Callable[[_native.DocInfo], DocumentInfo]
+"""Makes an entry of what the library shows."""
 
 _RANGES = 1
 _MAX_SEQUENCE = 2**48 - 1
 
 
-def changes(store: CouchStore, since: int, options: int) -> Iterator[DocumentInfo]:
+def changes(handle: Handle, copy: Copy, since: int, options: int) -> Iterator[DocumentInfo]:
     """Documents with sequences from ``since`` to the one that is the last at the beginning, in order."""
-    last = store.info().last_sequence
+    last = handle.info().last_sequence
     if options & ScanOption.TOLERATE_CORRUPTION:
-        yield from _everything(store, lib.couchstore_changes_since, since, options)
+        yield from _everything(handle, copy, lib.couchstore_changes_since, since, options)
         return
     while since <= min(last, _MAX_SEQUENCE):
-        batch = _Batch(store, BATCH, last)
+        batch = _Batch(handle, copy, BATCH, last)
         batch.run(lib.couchstore_changes_since, since, options)
         if not batch.is_full:
             yield from batch.infos
@@ -39,13 +40,13 @@ def changes(store: CouchStore, since: int, options: int) -> Iterator[DocumentInf
         yield from batch.infos
 
 
-def documents(store: CouchStore, start: bytes, end: bytes | None, options: int) -> Iterator[DocumentInfo]:
+def documents(handle: Handle, copy: Copy, start: bytes, end: bytes | None, options: int) -> Iterator[DocumentInfo]:
     """Documents with ids from ``start`` to ``end``, both included, in order of ids."""
     if options & ScanOption.TOLERATE_CORRUPTION:
-        yield from _everything(store, lib.couchstore_docinfos_by_id, *_id_range(start, end), options | _RANGES)
+        yield from _everything(handle, copy, lib.couchstore_docinfos_by_id, *_id_range(start, end), options | _RANGES)
         return
     while True:
-        batch = _Batch(store, BATCH)
+        batch = _Batch(handle, copy, BATCH)
         batch.run(lib.couchstore_docinfos_by_id, *_id_range(start, end), options | _RANGES)
         if not batch.is_full:
             yield from batch.infos
@@ -55,7 +56,7 @@ def documents(store: CouchStore, start: bytes, end: bytes | None, options: int) 
         yield from batch.infos
 
 
-def local_documents(store: CouchStore) -> Iterator[tuple[bytes, bytes]]:
+def local_documents(handle: Handle) -> Iterator[tuple[bytes, bytes]]:
     """Ids and bodies of all local documents, in order of ids."""
     start = b""
     found: list[tuple[bytes, bytes]] = []
@@ -69,16 +70,16 @@ def local_documents(store: CouchStore) -> Iterator[tuple[bytes, bytes]]:
     while True:
         found.clear()
         bounds = _sized_bufs(start)
-        _scan(store, _native.LOCAL_DOCS_CALLBACK, add, lib.couchstore_scan_local_docs, bounds)
+        _scan(handle, _native.LOCAL_DOCS_CALLBACK, add, lib.couchstore_scan_local_docs, bounds)
         yield from found
         if len(found) < BATCH:
             return
         start = found[-1][0] + b"\0"
 
 
-def _everything(store: CouchStore, function: Any, *arguments: Any) -> Iterator[DocumentInfo]:
+def _everything(handle: Handle, copy: Copy, function: Any, *arguments: Any) -> Iterator[DocumentInfo]:
     """All at once: a damaged entry may have no key to go on from. Errors come after what could be read."""
-    batch = _Batch(store, None)
+    batch = _Batch(handle, copy, None)
     try:
         batch.run(function, *arguments)
     except CouchStoreException:
@@ -90,15 +91,16 @@ def _everything(store: CouchStore, function: Any, *arguments: Any) -> Iterator[D
 class _Batch:
     """Some documents, read in one call."""
 
-    def __init__(self, store: CouchStore, size: int | None, last_sequence: int | None = None) -> None:
+    def __init__(self, handle: Handle, copy: Copy, size: int | None, last_sequence: int | None = None) -> None:
         self.infos: list[DocumentInfo] = []
         self.is_full = False
-        self._store = store
+        self._handle = handle
+        self._copy = copy
         self._size = size
         self._last_sequence = last_sequence
 
     def run(self, function: Any, *arguments: Any) -> None:
-        _scan(self._store, _native.CHANGES_CALLBACK, self._add, function, *arguments)
+        _scan(self._handle, _native.CHANGES_CALLBACK, self._add, function, *arguments)
 
     def _add(self, _: Any, info: Any, __: Any) -> int:
         native = info.contents
@@ -112,16 +114,16 @@ class _Batch:
         ):
             self.is_full = True
             return ErrorCode.SCAN_YIELD
-        self.infos.append(DocumentInfo._copy(native, self._store))
+        self.infos.append(self._copy(native))
         return 0
 
 
-def _scan(store: CouchStore, callback_type: Any, callback: Callable[..., int], function: Any, *arguments: Any) -> None:
+def _scan(handle: Handle, callback_type: Any, callback: Callable[..., int], function: Any, *arguments: Any) -> None:
     callbacks = Callbacks()
     native = callback_type(callbacks.guard(callback))
     try:
-        with store._handle as db:
-            callbacks.call(function, db, *arguments, native, None, what=store.filename)
+        with handle as db:
+            callbacks.call(function, db, *arguments, native, None, path=handle.filename)
     except CouchStoreException as error:
         if error.code != ErrorCode.SCAN_YIELD:
             raise

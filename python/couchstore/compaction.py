@@ -6,15 +6,16 @@ import os
 from contextlib import AbstractContextManager
 from ctypes import byref, sizeof
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypedDict
 
 from . import _native
 from ._callbacks import Callbacks
+from ._handle import Handle
 from ._native import SizedBuf, lib, unsigned
 from .documents import DocumentInfo
 from .errors import ErrorCode
 from .flags import CompactAction, CompactFlag
-from .keys import Keys, native_callback
+from .keys import Keys, SameKeys, native_callback
 
 if TYPE_CHECKING:
     from .store import CouchStore
@@ -58,6 +59,19 @@ class OnlineStats:
     total_us: int
 
 
+class OnlineOptions(TypedDict, total=False):
+    """Options of CouchStore.compact_online() that are handed on to it."""
+
+    drop_deletes: bool
+    hook: CompactHook | None
+    finish: Callable[[CouchStore], Any] | None
+    keys: Keys | SameKeys | None
+    flags: int
+    max_unlocked_rounds: int | None
+    delta_bytes_for_lock: int | None
+    memory_budget: int | None
+
+
 @dataclass(frozen=True)
 class Limits:
     """Numbers of an online compaction; None: the default of the library."""
@@ -77,21 +91,15 @@ class Limits:
         options.max_unlocked_rounds = 0 if rounds is None else unsigned("max_unlocked_rounds", rounds, 31) or -1
 
 
-def borrowed(pointer: int, name: bytes, function: Callable[[CouchStore], Any]) -> None:
-    """Calls the function with a store on a handle of the library's."""
-    from .store import CouchStore
-
-    store = CouchStore._borrow(pointer, name)
-    try:
-        function(store)
-    finally:
-        store.close()
+Lend = Callable[[int, bytes, Callable[["CouchStore"], Any]], None]
+"""Calls a function with a store on a handle of the library's, for a file of this name, and closes the store."""
 
 
 @dataclass
 class Decisions:
     """What to keep, as the library asks for it."""
 
+    lend: Lend
     hook: CompactHook | None
     finish: Callable[[CouchStore], Any] | None
     drop_deletes: bool
@@ -106,14 +114,14 @@ class Decisions:
     def _decide(self, target: int, info: Any, body: SizedBuf, _: Any) -> int:
         if not info:
             if self.finish is not None:
-                borrowed(target, self.target_name, self.finish)
+                self.lend(target, self.target_name, self.finish)
             return CompactAction.KEEP
         if self.drop_deletes and info.contents.deleted:
             return CompactAction.DROP
         if self.hook is None:
             return CompactAction.KEEP
         contents = None if body.buf is None else body.to_bytes()
-        action = self.hook(DocumentInfo._copy(info.contents, None), contents)
+        action = self.hook(DocumentInfo._copy(info.contents), contents)
         if action is None:
             return CompactAction.KEEP
         if not isinstance(action, CompactAction):
@@ -122,18 +130,15 @@ class Decisions:
         return action
 
 
-def _both(source: bytes, target: bytes) -> str:
-    return f"{os.fsdecode(source)} -> {os.fsdecode(target)}"
-
-
 def native_flags(drop_deletes: bool, flags: int) -> int:
     """The flags for the library."""
     return unsigned("flags", flags) | (CompactFlag.DROP_DELETES if drop_deletes else 0)
 
 
 def compact(
-    store: CouchStore,
+    source: Handle,
     target: bytes,
+    lend: Lend,
     drop_deletes: bool,
     hook: CompactHook | None,
     finish: Callable[[CouchStore], Any] | None,
@@ -142,19 +147,21 @@ def compact(
 ) -> None:
     """See CouchStore.compact()."""
     flags = native_flags(drop_deletes, flags)
-    decisions = Decisions(hook, finish, bool(flags & CompactFlag.DROP_DELETES), target)
+    decisions = Decisions(lend, hook, finish, bool(flags & CompactFlag.DROP_DELETES), target)
     callbacks = Callbacks()
     native_hook = decisions.native(callbacks)
     native_keys = native_callback(keys, callbacks)
-    with store._handle as db:
+    with source as db:
         arguments = (db, target, flags, native_keys, None, native_hook, None, None, None)
-        callbacks.call(lib.couchstore_compact_db_with_key, *arguments, what=_both(store._name, target))
+        names = {"path": source.filename, "target": os.fsdecode(target)}
+        callbacks.call(lib.couchstore_compact_db_with_key, *arguments, **names)
 
 
 @dataclass
 class Online:
     """The callbacks of one online compaction. See CouchStore.compact_online()."""
 
+    lend: Lend
     hook: CompactHook | None
     finish: Callable[[CouchStore], Any] | None
     drop_deletes: bool
@@ -169,7 +176,7 @@ class Online:
         """Compacts. Raises what a callback raised, also if the compaction was through by then."""
         flags = native_flags(self.drop_deletes, self.flags)
         final_name = source if target is None else target
-        decisions = Decisions(self.hook, self.finish, bool(flags & CompactFlag.DROP_DELETES), final_name)
+        decisions = Decisions(self.lend, self.hook, self.finish, bool(flags & CompactFlag.DROP_DELETES), final_name)
         callbacks = Callbacks()
         switch = _Switch(self, callbacks, source, final_name)
         options = _native.OnlineCompactOptions(
@@ -187,7 +194,8 @@ class Online:
         limits.fill(options)
         stats = _native.OnlineCompactStats()
         arguments = (source, target, byref(options), byref(stats))
-        callbacks.call(lib.couchstore_compact_db_online, *arguments, what=_both(source, final_name))
+        names = {"path": os.fsdecode(source), "target": "" if target is None else os.fsdecode(target)}
+        callbacks.call(lib.couchstore_compact_db_online, *arguments, **names)
         return OnlineStats(**_native.fields(stats))
 
 
@@ -215,14 +223,10 @@ class _Switch:
     def publish(self, _: Any, source: int, target: int) -> int:
         if self._callbacks.error is not None:
             return ErrorCode.CANCEL
-        publish = self._job.publish
+        lend, publish = self._job.lend, self._job.publish
         if publish is not None:
             switch = publish
-            borrowed(
-                source,
-                self._source,
-                lambda old: borrowed(target, self._target, lambda new: switch(old, new)),
-            )
+            lend(source, self._source, lambda old: lend(target, self._target, lambda new: switch(old, new)))
         return 0
 
     def progress(self, _: Any, done_docs: int, total_docs: int, done_bytes: int) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from ctypes import POINTER, byref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, overload
 
 from . import _native
-from ._native import unsigned
+from ._handle import Handle
+from ._lookup import look_up
+from ._native import lib, unsigned
 from .flags import ContentType, ReadOption
 
 if TYPE_CHECKING:
@@ -89,7 +92,7 @@ class DocumentInfo:
 
     __slots__ = (
         *("key", "sequence", "rev_sequence", "rev_meta", "deleted", "content_meta", "physical_size"),
-        *("_store", "_position", "_generation"),
+        *("_store", "_handle", "_position", "_generation"),
     )
 
     revSequence = _Alias[int]("rev_sequence")
@@ -117,6 +120,7 @@ class DocumentInfo:
         self.compressed = compressed
         self.physical_size = 0
         self._store: CouchStore | None = None
+        self._handle: Handle | None = None
         # Of the body, in the store's file of this generation. None: not known, it is found by the id.
         self._position: int | None = None
         self._generation = 0
@@ -176,9 +180,20 @@ class DocumentInfo:
         body that the document has now.
         Raises KeyError if there is none, ValueError if this entry was neither read from a store nor saved.
         """
-        if self._store is None:
+        if self._handle is None:
             raise ValueError(f"{self!r} does not come from a store")
-        return self._store._read_body(self, options)
+        with self._handle as db:
+            if self._position is None or self._generation != self._handle.generation:
+                info = find(self._handle, self._store, self.id, lib.couchstore_docinfo_by_id, self.key, len(self.key))
+                return info.get_contents(options)
+            native = _native.DocInfo()
+            keep: list[bytes] = []
+            self._fill(native, keep)
+            out = POINTER(_native.Doc)()
+            return look_up(
+                *(self._handle.filename, self.id, out, _body_of, lib.couchstore_free_document),
+                *(lib.couchstore_open_doc_with_docinfo, db, byref(native), byref(out), unsigned("options", options)),
+            )
 
     getContents = get_contents
 
@@ -205,8 +220,10 @@ class DocumentInfo:
         native.physical_size = unsigned("physical_size", self.physical_size)
 
     @classmethod
-    def _copy(cls, native: _native.DocInfo, store: CouchStore | None) -> DocumentInfo:
-        """What the struct says. ``store`` is where bodies are read from."""
+    def _copy(
+        cls, native: _native.DocInfo, handle: Handle | None = None, store: CouchStore | None = None
+    ) -> DocumentInfo:
+        """What the struct says. ``handle`` is where bodies are read from, ``store`` whose handle that is."""
         info = cls.__new__(cls)
         info.key = native.id.to_bytes()
         info.sequence = native.db_seq
@@ -216,12 +233,28 @@ class DocumentInfo:
         info.content_meta = native.content_meta
         info.physical_size = native.physical_size
         info._store = store
+        info._handle = handle
         info._position = native.bp
-        info._generation = 0 if store is None else store._handle.generation
+        info._generation = 0 if handle is None else handle.generation
         return info
 
-    def _saved(self, store: CouchStore, sequence: int, deleted: bool) -> None:
+    def _saved(self, handle: Handle, store: CouchStore, sequence: int, deleted: bool) -> None:
         self.sequence = sequence
         self.deleted = deleted
         self._store = store
+        self._handle = handle
         self._position = None
+
+
+def _body_of(doc: _native.Doc) -> bytes:
+    return doc.data.to_bytes()
+
+
+def find(handle: Handle, store: CouchStore | None, key: Any, function: Any, *arguments: Any) -> DocumentInfo:
+    """The entry that a function of the library finds with these arguments. Raises KeyError with the key otherwise."""
+    out = POINTER(_native.DocInfo)()
+    with handle as db:
+        return look_up(
+            *(handle.filename, key, out, lambda native: DocumentInfo._copy(native, handle, store)),
+            *(lib.couchstore_free_docinfo, function, db, *arguments, byref(out)),
+        )

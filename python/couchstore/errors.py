@@ -64,45 +64,64 @@ class CouchStoreException(Exception):
     """A call of the library failed.
 
     code: an ErrorCode, or another negative number if a callback returned one.
-    what: what the call was about, for example the name of the file; may be empty.
+    path: the file that the call was about, as its name was given; may be empty.
     os_error: errno, if a system call failed; else 0.
-    reason: what the library says of it: which check failed where in which file; may be empty.
+    reason: the library's detail of the last error: which check failed where in which file; may be empty.
+    target: the file that was to be made from it, if the call was a compaction; else empty.
+    errno: as os_error; None if no system call failed.
     """
 
-    def __init__(self, code: int, what: str = "", os_error: int = 0, reason: str = "") -> None:
-        super().__init__(code, what, os_error, reason)
+    errno: int | None
+
+    def __init__(self, code: int, path: str = "", os_error: int = 0, reason: str = "", target: str = "") -> None:
+        super().__init__(code, path, os_error, reason, target)
         self.code: int = ErrorCode(code) if code in ErrorCode.__members__.values() else code
-        self.what = what
+        self.path = path
         self.os_error = os_error
         self.reason = reason
+        self.target = target
+        self.errno = os_error or None
+
+    @property
+    def name(self) -> str:
+        """The code as C programs call it: ``COUCHSTORE_ERROR_NO_SUCH_FILE``; empty for a number without a name."""
+        return f"COUCHSTORE_ERROR_{self.code.name}" if isinstance(self.code, ErrorCode) else ""
+
+    @property
+    def message(self) -> str:
+        """What went wrong in one sentence: the reason without the path, or else the text of errno, or of the code."""
+        if self.reason:
+            # Most begin with the name of the file.
+            begin = f"{self.what}: "
+            return self.reason[len(begin) :] if self.what and self.reason.startswith(begin) else self.reason
+        return os.strerror(self.os_error) if self.os_error else strerror(self.code)
+
+    @property
+    def what(self) -> str:
+        """What the call was about: the path, or ``path -> target``; may be empty."""
+        return f"{self.path} -> {self.target}" if self.target else self.path
 
     def __str__(self) -> str:
         text = f"{strerror(self.code)} ({int(self.code)})"
         if self.what:
             text = f"{self.what}: {text}"
-        if self.reason:
-            # Most begin with the name of the file.
-            text = f"{text}: {self.reason[len(self.what) + 2 :] if self._reason_names_it else self.reason}"
-        elif self.os_error:
-            text = f"{text}: {os.strerror(self.os_error)}"
-        return text
-
-    @property
-    def _reason_names_it(self) -> bool:
-        return bool(self.what) and self.reason.startswith(f"{self.what}: ")
+        return f"{text}: {self.message}" if self.reason or self.os_error else text
 
 
 class CouchStoreOSError(CouchStoreException, OSError):
-    """The operating system refused something: ``errno``, ``strerror`` and ``filename`` tell what and where."""
+    """The operating system refused something: ``errno``, ``strerror`` and ``filename`` tell what and where.
 
-    def __init__(self, code: int, what: str = "", os_error: int = 0, reason: str = "") -> None:
-        CouchStoreException.__init__(self, code, what, os_error, reason)
-        self.errno = os_error
+    If the call was a compaction, ``filename2`` is the target.
+    """
+
+    def __init__(self, code: int, path: str = "", os_error: int = 0, reason: str = "", target: str = "") -> None:
+        CouchStoreException.__init__(self, code, path, os_error, reason, target)
         self.strerror = os.strerror(os_error)
-        self.filename = what or None
+        self.filename = path or None
+        self.filename2 = target or None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (int(self.code), self.what, self.os_error, self.reason)
+        return type(self), (int(self.code), self.path, self.os_error, self.reason, self.target)
 
     __str__ = CouchStoreException.__str__
 
@@ -115,15 +134,16 @@ class CouchStoreMemoryError(CouchStoreException, MemoryError):
     """The library could not get memory."""
 
 
-def exception(code: int, what: str = "", os_error: int = 0, reason: str = "") -> CouchStoreException:
+def exception(code: int, path: str = "", os_error: int = 0, reason: str = "", target: str = "") -> CouchStoreException:
     """The exception for a code: also one of Python's own where there is one."""
+    kind = CouchStoreException
     if code == ErrorCode.ALLOC_FAIL:
-        return CouchStoreMemoryError(code, what, os_error, reason)
-    if code == ErrorCode.NO_SUCH_FILE:
-        return CouchStoreFileNotFoundError(code, what, os_error or errno.ENOENT, reason)
-    if os_error:
-        return CouchStoreOSError(code, what, os_error, reason)
-    return CouchStoreException(code, what, os_error, reason)
+        kind = CouchStoreMemoryError
+    elif code == ErrorCode.NO_SUCH_FILE:
+        kind, os_error = CouchStoreFileNotFoundError, os_error or errno.ENOENT
+    elif os_error:
+        kind = CouchStoreOSError
+    return kind(code, path, os_error, reason, target)
 
 
 def strerror(code: int) -> str:
@@ -138,10 +158,10 @@ def _last_reason() -> str:
     return text.value.decode(errors="replace")[1:-1]
 
 
-def call(function: Any, *arguments: Any, what: str = "") -> None:
-    """Calls a function of the library. Raises CouchStoreException unless it returns success."""
+def call(function: Any, *arguments: Any, path: str = "", target: str = "") -> None:
+    """Calls a function of the library. Raises CouchStoreException, with these names, unless it returns success."""
     ctypes.set_errno(0)
     code = function(*arguments)
     if code:
         os_error = ctypes.get_errno() if code in _SYSTEM_CODES else 0
-        raise exception(code, what, os_error, "" if code in _WITHOUT_REASON else _last_reason())
+        raise exception(code, path, os_error, "" if code in _WITHOUT_REASON else _last_reason(), target)

@@ -11,6 +11,13 @@ from . import _native
 from ._callbacks import Callbacks
 
 
+MAX_ID = 255
+"""Longest id of a key, in bytes."""
+
+KEY_SIZE = 32
+"""Bytes of a key."""
+
+
 class KeyDerivation(IntEnum):
     """How the key of a new file follows from the given key."""
 
@@ -22,7 +29,7 @@ class KeyDerivation(IntEnum):
 
 @dataclass(frozen=True)
 class EncryptionKey:
-    """A key for AES-256-GCM.
+    """A key for AES-256-GCM. Raises TypeError or ValueError if it cannot be one.
 
     id: 1 to 255 bytes, stored in the file as they are.
     key: 32 bytes; not shown by repr().
@@ -37,7 +44,11 @@ class EncryptionKey:
         for name, value in (("id", self.id), ("key", self.key)):
             if not isinstance(value, bytes):
                 raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
-        KeyDerivation(self.derivation)
+        if not 1 <= len(self.id) <= MAX_ID:
+            raise ValueError(f"id must have 1 to {MAX_ID} bytes, not {len(self.id)}")
+        if len(self.key) != KEY_SIZE:
+            raise ValueError(f"key must have {KEY_SIZE} bytes, not {len(self.key)}")
+        object.__setattr__(self, "derivation", KeyDerivation(self.derivation))
 
 
 KeyFunction = Callable[[bytes], Optional[EncryptionKey]]
@@ -55,6 +66,13 @@ class SameKeys(Enum):
 
 SAME_KEYS = SameKeys.SAME_KEYS
 """Stands for the keys that a store was opened with."""
+
+
+def checked(keys: Keys | None) -> Keys | None:
+    """The keys, unless they can be none: then TypeError."""
+    if keys is None or isinstance(keys, EncryptionKey) or callable(keys):
+        return keys
+    raise TypeError(f"keys must be an EncryptionKey, a function or None, not {type(keys).__name__}")
 
 
 def find(keys: Keys, key_id: bytes) -> EncryptionKey | None:

@@ -7,9 +7,10 @@ from ctypes import POINTER, byref
 from typing import TYPE_CHECKING, Union
 
 from . import _native, _scan
+from ._handle import Handle
+from ._lookup import look_up
 from ._native import lib
 from .documents import Data, as_bytes, as_text
-from .errors import CouchStoreException, ErrorCode, call
 
 if TYPE_CHECKING:
     from .store import CouchStore
@@ -24,22 +25,17 @@ class LocalDocs(MutableMapping[Union[str, bytes], bytes]):
 
     def __init__(self, store: CouchStore) -> None:
         self._store = store
+        self._handle: Handle = store._handle
 
     def __getitem__(self, id: Data) -> bytes:
         """The body. Raises KeyError if there is none."""
         key = as_bytes(id)
-        found = POINTER(_native.LocalDoc)()
-        with self._store._handle as db:
-            try:
-                call(lib.couchstore_open_local_document, db, key, len(key), byref(found), what=self._store.filename)
-            except CouchStoreException as error:
-                if error.code == ErrorCode.DOC_NOT_FOUND:
-                    raise KeyError(id) from None
-                raise
-            try:
-                return found.contents.json.to_bytes()
-            finally:
-                lib.couchstore_free_local_document(found)
+        out = POINTER(_native.LocalDoc)()
+        with self._handle as db:
+            return look_up(
+                *(self._handle.filename, id, out, _body_of, lib.couchstore_free_local_document),
+                *(lib.couchstore_open_local_document, db, key, len(key), byref(out)),
+            )
 
     def __setitem__(self, id: Data, body: Data | None) -> None:
         """Saves a local document; None removes it."""
@@ -50,11 +46,11 @@ class LocalDocs(MutableMapping[Union[str, bytes], bytes]):
         self._save(id, None)
 
     def __iter__(self) -> Iterator[str]:
-        return (as_text(key) for key, _ in _scan.local_documents(self._store))
+        return (as_text(key) for key, _ in _scan.local_documents(self._handle))
 
     def __len__(self) -> int:
         """Their number. Reads all of them."""
-        return sum(1 for _ in _scan.local_documents(self._store))
+        return sum(1 for _ in _scan.local_documents(self._handle))
 
     def clear(self) -> None:
         """Removes all of them."""
@@ -72,8 +68,11 @@ class LocalDocs(MutableMapping[Union[str, bytes], bytes]):
         doc = _native.LocalDoc(deleted=body is None)
         doc.id.borrow(key)
         doc.json.borrow(body or b"")
-        with self._store._handle as db:
-            call(lib.couchstore_save_local_document, db, byref(doc), what=self._store.filename)
+        self._handle.save(lib.couchstore_save_local_document, byref(doc))
+
+
+def _body_of(doc: _native.LocalDoc) -> bytes:
+    return doc.json.to_bytes()
 
 
 class TextLocalDocs(LocalDocs):

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from ctypes import POINTER, addressof, byref, c_int, c_size_t, c_uint64, c_void_p, create_string_buffer, sizeof
-from dataclasses import dataclass
+from collections.abc import ItemsView, Iterator, KeysView, Sequence, ValuesView
+from ctypes import byref, c_int, c_size_t, c_uint64, c_void_p, create_string_buffer
 from types import TracebackType
-from typing import Any, Callable, Union
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, overload
 
 from . import _native, _scan, compaction
 from ._callbacks import Callbacks
 from ._handle import Handle
 from ._native import lib, unsigned
-from .compaction import CompactHook, Lock, OnlineStats, Progress
-from .documents import Data, DocumentInfo, as_bytes
-from .errors import CouchStoreException, ErrorCode, call
+from ._saving import Batch
+from ._views import Documents
+from .background import OnlineCompaction
+from .compaction import CompactHook, Lock, OnlineOptions, OnlineStats, Progress
+from .documents import Data, DocumentInfo, as_bytes, find
+from .errors import call
+from .figures import HeaderInfo, StoreInfo
 from .flags import ContentType, Direction, OpenFlag, ReadOption, SaveOption, ScanOption
-from .keys import SAME_KEYS, Keys, SameKeys, native_callback
+from .keys import MAX_ID, SAME_KEYS, Keys, SameKeys, checked, native_callback
 from .local_docs import LocalDocs, TextLocalDocs
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+T = TypeVar("T")
 
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 Id = Union[Data, DocumentInfo]
@@ -30,46 +38,8 @@ _MODES = {
     "c": OpenFlag.CREATE,
     "x": OpenFlag.CREATE | OpenFlag.EXCLUSIVE,
 }
-_MAX_KEY_ID = 255
 _NO_POSITION = 2**64 - 1
-
-
-@dataclass(frozen=True)
-class StoreInfo:
-    """Figures of a store, with what was saved and not committed. Sizes and positions in bytes.
-
-    doc_count does not count deleted documents, deleted_count does only these.
-    """
-
-    filename: str
-    last_sequence: int
-    doc_count: int
-    deleted_count: int
-    space_used: int
-    file_size: int
-    header_position: int
-    purge_seq: int
-
-
-@dataclass(frozen=True)
-class HeaderInfo:
-    """The header that a store stands on. Sizes and positions in bytes.
-
-    version: of the format, 11 to 14.
-    timestamp: of the commit, ns since 1970; 0 before version 13.
-    previous_header_position: None if it is not known.
-    """
-
-    version: int
-    timestamp: int
-    update_seq: int
-    purge_seq: int
-    header_position: int
-    doc_count: int
-    deleted_count: int
-    space_used: int
-    file_size: int
-    previous_header_position: int | None
+_NOT_GIVEN: Any = object()
 
 
 def native_path(path: PathLike) -> bytes:
@@ -89,6 +59,9 @@ class CouchStore:
     Any number of stores may be open on one file, one of them writing. Each sees the state of the header that it
     stands on until it is moved (``refresh``, ``rewind``, ``seek``) or commits. Calls from several threads on one store
     wait for each other. The interpreter's lock is not held during a call.
+
+    Reads like a dict: ``store[id]``, ``in``, ``len()``, ``get(id, default)``, ``keys()``, ``values()``, ``items()``.
+    But iterating gives a DocumentInfo for each document, and a store is true also if it is empty.
 
     Failures raise CouchStoreException; a closed store does so with ErrorCode.FILE_CLOSED.
     """
@@ -129,10 +102,10 @@ class CouchStore:
         """
         if mode not in _MODES:
             raise ValueError(f"unknown mode {mode!r}: expected None, 'r', 'c' or 'x'")
-        self._name = native_path(path)
+        name = native_path(path)
         self._flags: int = _MODES[mode] | unsigned("flags", flags) | (OpenFlag.UNBUFFERED if unbuffered else 0)
-        self._keys = keys
-        self._handle = Handle(self._open(self._flags))
+        self._keys = checked(keys)
+        self._handle = Handle(self._open(name, self._flags), name)
 
     @classmethod
     def create(cls, path: PathLike, *, flags: int = 0, keys: Keys | None = None) -> CouchStore:
@@ -143,21 +116,30 @@ class CouchStore:
     def _borrow(cls, pointer: int, name: bytes) -> CouchStore:
         """A store on a handle of the library's, to be closed when the callback that was given it ends."""
         store = cls.__new__(cls)
-        store._name = name
         store._flags = 0
         store._keys = None
-        store._handle = Handle(pointer, owned=False)
+        store._handle = Handle(pointer, name, owned=False)
         return store
 
-    def _open(self, flags: int) -> int:
+    @classmethod
+    def _lend(cls, pointer: int, name: bytes, function: Callable[[CouchStore], Any]) -> None:
+        """Calls the function with a store on a handle of the library's."""
+        store = cls._borrow(pointer, name)
+        try:
+            function(store)
+        finally:
+            store.close()
+
+    def _open(self, name: bytes, flags: int) -> int:
         db = c_void_p()
+        path = os.fsdecode(name)
         if self._keys is None:
-            call(lib.couchstore_open_db, self._name, flags, byref(db), what=self.filename)
+            call(lib.couchstore_open_db, name, flags, byref(db), path=path)
         else:
             callbacks = Callbacks()
             keys = native_callback(self._keys, callbacks)
-            arguments = (self._name, flags, None, keys, None, byref(db))
-            callbacks.call(lib.couchstore_open_db_with_key, *arguments, what=self.filename)
+            arguments = (name, flags, None, keys, None, byref(db))
+            callbacks.call(lib.couchstore_open_db_with_key, *arguments, path=path)
         assert db.value is not None
         return db.value
 
@@ -179,8 +161,11 @@ class CouchStore:
 
         What was not committed is lost. After a failure the store is as it was.
         """
+        self._open_again()
+
+    def _open_again(self, keep_changes: bool = False) -> None:
         flags = self._flags & ~int(OpenFlag.CREATE | OpenFlag.EXCLUSIVE)
-        self._handle.replace(lambda: self._open(flags))
+        self._handle.replace(lambda: self._open(self._handle.name, flags), keep_changes)
 
     def __enter__(self) -> CouchStore:
         return self
@@ -214,14 +199,12 @@ class CouchStore:
         compress = bool(options & SaveOption.COMPRESS)
         infos = [id if isinstance(id, DocumentInfo) else DocumentInfo(id, compressed=compress) for id in ids]
         bodies = [None if value is None else as_bytes(value) for value in values]
-        batch = _Batch(infos, bodies)
-        with self._handle as db:
-            arguments = (db, batch.doc_pointers, batch.info_pointers, len(infos), unsigned("options", options))
-            self._handle.has_changes = True
-            call(lib.couchstore_save_documents, *arguments, what=self.filename)
+        batch = Batch(infos, bodies)
+        arguments = (batch.doc_pointers, batch.info_pointers, len(infos), unsigned("options", options))
+        self._handle.save(lib.couchstore_save_documents, *arguments)
         sequences = [native.db_seq for native in batch.infos]
         for info, body, sequence in zip(infos, bodies, sequences):
-            info._saved(self, sequence, info.deleted or body is None)
+            info._saved(self._handle, self, sequence, info.deleted or body is None)
         return sequences
 
     def delete(self, id: Id, options: int = 0) -> int:
@@ -234,39 +217,59 @@ class CouchStore:
         timestamp: stored in the header, in ns since 1970; None: now.
         If a sync failed, the store takes no more writes until the file is opened again.
         """
-        with self._handle as db:
-            if timestamp is None:
-                call(lib.couchstore_c_commit, db, what=self.filename)
-            else:
-                time = unsigned("timestamp", timestamp)
-                call(lib.couchstore_c_commit_ex, db, time, None, None, what=self.filename)
-            self._handle.has_changes = False
+        if timestamp is None:
+            self._handle.commit(lib.couchstore_c_commit)
+        else:
+            self._handle.commit(lib.couchstore_c_commit_ex, unsigned("timestamp", timestamp), None, None)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether something was saved through this store that was neither committed nor discarded."""
+        return self._handle.has_changes
 
     def set_purge_seq(self, sequence: int) -> None:
         """Sets the purge sequence (48 bits) that the next commit stores."""
-        with self._handle as db:
-            call(lib.couchstore_set_purge_seq, db, unsigned("sequence", sequence, 48), what=self.filename)
+        self._handle.save(lib.couchstore_set_purge_seq, unsigned("sequence", sequence, 48))
 
     # ---- Reading
 
-    def get(self, id: Data, options: int = 0) -> bytes:
-        """The body of a document. Raises KeyError if there is none, or it is deleted.
+    @overload
+    def get(self, id: Data, *, options: int = 0) -> bytes: ...
+    @overload
+    def get(self, id: Data, default: int) -> bytes: ...
+    @overload
+    def get(self, id: Data, default: T, options: int | None = None) -> bytes | T: ...
+    def get(self, id: Data, default: Any = _NOT_GIVEN, options: int | None = None) -> Any:
+        """The body of a document.
 
-        options: ReadOption.DECOMPRESS, or 0 for the body as it is stored.
+        ``get(id, default)`` is ``store[id]``, or the default if there is no such document or it is deleted.
+        ``get(id)`` and ``get(id, options)`` are as in couchstore's own module: the body as it is stored, or with
+        ReadOption.DECOMPRESS decompressed; KeyError if there is none. A number as second argument is options, unless
+        these are given as well.
         """
-        info = self.get_info(id)
-        if info.deleted:
-            raise KeyError(id)
-        return info.get_contents(options)
+        if options is None and isinstance(default, int) and not isinstance(default, bool):
+            default, options = _NOT_GIVEN, default
+        if options is None:
+            options = 0 if default is _NOT_GIVEN else ReadOption.DECOMPRESS
+        try:
+            info = self.get_info(id)
+            if info.deleted:
+                raise KeyError(id)
+            return info.get_contents(options)
+        except KeyError:
+            if default is _NOT_GIVEN:
+                raise
+            return default
 
     def get_info(self, id: Data) -> DocumentInfo:
         """The entry of a document, also of a deleted one. Raises KeyError if there is none."""
         key = as_bytes(id)
-        return self._find(id, lib.couchstore_docinfo_by_id, key, len(key))
+        return find(self._handle, self, id, lib.couchstore_docinfo_by_id, key, len(key))
 
     def get_info_by_sequence(self, sequence: int) -> DocumentInfo:
         """The entry of the document that was last changed with this number. Raises KeyError if there is none."""
-        return self._find(sequence, lib.couchstore_docinfo_by_sequence, unsigned("sequence", sequence))
+        number = unsigned("sequence", sequence)
+        return find(self._handle, self, sequence, lib.couchstore_docinfo_by_sequence, number)
 
     def __getitem__(self, id: Data) -> bytes:
         """The body of a document, decompressed. Raises KeyError if there is none, or it is deleted."""
@@ -279,12 +282,20 @@ class CouchStore:
         """Deletes a document, whether it exists or not."""
         self.delete(id)
 
-    def __contains__(self, id: Data) -> bool:
-        """Whether there is a document of this id that is not deleted."""
+    def __contains__(self, id: Id) -> bool:
+        """Whether there is a document of this id, or of the id of this entry, that is not deleted."""
         try:
-            return not self.get_info(id).deleted
+            return not self.get_info(id.key if isinstance(id, DocumentInfo) else id).deleted
         except KeyError:
             return False
+
+    def __len__(self) -> int:
+        """Number of documents that are not deleted. Does not go through them."""
+        return self._handle.info().doc_count
+
+    def __bool__(self) -> bool:
+        """A store is true, also an empty one."""
+        return True
 
     @property
     def local_docs(self) -> LocalDocs:
@@ -300,18 +311,17 @@ class CouchStore:
         """The documents that are not deleted, in order of ids."""
         return self.all_docs()
 
-    def keys(self) -> Iterator[str]:
-        """The ids of the documents that are not deleted, in order."""
-        return (info.id for info in self)
+    def keys(self) -> KeysView[str]:
+        """The ids of the documents that are not deleted, in order; a view, as that of a dict."""
+        return Documents(self).keys()
 
-    def items(self) -> Iterator[tuple[str, bytes]]:
-        """Ids and bodies, decompressed, of the documents that are not deleted, in order of ids."""
-        for info in self:
-            try:
-                body = info.contents
-            except KeyError:
-                continue  # deleted before the store was opened again
-            yield info.id, body
+    def values(self) -> ValuesView[bytes]:
+        """The bodies, decompressed, of the documents that are not deleted, in order of their ids; a view."""
+        return Documents(self).values()
+
+    def items(self) -> ItemsView[str, bytes]:
+        """Ids and bodies, decompressed, of the documents that are not deleted, in order of ids; a view."""
+        return Documents(self).items()
 
     def all_docs(
         self, start: Data | None = None, end: Data | None = None, options: int = ScanOption.NO_DELETES
@@ -321,14 +331,15 @@ class CouchStore:
         options: ScanOption values. 0 shows deleted documents, too.
         """
         first = b"" if start is None else as_bytes(start)
-        return _scan.documents(self, first, None if end is None else as_bytes(end), unsigned("options", options))
+        last = None if end is None else as_bytes(end)
+        return _scan.documents(self._handle, self._entry, first, last, unsigned("options", options))
 
     def changes(self, since: int = 0, options: int = 0) -> Iterator[DocumentInfo]:
         """The documents with sequence numbers of at least since, in order of these, deleted ones too.
 
         options: ScanOption values. Ends at the number that is the highest one at the beginning.
         """
-        return _scan.changes(self, unsigned("since", since), unsigned("options", options))
+        return _scan.changes(self._handle, self._entry, unsigned("since", since), unsigned("options", options))
 
     def changes_since(self, since: int, options: int = 0) -> list[DocumentInfo]:
         """As changes(), in a list."""
@@ -337,9 +348,8 @@ class CouchStore:
     def changes_count(self, first: int, last: int) -> int:
         """Number of documents with sequence numbers from first to last, both included, deleted ones too."""
         count = c_uint64()
-        with self._handle as db:
-            arguments = (db, unsigned("first", first), unsigned("last", last), byref(count))
-            call(lib.couchstore_changes_count, *arguments, what=self.filename)
+        arguments = (unsigned("first", first), unsigned("last", last), byref(count))
+        self._handle.call(lib.couchstore_changes_count, *arguments)
         return count.value
 
     def for_each_change(self, since: int, function: Callable[[DocumentInfo], Any], options: int = 0) -> None:
@@ -363,20 +373,16 @@ class CouchStore:
     @property
     def filename(self) -> str:
         """The name of the file, as it was given."""
-        return os.fsdecode(self._name)
+        return self._handle.filename
 
     def info(self) -> StoreInfo:
         """Figures of the store."""
-        native = _native.DbInfo()
-        with self._handle as db:
-            call(lib.couchstore_db_info, db, byref(native), what=self.filename)
-        return StoreInfo(**{**_native.fields(native), "filename": self.filename})
+        return StoreInfo(**{**_native.fields(self._handle.info()), "filename": self.filename})
 
     def header(self) -> HeaderInfo:
         """The header that the store stands on."""
         native = _native.HeaderInfo()
-        with self._handle as db:
-            call(lib.couchstore_get_header, db, byref(native), what=self.filename)
+        self._handle.call(lib.couchstore_get_header, byref(native))
         fields = _native.fields(native)
         if fields["previous_header_position"] == _NO_POSITION:
             fields["previous_header_position"] = None
@@ -387,37 +393,32 @@ class CouchStore:
 
         Raises CouchStoreException if there is none; then the store stays on its header.
         """
-        self._seek(Direction.BACKWARD)
+        self._handle.move(lib.couchstore_seek, Direction.BACKWARD)
 
     def fast_forward(self) -> None:
         """Goes to the header behind this one. What was not committed is discarded. Fails as rewind()."""
-        self._seek(Direction.FORWARD)
+        self._handle.move(lib.couchstore_seek, Direction.FORWARD)
 
     def refresh(self) -> None:
         """Goes to the newest header, also to one that others have written. What was not committed is discarded."""
-        self._seek(Direction.END)
+        self._handle.move(lib.couchstore_seek, Direction.END)
 
     def seek(self, position: int) -> None:
         """Goes to the header at this position in bytes. What was not committed is discarded. Fails as rewind()."""
-        with self._handle as db:
-            self._handle.discard_changes()
-            call(lib.couchstore_seek_offset, db, unsigned("position", position, 63), what=self.filename)
+        self._handle.move(lib.couchstore_seek_offset, unsigned("position", position, 63))
 
     def is_current(self) -> bool:
         """Whether the name still leads to the file that is open: not after it was removed or replaced."""
         result = c_int()
-        with self._handle as db:
-            call(lib.couchstore_is_current, db, byref(result), what=self.filename)
+        self._handle.call(lib.couchstore_is_current, byref(result))
         return bool(result.value)
 
     @property
     def encryption_key_id(self) -> bytes | None:
         """The id of the key that the file is encrypted with; None: it is not encrypted."""
-        buffer = create_string_buffer(_MAX_KEY_ID)
+        buffer = create_string_buffer(MAX_ID)
         length = c_size_t()
-        with self._handle as db:
-            arguments = (db, buffer, _MAX_KEY_ID, byref(length))
-            call(lib.couchstore_get_encryption_key_id, *arguments, what=self.filename)
+        self._handle.call(lib.couchstore_get_encryption_key_id, buffer, MAX_ID, byref(length))
         return buffer.raw[: length.value] or None
 
     # ---- Compacting
@@ -448,7 +449,8 @@ class CouchStore:
 
         An exception in a callback ends the compaction and is raised.
         """
-        compaction.compact(self, native_path(target), drop_deletes, hook, finish, self._chosen_keys(keys), flags)
+        arguments = (drop_deletes, hook, finish, self._chosen_keys(keys), flags)
+        compaction.compact(self._handle, native_path(target), self._lend, *arguments)
 
     def compact_online(
         self,
@@ -492,49 +494,57 @@ class CouchStore:
         """
         with self._handle:
             pass  # a closed store cannot be compacted
-        job = compaction.Online(hook, finish, drop_deletes, lock, publish, progress, cancel, flags, self._flags)
+        callbacks = (self._lend, hook, finish, drop_deletes, lock, publish, progress, cancel)
+        job = compaction.Online(*callbacks, flags, self._flags)
         limits = compaction.Limits(max_unlocked_rounds, delta_bytes_for_lock, memory_budget)
-        return job.run(self._name, None if target is None else native_path(target), self._chosen_keys(keys), limits)
+        name = None if target is None else native_path(target)
+        return job.run(self._handle.name, name, self._chosen_keys(keys), limits)
+
+    def online_compaction(
+        self,
+        *,
+        lock: Lock | None = None,
+        publish: Callable[[CouchStore, CouchStore], Any] | None = None,
+        **options: Unpack[OnlineOptions],
+    ) -> OnlineCompaction:
+        """Compacts the file in place beside a block of statements; at its end this store is on the new file.
+
+            with store.online_compaction() as job:
+                with job.lock:
+                    store["a"] = "saved meanwhile"
+                    store.commit()
+
+        Entering the block starts compact_online() in a thread. Leaving it waits for the end, and raises what has ended
+        the compaction if something has; the store is on the old file then. An exception in the block cancels the
+        compaction, and is what is raised; ``job.cancel()`` cancels it without any exception.
+
+        lock: as for compact_online(), to be held by whoever saves, but not when the block is left. None: one of its
+            own, a threading.RLock. Either is ``job.lock``.
+        publish: as for compact_online(), called before this store goes on with the new file: for other stores on it.
+        options: drop_deletes, hook, finish, keys, flags and limits, as for compact_online(). The keys of this store
+            must open the result, too.
+
+        What was saved and not committed when the store would switch over is not lost: RuntimeError ends the compaction.
+        """
+        with self._handle:
+            pass  # a closed store is refused at once
+
+        def switch(source: CouchStore, target: CouchStore) -> None:
+            self._handle.check_no_changes()
+            if publish is not None:
+                publish(source, target)
+            self._open_again(keep_changes=True)
+
+        def run(lock: Lock, note: Callable[[Progress], None], is_cancelled: Callable[[], bool]) -> OnlineStats:
+            return self.compact_online(lock=lock, publish=switch, progress=note, cancel=is_cancelled, **options)
+
+        return OnlineCompaction(run, lock)
 
     def _chosen_keys(self, keys: Keys | SameKeys | None) -> Keys | None:
-        return self._keys if isinstance(keys, SameKeys) else keys
+        return self._keys if isinstance(keys, SameKeys) else checked(keys)
 
-    # ---- Inside
-
-    def _seek(self, direction: Direction) -> None:
-        with self._handle as db:
-            self._handle.discard_changes()
-            call(lib.couchstore_seek, db, direction, what=self.filename)
-
-    def _find(self, key: Any, function: Any, *arguments: Any) -> DocumentInfo:
-        found = POINTER(_native.DocInfo)()
-        with self._handle as db:
-            try:
-                call(function, db, *arguments, byref(found), what=self.filename)
-            except CouchStoreException as error:
-                raise _as_key_error(error, key) from None
-            try:
-                return DocumentInfo._copy(found.contents, self)
-            finally:
-                lib.couchstore_free_docinfo(found)
-
-    def _read_body(self, info: DocumentInfo, options: int) -> bytes:
-        native = _native.DocInfo()
-        keep: list[bytes] = []
-        found = POINTER(_native.Doc)()
-        with self._handle as db:
-            if info._position is None or info._generation != self._handle.generation:
-                info = self.get_info(info.key)
-            info._fill(native, keep)
-            try:
-                arguments = (db, byref(native), byref(found), unsigned("options", options))
-                call(lib.couchstore_open_doc_with_docinfo, *arguments, what=self.filename)
-            except CouchStoreException as error:
-                raise _as_key_error(error, info.id) from None
-            try:
-                return found.contents.data.to_bytes()
-            finally:
-                lib.couchstore_free_document(found)
+    def _entry(self, native: _native.DocInfo) -> DocumentInfo:
+        return DocumentInfo._copy(native, self._handle, self)
 
     # ---- Names of the older module
 
@@ -560,33 +570,3 @@ class CouchStore:
     changesCount = changes_count
     forEachChange = for_each_change
     forEachDoc = for_each_doc
-
-
-def _as_key_error(error: CouchStoreException, key: Any) -> Exception:
-    return KeyError(key) if error.code == ErrorCode.DOC_NOT_FOUND else error
-
-
-class _Batch:
-    """The arguments of couchstore_save_documents(), and all that they point to."""
-
-    def __init__(self, infos: list[DocumentInfo], bodies: list[bytes | None]) -> None:
-        count = len(infos)
-        self._keep: list[bytes] = []
-        self.infos = (_native.DocInfo * count)()
-        self._docs = (_native.Doc * count)()
-        for info, native in zip(infos, self.infos):
-            info._fill(native, self._keep)
-        self.info_pointers = _pointers(self.infos)
-        self.doc_pointers = _pointers(self._docs)
-        for index, body in enumerate(bodies):
-            if body is None:
-                self.doc_pointers[index] = None
-            else:
-                self._keep.append(body)
-                self._docs[index].data.borrow(body)
-
-
-def _pointers(structs: Any) -> Any:
-    """An array of pointers to the elements of an array."""
-    first, step = addressof(structs), sizeof(structs._type_)
-    return (c_void_p * len(structs))(*range(first, first + step * len(structs), step))

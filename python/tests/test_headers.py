@@ -129,7 +129,7 @@ def test_entries_outlive_reopening(store: CouchStore, path: Path) -> None:
     store.save_many(list("abc"), ["A" * 50, "B" * 50, "C" * 50])
     store.commit()
     infos = list(store)
-    items = store.items()
+    items = iter(store.items())
     assert next(items) == ("a", b"A" * 50)
     path.unlink()
     with CouchStore(path, "c") as other:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from couchstore import CouchStore, CouchStoreException, ErrorCode, _scan
+from couchstore._handle import Handle
 
 
 def test_saving_and_reading(store: CouchStore) -> None:
@@ -55,7 +56,7 @@ def test_many(store: CouchStore, monkeypatch: pytest.MonkeyPatch, batch: int) ->
     keys = sorted([b"", b"\0", b"a", b"a\0", b"b", b"\xff" * 4095])
     for key in keys:
         store.local_docs[key] = key
-    assert [key for key, _ in _scan.local_documents(store)] == keys
+    assert [key for key, _ in _scan.local_documents(store._handle)] == keys
     assert len(store.local_docs) == 6
 
 
@@ -95,10 +96,10 @@ def test_clearing_many(store: CouchStore, monkeypatch: pytest.MonkeyPatch) -> No
     store.local_docs.update({f"{n:04}": b"" for n in range(1001)})
     scan, scans = _scan.local_documents, 0
 
-    def count(store: CouchStore) -> Iterator[tuple[bytes, bytes]]:
+    def count(handle: Handle) -> Iterator[tuple[bytes, bytes]]:
         nonlocal scans
         scans += 1
-        return scan(store)
+        return scan(handle)
 
     monkeypatch.setattr(_scan, "local_documents", count)
     store.local_docs.clear()

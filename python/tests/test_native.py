@@ -156,7 +156,7 @@ def test_numbers_are_not_cut_off(store: CouchStore, tmp_path: Path) -> None:
         ("rev_sequence", 48, lambda number: store.save(DocumentInfo("b", rev_sequence=number), "B")),
         ("sequence", 48, lambda number: store.save(DocumentInfo("b", sequence=number), "B", store.SEQUENCE_AS_IS)),
         ("options", 64, lambda number: store.save("b", "B", number)),
-        ("options", 64, lambda number: store.get("a", number)),
+        ("options", 64, lambda number: store.get("a", options=number)),
         ("options", 64, lambda number: store.changes(0, number)),
         ("options", 64, lambda number: store.all_docs(options=number)),
         ("flags", 64, lambda number: CouchStore(tmp_path / "b", "c", flags=number)),

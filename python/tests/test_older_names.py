@@ -121,6 +121,7 @@ def test_failures_are_exceptions_of_python_as_well(path: Path) -> None:
     error = caught.value
     assert isinstance(error, CouchStoreException) and isinstance(error, FileNotFoundError)
     assert (error.code, error.errno, error.filename) == (ErrorCode.NO_SUCH_FILE, errno.ENOENT, str(path))
+    assert error.filename2 is None
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), copy.code, copy.errno, str(copy)) == (type(error), error.code, error.errno, str(error))
     with pytest.raises(CouchStoreOSError) as refused:

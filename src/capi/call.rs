@@ -26,7 +26,7 @@ use super::handle::Handle;
 use super::turn::ThreadId;
 use crate::db::Db;
 use crate::error::Result;
-use crate::internal_error;
+use crate::error::internal_error;
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 

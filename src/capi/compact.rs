@@ -13,7 +13,8 @@ use super::types::{
     sized_buf,
 };
 use crate::compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_with};
-use crate::compact::replay::{ReplayHooks, replay};
+use crate::compact::hooks::ReplayHooks;
+use crate::compact::replay::replay;
 use crate::crypto::keys::KeyStore;
 use crate::db::Db;
 use crate::error::{Error, Result};

@@ -3,8 +3,8 @@
 use super::guard::{guard_answer, guard_value, last_os_error};
 use super::latency::Call;
 use super::types::{Handle, couchstore_error_t, couchstore_internal_error_fn};
+use crate::error::internal_error::{last_internal_error, set_on_internal_error};
 use crate::error::{Error, ErrorCode, Result};
-use crate::internal_error::{last_internal_error, set_on_internal_error};
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn couchstore_set_on_internal_error(
     ctx: *mut c_void,
 ) {
     guard_value((), || {
-        set_on_internal_error(handler.map(|function| -> crate::internal_error::Handler {
+        set_on_internal_error(handler.map(|function| -> crate::error::internal_error::Handler {
             let handler = Handler { function, ctx };
             Arc::new(move |text: &str| handler.call(text))
         }));

@@ -6,8 +6,8 @@ use super::latency;
 use super::ptr::NULL;
 use super::types::couchstore_error_t;
 use crate::db::Db;
+use crate::error::internal_error;
 use crate::error::{Error, ErrorCode, Result};
-use crate::internal_error;
 use crate::quiet_thread;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -284,7 +284,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::internal_error::{last_internal_error, set_on_internal_error};
+    use crate::error::internal_error::{last_internal_error, set_on_internal_error};
     use parking_lot::Mutex;
     use std::process::{Command, Output};
     use std::sync::Arc;

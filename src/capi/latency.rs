@@ -1,9 +1,6 @@
 //! How long the C functions take: a histogram for each, while collecting is switched on.
 
-use super::call;
-use super::guard::guard_value;
-use super::types::{couchstore_c_latency, couchstore_c_latency_callback_fn};
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -104,6 +101,16 @@ impl Histogram {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
+    fn measured(&self, name: &'static CStr) -> Measured {
+        Measured {
+            name,
+            count: self.count.load(Ordering::Relaxed),
+            total_us: self.total_us.load(Ordering::Relaxed),
+            max_us: self.max_us.load(Ordering::Relaxed),
+            buckets: self.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed)),
+        }
+    }
+
     fn reset(&self) {
         for number in self.buckets.iter().chain([&self.count, &self.total_us, &self.max_us]) {
             number.store(0, Ordering::Relaxed);
@@ -131,53 +138,30 @@ impl Timer {
     }
 }
 
-/// Starts to measure how long calls of the library's functions take, in the whole process. If that is
-/// on already, nothing changes.
-#[unsafe(no_mangle)]
-pub extern "C" fn couchstore_c_latency_collector_start() {
+/// What was measured of one function, in microseconds.
+pub(super) struct Measured {
+    pub(super) name: &'static CStr,
+    pub(super) count: u64,
+    pub(super) total_us: u64,
+    pub(super) max_us: u64,
+    pub(super) buckets: [u64; BUCKETS],
+}
+
+/// Switches collecting on.
+pub(super) fn collect() {
     COLLECTING.store(true, Ordering::Relaxed);
 }
 
-/// Stops measuring and forgets what was measured.
-#[unsafe(no_mangle)]
-pub extern "C" fn couchstore_c_latency_collector_stop() {
+/// Switches collecting off and forgets what was collected.
+pub(super) fn forget() {
     COLLECTING.store(false, Ordering::Relaxed);
     for histogram in &HISTOGRAMS {
         histogram.reset();
     }
 }
 
-/// Shows the times of each function that was called since measuring was started.
-///
-/// Nothing is shown when measuring is off.
-///
-/// @param callback gets the figures of one function; non-zero stops
-/// @param ctx      passed to callback
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn couchstore_c_get_latency_info(
-    callback: couchstore_c_latency_callback_fn,
-    ctx: *mut c_void,
-) {
-    let Some(show) = callback else { return };
-    guard_value((), || {
-        for (name, histogram) in NAMES.iter().zip(&HISTOGRAMS) {
-            let count = histogram.count.load(Ordering::Relaxed);
-            if count == 0 || !COLLECTING.load(Ordering::Relaxed) {
-                continue;
-            }
-            let buckets = histogram.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed));
-            let latency = couchstore_c_latency {
-                name: name.as_ptr(),
-                count,
-                total_us: histogram.total_us.load(Ordering::Relaxed),
-                max_us: histogram.max_us.load(Ordering::Relaxed),
-                buckets: buckets.as_ptr(),
-                num_buckets: buckets.len(),
-            };
-            // SAFETY: the pointer contract of `capi`; `latency` lives through the call.
-            if call::callback(|| unsafe { show(&raw const latency, ctx) }) != 0 {
-                break;
-            }
-        }
-    });
+/// What was measured of the functions that were called, as long as collecting is on.
+pub(super) fn measured() -> impl Iterator<Item = Measured> {
+    let all = NAMES.iter().zip(&HISTOGRAMS).map(|(name, histogram)| histogram.measured(name));
+    all.filter(|measured| measured.count != 0 && COLLECTING.load(Ordering::Relaxed))
 }

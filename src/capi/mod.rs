@@ -54,7 +54,7 @@ pub mod diagnostics;
 
 pub mod node_cache;
 
-pub mod latency;
+pub mod latency_info;
 
 pub mod file_ops;
 
@@ -69,5 +69,6 @@ mod call;
 mod flags;
 mod guard;
 mod handle;
+mod latency;
 mod ptr;
 mod turn;

@@ -12,8 +12,8 @@ use super::types::{
     Handle, couchstore_error_t, couchstore_online_compact_options, couchstore_online_compact_stats,
 };
 use crate::compact::copy::{CompactHooks, Verdict};
-use crate::compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
-use crate::compact::replay::ReplayHooks;
+use crate::compact::hooks::{OnlineHooks, ReplayHooks};
+use crate::compact::online::{OnlineOptions, OnlineStats, Swap, compact_online};
 use crate::crypto::keys::KeyStore;
 use crate::db::{Db, leads_to};
 use crate::error::{Error, ErrorCode, Result};

@@ -7,9 +7,9 @@ use super::latency::Call;
 use super::ptr::{self, Out};
 use super::types::{Doc, DocInfo, Handle, couchstore_error_t, couchstore_open_options, sized_buf};
 use crate::db::Db;
+use crate::error::internal_error;
 use crate::error::{Error, Result};
 use crate::format::docinfo::DocInfoRef;
-use crate::internal_error;
 use std::ffi::c_void;
 
 /// The entry of the document with this id, also of a deleted one.

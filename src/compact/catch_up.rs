@@ -6,10 +6,11 @@
 
 use super::copy::{documents_in, is_encrypted};
 use super::descent::leads_to;
+use super::hooks::ReplayHooks;
 use super::online::OnlineOptions;
 use super::pace::Lock;
 use super::progress::Progress;
-use super::replay::{ReplayHooks, replay_changes};
+use super::replay::replay_changes;
 use super::sort::SortPlace;
 use crate::db::headers::Direction;
 use crate::db::hidden::Hidden;

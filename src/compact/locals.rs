@@ -1,6 +1,6 @@
 //! Local documents of a replay: they have no sequence numbers that would tell which have changed.
 
-use super::replay::ReplayHooks;
+use super::hooks::ReplayHooks;
 use crate::db::Db;
 use crate::db::local::LocalUpdate;
 use crate::error::Result;

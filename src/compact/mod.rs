@@ -8,6 +8,7 @@
 //! * [`replay`]: brings an older copy up to a newer header, `locals`: its local documents
 //! * [`descent`]: whether a replay gets from one header to another
 //! * [`online`]: both together, beside a writer; `catch_up`: what it replays
+//! * [`hooks`]: what callers may do meanwhile
 //! * `exclusion`: one at a time
 //! * `pace`: whether that catches up with the writer, and slowing it down
 //! * `progress`: telling the host how far it is
@@ -24,6 +25,7 @@ pub(crate) mod descent;
 mod exchange;
 mod exclusion;
 mod gather;
+pub(crate) mod hooks;
 mod locals;
 mod merge;
 pub(crate) mod online;

@@ -11,12 +11,10 @@
 //! A writer may rewind the source and go on from an older header. Then the copy is begun anew.
 
 use super::catch_up::{Copied, Round};
-use super::copy::{
-    CompactHooks, CompactOptions, copy_into, directory_of, original, take_mode, target_options,
-};
+use super::copy::{CompactOptions, copy_into, directory_of, original, take_mode, target_options};
 use super::exclusion::{Exclusion, exclude_others};
+use super::hooks::OnlineHooks;
 use super::pace::{Lock, Pace, SHORTEST_STRETCH};
-use super::replay::ReplayHooks;
 use crate::db::headers::Direction;
 use crate::db::hidden::{Hidden, Purpose, check_free, naming_failed, rights_failed, stale};
 use crate::db::open::OpenOptions;
@@ -70,36 +68,6 @@ impl Default for OnlineOptions {
             max_unlocked_rounds: 10,
             delta_bytes_for_lock: 1 << 20,
         }
-    }
-}
-
-/// What the host does during an online compaction, besides the hooks of copying and of replaying.
-pub trait OnlineHooks: CompactHooks + ReplayHooks {
-    /// Whether the host counts on [`ReplayHooks::precommit`]: then it is called, and its commit made, also if nothing
-    /// was committed meanwhile. Else it is called only before the commits of replays.
-    fn counts_on_precommit(&self) -> bool {
-        false
-    }
-
-    /// Keeps writers from saving and committing until [`OnlineHooks::unlock`]. Called once at the end; before that
-    /// for short times if writers are faster than the catching up, and again if the source turns out to be rewound.
-    /// Whoever holds the lock must not wait for this compaction.
-    fn lock(&mut self) {}
-
-    /// As [`OnlineHooks::lock`], for locks that may fail. After an error the lock is not held, and the compaction ends.
-    fn try_lock(&mut self) -> Result<()> {
-        self.lock();
-        Ok(())
-    }
-
-    /// Lets writers go on. Called after every [`OnlineHooks::lock`], whatever happens between.
-    fn unlock(&mut self) {}
-
-    /// Called under the lock once the result is complete and durable under its final name: the host switches over.
-    /// An error undoes everything.
-    fn publish(&mut self, source: &Db, target: &Db) -> Result<()> {
-        let _ = (source, target);
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The host's lock, and how writers are slowed down that an online compaction cannot catch up with.
 
-use super::online::OnlineHooks;
+use super::hooks::OnlineHooks;
 use crate::error::Result;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,7 @@
 //! Bringing a copy up to date: what was committed to a file after the header that the copy was made from.
 
 use super::bodies::BodyLimit;
+use super::hooks::ReplayHooks;
 use super::locals::{Locals, replay_locals};
 use crate::db::Db;
 use crate::db::get::owned;
@@ -10,31 +11,6 @@ use crate::error::{Error, Result};
 use crate::format::docinfo::{DocInfo, DocInfoRef};
 use crate::format::header::FileHeader;
 use crate::memory;
-
-/// What a caller may do during a replay. Each method may use both handles and sees what was put into the target so
-/// far; its error ends the replay.
-pub trait ReplayHooks {
-    /// Called before a document is put into the target; `false` leaves it out.
-    fn before_document(&mut self, source: &Db, target: &Db, info: &DocInfoRef<'_>) -> Result<bool> {
-        let _ = (source, target, info);
-        Ok(true)
-    }
-
-    /// Called before a local document is put into the target, with its id and the length of its body, by [`replay`]
-    /// also if the target already has it; `false` leaves it out.
-    fn before_local(&mut self, source: &Db, target: &Db, id: &[u8], length: usize) -> Result<bool> {
-        let _ = (source, target, id, length);
-        Ok(true)
-    }
-
-    /// Called right before the commit; may change what it will hold.
-    fn precommit(&mut self, source: &Db, target: &Db) -> Result<()> {
-        let _ = (source, target);
-        Ok(())
-    }
-}
-
-impl ReplayHooks for () {}
 
 /// Puts into `target` what was committed to `source` after the header that `source` stands on, up to the header at
 /// `end_offset`, and commits it with that header's timestamp. `source` is left at that header. On failure nothing

@@ -7,7 +7,6 @@
 //! ```
 
 use super::Malformed;
-use super::header::FormatVersion;
 
 /// Bytes before the body of a chunk: length and checksum.
 pub(crate) const PREFIX: usize = 8;
@@ -56,11 +55,6 @@ impl std::fmt::Display for Checksum {
 }
 
 impl Checksum {
-    /// The kind that files of this version have.
-    pub fn of(version: FormatVersion) -> Checksum {
-        if version == FormatVersion::V11 { Checksum::Crc32 } else { Checksum::Crc32c }
-    }
-
     /// Checksum of `bytes`.
     pub(crate) fn compute(self, bytes: &[u8]) -> u32 {
         match self {

@@ -11,7 +11,7 @@
 
 use super::Malformed;
 use super::block::content_end;
-use super::chunk::PREFIX;
+use super::chunk::{Checksum, PREFIX};
 use super::ints::{Fields, MAX_U48, put_u48};
 use super::reduce::Reduce;
 
@@ -48,6 +48,13 @@ impl FormatVersion {
             14 => Some(FormatVersion::V14),
             _ => None,
         }
+    }
+}
+
+impl Checksum {
+    /// The kind that files of this version have.
+    pub fn of(version: FormatVersion) -> Checksum {
+        if version == FormatVersion::V11 { Checksum::Crc32 } else { Checksum::Crc32c }
     }
 }
 

@@ -45,13 +45,4 @@ pub use crate::format::reduce::Reduce;
 pub use crate::tree::reduce::{DocCounts, TreeKind as Tree, parse_count};
 pub use headers::{FoundHeader, Headers};
 pub use nodes::{ChildInfo, Item, Node, NodeVisitor, Visit, walk_nodes};
-pub use sizes::{is_size_of, markers_in};
-
-use crate::format::block::content_end;
-use std::ops::Range;
-
-/// Where a chunk lies in the file: that of `size` bytes at `position`. Sizes leave the block-type bytes out, the
-/// range has them in. It ends at `u64::MAX` if there is no room for it below.
-pub fn extent(position: u64, size: u64) -> Range<u64> {
-    position..content_end(position, size)
-}
+pub use sizes::{extent, is_size_of, markers_in};

@@ -4,9 +4,14 @@
 //! bytes in between as well: their sizes are the end of a chunk minus its start. Such sizes stay in a file that others
 //! write to, beside theirs; and compaction copies those of bodies, which then lie elsewhere.
 
-use super::extent;
-use crate::format::block::CONTENT_SIZE;
-use std::ops::RangeInclusive;
+use crate::format::block::{CONTENT_SIZE, content_end};
+use std::ops::{Range, RangeInclusive};
+
+/// Where a chunk lies in the file: that of `size` bytes at `position`. Sizes leave the block-type bytes out, the
+/// range has them in. It ends at `u64::MAX` if there is no room for it below.
+pub fn extent(position: u64, size: u64) -> Range<u64> {
+    position..content_end(position, size)
+}
 
 /// Whether `size` is that of a chunk with so many bytes of content: with the block-type bytes in it, or without them.
 /// `position` is where the chunk was when the size was counted; `None`: anywhere.

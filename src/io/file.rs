@@ -17,6 +17,7 @@ use super::buffered::{Buffered, Buffering};
 use super::tail::Tail;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::crypto::cipher::{Cipher, TAG_LEN};
+use crate::error::internal_error;
 use crate::error::{Error, ErrorCode, Found, Operation, Result};
 use crate::format::Malformed;
 use crate::format::block::{
@@ -24,7 +25,6 @@ use crate::format::block::{
 };
 use crate::format::chunk::{Checksum, ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, longest_body};
 use crate::format::header::FormatVersion;
-use crate::internal_error;
 use crate::memory;
 use std::ffi::CStr;
 use std::sync::Arc;

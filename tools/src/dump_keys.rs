@@ -7,7 +7,7 @@
 //! {"ID": {"result": "raw-aes-gcm", "response": {"key": "BASE64"}}}
 //! ```
 
-use crate::program::Failure;
+use crate::failure::Failure;
 use crate::text::printable;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,6 +1,6 @@
 //! Exit codes: those of the original's tools, and ours where it has none.
 
-use crate::program::Failure;
+use crate::failure::Failure;
 
 /// Something failed.
 pub const FAILED: u8 = 1;

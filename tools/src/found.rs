@@ -1,7 +1,8 @@
 //! The headers of a file, as tools go through them.
 
 use crate::keys::Keys;
-use crate::program::{Failure, open_for_recovery, open_with};
+use crate::open::{open_for_recovery, open_with};
+use crate::program::Failure;
 use crate::text::printable_path;
 use couchstore::inspect::{BLOCK_SIZE, FileHeader, FoundHeader, Headers, Tree};
 use couchstore::{Db, Error, OpenOptions};

@@ -1,7 +1,8 @@
 //! Keys of encrypted files, from the command line or a file. They are never shown.
 
 use crate::dump_keys::{self, DumpKeys};
-use crate::program::{Failure, tell};
+use crate::failure::Failure;
+use crate::program::tell;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;

@@ -27,8 +27,18 @@ const WRITTEN: usize = 4 << 20;
 const SYNCS: usize = 15;
 const MOST_IDS: u64 = 1_000_000;
 
+/// What this machine needs for the steps of rows with bodies of this size.
+pub(super) fn floors(workspace: &mut Workspace, body_size: usize) -> Result<Floors, Failure> {
+    if let Some(&known) = workspace.floors.get(&body_size) {
+        return Ok(known);
+    }
+    let floors = measure(workspace, body_size)?;
+    workspace.floors.insert(body_size, floors);
+    Ok(floors)
+}
+
 /// Measures all steps on the file that rows with bodies of this size start from.
-pub(super) fn measure(workspace: &mut Workspace, body_size: usize) -> Result<Floors, Failure> {
+fn measure(workspace: &mut Workspace, body_size: usize) -> Result<Floors, Failure> {
     let base = workspace.base(body_size, false)?;
     let before = workspace.ops.counts();
     let db = workspace.options(false).read_only(true).open(&base.path)?;

@@ -245,7 +245,9 @@ fn line(row: Row, workspace: &mut Workspace, args: &Args) -> Result<Line, Failur
     let body_size = row.body_size(workspace);
     let documents = workspace.documents_of(body_size);
     let floor = match row.work() {
-        Some(work) if args.floors => Some(workspace.floors(body_size)?.of(work, &measured, documents)),
+        Some(work) if args.floors => {
+            Some(material::floors(workspace, body_size)?.of(work, &measured, documents))
+        }
         _ => None,
     };
     let line = Line::new(row.name(), documents, body_size, args.sync.name(), &measured);

@@ -2,7 +2,6 @@
 
 use super::corpus::{Corpus, Numbers};
 use super::floors::Floors;
-use super::material;
 use super::ops::CountingOps;
 use super::verify::Expected;
 use crate::interrupt::Interrupt;
@@ -48,8 +47,8 @@ pub(super) struct Workspace {
     directory: Scratch,
     /// The last one made, by the size of its bodies and whether it is encrypted.
     base: Option<((usize, bool), Base)>,
-    /// By size of bodies.
-    floors: HashMap<usize, Floors>,
+    /// What was measured of this machine, by size of bodies.
+    pub(super) floors: HashMap<usize, Floors>,
     files: u64,
 }
 
@@ -137,16 +136,6 @@ impl Workspace {
         let base = Base { path, expected };
         self.base = Some((wanted, base.clone()));
         Ok(base)
-    }
-
-    /// What this machine needs for the steps of rows with bodies of this size.
-    pub(super) fn floors(&mut self, body_size: usize) -> Result<Floors, Failure> {
-        if let Some(&known) = self.floors.get(&body_size) {
-            return Ok(known);
-        }
-        let floors = material::measure(self, body_size)?;
-        self.floors.insert(body_size, floors);
-        Ok(floors)
     }
 
     /// A copy of a base, for a row that writes.

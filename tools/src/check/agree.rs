@@ -1,9 +1,9 @@
 //! Which entries of the two indexes disagree. Only for those of which the fingerprints differ: it takes a lookup
 //! for each entry.
 
-use super::Shared;
 use super::bodies::Feed;
 use super::problem::{Problem, show_id};
+use super::shared::Shared;
 use couchstore::inspect::{FileHeader, Item, Node, NodeVisitor, Tree, walk_nodes};
 use couchstore::{Db, DocInfo, DocInfoRef, ScanOptions};
 

@@ -1,12 +1,13 @@
 //! Bodies are read by threads of their own, each with its own handle.
 
-use super::Shared;
 use super::problem::{Problem, reason_of, show_id};
+use super::shared::Shared;
 use crate::keys::Keys;
-use crate::program::{Failure, open_for_recovery};
+use crate::open::open_for_recovery;
+use crate::program::Failure;
 use couchstore::inspect::{BLOCK_SIZE, FileHeader, Tree, extent, is_size_of};
 use couchstore::{COMPRESSED, Db, DocInfo, DocInfoRef, Error};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -14,11 +15,6 @@ use std::sync::mpsc::{Receiver, SyncSender};
 /// Documents handed over at once, and bytes of their ids.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 64 << 10;
-
-/// Memory for the bodies that all threads have at hand, in bytes. Those that may take more come one at a time.
-const AT_ONCE: u64 = 16 << 20;
-/// Inflating makes no more than so many times as much of a body.
-const DENSEST: u64 = 22;
 
 /// Sizes of chunks beside their bodies: plain and encrypted. Compaction copies the sizes of its source's index, so
 /// either may stand in either kind of file.
@@ -118,24 +114,6 @@ pub(super) fn may_have_moved(db: &Db) -> bool {
 fn place(db: &Db, position: u64, length: u64) -> Range<u64> {
     let [plain, encrypted] = OVERHEADS;
     extent(position, length + if db.encryption_key_id().is_some() { encrypted } else { plain })
-}
-
-/// Bodies that are large: while one is read and inflated, the other threads keep to those that are not.
-pub(super) struct Large {
-    /// Bytes as they are stored.
-    from: u64,
-    turn: Mutex<()>,
-}
-
-impl Large {
-    pub(super) fn new(threads: usize) -> Large {
-        Large { from: AT_ONCE / (1 + DENSEST) / threads.max(1) as u64, turn: Mutex::new(()) }
-    }
-
-    /// Waits for the turn of a body with so many bytes; `None`: it is not large.
-    fn wait(&self, bytes: u64) -> Option<MutexGuard<'_, ()>> {
-        (bytes > self.from).then(|| self.turn.lock())
-    }
 }
 
 /// Checks one body. Returns how many bytes are stored, unless it cannot be read; errors are those that are not the

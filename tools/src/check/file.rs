@@ -1,17 +1,19 @@
 //! The check of one file.
 
 use super::agree::{self, Whole};
-use super::bodies::{self, Feed, Large};
+use super::args::Args;
+use super::bodies::{self, Feed};
 use super::headers::{Chain, check_previous};
 use super::places::Places;
 use super::problem::{Call, Problem, Problems, reason_of};
+use super::shared::{Large, Shared};
 use super::sums::Memory;
 use super::walk::{Found, TreeCheck};
-use super::{Args, Shared};
 use crate::found::FoundHeaders;
 use crate::interrupt::Interrupt;
 use crate::keys::Keys;
-use crate::program::{Failure, open_for_recovery, start_thread};
+use crate::open::open_for_recovery;
+use crate::program::{Failure, start_thread};
 use crate::progress;
 use crate::text::printable_path;
 use couchstore::inspect::{FileHeader, FoundHeader, Headers, Tree, walk_nodes};

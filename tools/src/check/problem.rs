@@ -1,6 +1,5 @@
 //! What is wrong with a file.
 
-use super::tree_name;
 use crate::program::{Failure, LibraryError};
 use couchstore::Error;
 use couchstore::inspect::Tree;
@@ -165,4 +164,12 @@ pub(super) fn show_id(id: &[u8]) -> String {
         shown.push('…');
     }
     format!("\"{shown}\"")
+}
+
+fn tree_name(tree: Tree) -> &'static str {
+    match tree {
+        Tree::ById => "by-id",
+        Tree::BySeq => "by-seq",
+        Tree::Local => "local",
+    }
 }

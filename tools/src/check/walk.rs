@@ -1,8 +1,8 @@
 //! The nodes of one tree.
 
-use super::Shared;
 use super::bodies::Feed;
 use super::problem::{Problem, seq_of, show_id, show_key};
+use super::shared::Shared;
 use super::sums::{Clean, Memory, Sum};
 use couchstore::inspect::{ChildInfo, Item, Node, NodeVisitor, Tree, Visit, extent, is_size_of};
 use couchstore::{DocInfoRef, Error};

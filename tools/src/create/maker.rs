@@ -184,7 +184,7 @@ impl Maker<'_> {
 
     /// Ids with and without a collection cannot be told apart once they are in one file.
     fn check_ids(&self, path: &Path) -> Result<(), Failure> {
-        let db = crate::program::open(path, self.keys)?;
+        let db = crate::open::open(path, self.keys)?;
         let info = db.info()?;
         let is_empty = info.doc_count + info.deleted_count == 0 && !vbstate::is_there(&db)?;
         let has_collections = vbstate::has_collections(&db)?;

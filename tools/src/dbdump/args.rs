@@ -1,13 +1,13 @@
 //! The command line of `couch_dbdump`.
 
 use super::document::Order;
-use super::tree::TreeName;
 use crate::couchbase::collection::Whereabouts;
 use crate::help::Help;
 use crate::keys::KeyArgs;
 use crate::program::Failure;
 use crate::text::parse_offset;
-use clap::{Parser, ValueEnum as _};
+use clap::{Parser, ValueEnum};
+use couchstore::inspect::Tree;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -31,6 +31,35 @@ pub(super) const HELP: Help = Help {
         "Exit code 1: something could not be read; everything else is shown all the same.",
     ],
 };
+
+/// The trees as users call them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TreeName {
+    /// Documents by sequence number
+    Seq,
+    /// Documents by id
+    Id,
+    /// Local documents
+    Local,
+}
+
+impl TreeName {
+    pub(super) fn tree(self) -> Tree {
+        match self {
+            TreeName::Seq => Tree::BySeq,
+            TreeName::Id => Tree::ById,
+            TreeName::Local => Tree::Local,
+        }
+    }
+
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            TreeName::Seq => "by-seq",
+            TreeName::Id => "by-id",
+            TreeName::Local => "local",
+        }
+    }
+}
 
 /// Show the contents of database files
 #[derive(Debug, Parser)]

@@ -2,7 +2,8 @@
 //! take memory, and is what `sort -n` is for.
 
 use super::Dump;
-use super::tree::{TreeName, kind};
+use super::args::TreeName;
+use super::tree::kind;
 use crate::carry::Carry;
 use crate::program::Failure;
 use couchstore::inspect::{ChildInfo, Item, Node, NodeVisitor, extent, walk_nodes};

@@ -1,42 +1,13 @@
 //! A tree in a dump, node by node.
 
 use super::Dump;
+use super::args::TreeName;
 use crate::carry::Carry;
 use crate::program::Failure;
 use crate::text::hex;
-use clap::ValueEnum;
-use couchstore::inspect::{ChildInfo, Item, Node, NodeVisitor, Tree, walk_nodes};
+use couchstore::inspect::{ChildInfo, Item, Node, NodeVisitor, walk_nodes};
 use couchstore::{Db, DocInfoRef, Error};
 use serde::Serialize;
-
-/// The trees as users call them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum TreeName {
-    /// Documents by sequence number
-    Seq,
-    /// Documents by id
-    Id,
-    /// Local documents
-    Local,
-}
-
-impl TreeName {
-    pub(super) fn tree(self) -> Tree {
-        match self {
-            TreeName::Seq => Tree::BySeq,
-            TreeName::Id => Tree::ById,
-            TreeName::Local => Tree::Local,
-        }
-    }
-
-    pub(super) fn text(self) -> &'static str {
-        match self {
-            TreeName::Seq => "by-seq",
-            TreeName::Id => "by-id",
-            TreeName::Local => "local",
-        }
-    }
-}
 
 /// How the map and the tree call a node.
 pub(super) fn kind(node: &Node<'_>) -> &'static str {

@@ -1,8 +1,8 @@
 //! `couch_map`: a picture of a file.
 //!
 //! * [`kind`]: what bytes are for; [`ledger`]: which range has how many of them
-//! * [`survey`] goes through a file, with [`walk`] through its trees and [`history`] through its headers, and fills
-//!   ledgers and the [`histogram`]s
+//! * [`surveyor`] goes through a file, with [`walk`] through its trees and [`history`] through its headers, and notes
+//!   what it finds in a [`survey`]: ledgers and [`histogram`]s
 //! * [`page`] draws them as SVG ([`svg`], [`grid`], [`charts`]), which goes to a [`target`]; [`terminal`] draws them as
 //!   text, [`report`] gives the figures
 
@@ -15,6 +15,7 @@ mod ledger;
 mod page;
 mod report;
 mod survey;
+mod surveyor;
 mod svg;
 mod target;
 mod terminal;
@@ -23,14 +24,16 @@ mod walk;
 use crate::found::{header_at, undecryptable};
 use crate::help::Help;
 use crate::keys::KeyArgs;
+use crate::open::open_for_recovery;
 use crate::output::Output;
-use crate::program::{Failure, Tool, open_for_recovery};
+use crate::program::{Failure, Tool};
 use crate::text::parse_offset;
 use clap::{Parser, ValueEnum};
 use couchstore::Db;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
-use survey::{Plan, Survey};
+use survey::Survey;
+use surveyor::Plan;
 use target::Target;
 
 const HELP: Help = Help {

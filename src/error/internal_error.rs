@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::error::{Error, Found, NoKey};
+use super::{Error, Found, NoKey};
 use parking_lot::RwLock;
 use std::cell::RefCell;
 use std::fmt::Write as _;

@@ -1,6 +1,7 @@
 //! Compaction of a handle's state into a new file.
 
 use super::copying::Copy;
+use super::space;
 use crate::crypto::keys::KeyStore;
 use crate::db::Db;
 use crate::db::hidden::{Purpose, naming_failed, rights_failed};
@@ -249,6 +250,7 @@ pub(crate) fn copy_into(
     options: &CompactOptions,
     hooks: &mut dyn CompactHooks,
 ) -> Result<Option<Error>> {
+    space::check(source, target, options, hooks)?;
     Copy::new((source, target), directory, options, hooks)?.run()
 }
 

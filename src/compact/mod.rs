@@ -10,6 +10,7 @@
 //! * [`online`]: both together, beside a writer; `catch_up`: what it replays
 //! * `exclusion`: one at a time
 //! * `pace`: whether that catches up with the writer, and slowing it down
+//! * `space`: whether there is room for the copy
 //! * `progress`: telling the host how far it is
 
 #![forbid(unsafe_code)]
@@ -30,5 +31,6 @@ mod pace;
 mod progress;
 pub(crate) mod replay;
 pub(crate) mod sort;
+mod space;
 mod spill;
 mod trees;

@@ -29,9 +29,10 @@
  *    couchstore_fastforward_db_header(). Handles that only callbacks are shown are good until the
  *    call returns that shows them.
  *  - File operations must not use the handle that they work for.
- *  - A child process must not use handles that were opened before fork(): both processes would append
- *    to one file from one memory of where it ends, and buffers and locks are copied as they happen to
- *    be. Let it open the file anew, after execve() or before the parent has opened anything.
+ *  - A child process must not use handles that were opened before fork(), not even close them: both
+ *    processes would append to one file from one memory of where it ends, and buffers and locks are
+ *    copied as they happen to be. Let it open the file anew after execve(), or fork before anything
+ *    is opened.
  *  - No function may be called in a signal handler.
  *  - Bits that have no meaning in flags and options are ignored, except by
  *    couchstore_compact_db_online(), which refuses them.

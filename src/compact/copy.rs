@@ -137,6 +137,8 @@ impl Default for CompactOptions {
 /// An existing `target` is left alone and makes the compaction fail. After any failure there is no target. The
 /// source is only read; others may append to it meanwhile.
 ///
+/// If the file system has no room for the bodies that are certain to be copied, it is not begun ([`Error::NoSpace`]).
+///
 /// With the library's own file operations the target gets its name when it is complete and durable
 /// ([`compact_unseen`]). A caller's operations create it under its name, which a process that dies leaves behind.
 pub fn compact(source: &Db, target: impl AsRef<Path>, options: &CompactOptions) -> Result<()> {

@@ -31,11 +31,31 @@ fn generate_header(root: &Path) {
     let header = Path::new(&out).join("couch_api.h");
     match cbindgen::generate(root) {
         Ok(bindings) => {
-            bindings.write_to_file(&header);
+            let mut text = Vec::new();
+            bindings.write(&mut text);
+            let text = String::from_utf8(text).expect("cbindgen writes UTF-8");
+            std::fs::write(&header, in_reading_order(&text)).expect("OUT_DIR can be written");
         }
         Err(error) => panic!("cbindgen: {error}"),
     }
     println!("cargo::rustc-env=COUCHSTORE_GENERATED_HEADER={}", header.display());
+}
+
+/// Puts the functions that C programs call by other names behind those that they call by their own.
+#[cfg(feature = "header")]
+fn in_reading_order(header: &str) -> String {
+    const NOTE: &str = "/*\n * What couch_db.h and couch_latency.h give to C programs by names without \"c_\": call them by those.\n */\n\n";
+    let parts =
+        |text: &'static str| header.split_once(text).expect("cbindgen has changed its frame of a header");
+    let (_, functions) = parts("#endif // __cplusplus\n\n");
+    let begin = &header[..header.len() - functions.len()];
+    let (functions, _) = functions.rsplit_once("#ifdef __cplusplus\n").expect("the end of extern \"C\"");
+    let end = &header[begin.len() + functions.len()..];
+    let is_inner = |function: &&str| {
+        function.rsplit("*/").next().is_some_and(|declared| declared.contains("couchstore_c_"))
+    };
+    let (inner, outer): (Vec<_>, Vec<_>) = functions.split_inclusive(";\n\n").partition(is_inner);
+    [begin, &outer.concat(), NOTE, &inner.concat(), end].concat()
 }
 
 #[cfg(not(feature = "header"))]

@@ -133,6 +133,63 @@ TEST(a_target_beside_the_source) {
     free(at_rest);
 }
 
+/* Switches over as couch_api.h says, and tries what it says is not to be done. */
+struct switching {
+    const char *name; /* which leads to the result */
+    Db *old, *fresh;
+    couchstore_error_t opened, freed, reopened, saved, result;
+};
+
+static couchstore_error_t switch_over(void *ctx, Db *source, Db *target) {
+    struct switching *host = ctx;
+    (void)source;
+    host->freed = couchstore_free_db(target);
+    host->opened = couchstore_open_db(host->name, 0, &host->fresh);
+    if (host->result != COUCHSTORE_SUCCESS) {
+        couchstore_close_db(host->fresh);
+        return host->result;
+    }
+    host->reopened = couchstore_reopen_file(host->old, host->name, 0);
+    host->saved = put(host->fresh, "d", "D");
+    if (host->saved == COUCHSTORE_SUCCESS) {
+        host->saved = commit(host->fresh, 8);
+    }
+    return COUCHSTORE_SUCCESS;
+}
+
+TEST(switching_over) {
+    for (int swap = COUCHSTORE_SWAP_NONE; swap <= COUCHSTORE_SWAP_REPLACE; ++swap) {
+        Db *db = source_db();
+        for (int i = 0; i < 20; ++i) {
+            CHECK_OK(put(db, "a", "A"));
+            CHECK_OK(commit(db, 7));
+        }
+        struct switching host = {
+                .name = path(swap == COUCHSTORE_SWAP_NONE ? "a.couch.2" : "a.couch.1"),
+                .old = db,
+                .result = -77};
+        couchstore_online_compact_options options = {
+                .size = sizeof options, .publish = switch_over, .ctx = &host, .swap = swap};
+        /* At first it fails: all is as before. */
+        CHECK_CODE(compact(&options, NULL), -77);
+        CHECK_OK(host.opened);
+        CHECK_EQ_INT(dir_entries(path(".")), 1);
+        CHECK_OK(put(db, "b", "again"));
+        CHECK_OK(commit(db, 7));
+        host.result = COUCHSTORE_SUCCESS;
+        CHECK_OK(compact(&options, NULL));
+        CHECK_OK(host.opened);
+        CHECK_OK(host.saved);
+        CHECK_CODE(host.freed, COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+        CHECK_CODE(host.reopened, COUCHSTORE_ERROR_DB_NO_LONGER_VALID);
+        CHECK_OK(couchstore_free_db(host.old)); /* it was closed */
+        CHECK_STR(docs_by_id(host.fresh), "a@23 b@24 c@3- d@25");
+        CLOSE(host.fresh);
+        unlink(path("a.couch.1"));
+        unlink(path("a.couch.2"));
+    }
+}
+
 TEST(in_the_place_of_the_source) {
     Db *db = source_db();
     struct host host = {.writer = db};

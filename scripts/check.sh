@@ -43,7 +43,7 @@ esac
 describe() {
     case $1 in
         programs) title="needed programs" hint="install what is named above" ;;
-        format_rust) title="format of the Rust files" hint="make fmt" ;;
+        format_rust) title="format of the Rust files, and docs made of them" hint="make fmt, or the script named above" ;;
         format_c) title="format of the C and C++ files" hint="make fmt" ;;
         clippy) title="clippy" hint="mend what is named above; to see it again: make lint" ;;
         rust_tests) title="Rust tests" hint="the failed ones alone: cargo test $cargo_tests NAME" ;;
@@ -77,6 +77,8 @@ programs() {
 
 format_rust() {
     cargo fmt --all --check
+    scripts/unsafe.py --check
+    scripts/pictures.py --check
 }
 
 format_c() {

@@ -195,6 +195,16 @@ pub enum Error {
         /// `errno`, 0 if unknown.
         os_error: i32,
     },
+    /// A copy that was not begun: the file system has too little room for it.
+    #[error("{file}: not begun, it needs at least {needed} bytes and the file system has {available}")]
+    NoSpace {
+        /// Name of the file that was to be made.
+        file: Arc<str>,
+        /// Bytes that it would have had at least.
+        needed: u64,
+        /// Bytes that could be written.
+        available: u64,
+    },
     /// The name leads to a device, a FIFO or a socket.
     #[error("{file}: not a regular file, so it cannot be a database")]
     NotRegular {
@@ -393,7 +403,7 @@ impl Error {
             Error::NoEncryptionKey { .. } => ErrorCode::NO_ENCRYPTION_KEY,
             Error::Encrypt { .. } => ErrorCode::ENCRYPT,
             Error::Decrypt { .. } => ErrorCode::DECRYPT,
-            Error::ReadOnly { .. } | Error::Latched { .. } => ErrorCode::WRITE,
+            Error::ReadOnly { .. } | Error::Latched { .. } | Error::NoSpace { .. } => ErrorCode::WRITE,
             Error::Internal(_) => ErrorCode::INTERNAL,
         }
     }
@@ -404,6 +414,7 @@ impl Error {
             Error::Io { os_error, .. } | Error::Naming { os_error, .. } if *os_error != 0 => Some(*os_error),
             Error::ReadOnly { .. } => Some(libc::EBADF),
             Error::NotRegular { .. } => Some(libc::EINVAL),
+            Error::NoSpace { .. } => Some(libc::ENOSPC),
             Error::DbNoLongerValid(cause) => cause.os_error(),
             Error::Stale { .. } => Some(libc::ESTALE),
             _ => None,
@@ -428,6 +439,7 @@ impl Error {
             Error::Io { file, .. }
             | Error::Naming { file, .. }
             | Error::NotRegular { file }
+            | Error::NoSpace { file, .. }
             | Error::EncryptionLeftOut { file }
             | Error::Corrupt { file, .. }
             | Error::Truncated { file, .. }
@@ -556,6 +568,10 @@ mod tests {
                 "decryption failed: the key \"id\" does not fit the metadata header at offset 0",
             ),
             (Error::Encrypt { file: file(), reason: "why" }, "encryption failed: why"),
+            (
+                Error::NoSpace { file: file(), needed: 9, available: 8 },
+                "not begun, it needs at least 9 bytes and the file system has 8",
+            ),
             (Error::ReadOnly { file: file() }, "cannot be written, it was opened read-only"),
             (
                 Error::OtherHeader { file: file(), position: 9, expected: 5, found: 6 },

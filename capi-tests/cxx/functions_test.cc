@@ -53,6 +53,14 @@ TEST(OpenDatabase, WithAndWithoutOps) {
               couchstore_open_db_ex(nullptr, 0, couchstore_get_default_file_ops(), &raw));
 }
 
+TEST(OpenDatabase, FlagsMadeOfSizes) {
+    const auto flags = couchstore_encode_read_buffer_flags(4096, 16) |
+                       couchstore_encode_node_size_flags(2048, 1025) |
+                       couchstore_encode_periodic_sync_flags(1 << 20);
+    EXPECT_EQ(0x0b223200u, flags);
+    EXPECT_EQ(COUCHSTORE_SUCCESS, openDatabase(sample(), flags).first);
+}
+
 TEST(OpenDatabase, WithAnOffset) {
     const auto name = sample();
     uint64_t first = 0;

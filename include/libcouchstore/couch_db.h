@@ -29,6 +29,15 @@
  *    couchstore_fastforward_db_header(). Handles that only callbacks are shown are good until the
  *    call returns that shows them.
  *  - File operations must not use the handle that they work for.
+ *  - A child process must not use handles that were opened before fork(), not even close them: both
+ *    processes would append to one file from one memory of where it ends, and buffers and locks are
+ *    copied as they happen to be. Let it open the file anew after execve(), or fork before anything
+ *    is opened.
+ *  - No function may be called in a signal handler.
+ *  - Bits that have no meaning in flags and options are ignored, except by
+ *    couchstore_compact_db_online(), which refuses them.
+ *  - An empty id is an id like any other: documents and local documents may have it, and it comes
+ *    before all others. Where a scan or a walk asks for the id to begin with, it means the beginning.
  *  - One handle writes a file. With the library's own file operations, a handle whose file was
  *    replaced under its name, or is written by somebody else, or was cut, is refused:
  *    COUCHSTORE_ERROR_DB_NO_LONGER_VALID with errno ESTALE, from saving or from committing. Nothing
@@ -119,6 +128,43 @@ constexpr couchstore_open_flags COUCHSTORE_OPEN_WITHOUT_STALE_CHECK{0x4000000000
 extern "C" {
 #endif
 
+/**
+ * The open flags for read buffers of a size (the field COUCHSTORE_OPEN_WITH_CUSTOM_BUFFER). The
+ * library keeps fewer of them if they would have more than 256 MiB in all.
+ *
+ * @param unit_bytes of each, rounded up to KiB times a power of two, at most 16 MiB; 0: the default
+ * @param count      rounded up to 8 times a power of two, at most 131072; 0: the default
+ * @return the bits to be or-ed into the flags; 0 if both are 0: no buffers of fixed sizes
+ */
+static inline couchstore_open_flags couchstore_encode_read_buffer_flags(uint64_t unit_bytes,
+                                                                        uint64_t count) {
+    couchstore_open_flags unit = unit_bytes != 0;
+    couchstore_open_flags number = count != 0;
+    while (unit != 0 && unit < 15 && (UINT64_C(1024) << (unit - 1)) < unit_bytes) {
+        ++unit;
+    }
+    while (number != 0 && number < 15 && (UINT64_C(8) << (number - 1)) < count) {
+        ++number;
+    }
+    return unit << 12 | number << 8;
+}
+
+/**
+ * The open flags for tree nodes of a size (the field COUCHSTORE_OPEN_WITH_CUSTOM_NODESIZE). It holds
+ * for nodes that are written with the handle; files with nodes of any size can be read.
+ *
+ * @param interior_bytes of nodes with pointers, rounded up to KiB, at most 15 KiB; 0: 1279 bytes
+ * @param leaf_bytes     of leaves, likewise
+ * @return the bits to be or-ed into the flags
+ */
+static inline couchstore_open_flags couchstore_encode_node_size_flags(uint64_t interior_bytes,
+                                                                      uint64_t leaf_bytes) {
+    const couchstore_open_flags most = 15;
+    const couchstore_open_flags interior = interior_bytes / 1024 + (interior_bytes % 1024 != 0);
+    const couchstore_open_flags leaf = leaf_bytes / 1024 + (leaf_bytes % 1024 != 0);
+    return (interior < most ? interior : most) << 20 | (leaf < most ? leaf : most) << 16;
+}
+
 /* ---- Headers ---- */
 
 /** Which way to go from header to header. */
@@ -163,7 +209,7 @@ enum {
      * Keep the db_seq of the DocInfos instead of numbering the documents. Like rev_seq it is stored
      * modulo 2^48: the DocInfo keeps what it was given, what is read later is what was stored. The
      * numbers that the library gives out itself end at 2^48 - 1: after a document with that number,
-     * or any beyond, saving without this option is INVALID_ARGUMENTS.
+     * or any beyond, saving without this option is COUCHSTORE_ERROR_INVALID_ARGUMENTS.
      */
     COUCHSTORE_SEQUENCE_AS_IS = 2
 };
@@ -233,8 +279,12 @@ typedef int (*couchstore_changes_callback_fn)(Db *db, DocInfo *docinfo, void *ct
  * @param depth        0 for the root
  * @param doc_info     the document; NULL for a node. It belongs to the library.
  * @param subtree_size for a node: bytes that its subtree takes in the file
- * @param reduce_value for a node: its stored reduction; NULL for a document
- * @return < 0: the walk returns this value at once
+ * @param reduce_value for a node: its stored reduction, good during the call; NULL for a document.
+ *                     Numbers of most significant bytes first. Index by id, 16 bytes: documents that
+ *                     are not deleted (5 bytes), deleted ones (5), sum of their physical_size (6).
+ *                     Index by sequence number, 5 bytes: documents. Local documents: no bytes. A
+ *                     damaged file may have another size: check it.
+ * @return < 0: the walk returns this value at once; all others: it goes on
  */
 typedef int (*couchstore_walk_tree_callback_fn)(Db *db,
                                                 int depth,
@@ -271,27 +321,43 @@ enum {
     COUCHSTORE_COMPACT_WITH_PERIODIC_SYNC = 0x1f000000
 };
 
-/* What a couchstore_compact_hook returns; a negative error code ends the compaction. */
+/*
+ * What a couchstore_compact_hook returns. Numbers above 2 count as KEEP_ITEM; a negative one ends the
+ * compaction, which returns it.
+ */
 enum {
     COUCHSTORE_COMPACT_KEEP_ITEM = 0, /**< copy the document */
     COUCHSTORE_COMPACT_DROP_ITEM = 1, /**< leave it out */
-    COUCHSTORE_COMPACT_NEED_BODY = 2  /**< call again, with the body */
+    /** Call again, with the body. A second time: COUCHSTORE_ERROR_INVALID_ARGUMENTS */
+    COUCHSTORE_COMPACT_NEED_BODY = 2
 };
 
 /**
  * Decides about each document that is to be copied. After the last one it is called with docinfo
- * NULL: the time to add to the target, before its header is written.
+ * NULL: the time to add to the target, before its header is written. Then only a negative result
+ * means anything.
  *
- * @param target  the file being written
- * @param docinfo the document; the hook may change it, not keep it
- * @param item    the body as it is stored, when it was asked for; else item.buf is NULL
+ * @param target  the file being written; saving to it is for that last call
+ * @param docinfo the document. It belongs to the library, and is gone after the hook for this
+ *                document. What the hook writes into it is seen by its own second call and by the
+ *                docinfo_hook, and is not stored
+ * @param item    the body as it is stored, when it was asked for (of no bytes if there is none);
+ *                else item.buf is NULL and item.size means nothing
  * @param ctx     as given to the function
  */
 typedef int (*couchstore_compact_hook)(Db *target, DocInfo *docinfo, sized_buf item, void *ctx);
 
 /**
- * May change the entry of a document that is copied with its body. *docinfo may be replaced by a
- * larger block (made by realloc). Returns non-zero if the entry was changed.
+ * May give a document that is kept, and has a body, another rev_meta. Nothing else of the entry is
+ * taken over.
+ *
+ * *docinfo is one block of memory from malloc() (cb_malloc() in a host that has it). The hook may make
+ * it larger with realloc() (cb_realloc()) or free it and put another such block there: in the end
+ * the library frees what *docinfo leads to. rev_meta may also point to memory of the hook's that is
+ * good until the hook is called again: it is copied as soon as the hook has returned.
+ *
+ * @param item the body as it is stored; good during the call
+ * @return 0: the entry stays as it was; all others: it gets the rev_meta of *docinfo
  */
 typedef int (*couchstore_docinfo_hook)(DocInfo **docinfo, const sized_buf *item);
 
@@ -349,7 +415,8 @@ enum {
  * Options of couchstore_compact_db_online(). Set size, and leave to zero what is not needed: hooks
  * that are NULL are not called, numbers that are 0 mean the default. A struct of an older header is
  * smaller, which is fine; so is a larger one if all that this library does not know is zero. Values
- * of flags, swap and open_flags that it does not know are refused with INVALID_ARGUMENTS.
+ * of flags, swap and open_flags that it does not know are refused with
+ * COUCHSTORE_ERROR_INVALID_ARGUMENTS.
  */
 typedef struct couchstore_online_compact_options {
     size_t size;                    /**< sizeof(couchstore_online_compact_options) */
@@ -374,20 +441,23 @@ typedef struct couchstore_online_compact_options {
 
     /**
      * Keeps writers of the source out until unlock; may block. Called at the end, and for short times
-     * before, should the writers be faster than the catching up.
+     * before, should the writers be faster than the catching up. It has to keep out whole pieces of
+     * work: writers hold the same lock from before the first save until the commit has returned. What
+     * was saved and not committed when the lock is taken is not in the result.
      */
     void (*lock)(void *ctx);
-    /** Lets them go on. Called after each lock, whatever fails. */
+    /** Lets them go on. Called after each lock, whatever fails, on the same thread. */
     void (*unlock)(void *ctx);
     /**
-     * Called under the lock once the result is durable under its final name: the host switches over.
-     * Any non-zero result undoes everything and is returned.
+     * Called under the lock once the result is durable under its final name: the host switches over,
+     * as couchstore_compact_db_online() describes. Any non-zero result undoes everything and is
+     * returned; after 0 the result stays.
      */
     couchstore_error_t (*publish)(void *ctx, Db *source, Db *target);
     /**
-     * Called now and then while copying and catching up, after 1000 documents or 16 MiB at the latest;
-     * perhaps under the lock. done_docs is 0 only when a copy begins; once it is made, all are done.
-     * Non-zero cancels: a negative code is returned, else CANCEL.
+     * Called now and then while copying and catching up, after 1000 documents or 16 MiB at the
+     * latest; perhaps under the lock. done_docs is 0 only when a copy begins; once it is made, all
+     * are done. Non-zero cancels: a negative code is returned, else COUCHSTORE_ERROR_CANCEL.
      */
     int (*progress)(void *ctx, uint64_t done_docs, uint64_t total_docs, uint64_t done_bytes);
     void *ctx; /**< passed to these four */
@@ -465,7 +535,7 @@ typedef int (*couchstore_c_latency_callback_fn)(const couchstore_c_latency *late
 /**
  * Opens a database with the caller's file operations. As couchstore_open_db() otherwise.
  *
- * @param ops see couchstore_c_open_db_ex(); NULL gives INVALID_ARGUMENTS
+ * @param ops see couchstore_c_open_db_ex(); NULL gives COUCHSTORE_ERROR_INVALID_ARGUMENTS
  */
 static inline couchstore_error_t couchstore_open_db_ex(const char *filename,
                                                        couchstore_open_flags flags,

@@ -54,9 +54,10 @@ extern "C" {
 /**
  * Opens a database with the caller's file operations. As couchstore_open_db() otherwise.
  *
- * @param encryptionKeyCB finds keys. What it throws gives ENCRYPT for a new file and
- *                        NO_ENCRYPTION_KEY for an existing one
- * @param ops             must live until the handle is freed; nullptr gives INVALID_ARGUMENTS
+ * @param encryptionKeyCB finds keys. What it throws gives COUCHSTORE_ERROR_ENCRYPT for a new file
+ *                        and COUCHSTORE_ERROR_NO_ENCRYPTION_KEY for an existing one
+ * @param ops             must live until the handle is freed; nullptr gives
+ *                        COUCHSTORE_ERROR_INVALID_ARGUMENTS
  */
 LIBCOUCHSTORE_API
 couchstore_error_t couchstore_open_db_ex(const char *filename,
@@ -239,9 +240,10 @@ std::pair<couchstore_error_t, UniqueDocInfoPtr> openDocInfo(Db &db, std::string_
  * Shows all local documents in order of ids.
  *
  * @param from     the id to begin with; empty: the beginning
- * @param callback gets each of them; anything but SUCCESS ends the scan, which returns it
- * @return what callback returned; ALLOC_FAIL if it threw std::bad_alloc, INVALID_ARGUMENTS if it
- *         threw anything else
+ * @param callback gets each of them; anything but COUCHSTORE_SUCCESS ends the scan, which returns
+ *                 it
+ * @return what callback returned; COUCHSTORE_ERROR_ALLOC_FAIL if it threw std::bad_alloc,
+ *         COUCHSTORE_ERROR_INVALID_ARGUMENTS if it threw anything else
  */
 LIBCOUCHSTORE_API
 couchstore_error_t scanLocalDocs(
@@ -270,8 +272,8 @@ using PreCompactionCallback = std::function<couchstore_error_t(Db &)>;
 using PostCompactionCallback = std::function<couchstore_error_t(Db &)>;
 
 /**
- * Called by replay() for each document, or local document (the other entry is nullptr), before it is
- * put into the target. SUCCESS: put it there; positive: skip it; negative: an error.
+ * Called by replay() for each document, or local document (the other entry is nullptr), before it
+ * is put into the target. COUCHSTORE_SUCCESS: put it there; positive: skip it; negative: an error.
  */
 using PreCopyHook = std::function<
         couchstore_error_t(Db &source, Db &target, const DocInfo *doc, const DocInfo *local)>;

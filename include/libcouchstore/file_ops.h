@@ -49,9 +49,11 @@ typedef struct couchstore_error_info_t {
  * The struct must stay as it is until every database opened with it is freed.
  *
  * Error codes of any function are handed on as they are, and count like the library's own: a read
- * that returns ALLOC_FAIL, HEADER_VERSION or CANCEL ends everything at once; any other code of a
- * read is taken for damage, which scans and compactions may have been told to step over. Only open
- * tells by NO_SUCH_FILE that there is no file; DOC_NOT_FOUND and NO_HEADER tell nothing.
+ * that returns COUCHSTORE_ERROR_ALLOC_FAIL, COUCHSTORE_ERROR_HEADER_VERSION or
+ * COUCHSTORE_ERROR_CANCEL ends everything at once; any other code of a read is taken for damage,
+ * which scans and compactions may have been told to step over. Only open tells by
+ * COUCHSTORE_ERROR_NO_SUCH_FILE that there is no file; COUCHSTORE_ERROR_DOC_NOT_FOUND and
+ * COUCHSTORE_ERROR_NO_HEADER tell nothing.
  */
 typedef struct couch_file_ops {
     /** COUCH_FILE_OPS_VERSION. Other versions had other layouts and are refused. */

@@ -13,11 +13,12 @@ use std::ffi::c_void;
 ///
 /// The header gets the time of the system clock, in nanoseconds since 1970.
 ///
-/// @return DB_NO_LONGER_VALID: the file was replaced, or is written by somebody else (see couch_db.h);
-///         WRITE, or the code of the file operations. Nothing became visible then, unless it was the
-///         very last sync that failed (see couchstore_commit_ex()). If it was a sync that failed, this
-///         handle takes no more writes (they return WRITE), because the operating system may have
-///         dropped what it could not write: open the file again.
+/// @return COUCHSTORE_ERROR_DB_NO_LONGER_VALID: the file was replaced, or is written by somebody else
+///         (see couch_db.h); COUCHSTORE_ERROR_WRITE, or the code of the file operations. Nothing
+///         became visible then, unless it was the very last sync that failed (see
+///         couchstore_commit_ex()). If it was a sync that failed, this handle takes no more writes
+///         (they return COUCHSTORE_ERROR_WRITE), because the operating system may have dropped what it
+///         could not write: open the file again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_c_commit(db: *mut Handle) -> couchstore_error_t {
     // SAFETY: the pointer contract of `capi`.

@@ -39,10 +39,13 @@ pub(super) fn path(name: &CStr) -> &Path {
 /// power cut, leaves none, and whoever looks for it by name meanwhile finds nothing. A file that gets
 /// the name meanwhile is left alone and found at the end.
 ///
+/// If the file system has no room for all bodies this is said before anything is copied:
+/// COUCHSTORE_ERROR_WRITE with errno ENOSPC (see couchstore_compact_db_online()).
+///
 /// @param source          stays open and unchanged
 /// @param target_filename must not exist; is gone again after a failure
-/// @return OPEN_FILE with errno EEXIST: the target exists, at the start or at the end; otherwise what
-///         reading, writing or opening gave
+/// @return COUCHSTORE_ERROR_OPEN_FILE with errno EEXIST: the target exists, at the start or at the
+///         end; otherwise what reading, writing or opening gave
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_compact_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db(
@@ -78,8 +81,8 @@ pub unsafe extern "C" fn couchstore_compact_db(
 /// @param dhook    may change entries; only with hook; NULL: none is changed
 /// @param hook_ctx passed to hook
 /// @param ops      for the target, as for couchstore_open_db_ex(); NULL: the default ones
-/// @return what a hook returned, if negative; INVALID_ARGUMENTS: dhook without hook, or a hook that
-///         asks for the body twice; otherwise as couchstore_compact_db()
+/// @return what a hook returned, if negative; COUCHSTORE_ERROR_INVALID_ARGUMENTS: dhook without hook,
+///         or a hook that asks for the body twice; otherwise as couchstore_compact_db()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_c_compact_db_ex(
     source: *mut Handle,
@@ -247,15 +250,20 @@ impl CompactHooks for Hooks {
 ///
 /// Local documents that are equal are left alone; those that are gone from the source are removed.
 ///
-/// @param source_end_offset position of a header of the source, in bytes. If others have appended since
-///                          source was opened, it is to be moved with couchstore_seek() to the end and
-///                          with couchstore_seek_offset() back first: else the header is not found
+/// @param source_end_offset position of a header of the source, in bytes, at or behind the one that
+///                          source stands on. An earlier one takes local documents back to it, but
+///                          not documents. If others have appended since source was opened, it is to
+///                          be moved with couchstore_seek() to the end and with
+///                          couchstore_seek_offset() back first: else the header is not found
 /// @param pre_copy          called before each document and local document; NULL: not called
 /// @param precommit         called before the commit; it may change the target; NULL: not called
 /// @param hook_ctx          passed to both
-/// @param flush_threshold   bytes of memory for documents that are gathered before they are saved
+/// @param flush_threshold   bytes of memory for documents that are gathered before they are saved; 0:
+///                          none are gathered, each is saved by itself
 /// @return what a hook returned (any non-zero value of precommit, negative ones of pre_copy), or
-///         what reading and writing gave
+///         what reading and writing gave. COUCHSTORE_ERROR_NO_HEADER: source_end_offset is no header;
+///         COUCHSTORE_ERROR_INVALID_ARGUMENTS: it is no multiple of 4096, or 2^63 or more. After a
+///         failure source stands where it stood, and target has what it had
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_replay"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_replay(

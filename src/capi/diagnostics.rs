@@ -70,7 +70,8 @@ pub unsafe extern "C" fn couchstore_last_os_error(
 
 /// The reason of the last call on this thread that failed, in quotes: 'text'. It says which check
 /// failed where in the file, in couchstore's words where those are known; '' if there was none.
-/// Success does not clear it, nor do DOC_NOT_FOUND and what callbacks returned replace it.
+/// Success does not clear it, nor do COUCHSTORE_ERROR_DOC_NOT_FOUND and what callbacks returned
+/// replace it.
 ///
 /// @param db   not used; NULL is fine, so after an open that failed
 /// @param buf  receives the text, at most 251 bytes, cut to fit and terminated

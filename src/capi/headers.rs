@@ -22,9 +22,10 @@ unsafe fn move_or_free(call: Call, db: *mut Handle, action: fn(&Db) -> Result<()
 ///
 /// A commit from there makes a new branch of the file's history.
 ///
-/// @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
-///         AND FREED. couchstore_seek() does the same without freeing. INVALID_ARGUMENTS: called from
-///         a callback of a call on the handle; nothing was done
+/// @return COUCHSTORE_ERROR_DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle
+///         has been closed AND FREED. couchstore_seek() does the same without freeing.
+///         COUCHSTORE_ERROR_INVALID_ARGUMENTS: called from a callback of a call on the handle; nothing
+///         was done
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_rewind_db_header"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_rewind_db_header(db: *mut Handle) -> couchstore_error_t {
@@ -35,8 +36,9 @@ pub unsafe extern "C" fn couchstore_rewind_db_header(db: *mut Handle) -> couchst
 /// Moves the handle to the header behind the one that it stands on. Uncommitted changes are
 /// discarded.
 ///
-/// @return DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle has been closed
-///         AND FREED. INVALID_ARGUMENTS: as of couchstore_rewind_db_header()
+/// @return COUCHSTORE_ERROR_DB_NO_LONGER_VALID: there is none, or it cannot be read. Then the handle
+///         has been closed AND FREED. COUCHSTORE_ERROR_INVALID_ARGUMENTS: as of
+///         couchstore_rewind_db_header()
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_fastforward_db_header"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_fastforward_db_header(db: *mut Handle) -> couchstore_error_t {
@@ -49,9 +51,9 @@ pub unsafe extern "C" fn couchstore_fastforward_db_header(db: *mut Handle) -> co
 /// After a failure the handle stands where it stood, uncommitted changes discarded.
 ///
 /// @param offset position of a header in bytes, for example from couchstore_get_header_position()
-/// @return NO_HEADER: there is no header; INVALID_ARGUMENTS: not a multiple of 4096;
-///         DB_NO_LONGER_VALID: the handle's own header could not be read again either, the file has
-///         been closed
+/// @return COUCHSTORE_ERROR_NO_HEADER: there is no header; COUCHSTORE_ERROR_INVALID_ARGUMENTS: not a
+///         multiple of 4096; COUCHSTORE_ERROR_DB_NO_LONGER_VALID: the handle's own header could not be
+///         read again either, the file has been closed
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_seek_offset"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Handle, offset: cs_off_t) -> couchstore_error_t {
@@ -95,7 +97,7 @@ pub(super) fn seek(db: &Db, direction: couchstore_direction) -> Result<()> {
 /// @param seqno       a sequence number
 /// @param granularity 1, or an interval in units of the headers' timestamps: then the move goes on
 ///                    to the last header of the interval that the header lies in
-/// @return INVALID_ARGUMENTS: granularity is 0; otherwise as couchstore_seek_offset()
+/// @return COUCHSTORE_ERROR_INVALID_ARGUMENTS: granularity is 0; otherwise as couchstore_seek_offset()
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_seek_first_header_containing"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_seek_first_header_containing(

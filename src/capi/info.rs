@@ -114,10 +114,11 @@ pub unsafe extern "C" fn couchstore_c_get_db_filestats(
     unsafe { guard_db(Call::FileStats, db, body) }
 }
 
-/// Sets the purge sequence that the next commit stores, modulo 2^48: by custom, the highest sequence
-/// number of a tombstone that was purged.
+/// Sets the purge sequence that the next commit stores: by custom, the highest sequence number of a
+/// tombstone that was purged. couchstore_db_info() shows it at once.
 ///
-/// @return SUCCESS
+/// @param purge_seq 0 to 2^48 - 1; of larger numbers the lowest 48 bits are taken
+/// @return COUCHSTORE_SUCCESS, also for a handle that is closed or may only be read from
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_set_purge_seq(target: *mut Handle, purge_seq: u64) -> couchstore_error_t {
     let body = |db: &Db| {

@@ -77,14 +77,15 @@ pub(super) fn given_key(id: &[u8], secret: &[u8], derivation: c_int) -> Encrypti
 /// @param ops      NULL: the default ones
 /// @param keys     finds keys; NULL: there are none
 /// @param keys_ctx passed to keys
-/// @return NO_ENCRYPTION_KEY: the file is encrypted, and keys had no key of its id; DECRYPT: the key
-///         is not the right one (with a derived key that is noticed only by reading, which gives
-///         CHECKSUM_FAIL); ENCRYPT: keys failed for a new file; INVALID_ARGUMENTS: an id of 0 or more
-///         than 255 bytes, for a new file a key of other than 32 bytes, an unknown derivation, or
-///         COUCHSTORE_OPEN_WITH_LEGACY_CRC for an encrypted file; NOT_SUPPORTED: encrypted in a way
-///         that this version does not know, or this library was built without encryption (of
-///         which the handler of couchstore_set_on_internal_error() is told); otherwise as
-///         couchstore_open_db_ex()
+/// @return COUCHSTORE_ERROR_NO_ENCRYPTION_KEY: the file is encrypted, and keys had no key of its id;
+///         COUCHSTORE_ERROR_DECRYPT: the key is not the right one (with a derived key that is noticed
+///         only by reading, which gives COUCHSTORE_ERROR_CHECKSUM_FAIL); COUCHSTORE_ERROR_ENCRYPT:
+///         keys failed for a new file; COUCHSTORE_ERROR_INVALID_ARGUMENTS: an id of 0 or more than 255
+///         bytes, for a new file a key of other than 32 bytes, an unknown derivation, or
+///         COUCHSTORE_OPEN_WITH_LEGACY_CRC for an encrypted file; COUCHSTORE_ERROR_NOT_SUPPORTED:
+///         encrypted in a way that this version does not know, or this library was built without
+///         encryption (of which the handler of couchstore_set_on_internal_error() is told); otherwise
+///         as couchstore_open_db_ex()
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_open_db_with_key"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_db_with_key(

@@ -18,7 +18,7 @@ use std::ffi::c_void;
 /// @param idlen its length in bytes
 /// @param lDoc  receives the document, to be freed with couchstore_free_local_document(); NULL if
 ///              there is none
-/// @return DOC_NOT_FOUND: there is none
+/// @return COUCHSTORE_ERROR_DOC_NOT_FOUND: there is none
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_open_local_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_local_document(
@@ -70,10 +70,10 @@ pub(super) unsafe fn save_all(db: &Db, docs: *const *mut LocalDoc, count: usize)
 
 /// Saves or removes a local document. It becomes durable with couchstore_commit().
 ///
-/// @param lDoc id and body; with a non-zero deleted it is removed, which is SUCCESS also if there is
-///             none
-/// @return INVALID_ARGUMENTS: an id of more than 4095 bytes or a body of 256 MiB or more; after any
-///         failure nothing has changed
+/// @param lDoc id and body; with a non-zero deleted it is removed, which is COUCHSTORE_SUCCESS also if
+///             there is none
+/// @return COUCHSTORE_ERROR_INVALID_ARGUMENTS: an id of more than 4095 bytes or a body of 256 MiB or
+///         more; after any failure nothing has changed
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_save_local_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_local_document(

@@ -27,18 +27,19 @@
     reason = "one contract for all functions: see the module's documentation"
 )]
 
-// In the order of the header. The empty lines keep it so: rustfmt sorts what stands together.
+// In the order of the header, which begins with what most programs use. The empty lines keep it so: rustfmt sorts what
+// stands together. (`build.rs` puts the functions behind other names, couchstore_c_*, last.)
 pub mod open;
 
-pub mod headers;
-
-pub mod info;
+pub mod read;
 
 pub mod save;
 
 pub mod commit;
 
-pub mod read;
+pub mod info;
+
+pub mod headers;
 
 pub mod scan;
 

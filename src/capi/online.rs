@@ -33,6 +33,34 @@ use std::sync::Arc;
 /// Handles that have the source open keep it, also when the result takes its name; see
 /// couchstore_is_current(). Only one such compaction of a source runs at a time.
 ///
+/// Switching over is done in options->publish. Open a new handle there: on source_name if the result
+/// has taken that name, else on target_name. Then close and free the handles on the old file, or
+/// let their users do so when they have finished reading. couchstore_reopen_file() is not for this: it
+/// asks for the header that the handle stood on, in the same place, which the new file does not have,
+/// and closes the handle with COUCHSTORE_ERROR_DB_NO_LONGER_VALID. The new handle may be saved to as
+/// soon as it is open. If publish returns an error the names are put back: before that it closes what
+/// it has opened, and nothing may have been committed there. After publish has returned
+/// COUCHSTORE_SUCCESS, so does this function.
+///
+/// The two handles that hooks are shown are the library's own: source, for reading only, stands on the
+/// header that is copied or replayed, target is the result. Hooks may read from both; only the
+/// last call of options->hook, and options->precommit, save to target. They must not be closed, and
+/// are gone when the hook returns.
+///
+/// All hooks, lock and unlock among them, are called on the thread that has called this function, one
+/// at a time, and none holds a lock of the library's: they may use any other handle. But publish, and
+/// whatever else is called under the lock, must not wait for a thread that waits for the lock, and no
+/// hook may wait for this compaction.
+///
+/// An example of all that is examples/online_compaction.c.
+///
+/// With the library's own file operations it is asked at the beginning whether the file system has room
+/// for all bodies. If not, nothing is copied: COUCHSTORE_ERROR_WRITE with errno ENOSPC, and the
+/// numbers of bytes in couchstore_last_internal_error(). The trees, and what sorting puts on the disk,
+/// come on top. It is not asked on other file systems than ext2 to ext4, XFS and tmpfs, nor where
+/// options->hook, COUCHSTORE_COMPACT_FLAG_DROP_DELETES or COUCHSTORE_COMPACT_RECOVERY_MODE may leave
+/// something out.
+///
 /// With COUCHSTORE_SWAP_REPLACE the result keeps owner, group, permissions and access control list of
 /// the source as far as the process may, and is open to nobody to whom the source is closed. With
 /// COUCHSTORE_SWAP_NONE it has permissions as after couchstore_compact_db().
@@ -54,11 +82,12 @@ use std::sync::Arc;
 ///                    takes the source's name
 /// @param options     all zero but size is fine: no lock, which is right only if nobody writes
 /// @param stats       receives figures; NULL: none
-/// @return what a hook returned, if it is an error; OPEN_FILE with errno EBUSY: another one runs;
-///         OPEN_FILE with errno ESTALE: the source's name leads to another file by now; OPEN_FILE with
-///         errno EBADF: the source may only be read, its file system locks none but files that may be
-///         written, and it was to be replaced; INVALID_ARGUMENTS: options that this version does not
-///         know; otherwise what opening, reading or writing gave
+/// @return what a hook returned, if it is an error; COUCHSTORE_ERROR_OPEN_FILE with errno EBUSY:
+///         another one runs; COUCHSTORE_ERROR_OPEN_FILE with errno ESTALE: the source's name leads to
+///         another file by now; COUCHSTORE_ERROR_OPEN_FILE with errno EBADF: the source may only be
+///         read, its file system locks none but files that may be written, and it was to be replaced;
+///         COUCHSTORE_ERROR_INVALID_ARGUMENTS: options that this version does not know; otherwise what
+///         opening, reading or writing gave
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_compact_db_online"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_compact_db_online(
@@ -302,8 +331,8 @@ impl OnlineHooks for OnlineCallbacks {
 /// the file was removed, or replaced by a compaction: then opening the name again gives the new one.
 ///
 /// @param is_current receives 1 or 0
-/// @return NOT_SUPPORTED: the file operations do not tell; OPEN_FILE: the system does not say what the
-///         name leads to
+/// @return COUCHSTORE_ERROR_NOT_SUPPORTED: the file operations do not tell;
+///         COUCHSTORE_ERROR_OPEN_FILE: the system does not say what the name leads to
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_is_current(
     db: *mut Handle,

@@ -18,16 +18,6 @@ pub(super) fn open(options: OpenOptions, filename: &CStr, out: &Out<*mut Handle>
     Ok(())
 }
 
-/// The open flags that ask for a sync after every so many bytes written (the field
-/// COUCHSTORE_OPEN_WITH_PERIODIC_SYNC).
-///
-/// @param bytes rounded up to KiB, then down to a power of two, at most 2^40; 0 counts as 1 KiB
-/// @return the bits to be or-ed into the flags
-#[unsafe(no_mangle)]
-pub extern "C" fn couchstore_encode_periodic_sync_flags(bytes: u64) -> couchstore_open_flags {
-    flags::encode_periodic_sync(bytes)
-}
-
 /// Opens a file with the library's own file operations.
 ///
 /// The handle stands on the newest header. With COUCHSTORE_OPEN_FLAG_CREATE a file that does not
@@ -39,14 +29,16 @@ pub extern "C" fn couchstore_encode_periodic_sync_flags(bytes: u64) -> couchstor
 ///                 writing
 /// @param db       receives the handle, which is closed with couchstore_close_file() and freed with
 ///                 couchstore_free_db(); untouched on failure
-/// @return NO_SUCH_FILE: it does not exist; OPEN_FILE: it cannot be opened, is no regular file (a
-///         device, a FIFO: errno is EINVAL), or exists and COUCHSTORE_OPEN_FLAG_EXCL was given;
-///         NO_HEADER: it is no database; CORRUPT, CHECKSUM_FAIL, READ: its newest header is damaged
-///         (see COUCHSTORE_OPEN_RECOVERY_MODE); READ with errno EISDIR: a directory, read-only;
-///         HEADER_VERSION: it is of an unknown version; NO_ENCRYPTION_KEY: it is encrypted
-///         (NOT_SUPPORTED if this library was built without encryption); INVALID_ARGUMENTS: flags
-///         that exclude each other, or COUCHSTORE_OPEN_WITH_LEGACY_CRC for a file of version 12 or
-///         newer
+/// @return COUCHSTORE_ERROR_NO_SUCH_FILE: it does not exist; COUCHSTORE_ERROR_OPEN_FILE: it cannot be
+///         opened, is no regular file (a device, a FIFO: errno is EINVAL), or exists and
+///         COUCHSTORE_OPEN_FLAG_EXCL was given; COUCHSTORE_ERROR_NO_HEADER: it is no database;
+///         COUCHSTORE_ERROR_CORRUPT, COUCHSTORE_ERROR_CHECKSUM_FAIL, COUCHSTORE_ERROR_READ: its newest
+///         header is damaged (see COUCHSTORE_OPEN_RECOVERY_MODE); COUCHSTORE_ERROR_READ with errno
+///         EISDIR: a directory, read-only; COUCHSTORE_ERROR_HEADER_VERSION: it is of an unknown
+///         version; COUCHSTORE_ERROR_NO_ENCRYPTION_KEY: it is encrypted
+///         (COUCHSTORE_ERROR_NOT_SUPPORTED if this library was built without encryption);
+///         COUCHSTORE_ERROR_INVALID_ARGUMENTS: flags that exclude each other, or
+///         COUCHSTORE_OPEN_WITH_LEGACY_CRC for a file of version 12 or newer
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_open_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_db(
@@ -69,9 +61,10 @@ pub unsafe extern "C" fn couchstore_open_db(
 /// @param ops file operations of version 5, with all functions but advise; they must stay as they
 ///            are until the handle is freed. The ones of couchstore_get_default_file_ops() are
 ///            fine too.
-/// @return what the operations returned, if they failed; INVALID_ARGUMENTS: ops is NULL or not
-///         complete; NOT_SUPPORTED: flags ask for what version 5 does not have (periodic sync,
-///         tracing, write validation, mprotect); otherwise as couchstore_open_db()
+/// @return what the operations returned, if they failed; COUCHSTORE_ERROR_INVALID_ARGUMENTS: ops is
+///         NULL or not complete; COUCHSTORE_ERROR_NOT_SUPPORTED: flags ask for what version 5 does not
+///         have (periodic sync, tracing, write validation, mprotect); otherwise as
+///         couchstore_open_db()
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_c_open_db_ex(
     filename: *const c_char,
@@ -119,12 +112,12 @@ pub unsafe extern "C" fn couchstore_bootstrap_db(
 }
 
 /// Writes what is buffered and closes the file. The handle stays: it must be freed with
-/// couchstore_free_db(), and until then most functions return FILE_CLOSED.
+/// couchstore_free_db(), and until then most functions return COUCHSTORE_ERROR_FILE_CLOSED.
 ///
 /// Documents that were saved and not committed are lost.
 ///
-/// @return SUCCESS also for a handle that is closed already. The file is closed even if an error is
-///         returned.
+/// @return COUCHSTORE_SUCCESS also for a handle that is closed already. The file is closed even if an
+///         error is returned.
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_close_file"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_close_file(db: *mut Handle) -> couchstore_error_t {
@@ -135,8 +128,8 @@ pub unsafe extern "C" fn couchstore_close_file(db: *mut Handle) -> couchstore_er
 /// Frees a handle.
 ///
 /// @param db closed with couchstore_close_file() before; NULL is fine
-/// @return INVALID_ARGUMENTS: the file is not closed, or this is called from a callback of a call on
-///         the handle; then the handle stays valid
+/// @return COUCHSTORE_ERROR_INVALID_ARGUMENTS: the file is not closed, or this is called from a
+///         callback of a call on the handle; then the handle stays valid
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_free_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_free_db(db: *mut Handle) -> couchstore_error_t {
@@ -156,8 +149,8 @@ pub unsafe extern "C" fn couchstore_free_db(db: *mut Handle) -> couchstore_error
 
 /// Closes the file and frees the handle, whatever the result.
 ///
-/// @return what couchstore_close_file() gives. INVALID_ARGUMENTS: called from a callback of a call on
-///         the handle; only then it is neither closed nor freed
+/// @return what couchstore_close_file() gives. COUCHSTORE_ERROR_INVALID_ARGUMENTS: called from a
+///         callback of a call on the handle; only then it is neither closed nor freed
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_close_db"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_close_db(db: *mut Handle) -> couchstore_error_t {
@@ -180,7 +173,8 @@ pub unsafe extern "C" fn couchstore_drop_file(db: *mut Handle) -> couchstore_err
 /// @param db       closed or not
 /// @param filename the file's name now
 /// @param flags    as for couchstore_open_db()
-/// @return DB_NO_LONGER_VALID: it could not be opened or is another file; then the handle is closed
+/// @return COUCHSTORE_ERROR_DB_NO_LONGER_VALID: it could not be opened or is another file; then the
+///         handle is closed
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_reopen_file"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_reopen_file(
@@ -195,4 +189,14 @@ pub unsafe extern "C" fn couchstore_reopen_file(
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::ReopenFile, db, body) }
+}
+
+/// The open flags that ask for a sync after every so many bytes written (the field
+/// COUCHSTORE_OPEN_WITH_PERIODIC_SYNC).
+///
+/// @param bytes rounded up to KiB, then down to a power of two, at most 2^40; 0 counts as 1 KiB
+/// @return the bits to be or-ed into the flags
+#[unsafe(no_mangle)]
+pub extern "C" fn couchstore_encode_periodic_sync_flags(bytes: u64) -> couchstore_open_flags {
+    flags::encode_periodic_sync(bytes)
 }

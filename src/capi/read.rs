@@ -17,7 +17,7 @@ use std::ffi::c_void;
 /// @param id    the id
 /// @param idlen its length in bytes
 /// @param pInfo receives the entry, to be freed with couchstore_free_docinfo()
-/// @return DOC_NOT_FOUND: there is none
+/// @return COUCHSTORE_ERROR_DOC_NOT_FOUND: there is none
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_docinfo_by_id"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfo_by_id(
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn couchstore_docinfo_by_id(
 /// The entry of the document that was last changed with this sequence number.
 ///
 /// @param pInfo receives the entry, to be freed with couchstore_free_docinfo()
-/// @return DOC_NOT_FOUND: there is none
+/// @return COUCHSTORE_ERROR_DOC_NOT_FOUND: there is none
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_docinfo_by_sequence"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfo_by_sequence(
@@ -87,7 +87,8 @@ unsafe fn open_into(db: &Db, pDoc: *mut *mut Doc, make: impl FnOnce() -> Result<
 ///                couchstore_free_document(). Its id points to the caller's id; an empty body is
 ///                {NULL, 0}
 /// @param options DECOMPRESS_DOC_BODIES, or 0 for the body as it is stored
-/// @return DOC_NOT_FOUND: there is none, or it has no body; CORRUPT: a body that is not what it says
+/// @return COUCHSTORE_ERROR_DOC_NOT_FOUND: there is none, or it has no body; COUCHSTORE_ERROR_CORRUPT:
+///         a body that is not what it says
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_open_document"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_open_document(

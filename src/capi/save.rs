@@ -129,10 +129,11 @@ pub unsafe extern "C" fn couchstore_save_document(
 ///                with a body. db_seq is set on success
 /// @param numDocs number of elements of both; 0 is fine
 /// @param options COMPRESS_DOC_BODIES, COUCHSTORE_SEQUENCE_AS_IS
-/// @return INVALID_ARGUMENTS: an id of more than 4095 bytes, a body or rev_meta of about 256 MiB or
-///         more, or a next sequence number beyond 2^48 - 1; then nothing was written. WRITE: the file
-///         cannot be written, was opened read-only, has 2^47 bytes (errno is EFBIG: positions end
-///         there), or a sync failed before on this handle. After any failure nothing has changed.
+/// @return COUCHSTORE_ERROR_INVALID_ARGUMENTS: an id of more than 4095 bytes, a body or rev_meta of
+///         about 256 MiB or more, or a next sequence number beyond 2^48 - 1; then nothing was written.
+///         COUCHSTORE_ERROR_WRITE: the file cannot be written, was opened read-only, has 2^47 bytes
+///         (errno is EFBIG: positions end there), or a sync failed before on this handle. After any
+///         failure nothing has changed.
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_save_documents"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_save_documents(

@@ -102,8 +102,8 @@ fn no_keys(is_empty: bool) -> Result<()> {
 /// @param options  RANGES and those of couchstore_changes_since()
 /// @param callback called for each document; it may read from the handle
 /// @param ctx      passed to the callback
-/// @return INVALID_ARGUMENTS: numDocs is 0 (SUCCESS in an empty database); otherwise as
-///         couchstore_changes_since()
+/// @return COUCHSTORE_ERROR_INVALID_ARGUMENTS: numDocs is 0 (COUCHSTORE_SUCCESS in an empty database);
+///         otherwise as couchstore_changes_since()
 #[cfg_attr(feature = "cxx-shim", unsafe(export_name = "couchstore_private_docinfos_by_sequence"))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn couchstore_docinfos_by_sequence(

@@ -1,6 +1,7 @@
 //! Compaction of a handle's state into a new file.
 
 use super::copying::Copy;
+use super::space;
 use crate::crypto::keys::KeyStore;
 use crate::db::Db;
 use crate::db::hidden::{Purpose, naming_failed, rights_failed};
@@ -138,6 +139,8 @@ impl Default for CompactOptions {
 /// An existing `target` is left alone and makes the compaction fail. After any failure there is no target. The
 /// source is only read; others may append to it meanwhile.
 ///
+/// If the file system has no room for the bodies that are certain to be copied, it is not begun ([`Error::NoSpace`]).
+///
 /// With the library's own file operations the target gets its name when it is complete and durable; until then nobody
 /// finds it, and a process that dies leaves nothing. A caller's operations create it under its name, which a process that
 /// dies leaves behind.
@@ -253,6 +256,7 @@ pub(crate) fn copy_into(
     options: &CompactOptions,
     hooks: &mut dyn CompactHooks,
 ) -> Result<Option<Error>> {
+    space::check(source, target, options, hooks)?;
     Copy::new((source, target), directory, options, hooks)?.run()
 }
 

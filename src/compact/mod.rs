@@ -11,6 +11,7 @@
 //! * [`hooks`]: what callers may do meanwhile
 //! * `exclusion`: one at a time
 //! * `pace`: whether that catches up with the writer, and slowing it down
+//! * `space`: whether there is room for the copy
 //! * `progress`: telling the host how far it is
 //! * `options`: builders of options
 
@@ -34,5 +35,6 @@ mod pace;
 mod progress;
 pub(crate) mod replay;
 pub(crate) mod sort;
+mod space;
 mod spill;
 mod trees;

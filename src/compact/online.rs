@@ -93,6 +93,8 @@ pub struct OnlineStats {
 /// Compacts `source` into `target` while others save to it. With [`Swap::Replace`] the result takes the source's
 /// name and `target` is ignored.
 ///
+/// It is not begun if the file system has no room for the bodies that are certain to be copied ([`Error::NoSpace`]).
+///
 /// Only one such compaction of a source can run at a time, in all processes. After any failure the names are as
 /// they were, nothing of the result is left, and the lock is released. The exception is [`Error::Naming`]: what it says
 /// of the outcome may be that it is unknown; then all names stay as they are.

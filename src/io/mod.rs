@@ -11,6 +11,7 @@
 //! * `environment`: variables
 //! * `exact`: what was read exactly, and what a plan has read ahead
 //! * `read_buffer`: units of sizes that the caller has asked for
+//! * `room`: how much more fits into a file system
 //! * `scratch`: the memory for all that, kept from one handle to the next
 //! * `write_back`: when to sync what is written beside others' commits
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position
@@ -35,6 +36,7 @@ pub(crate) mod object;
 pub mod posix;
 mod read_buffer;
 pub mod rights;
+pub(crate) mod room;
 mod scratch;
 pub(crate) mod shared;
 #[cfg(any(test, feature = "sim"))]

@@ -29,6 +29,7 @@ pub mod found;
 pub mod help;
 pub mod interrupt;
 pub mod keys;
+pub mod man;
 pub mod output;
 pub mod program;
 pub mod progress;

@@ -20,7 +20,8 @@ measure = CARGO="$(CARGO)" scripts/benchmarks.py measure $(if $(DISK),--dir "$(D
 configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release $(1) 2>&1) || { echo "$$out"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-all build test lint header torture fuzz tsan bench plots compare figures criterion counts fmt clean
+.PHONY: help demo check check-all build test lint deny advisories licences semver abi deb wheel header torture fuzz tsan \
+	bench plots compare figures criterion counts fmt clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -54,7 +55,34 @@ lint: ## check the format, and lint the Rust code
 	@scripts/setup.sh check
 	$(CARGO) fmt --all --check
 	scripts/format.sh --check
+	scripts/spdx.sh
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+deny: ## check licences, duplicates and sources of all packages, by deny.toml; and whether the lists of licences are stale
+	@CMAKE_BUILD_DIR="$(BUILD)" scripts/deny.sh
+	@CARGO="$(CARGO)" scripts/licences.py check
+
+advisories: ## look for known vulnerabilities in packages; takes their database from the network
+	@CMAKE_BUILD_DIR="$(BUILD)" scripts/deny.sh advisories
+
+licences: ## make THIRD-PARTY-LICENSES and packaging/copyright anew; takes cargo-about
+	@CARGO="$(CARGO)" scripts/licences.py write
+
+semver: ## compare the Rust API with that of the newest tag; takes cargo-semver-checks
+	@scripts/semver.sh rust
+
+abi: ## compare the ABI of libcouchstore.so with that of the newest tag; takes abidiff
+	@CMAKE_BUILD_DIR="$(BUILD)" JOBS=$(JOBS) scripts/semver.sh abi
+
+deb: ## make packages for Debian, in BUILD-deb
+	@scripts/setup.sh demo
+	@cmake -S . -B "$(BUILD)-deb" -G Ninja -DCOUCHSTORE_DEBIAN=ON -DCMAKE_BUILD_TYPE=Release
+	@cmake --build "$(BUILD)-deb" -j $(JOBS)
+	@cd "$(BUILD)-deb" && cpack -G DEB
+
+wheel: ## make a Python wheel that contains the library, in BUILD-wheel/dist
+	@scripts/setup.sh demo
+	@CMAKE_BUILD_DIR="$(BUILD)" JOBS=$(JOBS) scripts/wheel.sh
 
 header: ## generate include/libcouchstore/couch_api.h from src/capi
 	@scripts/header.sh

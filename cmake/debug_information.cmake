@@ -2,15 +2,22 @@
 #
 #   split    the shared library has none. It is in libcouchstore.so.debug, the component "debug", where debuggers look for
 #            it: next to the library, which tells its name and checksum
+#   build-id as "split", but by the name of the library's build ID: lib/debug/.build-id/XX/YYYY.debug, as in Debian's packages
 #   none     neither library has any, and there is no such file
 #   inside   the libraries are installed as they were built
 
-set(COUCHSTORE_INSTALL_DEBUG split CACHE STRING "Debug information of installed libraries: split, none or inside")
-set_property(CACHE COUCHSTORE_INSTALL_DEBUG PROPERTY STRINGS split none inside)
+set(debug_default split)
+if(COUCHSTORE_DEBIAN)
+  set(debug_default build-id)
+endif()
+set(COUCHSTORE_INSTALL_DEBUG ${debug_default} CACHE STRING
+  "Debug information of installed libraries: split, build-id, none or inside")
+set_property(CACHE COUCHSTORE_INSTALL_DEBUG PROPERTY STRINGS split build-id none inside)
 if(COUCHSTORE_INSTALL_DEBUG STREQUAL "inside")
   return()
-elseif(NOT COUCHSTORE_INSTALL_DEBUG MATCHES "^(split|none)$")
-  message(FATAL_ERROR "couchstore: COUCHSTORE_INSTALL_DEBUG is ${COUCHSTORE_INSTALL_DEBUG}, not split, none or inside")
+elseif(NOT COUCHSTORE_INSTALL_DEBUG MATCHES "^(split|build-id|none)$")
+  message(FATAL_ERROR
+    "couchstore: COUCHSTORE_INSTALL_DEBUG is ${COUCHSTORE_INSTALL_DEBUG}, not split, build-id, none or inside")
 endif()
 find_program(COUCHSTORE_OBJCOPY NAMES "${CMAKE_OBJCOPY}" objcopy llvm-objcopy)
 if(NOT COUCHSTORE_OBJCOPY)
@@ -46,5 +53,20 @@ add_custom_command(TARGET couchstore POST_BUILD
   BYPRODUCTS "${couchstore_debug_file}"
   COMMENT "Splitting off the debug information of libcouchstore.so"
   VERBATIM)
-objcopy_installed(runtime couchstore --strip-all "--add-gnu-debuglink=${couchstore_debug_file}")
-install(FILES "${couchstore_debug_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT debug)
+if(COUCHSTORE_INSTALL_DEBUG STREQUAL "split")
+  objcopy_installed(runtime couchstore --strip-all "--add-gnu-debuglink=${couchstore_debug_file}")
+  install(FILES "${couchstore_debug_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT debug)
+  return()
+endif()
+
+objcopy_installed(runtime couchstore --strip-unneeded)
+objcopy_installed(development couchstore_static --strip-debug)
+# Known when the library has been linked. (Not below the folder of the platform: debuggers look in lib/debug.)
+install(CODE "
+  execute_process(COMMAND \"${CMAKE_READELF}\" --notes \"$<TARGET_FILE:couchstore>\" OUTPUT_VARIABLE notes)
+  if(NOT notes MATCHES \"Build ID: ([0-9a-f][0-9a-f])([0-9a-f]+)\")
+    message(FATAL_ERROR \"the library has no build ID\")
+  endif()
+  file(INSTALL \"${couchstore_debug_file}\" DESTINATION
+    \"\${CMAKE_INSTALL_PREFIX}/lib/debug/.build-id/\${CMAKE_MATCH_1}\" RENAME \"\${CMAKE_MATCH_2}.debug\")"
+  COMPONENT debug)

@@ -1,5 +1,6 @@
-# Installing: libraries and headers, the CMake package Couchstore, and the pkg-config files. Components:
+# Installing: libraries and headers, the CMake package Couchstore, the pkg-config files and the licences. Components:
 # "runtime" (the shared library), "debug" (its debug information), "tools" (tools.cmake) and "development" (all else).
+# The licences are in each of them but "debug".
 
 include(CMakePackageConfigHelpers)
 set(couchstore_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/Couchstore")
@@ -17,7 +18,7 @@ foreach(kind shared static)
     set(library couchstore_static)
   endif()
   install(TARGETS ${library} EXPORT Couchstore-${kind}
-    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT runtime
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT runtime NAMELINK_COMPONENT development
     ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT development)
   install(EXPORT Couchstore-${kind}
     NAMESPACE Couchstore::
@@ -36,6 +37,23 @@ install(FILES
     "${CMAKE_CURRENT_BINARY_DIR}/CouchstoreConfigVersion.cmake"
   DESTINATION "${couchstore_package_dir}"
   COMPONENT development)
+
+# Each component is a package's: it comes with the licences of what it contains. In Debian's packages there are other
+# files, see debian.cmake.
+set(couchstore_runtime_package couchstore)
+set(couchstore_development_package couchstore-dev)
+set(couchstore_tools_package couchstore-tools)
+if(NOT COUCHSTORE_DEBIAN)
+  set(licensed runtime development)
+  if(COUCHSTORE_BUILD_TOOLS)
+    list(APPEND licensed tools)
+  endif()
+  foreach(component IN LISTS licensed)
+    install(FILES LICENSE THIRD-PARTY-LICENSES
+      DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/${couchstore_${component}_package}"
+      COMPONENT ${component})
+  endforeach()
+endif()
 
 # pkg-config. The prefix follows from where the file lies, so the tree may be moved.
 if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")

@@ -39,7 +39,8 @@ set_target_properties(couchstore_objects PROPERTIES
   CXX_STANDARD 17
   CXX_STANDARD_REQUIRED ON)
 
-# Shared. The SONAME has no version: programs built against the original library look for libcouchstore.so.
+# Shared. Unless it is given one, the SONAME has no version: programs built against the original library look for
+# libcouchstore.so.
 set(couchstore_exports "${CMAKE_CURRENT_SOURCE_DIR}/cmake/exports.map")
 add_library(couchstore SHARED $<TARGET_OBJECTS:couchstore_objects>)
 add_library(Couchstore::couchstore ALIAS couchstore)
@@ -55,6 +56,9 @@ target_link_libraries(couchstore PRIVATE
 set_target_properties(couchstore PROPERTIES
   LINK_DEPENDS "${couchstore_exports}"
   EXPORT_NAME couchstore)
+if(COUCHSTORE_SOVERSION)
+  set_target_properties(couchstore PROPERTIES VERSION "${COUCHSTORE_SOVERSION}" SOVERSION "${COUCHSTORE_SOVERSION}")
+endif()
 
 # Static. The members of the Rust library are added to the archive; what they need is linked by its users.
 add_library(couchstore_static STATIC $<TARGET_OBJECTS:couchstore_objects>)

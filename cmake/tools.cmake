@@ -1,4 +1,5 @@
-# Builds the command-line tools with cargo and installs them, with completions for shells, as the component "tools".
+# Builds the command-line tools with cargo and installs them, with completions for shells and manual pages, as the
+# component "tools".
 #
 # They are one program written in Rust, "couch", and a link to it for each tool, whose name says what it does. It holds
 # the library and needs neither libcouchstore.so nor headers.
@@ -20,23 +21,24 @@ list(TRANSFORM couchstore_tools PREPEND "${tools_dir}/" OUTPUT_VARIABLE tool_lin
 list(TRANSFORM tool_links PREPEND "COMMAND;${CMAKE_COMMAND};-E;create_symlink;couch;" OUTPUT_VARIABLE make_links)
 add_custom_command(OUTPUT ${tool_links} ${make_links} DEPENDS "${tool_program}" VERBATIM)
 
-# Completion scripts are printed by the program itself. If it is for another platform it cannot run here, and there are
-# none.
+# Completion scripts and manual pages are printed by the program itself. If it is for another platform it cannot run
+# here, and there are none.
 set(tool_completions_dir "${CMAKE_INSTALL_DATADIR}")
-set(completions_dir "${couchstore_rust_dir}/completions")
+set(tool_files_dir "${couchstore_rust_dir}/tool_files")
 list(JOIN couchstore_tools "|" tools_joined)
-set(completions_made "${completions_dir}/made")
+set(tool_files_made "${tool_files_dir}/made")
 add_custom_command(
-  OUTPUT "${completions_made}"
-  COMMAND "${CMAKE_COMMAND}" "-DPROGRAM=${tool_program}" "-DTOOLS=${tools_joined}" "-DFOLDER=${completions_dir}"
-          -P "${CMAKE_CURRENT_SOURCE_DIR}/cmake/completions.cmake"
-  DEPENDS "${tool_program}" ${tool_links} "${CMAKE_CURRENT_SOURCE_DIR}/cmake/completions.cmake"
-  COMMENT "Writing completion scripts"
+  OUTPUT "${tool_files_made}"
+  COMMAND "${CMAKE_COMMAND}" "-DPROGRAM=${tool_program}" "-DTOOLS=${tools_joined}" "-DFOLDER=${tool_files_dir}"
+          "-DGZIP=${couchstore_gzip}" -P "${CMAKE_CURRENT_SOURCE_DIR}/cmake/tool_files.cmake"
+  DEPENDS "${tool_program}" ${tool_links} "${CMAKE_CURRENT_SOURCE_DIR}/cmake/tool_files.cmake"
+  COMMENT "Writing completion scripts and manual pages"
   VERBATIM)
 foreach(place bash-completion/completions zsh/site-functions fish/vendor_completions.d)
-  install(DIRECTORY "${completions_dir}/${place}/" DESTINATION "${tool_completions_dir}/${place}" COMPONENT tools)
+  install(DIRECTORY "${tool_files_dir}/${place}/" DESTINATION "${tool_completions_dir}/${place}" COMPONENT tools)
 endforeach()
-add_custom_target(couchstore_tools ALL DEPENDS "${tool_program}" ${tool_links} "${completions_made}")
+install(DIRECTORY "${tool_files_dir}/man1/" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" COMPONENT tools)
+add_custom_target(couchstore_tools ALL DEPENDS "${tool_program}" ${tool_links} "${tool_files_made}")
 
 install(PROGRAMS "${tool_program}" DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT tools)
 # Links stay links.

@@ -33,18 +33,28 @@ trap 'rm -f "$log"' EXIT
 
 case $scope in
     quick) steps="programs format_rust format_c clippy rust_tests c_build c_tests" ;;
-    full) steps="programs format_rust format_c clippy rust_tests rust_docs node_cache c_build c_tests python_tests counts" ;;
-    all)
-        steps="programs format_rust format_c clippy rust_tests rust_docs node_cache c_build c_tests python_tests counts"
-        steps="$steps features build_matrix cargo_c tsan torture differential fuzz"
+    full | all)
+        steps="programs format_rust format_c spdx deny clippy rust_tests rust_docs node_cache c_build c_tests versions"
+        steps="$steps python_tests counts"
         ;;
 esac
+if [ "$scope" = all ]; then
+    steps="$steps features build_matrix cargo_c packages crates wheel licences api tsan torture differential fuzz"
+fi
 
 describe() {
     case $1 in
         programs) title="needed programs" hint="install what is named above" ;;
         format_rust) title="format of the Rust files, and docs made of them" hint="make fmt, or the script named above" ;;
         format_c) title="format of the C and C++ files" hint="make fmt" ;;
+        spdx) title="licence of each source file" hint="scripts/spdx.sh --add" ;;
+        deny) title="licences and sources of packages" hint="make deny; what the lists lack: make licences" ;;
+        versions) title="one version everywhere" hint="mend the version in the places named above" ;;
+        packages) title="packages for Debian" hint="these alone: scripts/deb-test.sh" ;;
+        crates) title="crates" hint="these alone: scripts/publish-test.sh" ;;
+        wheel) title="Python wheel" hint="this alone: scripts/wheel.sh test" ;;
+        licences) title="texts of licences" hint="make licences" ;;
+        api) title="Rust API and ABI since the newest tag" hint="make semver, make abi; docs/versioning.md says what follows" ;;
         clippy) title="clippy" hint="mend what is named above; to see it again: make lint" ;;
         rust_tests) title="Rust tests" hint="the failed ones alone: cargo test $cargo_tests NAME" ;;
         node_cache) title="tests with nodes that all handles share"
@@ -83,6 +93,15 @@ format_rust() {
 
 format_c() {
     scripts/format.sh --check
+}
+
+spdx() {
+    scripts/spdx.sh
+}
+
+deny() {
+    CMAKE_BUILD_DIR=$build scripts/deny.sh
+    scripts/licences.py check
 }
 
 clippy() {
@@ -148,6 +167,10 @@ c_tests() {
     fi
 }
 
+versions() {
+    CMAKE_BUILD_DIR=$build scripts/version-test.sh
+}
+
 python_tests() {
     CMAKE_BUILD_DIR=$build scripts/python-tests.sh "$build/libcouchstore.so"
 }
@@ -172,6 +195,27 @@ build_matrix() {
 
 cargo_c() {
     scripts/cargo-c-test.sh
+}
+
+packages() {
+    CMAKE_BUILD_DIR=$build JOBS=$jobs scripts/deb-test.sh
+}
+
+crates() {
+    scripts/publish-test.sh
+}
+
+wheel() {
+    CMAKE_BUILD_DIR=$build JOBS=$jobs scripts/wheel.sh test
+}
+
+licences() {
+    scripts/licences.py same
+}
+
+api() {
+    scripts/semver.sh rust
+    CMAKE_BUILD_DIR=$build JOBS=$jobs scripts/semver.sh abi
 }
 
 tsan() {

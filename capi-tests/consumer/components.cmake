@@ -25,7 +25,8 @@ function(expect component)
   endif()
 endfunction()
 
-expect(runtime "${LIBDIR}/libcouchstore.so")
+expect(runtime "${LIBDIR}/libcouchstore.so"
+  share/doc/couchstore/LICENSE share/doc/couchstore/THIRD-PARTY-LICENSES)
 expect(debug "${LIBDIR}/libcouchstore.so.debug")
 installed(development development --component development)
 list(FILTER development INCLUDE REGEX "^(${LIBDIR}/(libcouchstore_static\\.a|pkgconfig/.*\\.pc)|include/libcouchstore/couch_db\\.h)$")

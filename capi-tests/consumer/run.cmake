@@ -3,7 +3,7 @@
 # flag for the compiler that links, -static say.
 #
 # For the component "tools": runs TOOLS, a program in BINDIR that may have MOST_BYTES and links to it, and looks for
-# their completion scripts below COMPLETIONS.
+# their completion scripts below COMPLETIONS and their pages below MANUAL.
 #
 # With REFUSED: configuring must fail, with a message that matches this expression.
 
@@ -83,6 +83,10 @@ else()
           message(FATAL_ERROR "no completion script ${script}")
         endif()
       endforeach()
+      file(STRINGS "${ROOT}/${MANUAL}/man1/${tool}.1" mentions REGEX "^${tool} .- ")
+      if(NOT mentions)
+        message(FATAL_ERROR "no manual page ${tool}.1, or it does not say what ${tool} is")
+      endif()
     endforeach()
     file(SIZE "${ROOT}/${BINDIR}/couch" bytes)
     if(MOST_BYTES AND bytes GREATER MOST_BYTES)

@@ -1,7 +1,7 @@
 # A Rust that is too old is found out when configuring, whichever of its programs is, and the message says what to do.
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")
 
-file(STRINGS "${PROJECT}/Cargo.toml" required REGEX "^rust-version")
+file(STRINGS "${PROJECT}/Cargo.toml" required REGEX "^rust-version *=")
 string(REGEX MATCH "[0-9]+\\.[0-9]+" required "${required}")
 string(REPLACE "." "\\." required "${required}")
 

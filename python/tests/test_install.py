@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,8 +32,9 @@ def missing_tool() -> str:
 @pytest.mark.skipif(bool(missing_tool()), reason=missing_tool())
 def test_pip_install(tmp_path: Path) -> None:
     # A copy: setuptools leaves files beside the sources.
-    sources, target = tmp_path / "sources", tmp_path / "site"
+    sources, target = tmp_path / "repository" / "python", tmp_path / "site"
     shutil.copytree(PACKAGE, sources, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
+    shutil.copy(PACKAGE.parent / "Cargo.toml", sources.parent)
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index"]
     options = ["--disable-pip-version-check", "--target", str(target), str(sources)]
     pip = subprocess.run(command + options, capture_output=True, text=True)
@@ -51,4 +53,6 @@ def test_pip_install(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, str(tmp_path / "test.couch")]
     result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split()[::2] == [str(target / "couchstore" / "__init__.py"), "installed"]
+    version = re.search(r'^version *= *"(.*)"', (PACKAGE.parent / "Cargo.toml").read_text(), re.MULTILINE)
+    assert version
+    assert result.stdout.split() == [str(target / "couchstore" / "__init__.py"), version[1], "installed"]

@@ -7,7 +7,7 @@ use crate::exit;
 use crate::help::{self, Help};
 use crate::program::{Failure, Tool, explain, print, say, set_name, show, tell};
 use crate::text::printable;
-use crate::{bench, check, compact, create, dbck, dbdiff, dbdump, dbinfo, map, recommit};
+use crate::{bench, check, compact, create, dbck, dbdiff, dbdump, dbinfo, man, map, recommit};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
@@ -71,7 +71,7 @@ impl Entry {
         let prefix = name.strip_suffix(self.short_name()).unwrap_or(PREFIX);
         let text = self.help.text(width).replace(PREFIX, prefix);
         let command = (self.command)().name(self.name).bin_name(name).after_help(text).term_width(width);
-        command.arg(explanations()).arg(completions())
+        command.arg(explanations()).arg(completions()).arg(man_page())
     }
 }
 
@@ -93,6 +93,11 @@ fn completions() -> Arg {
         .help("Print a completion script for this shell, and nothing else")
         .value_parser(value_parser!(Shell))
         .exclusive(true)
+}
+
+/// For whoever packages the tools: see `cmake/tool_files.cmake`.
+fn man_page() -> Arg {
+    Arg::new("man-page").long("man-page").action(ArgAction::SetTrue).exclusive(true).hide(true)
 }
 
 fn print_completions(shell: Shell, mut command: Command, name: &str) -> Result<(), Failure> {
@@ -152,11 +157,12 @@ fn run_tool(tool: &Entry, name: &str, arguments: Vec<OsString>) -> Result<(), Fa
     if matches.get_flag("explain") {
         explain();
     }
+    let link = if name == SHORT_LINK { SHORT_LINK } else { tool.name };
+    if matches.get_flag("man-page") {
+        return print(&man::of_tool(tool.command(link).name(link), &tool.help, &[PROGRAM])?);
+    }
     match matches.get_one::<Shell>("completions") {
-        Some(&shell) => {
-            let link = if name == SHORT_LINK { name } else { tool.name };
-            print_completions(shell, tool.command(link), link)
-        }
+        Some(&shell) => print_completions(shell, tool.command(link), link),
         None => (tool.run)(&matches),
     }
 }
@@ -172,6 +178,11 @@ fn no_tool(name: String, arguments: Vec<OsString>) -> Result<(), Failure> {
         }
         Err(error) => return no_such_tool(&mut command, &error),
     };
+    if matches.get_flag("man-page") {
+        let about = |tool: &Entry| (tool.command)().get_about().map(ToString::to_string).unwrap_or_default();
+        let tools = TOOLS.iter().map(|tool| (tool.name, about(tool)));
+        return print(&man::of_program(program(PROGRAM), tools)?);
+    }
     match matches.get_one::<Shell>("completions") {
         Some(&shell) => print_completions(shell, program(PROGRAM), PROGRAM),
         None => Err(misused(&mut command)),
@@ -189,6 +200,7 @@ fn program(name: &str) -> Command {
         .disable_help_subcommand(true)
         .term_width(help::width())
         .arg(completions())
+        .arg(man_page())
         .subcommands(tools)
 }
 

@@ -30,6 +30,7 @@ pub mod found;
 pub mod help;
 pub mod interrupt;
 pub mod keys;
+pub mod man;
 pub mod open;
 pub mod output;
 pub mod program;

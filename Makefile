@@ -1,7 +1,7 @@
 # The usual tasks. "make" alone lists them.
 #
 # Variables: JOBS (parallel jobs), BUILD (folder of the CMake build), FILE (for demo), QUICK (for check), SECONDS (for
-# torture and fuzz), TARGET (for fuzz), DISK and LARGE (for bench, plots and compare).
+# torture, fuzz and powercut), TARGET (for fuzz), DISK and LARGE (for bench, plots and compare).
 
 BUILD ?= build
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -20,8 +20,8 @@ measure = CARGO="$(CARGO)" scripts/benchmarks.py measure $(if $(DISK),--dir "$(D
 configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release $(1) 2>&1) || { echo "$$out"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-all build test lint deny advisories licences semver abi deb wheel header torture fuzz tsan \
-	bench plots compare figures criterion counts fmt clean
+.PHONY: help demo check check-all build test lint deny advisories licences semver abi deb wheel header torture powercut \
+	fuzz asan tsan coverage bench plots compare figures criterion counts fmt clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -92,6 +92,9 @@ torture: ## prove the promises for SECONDS (default 600): power cuts, faults, ki
 		--test reliability -- --exact torture::torture --nocapture
 	COUCHSTORE_TORTURE_SECONDS=$$(($(SECONDS) / 10)) $(CARGO) test --quiet --locked -p couchstore-tools \
 		--profile test-release --test killed_dbck -- --exact torture --nocapture
+
+powercut: ## cut the power of databases on ext4, XFS and btrfs for SECONDS (default 600); needs root; see docs/reliability.md
+	@SECONDS_ALL=$(SECONDS) scripts/powercut.sh
 
 fuzz: ## fuzz each target, or TARGET alone, for SECONDS (default 600); see docs/reliability.md
 	@SECONDS_EACH=$(SECONDS) TARGET=$(TARGET) scripts/fuzz.sh

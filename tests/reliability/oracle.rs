@@ -95,7 +95,7 @@ fn check_further_work(disk: &SimDisk, db: &Db, state: &Model) {
 }
 
 /// Saves and commits; returns what the file holds then.
-fn further_work(db: &Db, state: &Model) -> Model {
+pub(crate) fn further_work(db: &Db, state: &Model) -> Model {
     let further = Transaction {
         docs: vec![Doc::new(b"doc-5", b"further"), Doc::deletion(b"doc-7"), Doc::new(b"new", &[7; 5000])],
         locals: vec![(b"_local/further".to_vec(), Some(b"work".to_vec()))],

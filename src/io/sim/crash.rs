@@ -210,8 +210,8 @@ impl Pages {
     }
 }
 
-/// The pieces of one write that are on the disk, with their offsets.
-fn survivors<'a>(
+/// The pieces of one write that are on the disk, with their offsets. Only of the last write something may be cut off.
+pub fn survivors<'a>(
     survivors: Survivors,
     offset: usize,
     bytes: &'a [u8],

@@ -20,7 +20,7 @@ measure = CARGO="$(CARGO)" scripts/benchmarks.py measure $(if $(DISK),--dir "$(D
 configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release $(1) 2>&1) || { echo "$$out"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-all build test lint header torture fuzz tsan bench plots compare figures criterion counts fmt clean
+.PHONY: help demo check check-all build test lint header torture fuzz asan tsan bench plots compare figures criterion counts fmt clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -68,11 +68,16 @@ torture: ## prove the promises for SECONDS (default 600): power cuts, faults, ki
 fuzz: ## fuzz each target, or TARGET alone, for SECONDS (default 600); see docs/reliability.md
 	@SECONDS_EACH=$(SECONDS) TARGET=$(TARGET) scripts/fuzz.sh
 
-tsan: ## run the C test with threads under ThreadSanitizer
-	@scripts/setup.sh demo
+asan: ## run the C and C++ tests with all code under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/setup.sh check
+	@JOBS=$(JOBS) CMAKE_BUILD_DIR=$(BUILD) scripts/sanitize.sh address
+
+tsan: ## run the C and C++ tests with threads under ThreadSanitizer, with the library as it is and instrumented
+	@scripts/setup.sh check
 	@$(call configure,)
 	@cmake --build "$(BUILD)" -j $(JOBS) --target couchstore
 	@CMAKE_BUILD_DIR=$(BUILD) scripts/tsan.sh
+	@JOBS=$(JOBS) CMAKE_BUILD_DIR=$(BUILD) scripts/sanitize.sh thread
 
 bench: ## measure work as hosts do it, with one handle, on a disk (DISK=folder), beside compactions; see docs/benchmarks.md
 	@$(call measure,host cached handle disk beside)

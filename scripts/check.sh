@@ -85,6 +85,10 @@ format_c() {
 
 clippy() {
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+    # Workspaces of their own, which nothing above builds: their lock files must follow this one's dependencies.
+    for folder in fuzz bench-compare; do
+        cargo metadata --locked --format-version 1 --manifest-path $folder/Cargo.toml >/dev/null
+    done
 }
 
 rust_tests() {

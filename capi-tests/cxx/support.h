@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <cstring>
 #include <string>
 #include <vector>
 

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <cstring>
 #include <string>
 #include <vector>
 

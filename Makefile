@@ -99,11 +99,20 @@ powercut: ## cut the power of databases on ext4, XFS and btrfs for SECONDS (defa
 fuzz: ## fuzz each target, or TARGET alone, for SECONDS (default 600); see docs/reliability.md
 	@SECONDS_EACH=$(SECONDS) TARGET=$(TARGET) scripts/fuzz.sh
 
-tsan: ## run the C test with threads under ThreadSanitizer
-	@scripts/setup.sh demo
+asan: ## run the C and C++ tests with all code under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/setup.sh check
+	@JOBS=$(JOBS) CMAKE_BUILD_DIR=$(BUILD) scripts/sanitize.sh address
+
+tsan: ## run the C and C++ tests with threads under ThreadSanitizer, with the library as it is and instrumented
+	@scripts/setup.sh check
 	@$(call configure,)
 	@cmake --build "$(BUILD)" -j $(JOBS) --target couchstore
 	@CMAKE_BUILD_DIR=$(BUILD) scripts/tsan.sh
+	@JOBS=$(JOBS) CMAKE_BUILD_DIR=$(BUILD) scripts/sanitize.sh thread
+
+coverage: ## count which lines the tests run; writes build-coverage/html and the table of errors
+	@scripts/setup.sh check
+	@scripts/coverage.py
 
 bench: ## measure work as hosts do it, with one handle, on a disk (DISK=folder), beside compactions; see docs/benchmarks.md
 	@$(call measure,host cached handle disk beside)

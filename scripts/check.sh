@@ -69,6 +69,7 @@ describe() {
         features) title="features of the crate" hint="the command that failed stands above" ;;
         build_matrix) title="ways to build" hint="again: ctest --test-dir $build-matrix -L build --output-on-failure" ;;
         cargo_c) title="cargo-c package" hint="these alone: scripts/cargo-c-test.sh" ;;
+        asan) title="AddressSanitizer and UndefinedBehaviorSanitizer" hint="again: make asan" ;;
         tsan) title="ThreadSanitizer" hint="again: make tsan" ;;
         torture) title="power cuts, faults and kills for five minutes"
             hint="the seed stands above; docs/reliability.md says how to repeat it" ;;
@@ -109,6 +110,10 @@ deny() {
 
 clippy() {
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+    # Workspaces of their own, which nothing above builds: their lock files must follow this one's dependencies.
+    for folder in fuzz bench-compare powercut; do
+        cargo metadata --locked --format-version 1 --manifest-path $folder/Cargo.toml >/dev/null
+    done
 }
 
 rust_tests() {
@@ -221,8 +226,13 @@ api() {
     CMAKE_BUILD_DIR=$build JOBS=$jobs scripts/semver.sh abi
 }
 
+asan() {
+    JOBS=$jobs CMAKE_BUILD_DIR=$build scripts/sanitize.sh address
+}
+
 tsan() {
     CMAKE_BUILD_DIR=$build scripts/tsan.sh
+    JOBS=$jobs CMAKE_BUILD_DIR=$build scripts/sanitize.sh thread
 }
 
 torture() {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,12 @@ inline bool exists(const std::string &path) {
 
 inline sized_buf view(const std::string &text) {
     return {const_cast<char *>(text.data()), text.size()};
+}
+/** What is gone at the end of the line cannot be looked at later. */
+sized_buf view(std::string &&) = delete;
+/** A literal. */
+inline sized_buf view(const char *text) {
+    return {const_cast<char *>(text), std::strlen(text)};
 }
 
 inline couchstore_error_t put(Db *db, const std::string &id, const std::string &body) {

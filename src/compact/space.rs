@@ -93,6 +93,24 @@ mod tests {
         }
     }
 
+    /// What the entries of such a file say of sizes is 12 bytes too much for a copy that is not encrypted.
+    #[cfg(feature = "encryption")]
+    #[test]
+    fn no_more_is_asked_for_than_the_plain_copy_of_an_encrypted_file_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = crate::EncryptionKey::new("key", &[7; 32], crate::KeyDerivation::None);
+        let options = crate::OpenOptions::new().create(true).keys(Some(std::sync::Arc::new(key)));
+        let source = options.open(dir.path().join("source")).unwrap();
+        let ids: Vec<_> = (0..500).map(|number| number.to_string()).collect();
+        let documents: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), &[0; 4000])).collect();
+        source.save(&documents, SaveOptions::default()).unwrap();
+        source.commit().unwrap();
+        let target = dir.path().join("target");
+        compact(&source, &target, &CompactOptions::default()).unwrap();
+        let (needed, taken) = (needed(&source, false), target.metadata().unwrap().len());
+        assert!(needed <= taken && needed > 500 * 4000, "{needed} {taken}");
+    }
+
     #[test]
     fn large_bodies_are_nearly_all_that_is_needed() {
         let (needed, taken) = needed_for(&[Some(100_000); 20], false);

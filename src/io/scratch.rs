@@ -15,8 +15,10 @@ use zeroize::Zeroize;
 const LONGEST_WRITES: usize = 128 << 10;
 const LONGEST_PIECE: usize = 32 << 10;
 const LONGEST_BODY: usize = 16 << 10;
+const LONGEST_DEFLATED: usize = 4 << 10;
+/// A change has all nodes from the root to a leaf in memory twice: as they were, and as they will be.
 const LONGEST_NODE: usize = 2 << 10;
-const MOST_NODES: usize = 6;
+const MOST_NODES: usize = 12;
 
 /// The memory that one handle reads with.
 #[derive(Default)]
@@ -27,7 +29,7 @@ pub(super) struct Scratch {
     pub(super) joined: Vec<u8>,
     /// For the next inflated body.
     pub(super) plain: Vec<u8>,
-    /// For inflated nodes.
+    /// For inflated nodes, and those that are to be written.
     nodes: Vec<Vec<u8>>,
 }
 
@@ -112,7 +114,7 @@ impl Writing {
             // What was to be written is encrypted.
             self.deflated.zeroize();
         }
-        let_go_if_longer(&mut self.deflated, LONGEST_BODY);
+        let_go_if_longer(&mut self.deflated, LONGEST_DEFLATED);
         let_go_if_longer(&mut self.buffer, LONGEST_WRITES);
     }
 }

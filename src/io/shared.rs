@@ -72,6 +72,14 @@ impl SharedFile {
         })
     }
 
+    /// Memory for a node that is to be written.
+    pub(crate) fn node_memory(&self) -> Vec<u8> {
+        match self.file.borrow_mut().as_mut() {
+            Some(file) => file.io().scratch().node(),
+            None => Vec::new(),
+        }
+    }
+
     /// Takes memory of a node that is not needed any more, for the next one.
     pub(crate) fn keep_node_memory(&self, memory: Vec<u8>) {
         if let Some(file) = self.file.borrow_mut().as_mut() {

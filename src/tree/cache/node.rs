@@ -23,7 +23,9 @@ impl KeptNode {
     /// Takes an inflated node, or gives it back if its structure is not such that it can be kept: whoever goes through
     /// its entries meets what is wrong with it.
     pub(super) fn new(bytes: Vec<u8>, stored_size: u64) -> Result<KeptNode, Vec<u8>> {
-        let Some((kind, offsets)) = offsets_of(&bytes) else { return Err(bytes) };
+        // Counted first, so that the offsets are in one piece of memory from the beginning.
+        let offsets = count_of(&bytes).and_then(|entries| offsets_of(&bytes, entries));
+        let Some((kind, offsets)) = offsets else { return Err(bytes) };
         let mut bytes = bytes;
         if bytes.capacity() > bytes.len() + bytes.len() / 8 {
             bytes.shrink_to_fit();
@@ -31,33 +33,11 @@ impl KeptNode {
         Ok(KeptNode { bytes, kind, offsets, stored_size })
     }
 
-    /// Of a node that was just written, whose entries end at these bytes of it. `None`: its keys are not in order, since
-    /// they were taken over from a damaged one.
-    pub(super) fn of_written(
-        node: &[u8],
-        ends: impl ExactSizeIterator<Item = usize>,
-        stored_size: u64,
-    ) -> Option<KeptNode> {
-        let kind = NodeKind::of(node).ok()?;
-        u32::try_from(node.len()).ok()?;
-        let mut offsets = Vec::new();
-        memory::reserve_exact(&mut offsets, ends.len()).ok()?;
-        let (mut offset, mut last_key) = (1, &[][..]);
-        for end in ends {
-            let key = key_at(node, offset);
-            if compare_keys(key, last_key).is_lt() {
-                return None;
-            }
-            offsets.push(offset as u32);
-            (offset, last_key) = (end, key);
-        }
-        debug_assert_eq!(offset, node.len().max(1));
-        Some(KeptNode {
-            bytes: memory::copy(node).ok()?,
-            kind,
-            offsets: offsets.into_boxed_slice(),
-            stored_size,
-        })
+    /// Of a node that was just written, which has so many entries. `None`: its keys are not in order, since they were taken
+    /// over from a damaged one.
+    pub(super) fn of_written(node: &[u8], entries: usize, stored_size: u64) -> Option<KeptNode> {
+        let (kind, offsets) = offsets_of(node, entries)?;
+        Some(KeptNode { bytes: memory::copy(node).ok()?, kind, offsets, stored_size })
     }
 
     pub(crate) fn kind(&self) -> NodeKind {
@@ -85,27 +65,30 @@ impl KeptNode {
     }
 }
 
-/// Kind and offsets of the entries, if all is as it should be.
-fn offsets_of(bytes: &[u8]) -> Option<(NodeKind, Box<[u32]>)> {
+/// Kind and offsets of these many entries, if all is as it should be.
+fn offsets_of(bytes: &[u8], entries: usize) -> Option<(NodeKind, Box<[u32]>)> {
     let kind = NodeKind::of(bytes).ok()?;
     u32::try_from(bytes.len()).ok()?;
-    let (mut count, mut offset, mut last_key) = (0, 1, &[][..]);
+    let mut offsets = Vec::new();
+    memory::reserve_exact(&mut offsets, entries).ok()?;
+    let (mut offset, mut last_key) = (1, &[][..]);
     while let Some((entry, behind)) = entry_at(bytes, offset).ok()? {
         if compare_keys(entry.key, last_key).is_lt() {
             return None;
         }
-        count += 1;
+        offsets.push(offset as u32);
         (offset, last_key) = (behind, entry.key);
     }
-    // Counted first, so that they are in one piece of memory from the beginning.
-    let mut offsets = Vec::new();
-    memory::reserve_exact(&mut offsets, count).ok()?;
-    offset = 1;
-    while let Ok(Some((_, behind))) = entry_at(bytes, offset) {
-        offsets.push(offset as u32);
-        offset = behind;
-    }
     Some((kind, offsets.into_boxed_slice()))
+}
+
+/// The number of entries, if they end with the node.
+fn count_of(bytes: &[u8]) -> Option<usize> {
+    let (mut count, mut offset) = (0, 1);
+    while let Some((_, behind)) = entry_at(bytes, offset).ok()? {
+        (count, offset) = (count + 1, behind);
+    }
+    Some(count)
 }
 
 /// A node in the hands of a traversal.

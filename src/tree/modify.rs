@@ -1,5 +1,6 @@
 //! Applying a batch of changes to a tree: one pass from the root down and up again.
 
+use super::cache::Node;
 use super::cache::file::{Reading, TreeFile};
 use super::read::{Child, Guarded};
 use super::writer::{NodeWriter, Pointers};
@@ -7,9 +8,8 @@ use super::{NodeSizes, TreeKind};
 use crate::error::Result;
 use crate::format::docinfo::seq_value_id;
 use crate::format::header::NodeRef;
-use crate::format::node::{ChildPointer, Entry, NodeKind, compare_keys, entry_at};
+use crate::format::node::{ChildPointer, Entry, NodeKind, Sought, compare_keys, entry_at, seek};
 use crate::memory;
-use std::cmp::Ordering;
 use std::ops::Range;
 
 /// What to do at a key.
@@ -50,14 +50,16 @@ pub(crate) fn modify(
     if actions.is_empty() {
         return Ok(root.cloned());
     }
+    let groups = groups(actions)?;
+    let has_removals = groups.iter().any(|group| group.open > 0);
     let mut change = Change {
         file,
         guarded: Guarded::new(file, Reading::Seeking),
         tree,
         sizes,
         actions,
-        groups: groups(actions)?,
-        done: memory::filled(false, actions.len())?,
+        groups,
+        done: memory::filled(false, if has_removals { actions.len() } else { 0 })?,
         on_insert,
         written: Pointers::default(),
     };
@@ -84,28 +86,47 @@ struct Group<'a> {
 }
 
 fn groups<'a>(actions: &[Action<'a>]) -> Result<Vec<Group<'a>>> {
-    let mut groups = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     memory::reserve_exact(&mut groups, actions.len())?;
-    let mut start = 0;
-    for same in actions.chunk_by(|a, b| a.key == b.key) {
-        let is_removal = |edit| matches!(edit, Edit::Remove | Edit::RemoveDocument(_));
-        let removals = same.partition_point(|action| is_removal(action.edit));
-        debug_assert!(same.iter().skip(removals).all(|action| !is_removal(action.edit)));
-        debug_assert!(same.iter().take(removals).is_sorted_by_key(|action| removed_id(action.edit)));
-        let counts =
-            |matches: fn(&Edit<'_>) -> bool| same.iter().filter(|action| matches(&action.edit)).count();
-        let group = Group {
-            key: same.first().map_or(&[], |action| action.key),
-            actions: start..start + same.len(),
-            inserts: start + removals,
-            replaces: counts(|edit| matches!(edit, Edit::Insert(_) | Edit::Remove)) > 0,
-            open: counts(|edit| matches!(edit, Edit::RemoveDocument(_))),
-            inserted: false,
-        };
-        memory::push(&mut groups, group)?;
-        start += same.len();
+    for (index, &Action { key, edit }) in actions.iter().enumerate() {
+        if groups.last().is_none_or(|last| compare_keys(last.key, key).is_ne()) {
+            groups.push(Group {
+                key,
+                actions: index..index,
+                inserts: index,
+                replaces: false,
+                open: 0,
+                inserted: false,
+            });
+        }
+        if let Some(group) = groups.last_mut() {
+            group.add(edit);
+        }
     }
+    debug_assert!(groups.iter().all(|group| group.is_in_order(actions)));
     Ok(groups)
+}
+
+impl Group<'_> {
+    fn add(&mut self, edit: Edit<'_>) {
+        self.actions.end += 1;
+        self.replaces |= matches!(edit, Edit::Insert(_) | Edit::Remove);
+        self.open += usize::from(matches!(edit, Edit::RemoveDocument(_)));
+        if is_removal(edit) {
+            self.inserts = self.actions.end;
+        }
+    }
+
+    /// Whether the removals come first, those of documents in ascending order of ids.
+    fn is_in_order(&self, actions: &[Action<'_>]) -> bool {
+        let removals = actions.get(self.actions.start..self.inserts).unwrap_or_default();
+        removals.iter().all(|action| is_removal(action.edit))
+            && removals.iter().is_sorted_by_key(|action| removed_id(action.edit))
+    }
+}
+
+fn is_removal(edit: Edit<'_>) -> bool {
+    matches!(edit, Edit::Remove | Edit::RemoveDocument(_))
 }
 
 /// The document that an action removes, none for other actions.
@@ -125,7 +146,7 @@ struct Change<'a, 'f> {
     sizes: NodeSizes,
     actions: &'a [Action<'a>],
     groups: Vec<Group<'a>>,
-    /// Removals of documents that found their entry.
+    /// By action: removals of documents that found their entry. Nothing if there are no such actions.
     done: Vec<bool>,
     on_insert: OnInsert<'f>,
     /// The nodes that were written, until they are put into the node above: those of a node that is being rewritten behind
@@ -160,13 +181,17 @@ impl<'a> Change<'a, '_> {
     }
 
     fn writer(&self, kind: NodeKind, source: Option<u64>) -> NodeWriter<'a> {
-        NodeWriter::new(self.file, self.tree, kind, self.sizes, (self.file.node_memory(), source))
+        NodeWriter::new(self.file, self.tree, kind, self.sizes, (self.file.memory_to_write(), source))
     }
 
     /// The entry that is looked at, and where it ends.
     #[inline]
     fn entry<'n>(&self, old: &Rewriting<'_, 'n>) -> Result<Option<(Entry<'n>, usize)>> {
         entry_at(old.node, old.at).map_err(|rule| self.file.malformed(old.place.position, rule))
+    }
+
+    fn seek(&self, old: &Rewriting<'_, '_>, key: &[u8]) -> Result<Sought> {
+        seek(old.node, old.at, key).map_err(|rule| self.file.malformed(old.place.position, rule))
     }
 
     /// The entries before the one that is looked at stay. Returns what they were put into: something changes here.
@@ -201,7 +226,7 @@ impl<'a> Change<'a, '_> {
 
     fn give_back(&self, writer: Option<NodeWriter<'a>>) {
         if let Some(writer) = writer {
-            self.file.keep_node_memory(writer.into_memory());
+            self.file.keep_memory_to_write(writer.into_memory());
         }
     }
 
@@ -217,23 +242,23 @@ impl<'a> Change<'a, '_> {
         if changed {
             self.file.note_replaced(child.position);
         }
-        self.file.keep_node_memory(node.into_memory());
+        if let Node::Read(memory) = node {
+            self.file.keep_node_memory(memory);
+        }
         Ok(changed)
     }
 
     fn interior(&mut self, node: &[u8], place: Child, range: Range<usize>) -> Result<bool> {
         let mut old = Rewriting::new(node, NodeKind::Interior, place);
         let mut open = range;
-        while let Some(key) = self.key(&open)
-            && let Some((entry, behind)) = self.entry(&old)?
-        {
+        while let Some(key) = self.key(&open) {
+            let Sought { at, before } = self.seek(&old, key)?;
             // The last child also takes what lies behind all keys.
-            let is_last = behind == node.len();
-            if is_last || compare_keys(key, entry.key).is_le() {
-                let end = if is_last { open.end } else { self.end_of(&open, entry.key) };
-                self.child(&mut old, (entry, behind), open.start..end)?;
-                open.start = self.first_open(open.start..end, entry.key);
-            }
+            old.at = if at == node.len() { before } else { at };
+            let Some((entry, behind)) = self.entry(&old)? else { break };
+            let end = if behind == node.len() { open.end } else { self.end_of(&open, entry.key) };
+            self.child(&mut old, (entry, behind), open.start..end)?;
+            open.start = self.first_open(open.start..end, entry.key);
             old.at = behind;
         }
         self.finish(old)
@@ -285,26 +310,22 @@ impl<'a> Change<'a, '_> {
         let mut open = range;
         // The value that the inserts at the key at hand replace.
         let mut replaced: Option<Entry<'_>> = None;
-        while let Some(key) = self.key(&open)
-            && let Some((entry, behind)) = self.entry(&old)?
-        {
-            match compare_keys(key, entry.key) {
-                Ordering::Less => {
+        while let Some(key) = self.key(&open) {
+            old.at = self.seek(&old, key)?.at;
+            match self.entry(&old)? {
+                Some((entry, behind)) if entry.key == key => {
+                    if self.removes(open.start, &entry, place.position)? {
+                        self.keep_before(&mut old)?;
+                        old.rest = behind;
+                        replaced = Some(entry);
+                    }
+                    old.at = behind;
+                }
+                _ => {
                     self.insert(&mut old, open.start, replaced)?;
                     open.start += 1;
-                    continue;
                 }
-                Ordering::Equal if self.removes(open.start, &entry, place.position)? => {
-                    self.keep_before(&mut old)?;
-                    old.rest = behind;
-                    replaced = Some(entry);
-                }
-                Ordering::Equal | Ordering::Greater => {}
             }
-            old.at = behind;
-        }
-        for group in open {
-            self.insert(&mut old, group, replaced)?;
         }
         self.finish(old)
     }

@@ -8,8 +8,8 @@
 
 use crate::format::Malformed;
 use crate::format::docinfo::by_id_counted;
-use crate::format::ints::{Fields, put_u40, put_u48};
-use crate::format::node::{ChildPointer, Entries, NodeKind, entry_at};
+use crate::format::ints::{MAX_U40, MAX_U48, eight, put_u40, put_u48};
+use crate::format::node::{ChildPointer, Entries, NodeKind, split_entry};
 
 /// Which of the three trees a node belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +38,9 @@ impl DocCounts {
     #[inline]
     pub fn parse(reduce: &[u8]) -> Result<DocCounts, Malformed> {
         let fixed = reduce.first_chunk::<16>().ok_or(Malformed("a by-id reduce value of 16 bytes"))?;
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *fixed;
-        let live = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
-        let deleted = u64::from_be_bytes([0, 0, 0, f, g, h, i, j]);
-        let size = u64::from_be_bytes([0, 0, k, l, m, n, o, p]);
+        let live = eight::<0, 16>(fixed) >> 24;
+        let deleted = eight::<2, 16>(fixed) & MAX_U40;
+        let size = eight::<8, 16>(fixed) & MAX_U48;
         Ok(DocCounts { live, deleted, size })
     }
 
@@ -54,8 +53,11 @@ impl DocCounts {
 }
 
 /// Reads the reduce value of the by-sequence tree: the number of entries.
+#[inline]
 pub fn parse_count(reduce: &[u8]) -> Result<u64, Malformed> {
-    Fields(reduce).u40().map_err(|_| Malformed("a by-sequence reduce value of 5 bytes"))
+    let fixed = reduce.first_chunk::<5>().ok_or(Malformed("a by-sequence reduce value of 5 bytes"))?;
+    let [a, b, c, d, e] = *fixed;
+    Ok(u64::from(u32::from_be_bytes([a, b, c, d])) << 8 | u64::from(e))
 }
 
 /// What is summed up over the entries of a node: for its reduce value, and for what its parent says of its size.
@@ -173,16 +175,17 @@ fn sum_up(
     limit: Limit,
     weigh: impl Fn(&[u8]) -> Result<Sums, Malformed>,
 ) -> Result<Summed, Malformed> {
-    let mut summed = Summed { sums: Sums::default(), count: 0, last: start, end: start };
-    while let Some((entry, behind)) = entry_at(node, summed.end)? {
-        summed.sums.add(&weigh(entry.value)?);
-        summed.count += 1;
-        (summed.last, summed.end) = (summed.end, behind);
-        if behind >= limit.enough && summed.count >= limit.fewest {
-            break;
-        }
+    let (mut sums, mut count) = (Sums::default(), 0);
+    let mut rest = node.get(start..).unwrap_or_default();
+    // Bytes that are left, from the last entry on, and behind that which is enough.
+    let (mut last, enough) = (rest.len(), node.len().saturating_sub(limit.enough));
+    while rest.len() > enough || count < limit.fewest && !rest.is_empty() {
+        let (entry, behind) = split_entry(rest)?;
+        sums.add(&weigh(entry.value)?);
+        count += 1;
+        (last, rest) = (rest.len(), behind);
     }
-    Ok(summed)
+    Ok(Summed { sums, count, last: node.len() - last, end: node.len() - rest.len() })
 }
 
 /// What a leaf entry of the by-id tree adds.

@@ -1,17 +1,19 @@
 //! A node as it is kept, and a node as a traversal holds it.
 
-use crate::format::node::{NodeKind, compare_keys, entry_at, key_at};
+use crate::format::node::{NodeKind, compare_keys, entry_at, key_at, seek};
 use crate::memory;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// An inflated node whose structure is known: entries up to its end, their keys in ascending order.
+/// An inflated node whose structure is known: entries up to its end.
 #[derive(Debug)]
 pub(crate) struct KeptNode {
     bytes: Vec<u8>,
     kind: NodeKind,
-    /// Where its entries begin.
-    offsets: Box<[u32]>,
+    /// Number of its entries.
+    entries: usize,
+    /// Where they begin: found when a key is sought for the first time, as many nodes take another one's place before that.
+    offsets: OnceLock<Box<[u32]>>,
     /// Bytes that it takes in the file, without the chunk's prefix.
     stored_size: u64,
 }
@@ -23,21 +25,25 @@ impl KeptNode {
     /// Takes an inflated node, or gives it back if its structure is not such that it can be kept: whoever goes through
     /// its entries meets what is wrong with it.
     pub(super) fn new(bytes: Vec<u8>, stored_size: u64) -> Result<KeptNode, Vec<u8>> {
-        // Counted first, so that the offsets are in one piece of memory from the beginning.
-        let offsets = count_of(&bytes).and_then(|entries| offsets_of(&bytes, entries));
-        let Some((kind, offsets)) = offsets else { return Err(bytes) };
+        let Some((kind, offsets)) = offsets_of(&bytes) else { return Err(bytes) };
         let mut bytes = bytes;
         if bytes.capacity() > bytes.len() + bytes.len() / 8 {
             bytes.shrink_to_fit();
         }
-        Ok(KeptNode { bytes, kind, offsets, stored_size })
+        Ok(KeptNode { bytes, kind, entries: offsets.len(), offsets: offsets.into(), stored_size })
     }
 
-    /// Of a node that was just written, which has so many entries. `None`: its keys are not in order, since they were taken
-    /// over from a damaged one.
+    /// Of a node that was just written, with so many entries. `None`: it is too large.
     pub(super) fn of_written(node: &[u8], entries: usize, stored_size: u64) -> Option<KeptNode> {
-        let (kind, offsets) = offsets_of(node, entries)?;
-        Some(KeptNode { bytes: memory::copy(node).ok()?, kind, offsets, stored_size })
+        let kind = NodeKind::of(node).ok()?;
+        u32::try_from(node.len()).ok()?;
+        Some(KeptNode {
+            bytes: memory::copy(node).ok()?,
+            kind,
+            entries,
+            offsets: OnceLock::new(),
+            stored_size,
+        })
     }
 
     pub(crate) fn kind(&self) -> NodeKind {
@@ -50,45 +56,50 @@ impl KeptNode {
 
     /// Bytes of memory that keeping it takes.
     pub(super) fn weight(&self) -> u64 {
-        let own = self.bytes.capacity() + self.offsets.len() * size_of::<u32>();
+        let own = self.bytes.capacity() + self.entries * size_of::<u32>();
         (own + size_of::<KeptNode>() + OVERHEAD) as u64
+    }
+
+    /// Where its entries begin. None: their keys are not in order, since some were taken over from a damaged node.
+    fn offsets(&self) -> &[u32] {
+        self.offsets.get_or_init(|| offsets_of(&self.bytes).map(|(_, offsets)| offsets).unwrap_or_default())
     }
 
     /// Offset of the first entry at or behind byte `from` with a key of at least `key`; the node's end if there is none.
     pub(crate) fn seek(&self, from: usize, key: &[u8]) -> usize {
+        let offsets = self.offsets();
+        if offsets.is_empty() {
+            return seek(&self.bytes, from, key).map_or(self.bytes.len(), |sought| sought.at);
+        }
         let is_below = |offset: u32| compare_keys(key_at(&self.bytes, offset as usize), key).is_lt();
-        let first =
-            if from <= 1 { 0 } else { self.offsets.partition_point(|&offset| (offset as usize) < from) };
-        let behind = self.offsets.get(first..).unwrap_or_default();
+        let first = if from <= 1 { 0 } else { offsets.partition_point(|&offset| (offset as usize) < from) };
+        let behind = offsets.get(first..).unwrap_or_default();
         let index = behind.partition_point(|&offset| is_below(offset));
         behind.get(index).map_or(self.bytes.len(), |&offset| offset as usize)
     }
 }
 
-/// Kind and offsets of these many entries, if all is as it should be.
-fn offsets_of(bytes: &[u8], entries: usize) -> Option<(NodeKind, Box<[u32]>)> {
+/// Kind and offsets of the entries, if all is as it should be.
+fn offsets_of(bytes: &[u8]) -> Option<(NodeKind, Box<[u32]>)> {
     let kind = NodeKind::of(bytes).ok()?;
     u32::try_from(bytes.len()).ok()?;
-    let mut offsets = Vec::new();
-    memory::reserve_exact(&mut offsets, entries).ok()?;
-    let (mut offset, mut last_key) = (1, &[][..]);
+    let (mut count, mut offset, mut last_key) = (0, 1, &[][..]);
     while let Some((entry, behind)) = entry_at(bytes, offset).ok()? {
         if compare_keys(entry.key, last_key).is_lt() {
             return None;
         }
-        offsets.push(offset as u32);
+        count += 1;
         (offset, last_key) = (behind, entry.key);
     }
-    Some((kind, offsets.into_boxed_slice()))
-}
-
-/// The number of entries, if they end with the node.
-fn count_of(bytes: &[u8]) -> Option<usize> {
-    let (mut count, mut offset) = (0, 1);
-    while let Some((_, behind)) = entry_at(bytes, offset).ok()? {
-        (count, offset) = (count + 1, behind);
+    // Counted first, so that they are in one piece of memory from the beginning.
+    let mut offsets = Vec::new();
+    memory::reserve_exact(&mut offsets, count).ok()?;
+    offset = 1;
+    while let Ok(Some((_, behind))) = entry_at(bytes, offset) {
+        offsets.push(offset as u32);
+        offset = behind;
     }
-    Some(count)
+    Some((kind, offsets.into_boxed_slice()))
 }
 
 /// A node in the hands of a traversal.
@@ -148,16 +159,28 @@ mod tests {
     #[test]
     fn seeking_finds_the_first_of_the_entries_that_going_through_them_finds() {
         let bytes = node_of(&["b", "d", "d", "f"]);
-        let node = KeptNode::new(bytes.clone(), 0).unwrap();
+        let written = KeptNode::of_written(&bytes, 4, 0).unwrap();
+        for node in [KeptNode::new(bytes.clone(), 0).unwrap(), written] {
+            all_seeks_of(&bytes, &node);
+        }
+    }
+
+    #[test]
+    fn what_was_taken_over_from_a_damaged_node_is_sought_in_its_order() {
+        let bytes = node_of(&["b", "f", "d", "d"]);
+        all_seeks_of(&bytes, &KeptNode::of_written(&bytes, 4, 0).unwrap());
+    }
+
+    fn all_seeks_of(bytes: &[u8], node: &KeptNode) {
         for key in ["", "a", "b", "c", "d", "e", "f", "g"] {
             let mut from = 1;
             loop {
                 let mut expected = from;
-                while key_found(&bytes, expected).is_some_and(|found| found < key.as_bytes()) {
-                    expected = entry_at(&bytes, expected).unwrap().unwrap().1;
+                while key_found(bytes, expected).is_some_and(|found| found < key.as_bytes()) {
+                    expected = entry_at(bytes, expected).unwrap().unwrap().1;
                 }
                 assert_eq!(node.seek(from, key.as_bytes()), expected, "{key} from {from}");
-                let Some((_, behind)) = entry_at(&bytes, from).unwrap() else { break };
+                let Some((_, behind)) = entry_at(bytes, from).unwrap() else { break };
                 from = behind;
             }
         }

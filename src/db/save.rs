@@ -196,7 +196,8 @@ impl Db {
         options: SaveOptions,
         on_save: OnSave<'_>,
     ) -> Result<(Option<NodeRef>, Option<NodeRef>)> {
-        for index in batch.in_given_order()? {
+        let given = batch.in_given_order()?;
+        for &index in &given {
             let document = &documents[index];
             if let Some(body) = document.body {
                 let compress = options.compress && document.content_meta & COMPRESSED != 0;
@@ -211,14 +212,14 @@ impl Db {
             }
         }
         let (by_id, replaced) = self.save_by_id(batch, on_save)?;
-        let by_seq = self.save_by_seq(batch, &replaced)?;
+        let by_seq = self.save_by_seq(batch, given, &replaced)?;
         Ok((by_id, by_seq))
     }
 
     /// Rewrites the by-id tree. Also returns the entries that were replaced.
     fn save_by_id(&self, batch: &Batch<'_>, on_save: OnSave<'_>) -> Result<(Option<NodeRef>, Vec<Replaced>)> {
         let root = self.by_id_root();
-        let values = Values::encode(batch, DocInfoRef::encode_by_id)?;
+        let values = Values::encode(batch, &batch.by_id, DocInfoRef::encode_by_id)?;
         let action =
             |(index, value): (usize, _)| Action { key: batch.infos[index].id, edit: Edit::Insert(value) };
         let actions = memory::collect(values.iter(&batch.by_id).map(action))?;
@@ -243,27 +244,41 @@ impl Db {
         Ok((root, replaced))
     }
 
-    fn save_by_seq(&self, batch: &Batch<'_>, replaced: &[Replaced]) -> Result<Option<NodeRef>> {
+    /// Rewrites the by-sequence tree. `given`: [`Batch::in_given_order`].
+    fn save_by_seq(
+        &self,
+        batch: &Batch<'_>,
+        given: Vec<usize>,
+        replaced: &[Replaced],
+    ) -> Result<Option<NodeRef>> {
         let root = self.by_seq_root();
-        let values = Values::encode(batch, DocInfoRef::encode_by_seq)?;
-        let mut edits: Vec<([u8; 6], usize, Edit<'_>)> = Vec::new();
-        memory::reserve_exact(&mut edits, batch.by_id.len() + replaced.len())?;
-        for &Replaced { old_seq, index } in replaced {
-            edits.push((u48_bytes(old_seq), edits.len(), Edit::RemoveDocument(batch.infos[index].id)));
-        }
+        let order = batch.in_order_of_numbers(given)?;
+        let values = Values::encode(batch, &order, DocInfoRef::encode_by_seq)?;
         // A document that keeps its sequence number replaces its own entry, not those of others that share it.
         let mut keeps_number = memory::filled(false, batch.infos.len())?;
         for &Replaced { old_seq, index } in replaced {
-            keeps_number[index] = u48_bytes(old_seq) == u48_bytes(batch.infos[index].db_seq);
+            keeps_number[index] = (old_seq ^ batch.infos[index].db_seq) & MAX_U48 == 0;
         }
-        for (index, value) in values.iter(&batch.by_id) {
+        let mut removals = memory::collect((0..).zip(replaced).map(|(at, old)| (old.old_seq & MAX_U48, at)))?;
+        removals.sort_unstable();
+        let removal = |(seq, at): (u64, usize)| {
+            (u48_bytes(seq), Edit::RemoveDocument(batch.infos[replaced[at].index].id))
+        };
+        let mut removals = removals.into_iter().peekable();
+        let mut edits: Vec<([u8; 6], Edit<'_>)> = Vec::new();
+        memory::reserve_exact(&mut edits, order.len() + replaced.len())?;
+        for (index, value) in values.iter(&order) {
+            let seq = batch.infos[index].db_seq & MAX_U48;
+            // Removals come before inserts of the same key.
+            while let Some(old) = removals.next_if(|&(old_seq, _)| old_seq <= seq) {
+                edits.push(removal(old));
+            }
             let beside = keeps_number[index] || batch.others.stay_at(batch.infos[index].db_seq);
-            let edit = if beside { Edit::InsertBeside(value) } else { Edit::Insert(value) };
-            edits.push((u48_bytes(batch.infos[index].db_seq), edits.len(), edit));
+            edits
+                .push((u48_bytes(seq), if beside { Edit::InsertBeside(value) } else { Edit::Insert(value) }));
         }
-        // Removals, which were put first, stay before inserts of the same key.
-        edits.sort_unstable_by_key(|&(key, order, _)| (key, order));
-        let actions = memory::collect(edits.iter().map(|(key, _, edit)| Action { key, edit: *edit }))?;
+        edits.extend(removals.map(removal));
+        let actions = memory::collect(edits.iter().map(|(key, edit)| Action { key, edit: *edit }))?;
         let nodes = self.options().nodes();
         modify(&self.file, TreeKind::BySeq, nodes, root.as_ref(), &actions, &mut |_, _| Ok(()))
     }
@@ -298,18 +313,60 @@ impl<'a> Batch<'a> {
                 document.info(seq)
             }
         }))?;
-        let mut by_id = memory::collect(0..infos.len())?;
-        // Of equal ids the later comes first, and is the one that stays.
-        by_id.sort_unstable_by(|&a, &b| infos[a].id.cmp(infos[b].id).then(b.cmp(&a)));
-        by_id.dedup_by(|later, kept| infos[*later].id == infos[*kept].id);
+        let by_id = order_by_id(&infos)?;
         Ok(Batch { infos, by_id, update_seq: seq, others: Others::Go })
     }
 
+    /// Those that count, in the caller's order.
     fn in_given_order(&self) -> Result<Vec<usize>> {
+        if self.by_id.len() == self.infos.len() {
+            return memory::collect(0..self.infos.len());
+        }
         let mut order = memory::copy(&self.by_id)?;
         order.sort_unstable();
         Ok(order)
     }
+
+    /// Those that count, ordered by sequence number as it is stored, then by id. `given`: [`Batch::in_given_order`], which
+    /// it is if the numbers are given out here.
+    fn in_order_of_numbers(&self, given: Vec<usize>) -> Result<Vec<usize>> {
+        let number = |index: usize| self.infos[index].db_seq & MAX_U48;
+        if given.is_sorted_by(|&a, &b| number(a) < number(b)) {
+            return Ok(given);
+        }
+        let ranked = self.by_id.iter().enumerate().map(|(rank, &index)| (number(index), rank));
+        let mut order = memory::collect(ranked)?;
+        order.sort_unstable();
+        memory::collect(order.iter().map(|&(_, rank)| self.by_id[rank]))
+    }
+}
+
+/// Orders entries by id; of several with the same id the last one stays.
+fn order_by_id(infos: &[DocInfoRef<'_>]) -> Result<Vec<usize>> {
+    let Some(first) = infos.first() else { return Ok(Vec::new()) };
+    let shared = infos.iter().fold(first.id.len(), |shared, info| {
+        if info.id.starts_with(&first.id[..shared]) { shared } else { shared_prefix(first.id, info.id) }
+    });
+    // Most are told apart by the eight bytes behind what all have in common.
+    let head = |id: &[u8]| {
+        let rest = &id[shared..];
+        let mut head = [0; 8];
+        let length = rest.len().min(8);
+        head[..length].copy_from_slice(&rest[..length]);
+        u64::from_be_bytes(head)
+    };
+    let mut order = memory::collect((0..).zip(infos).map(|(index, info)| (head(info.id), index)))?;
+    order.sort_unstable_by(|&(a_head, a), &(b_head, b): &(u64, usize)| {
+        // Of equal ids the later comes first, and is the one that stays.
+        a_head.cmp(&b_head).then_with(|| infos[a].id.cmp(infos[b].id)).then(b.cmp(&a))
+    });
+    order.dedup_by(|later, kept| later.0 == kept.0 && infos[later.1].id == infos[kept.1].id);
+    memory::collect(order.iter().map(|&(_, index)| index))
+}
+
+/// How many bytes both begin with.
+fn shared_prefix(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// Encoded values of a batch, in one piece of memory.
@@ -319,13 +376,17 @@ struct Values {
 }
 
 impl Values {
-    /// Encodes the entries of a batch in order of ids.
-    fn encode<'a>(batch: &Batch<'a>, encode: fn(&DocInfoRef<'a>, &mut Vec<u8>)) -> Result<Values> {
-        let entries = || batch.by_id.iter().map(|&index| &batch.infos[index]);
+    /// Encodes the entries of a batch in this order.
+    fn encode<'a>(
+        batch: &Batch<'a>,
+        order: &[usize],
+        encode: fn(&DocInfoRef<'a>, &mut Vec<u8>),
+    ) -> Result<Values> {
+        let entries = || order.iter().map(|&index| &batch.infos[index]);
         let mut bytes = Vec::new();
         memory::reserve_exact(&mut bytes, entries().map(DocInfoRef::longest_value).sum())?;
         let mut ranges = Vec::new();
-        memory::reserve_exact(&mut ranges, batch.by_id.len())?;
+        memory::reserve_exact(&mut ranges, order.len())?;
         for entry in entries() {
             let start = bytes.len();
             encode(entry, &mut bytes);

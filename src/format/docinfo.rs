@@ -8,7 +8,7 @@
 //! ```
 
 use super::Malformed;
-use super::ints::{Fields, MAX_KEY, MAX_U48, MAX_VALUE, split_u12_u28, u12_u28, u48_bytes};
+use super::ints::{Fields, MAX_KEY, MAX_U48, MAX_VALUE, eight, put_eight, split_u12_u28, u12_u28, u48_bytes};
 
 /// Bytes of a by-id value before the rev_meta.
 pub(crate) const BY_ID_FIXED: usize = 23;
@@ -40,20 +40,6 @@ pub struct DocInfoRef<'a> {
     pub body_position: u64,
     /// Disk size of the body's chunk, without block-type bytes.
     pub physical_size: u64,
-}
-
-/// Eight of these bytes as a number.
-#[inline]
-fn eight<const AT: usize, const N: usize>(bytes: &[u8; N]) -> u64 {
-    bytes.get(AT..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
-/// Puts a number there, in eight bytes.
-#[inline]
-fn put_eight<const AT: usize, const N: usize>(bytes: &mut [u8; N], number: u64) {
-    if let Some(place) = bytes.get_mut(AT..).and_then(<[u8]>::first_chunk_mut) {
-        *place = number.to_be_bytes();
-    }
 }
 
 impl<'a> DocInfoRef<'a> {

@@ -5,6 +5,8 @@ use super::Malformed;
 
 /// Largest value of a 48-bit field: sequence numbers and file offsets.
 pub(crate) const MAX_U48: u64 = (1 << 48) - 1;
+/// Largest value of a 40-bit field: counts.
+pub(crate) const MAX_U40: u64 = (1 << 40) - 1;
 /// Largest key: its length has 12 bits.
 pub(crate) const MAX_KEY: usize = (1 << 12) - 1;
 /// Largest value in a node: its length has 28 bits.
@@ -77,6 +79,20 @@ impl<'a> Fields<'a> {
     /// What is left.
     pub(crate) fn rest(self) -> &'a [u8] {
         self.0
+    }
+}
+
+/// Eight of these bytes as a number.
+#[inline]
+pub(crate) fn eight<const AT: usize, const N: usize>(bytes: &[u8; N]) -> u64 {
+    bytes.get(AT..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Puts a number there, in eight bytes.
+#[inline]
+pub(crate) fn put_eight<const AT: usize, const N: usize>(bytes: &mut [u8; N], number: u64) {
+    if let Some(place) = bytes.get_mut(AT..).and_then(<[u8]>::first_chunk_mut) {
+        *place = number.to_be_bytes();
     }
 }
 

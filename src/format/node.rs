@@ -9,7 +9,7 @@
 //! The key of an interior entry is the highest key below it.
 
 use super::Malformed;
-use super::ints::{put_u48, split_u12_u28};
+use super::ints::{eight, put_u48, split_u12_u28};
 
 use std::cmp::Ordering;
 
@@ -52,13 +52,27 @@ pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, 
     if rest.is_empty() {
         return Ok(None);
     }
-    let overrun = Malformed("an entry that ends within its node");
-    let (lengths, rest) = rest.split_first_chunk::<ENTRY_PREFIX>().ok_or(overrun)?;
-    let [a, b, c, d, e] = *lengths;
-    let (key_length, value_length) = split_u12_u28(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]));
-    let (key, rest) = rest.split_at_checked(key_length).ok_or(overrun)?;
-    let value = rest.get(..value_length).ok_or(overrun)?;
-    Ok(Some((Entry { key, value }, offset + ENTRY_PREFIX + key_length + value_length)))
+    let (entry, behind) = split_entry(rest)?;
+    Ok(Some((entry, node.len() - behind.len())))
+}
+
+/// The entry that these bytes begin with, and what is behind it.
+#[inline]
+pub(crate) fn split_entry(bytes: &[u8]) -> Result<(Entry<'_>, &[u8]), Malformed> {
+    const OVERRUN: Malformed = Malformed("an entry that ends within its node");
+    // Nearly all entries have eight bytes.
+    let packed = match bytes.first_chunk() {
+        Some(first) => u64::from_be_bytes(*first) >> 24,
+        None => {
+            let [a, b, c, d, e] = *bytes.first_chunk::<ENTRY_PREFIX>().ok_or(OVERRUN)?;
+            u64::from_be_bytes([0, 0, 0, a, b, c, d, e])
+        }
+    };
+    let (key_length, value_length) = split_u12_u28(packed);
+    let (entry, behind) = bytes.split_at_checked(ENTRY_PREFIX + key_length + value_length).ok_or(OVERRUN)?;
+    let (key, value) =
+        entry.get(ENTRY_PREFIX..).unwrap_or_default().split_at_checked(key_length).ok_or(OVERRUN)?;
+    Ok((Entry { key, value }, behind))
 }
 
 /// The key of the entry at byte `offset` of a node; empty if there is none.
@@ -77,12 +91,50 @@ pub(crate) fn compare_keys(a: &[u8], b: &[u8]) -> Ordering {
         let order = u128::from_be_bytes(*first).cmp(&u128::from_be_bytes(*second));
         return if order == Ordering::Equal { a.cmp(b) } else { order };
     }
-    if let (&[a, b, c, d, e, f], &[g, h, i, j, k, l]) = (a, b) {
-        // Sequence numbers.
-        return u64::from_be_bytes([0, 0, a, b, c, d, e, f])
-            .cmp(&u64::from_be_bytes([0, 0, g, h, i, j, k, l]));
+    match (seq_of(a), seq_of(b)) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        _ => a.cmp(b),
     }
-    a.cmp(b)
+}
+
+/// Where a search has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sought {
+    /// Offset of the first entry with a key that is not below the one sought; the node's end if there is none.
+    pub(crate) at: usize,
+    /// Offset of the entry before it; `at` if the search began there.
+    pub(crate) before: usize,
+}
+
+/// Seeks a key among the entries from byte `from` of a node on, one by one.
+pub(crate) fn seek(node: &[u8], from: usize, key: &[u8]) -> Result<Sought, Malformed> {
+    let rest = node.get(from..).unwrap_or_default();
+    let left = match seq_of(key) {
+        Some(seq) => seek_by(rest, |other| seq_of(other).map_or_else(|| other < key, |other| other < seq)),
+        None => seek_by(rest, |other| compare_keys(other, key).is_lt()),
+    };
+    left.map(|(at, before)| Sought { at: node.len() - at, before: node.len() - before })
+}
+
+/// Finds the first entry whose key is not below. Returns how many bytes are left there, and at the entry before it.
+#[inline]
+fn seek_by(bytes: &[u8], is_below: impl Fn(&[u8]) -> bool) -> Result<(usize, usize), Malformed> {
+    let (mut rest, mut before) = (bytes, bytes.len());
+    while !rest.is_empty() {
+        let (entry, behind) = split_entry(rest)?;
+        if !is_below(entry.key) {
+            break;
+        }
+        (rest, before) = (behind, rest.len());
+    }
+    Ok((rest.len(), before))
+}
+
+/// The number that a key of six bytes is.
+#[inline]
+fn seq_of(key: &[u8]) -> Option<u64> {
+    let [a, b, c, d, e, f] = *key else { return None };
+    Some(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }
 
 /// Iterates over the entries of a node; ends after the first malformed one.
@@ -155,10 +207,10 @@ impl<'a> ChildPointer<'a> {
     pub(crate) fn parse(value: &'a [u8]) -> Result<ChildPointer<'a>, Malformed> {
         const SHORT: Malformed = Malformed("a child pointer as long as its parts");
         let (fixed, rest) = value.split_first_chunk::<POINTER_FIXED>().ok_or(SHORT)?;
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = *fixed;
-        let position = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        let subtree_size = u64::from_be_bytes([0, 0, g, h, i, j, k, l]);
-        let reduce = rest.get(..usize::from(u16::from_be_bytes([m, n]))).ok_or(SHORT)?;
+        let position = eight::<0, POINTER_FIXED>(fixed) >> 16;
+        let sizes = eight::<6, POINTER_FIXED>(fixed);
+        let (subtree_size, reduce_length) = (sizes >> 16, sizes as u16);
+        let reduce = rest.get(..usize::from(reduce_length)).ok_or(SHORT)?;
         Ok(ChildPointer { position, subtree_size, reduce })
     }
 }
@@ -210,6 +262,33 @@ mod tests {
             for b in &keys {
                 assert_eq!(compare_keys(a, b), a.cmp(b), "{a:?} {b:?}");
             }
+        }
+    }
+
+    #[test]
+    fn seeking_finds_the_first_entry_that_is_not_below() {
+        let seq = |number: u64| super::super::ints::u48_bytes(number).to_vec();
+        let texts = ["", "b", "dddddd", "long enough to be compared at once", "z"];
+        let sequences: Vec<_> = [1, 5, 5, 0x0100_0000_0000].map(seq).into();
+        for keys in [texts.map(|text| text.as_bytes().to_vec()).into(), sequences] {
+            let mut node = vec![1];
+            let mut offsets = Vec::new();
+            for key in &keys {
+                offsets.push(node.len());
+                push_entry(&mut node, key, b"value");
+            }
+            offsets.push(node.len());
+            let sought = [keys.clone(), vec![vec![], seq(0), seq(2), seq(6), vec![255; 20]]].concat();
+            for key in &sought {
+                for (first, &from) in offsets.iter().enumerate() {
+                    let index =
+                        keys.iter().skip(first).position(|other| other >= key).unwrap_or(keys.len() - first);
+                    let [before, at] = [index.saturating_sub(1), index].map(|index| offsets[first + index]);
+                    assert_eq!(seek(&node, from, key), Ok(Sought { at, before }), "{key:?} from {from}");
+                }
+            }
+            node.pop();
+            assert!(seek(&node, 1, &[255; 20]).is_err());
         }
     }
 

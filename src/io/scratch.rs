@@ -15,6 +15,7 @@ use zeroize::Zeroize;
 const LONGEST_WRITES: usize = 128 << 10;
 const LONGEST_PIECE: usize = 32 << 10;
 const LONGEST_BODY: usize = 16 << 10;
+const LONGEST_DEFLATED: usize = 4 << 10;
 const LONGEST_NODE: usize = 2 << 10;
 const MOST_NODES: usize = 6;
 
@@ -37,6 +38,8 @@ pub(super) struct Writing {
     /// For what is compressed next.
     pub(super) deflated: Vec<u8>,
     pub(super) encoder: Option<Box<snap::raw::Encoder>>,
+    /// For nodes that are gathered.
+    nodes: Vec<Vec<u8>>,
     /// For the write buffer, while that has none.
     pub(super) buffer: Vec<u8>,
 }
@@ -107,12 +110,25 @@ impl Scratch {
 }
 
 impl Writing {
+    /// Memory for a node, which has none yet if there is none.
+    pub(super) fn node(&mut self) -> Vec<u8> {
+        self.nodes.pop().unwrap_or_default()
+    }
+
+    /// Keeps the memory of a node that was written.
+    pub(super) fn keep_node(&mut self, memory: Vec<u8>) {
+        if (1..=LONGEST_NODE).contains(&memory.capacity()) && self.nodes.len() < MOST_NODES {
+            self.nodes.push(memory);
+        }
+    }
+
     fn forget(&mut self, secret: bool) {
         if secret {
             // What was to be written is encrypted.
             self.deflated.zeroize();
+            self.nodes.iter_mut().for_each(Zeroize::zeroize);
         }
-        let_go_if_longer(&mut self.deflated, LONGEST_BODY);
+        let_go_if_longer(&mut self.deflated, LONGEST_DEFLATED);
         let_go_if_longer(&mut self.buffer, LONGEST_WRITES);
     }
 }
@@ -131,6 +147,7 @@ mod tests {
         }
         for _ in 0..2 * MOST_NODES {
             scratch.keep_node(vec![byte; length]);
+            writing.keep_node(vec![byte; length]);
         }
         (scratch, writing)
     }
@@ -145,7 +162,8 @@ mod tests {
 
     fn held(scratch: &Scratch, writing: &Writing) -> usize {
         let memory = [&scratch.joined, &scratch.plain, &writing.deflated, &writing.buffer];
-        let nodes = scratch.nodes.iter().chain(memory).map(Vec::capacity).sum::<usize>();
+        let nodes =
+            scratch.nodes.iter().chain(&writing.nodes).chain(memory).map(Vec::capacity).sum::<usize>();
         nodes + scratch.pieces.held()
     }
 
@@ -153,7 +171,7 @@ mod tests {
     fn memory_is_kept_without_what_was_read() {
         let (scratch, writing) = kept(1000, false);
         assert!(scratch.pieces.find(4096, 1).is_none());
-        assert_eq!(held(&scratch, &writing), (5 + MOST_NODES) * 1000);
+        assert_eq!(held(&scratch, &writing), (5 + 2 * MOST_NODES) * 1000);
         // It is given to one at a time.
         assert_eq!(held(&take(), &take_for_writing()), 0);
     }
@@ -166,10 +184,10 @@ mod tests {
 
     #[test]
     fn plain_text_is_wiped() {
-        let (mut scratch, writing) = kept(1000, true);
+        let (mut scratch, mut writing) = kept(1000, true);
         for memory in [&scratch.joined, &scratch.plain, &writing.deflated] {
             assert!(memory.is_empty() && memory.capacity() == 1000);
         }
-        assert!(scratch.node().is_empty());
+        assert!(scratch.node().is_empty() && writing.node().is_empty());
     }
 }

@@ -72,6 +72,18 @@ impl SharedFile {
         })
     }
 
+    /// Memory for gathering a node.
+    pub(crate) fn memory_to_write(&self) -> Vec<u8> {
+        self.file.borrow_mut().as_mut().map(|file| file.io().writing().node()).unwrap_or_default()
+    }
+
+    /// Takes memory of a node that was gathered, for the next one.
+    pub(crate) fn keep_memory_to_write(&self, memory: Vec<u8>) {
+        if let Some(file) = self.file.borrow_mut().as_mut() {
+            file.io().writing().keep_node(memory);
+        }
+    }
+
     /// Takes memory of a node that is not needed any more, for the next one.
     pub(crate) fn keep_node_memory(&self, memory: Vec<u8>) {
         if let Some(file) = self.file.borrow_mut().as_mut() {

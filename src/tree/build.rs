@@ -15,6 +15,9 @@ use std::cmp::Ordering;
 /// The rule that keys in disorder break.
 pub(crate) const DISORDER: Malformed = Malformed("a key that is not below the one before it");
 
+/// Memory of a node that was larger than this is given back before the next one is gathered.
+const LARGE: usize = 64 << 10;
+
 /// Takes entries in ascending key order and writes nodes as they fill up.
 pub(crate) struct TreeBuilder<'a> {
     file: &'a TreeFile,
@@ -22,19 +25,31 @@ pub(crate) struct TreeBuilder<'a> {
     sizes: NodeSizes,
     /// The leaves' level first. Levels come into being when the one below has written its first node.
     levels: Vec<NodeWriter<'a>>,
+    /// What was written and is not handed up yet: the last leaf, if no entry is pending.
+    written: Pointers,
+    spare: Pointers,
+    /// Of the last leaf that was written as it filled up: all but the last entry.
+    before_last: Vec<u8>,
 }
 
 impl<'a> TreeBuilder<'a> {
     /// A builder that appends to `file`.
     pub(crate) fn new(file: &'a TreeFile, tree: TreeKind, sizes: NodeSizes) -> TreeBuilder<'a> {
-        let leaves = NodeWriter::new(file, tree, NodeKind::Leaf, sizes);
-        TreeBuilder { file, tree, sizes, levels: vec![leaves] }
+        TreeBuilder {
+            file,
+            tree,
+            sizes,
+            levels: vec![NodeWriter::new(file, tree, NodeKind::Leaf, sizes, <_>::default())],
+            written: Pointers::default(),
+            spare: Pointers::default(),
+            before_last: Vec::new(),
+        }
     }
 
     /// The key that was added last.
     #[inline]
     fn last_key(&self) -> Option<&[u8]> {
-        self.levels.first().and_then(NodeWriter::last_key)
+        self.levels.first().and_then(NodeWriter::last_key).or_else(|| self.written.first_key())
     }
 
     /// Whether an entry with this key may come next: the last one's is not higher. Says how it is compared to this one's,
@@ -63,42 +78,48 @@ impl<'a> TreeBuilder<'a> {
     ) -> Result<()> {
         let replaces = order == Ordering::Equal && self.tree != TreeKind::BySeq;
         // Only if nothing is replaced it is certain that the last entry stays.
-        if !replaces && self.levels.first().is_some_and(NodeWriter::has_written) {
+        if !replaces && !self.written.is_empty() {
             self.hand_up(0)?;
         }
         let Some(leaves) = self.levels.first_mut() else { return Ok(()) };
-        if replaces {
-            leaves.take_back_last();
+        if replaces && !leaves.take_back_last() {
+            self.written.clear();
+            leaves.resume(&self.before_last);
         }
         leaves.push_with(key, value_length, put)?;
-        if leaves.is_filled() { leaves.write_filled() } else { Ok(()) }
+        if leaves.is_filled() { self.write_leaf() } else { Ok(()) }
+    }
+
+    /// Writes a leaf that has filled up.
+    fn write_leaf(&mut self) -> Result<()> {
+        let Some(leaves) = self.levels.first_mut() else { return Ok(()) };
+        // In the by-sequence tree no entry takes another one's place.
+        if self.tree != TreeKind::BySeq {
+            // They are less than two thirds of the threshold, however large the last entry is.
+            self.before_last.clear();
+            self.before_last.extend_from_slice(leaves.before_last());
+        }
+        leaves.write_rest(&mut self.written)?;
+        leaves.let_go_if_larger(LARGE);
+        Ok(())
     }
 
     /// Hands the written nodes of a level to the level above, and so on upwards.
     fn hand_up(&mut self, mut level: usize) -> Result<()> {
-        loop {
-            let Some(writer) = self.levels.get_mut(level) else { return Ok(()) };
-            if !writer.has_written() {
-                return Ok(());
-            }
-            let mut pointers = std::mem::take(writer.written());
+        while !self.written.is_empty() {
             level += 1;
             if level == self.levels.len() {
-                self.levels.push(NodeWriter::new(self.file, self.tree, NodeKind::Interior, self.sizes));
+                let above =
+                    NodeWriter::new(self.file, self.tree, NodeKind::Interior, self.sizes, <_>::default());
+                self.levels.push(above);
             }
             if let Some(above) = self.levels.get_mut(level) {
-                above.fill_with(&pointers)?;
+                above.fill_with(&self.written, &mut self.spare)?;
             }
-            pointers.clear();
-            self.give_back(level - 1, pointers);
+            self.written.clear();
+            std::mem::swap(&mut self.written, &mut self.spare);
         }
-    }
-
-    /// Keeps memory for the next pointers of a level.
-    fn give_back(&mut self, level: usize, pointers: Pointers) {
-        if let Some(writer) = self.levels.get_mut(level) {
-            *writer.written() = pointers;
-        }
+        Ok(())
     }
 
     /// Writes what is pending and returns the root, `None` for an empty tree.
@@ -108,10 +129,10 @@ impl<'a> TreeBuilder<'a> {
             let is_top = level + 1 == self.levels.len();
             let Some(writer) = self.levels.get_mut(level) else { return Ok(None) };
             // A top level that points to one child is not needed: the child is the root.
-            if is_top && level > 0 && writer.pending() == 1 && writer.take_only_child()? {
-                return Ok(writer.written().only());
+            if is_top && level > 0 && writer.take_only_child(&mut self.written)? {
+                return Ok(self.written.only());
             }
-            writer.write_rest()?;
+            writer.write_rest(&mut self.written)?;
             self.hand_up(level)?;
             level += 1;
         }

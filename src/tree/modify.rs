@@ -1,15 +1,15 @@
 //! Applying a batch of changes to a tree: one pass from the root down and up again.
 
+use super::cache::Node;
 use super::cache::file::{Reading, TreeFile};
 use super::read::{Child, Guarded};
-use super::writer::{NodeWriter, Pointers, Run};
+use super::writer::{NodeWriter, Pointers};
 use super::{NodeSizes, TreeKind};
 use crate::error::Result;
 use crate::format::docinfo::seq_value_id;
 use crate::format::header::NodeRef;
-use crate::format::node::{ChildPointer, Entry, NodeKind, compare_keys, entry_at};
+use crate::format::node::{ChildPointer, Entry, NodeKind, Sought, compare_keys, entry_at, seek};
 use crate::memory;
-use std::cmp::Ordering;
 use std::ops::Range;
 
 /// What to do at a key.
@@ -50,29 +50,25 @@ pub(crate) fn modify(
     if actions.is_empty() {
         return Ok(root.cloned());
     }
+    let groups = groups(actions)?;
+    let has_removals = groups.iter().any(|group| group.open > 0);
     let mut change = Change {
         file,
         guarded: Guarded::new(file, Reading::Seeking),
         tree,
         sizes,
         actions,
-        groups: groups(actions)?,
-        done: memory::filled(false, actions.len())?,
+        groups,
+        done: memory::filled(false, if has_removals { actions.len() } else { 0 })?,
         on_insert,
-        spare: Spare::default(),
+        written: Pointers::default(),
     };
-    let mut nodes = Pointers::default();
+    let all = 0..change.groups.len();
     let changed = match root {
-        Some(root) => change.node(Child::root(root.position), 0..change.groups.len(), &mut nodes)?,
-        None => change.empty_leaf(&mut nodes)?,
+        Some(root) => change.node(Child::root(root.position), all)?,
+        None => change.leaf(&[NodeKind::Leaf as u8], Child::root(0), all)?,
     };
-    if !changed {
-        return Ok(root.cloned());
-    }
-    while nodes.len() > 1 {
-        change.parents(&mut nodes)?;
-    }
-    Ok(nodes.only())
+    if changed { change.root() } else { Ok(root.cloned()) }
 }
 
 /// The actions at one key. There may be very many: callers may give one sequence number to any number of documents.
@@ -90,28 +86,47 @@ struct Group<'a> {
 }
 
 fn groups<'a>(actions: &[Action<'a>]) -> Result<Vec<Group<'a>>> {
-    let mut groups = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     memory::reserve_exact(&mut groups, actions.len())?;
-    let mut start = 0;
-    for same in actions.chunk_by(|a, b| a.key == b.key) {
-        let is_removal = |edit| matches!(edit, Edit::Remove | Edit::RemoveDocument(_));
-        let removals = same.partition_point(|action| is_removal(action.edit));
-        debug_assert!(same.iter().skip(removals).all(|action| !is_removal(action.edit)));
-        debug_assert!(same.iter().take(removals).is_sorted_by_key(|action| removed_id(action.edit)));
-        let counts =
-            |matches: fn(&Edit<'_>) -> bool| same.iter().filter(|action| matches(&action.edit)).count();
-        let group = Group {
-            key: same.first().map_or(&[], |action| action.key),
-            actions: start..start + same.len(),
-            inserts: start + removals,
-            replaces: counts(|edit| matches!(edit, Edit::Insert(_) | Edit::Remove)) > 0,
-            open: counts(|edit| matches!(edit, Edit::RemoveDocument(_))),
-            inserted: false,
-        };
-        memory::push(&mut groups, group)?;
-        start += same.len();
+    for (index, &Action { key, edit }) in actions.iter().enumerate() {
+        if groups.last().is_none_or(|last| compare_keys(last.key, key).is_ne()) {
+            groups.push(Group {
+                key,
+                actions: index..index,
+                inserts: index,
+                replaces: false,
+                open: 0,
+                inserted: false,
+            });
+        }
+        if let Some(group) = groups.last_mut() {
+            group.add(edit);
+        }
     }
+    debug_assert!(groups.iter().all(|group| group.is_in_order(actions)));
     Ok(groups)
+}
+
+impl Group<'_> {
+    fn add(&mut self, edit: Edit<'_>) {
+        self.actions.end += 1;
+        self.replaces |= matches!(edit, Edit::Insert(_) | Edit::Remove);
+        self.open += usize::from(matches!(edit, Edit::RemoveDocument(_)));
+        if is_removal(edit) {
+            self.inserts = self.actions.end;
+        }
+    }
+
+    /// Whether the removals come first, those of documents in ascending order of ids.
+    fn is_in_order(&self, actions: &[Action<'_>]) -> bool {
+        let removals = actions.get(self.actions.start..self.inserts).unwrap_or_default();
+        removals.iter().all(|action| is_removal(action.edit))
+            && removals.iter().is_sorted_by_key(|action| removed_id(action.edit))
+    }
+}
+
+fn is_removal(edit: Edit<'_>) -> bool {
+    matches!(edit, Edit::Remove | Edit::RemoveDocument(_))
 }
 
 /// The document that an action removes, none for other actions.
@@ -131,144 +146,150 @@ struct Change<'a, 'f> {
     sizes: NodeSizes,
     actions: &'a [Action<'a>],
     groups: Vec<Group<'a>>,
-    /// Removals of documents that found their entry.
+    /// By action: removals of documents that found their entry. Nothing if there are no such actions.
     done: Vec<bool>,
     on_insert: OnInsert<'f>,
-    spare: Spare<'a>,
+    /// The nodes that were written, until they are put into the node above: those of a node that is being rewritten behind
+    /// those of the nodes before it, those of its child behind its own.
+    written: Pointers,
 }
 
-/// Memory of nodes that are done, for those that follow.
-#[derive(Default)]
-struct Spare<'a> {
-    interiors: Vec<NodeWriter<'a>>,
-    leaves: Vec<NodeWriter<'a>>,
-    pointers: Vec<Pointers>,
+/// A node while it is rewritten.
+struct Rewriting<'a, 'n> {
+    node: &'n [u8],
+    kind: NodeKind,
+    place: Child,
+    /// Where the entry begins that is looked at.
+    at: usize,
+    /// Where those begin that were neither put into the writer nor dropped.
+    rest: usize,
+    /// `None`: nothing has changed yet.
+    writer: Option<NodeWriter<'a>>,
 }
 
-impl<'a> Spare<'a> {
-    fn writers(&mut self, kind: NodeKind) -> &mut Vec<NodeWriter<'a>> {
-        match kind {
-            NodeKind::Interior => &mut self.interiors,
-            NodeKind::Leaf => &mut self.leaves,
-        }
+impl<'n> Rewriting<'_, 'n> {
+    fn new(node: &'n [u8], kind: NodeKind, place: Child) -> Self {
+        Rewriting { node, kind, place, at: 1, rest: 1, writer: None }
     }
 }
 
 impl<'a> Change<'a, '_> {
-    fn key(&self, group: usize) -> Option<&'a [u8]> {
-        self.groups.get(group).map(|group| group.key)
+    /// The key of the first group of these.
+    #[inline]
+    fn key(&self, groups: &Range<usize>) -> Option<&'a [u8]> {
+        self.groups.get(groups.start..groups.end)?.first().map(|group| group.key)
     }
 
-    fn writer(&mut self, kind: NodeKind) -> NodeWriter<'a> {
-        let spare = self.spare.writers(kind).pop();
-        spare.unwrap_or_else(|| NodeWriter::new(self.file, self.tree, kind, self.sizes))
+    fn writer(&self, kind: NodeKind, source: Option<u64>) -> NodeWriter<'a> {
+        NodeWriter::new(self.file, self.tree, kind, self.sizes, (self.file.memory_to_write(), source))
     }
 
-    fn give_back(&mut self, kind: NodeKind, mut writer: NodeWriter<'a>) {
-        if writer.renew() {
-            self.spare.writers(kind).push(writer);
-        }
+    /// The entry that is looked at, and where it ends.
+    #[inline]
+    fn entry<'n>(&self, old: &Rewriting<'_, 'n>) -> Result<Option<(Entry<'n>, usize)>> {
+        entry_at(old.node, old.at).map_err(|rule| self.file.malformed(old.place.position, rule))
     }
 
-    /// Applies the groups of `range` to a node. False: nothing changed. Otherwise the nodes that take
-    /// its place are added to `out`, none if it became empty.
-    fn node(&mut self, child: Child, range: Range<usize>, out: &mut Pointers) -> Result<bool> {
-        let (kind, node) = self.guarded.read(child)?;
-        let changed = self.change(kind, &node, child, range, out)?;
-        if changed {
-            self.file.note_replaced(child.position);
-        }
-        self.file.keep_node_memory(node.into_memory());
-        Ok(changed)
+    fn seek(&self, old: &Rewriting<'_, '_>, key: &[u8]) -> Result<Sought> {
+        seek(old.node, old.at, key).map_err(|rule| self.file.malformed(old.place.position, rule))
     }
 
-    /// Writes what takes the place of this node, if anything does.
-    fn change(
-        &mut self,
-        kind: NodeKind,
-        node: &[u8],
-        child: Child,
-        range: Range<usize>,
-        out: &mut Pointers,
-    ) -> Result<bool> {
-        match kind {
-            NodeKind::Interior if node.len() > 1 => {
-                let mut writer = self.writer(kind);
-                let mut children = self.spare.pointers.pop().unwrap_or_default();
-                let changed = self.interior(node, child, range, &mut writer, &mut children)?;
-                if changed {
-                    out.append(writer.written())?;
-                }
-                children.clear();
-                self.spare.pointers.push(children);
-                self.give_back(kind, writer);
-                Ok(changed)
+    /// The entries before the one that is looked at stay. Returns what they were put into: something changes here.
+    fn keep_before<'w>(&self, old: &'w mut Rewriting<'a, '_>) -> Result<&'w mut NodeWriter<'a>> {
+        let &mut Rewriting { node, kind, place, at, .. } = old;
+        let kept = std::mem::replace(&mut old.rest, at)..at;
+        let writer = old.writer.get_or_insert_with(|| self.writer(kind, Some(place.position)));
+        writer.put(node.get(kept).unwrap_or_default())?;
+        Ok(writer)
+    }
+
+    /// Writes the rest of a node that has changed. Whether it has.
+    fn finish(&mut self, mut old: Rewriting<'a, '_>) -> Result<bool> {
+        if old.writer.is_none() {
+            // It may be damaged nevertheless.
+            while let Some((_, behind)) = self.entry(&old)? {
+                old.at = behind;
             }
-            // A node without entries is as good as an empty leaf.
-            NodeKind::Leaf | NodeKind::Interior => self.leaf(node, child.position, range, out),
-        }
-    }
-
-    /// Writes what takes the place of this node. `children`: memory for the nodes below.
-    fn interior(
-        &mut self,
-        node: &[u8],
-        place: Child,
-        range: Range<usize>,
-        writer: &mut NodeWriter<'a>,
-        children: &mut Pointers,
-    ) -> Result<bool> {
-        let malformed = |rule| self.file.malformed(place.position, rule);
-        let mut run = Run::of(node);
-        let mut changed = false;
-        let (mut start, mut offset) = (range.start, 1);
-        while let Some((entry, behind)) = entry_at(node, offset).map_err(malformed)? {
-            offset = behind;
-            // The last child also takes what lies behind all keys.
-            let is_last = behind == node.len();
-            let end = if is_last { range.end } else { self.end_of(start..range.end, entry.key) };
-            let mut replaced = false;
-            if start < end {
-                let pointer = ChildPointer::parse(entry.value).map_err(malformed)?;
-                children.clear();
-                replaced = self.node(place.below(pointer.position), start..end, children)?;
-                start = self.first_open(start..end, entry.key);
-            }
-            if replaced {
-                changed = true;
-                writer.put_run(&mut run)?;
-                run.skip_to(behind);
-                writer.push_pointers(children)?;
-            } else {
-                writer.keep(&mut run, behind, entry.value)?;
-            }
-            if changed && writer.is_large() {
-                writer.put_run(&mut run)?;
-                writer.split_if_large()?;
-            }
-        }
-        if !changed {
             return Ok(false);
         }
-        writer.put_run(&mut run)?;
+        let is_root = old.kind == NodeKind::Interior && old.place.depth == 0;
+        old.at = old.node.len();
+        let writer = self.keep_before(&mut old)?;
+        writer.split_if_large(&mut self.written)?;
         // A root with one child is not needed: the child becomes the root.
-        let is_lone = place.depth == 0 && writer.written().len() == 0 && writer.take_only_child()?;
-        if !is_lone {
-            writer.write_rest()?;
+        if !(is_root && self.written.is_empty() && writer.take_only_child(&mut self.written)?) {
+            writer.write_rest(&mut self.written)?;
         }
+        self.give_back(old.writer);
         Ok(true)
     }
 
-    /// Index behind the last group of `range` with a key up to `key`.
-    fn end_of(&self, range: Range<usize>, key: &[u8]) -> usize {
-        let groups = self.groups.get(range.clone()).unwrap_or_default();
-        // Most children have no group.
-        match groups.first() {
-            Some(first) if compare_keys(first.key, key).is_le() => {
-                range.start + groups.partition_point(|group| compare_keys(group.key, key).is_le())
-            }
-            _ => range.start,
+    fn give_back(&self, writer: Option<NodeWriter<'a>>) {
+        if let Some(writer) = writer {
+            self.file.keep_memory_to_write(writer.into_memory());
         }
+    }
+
+    /// Applies the groups of `range` to a node. False: nothing changed. Otherwise the nodes that take its place were written,
+    /// none if it became empty.
+    fn node(&mut self, child: Child, range: Range<usize>) -> Result<bool> {
+        let (kind, node) = self.guarded.read(child)?;
+        let changed = match kind {
+            NodeKind::Interior if node.len() > 1 => self.interior(&node, child, range)?,
+            // A node without entries is as good as an empty leaf.
+            NodeKind::Leaf | NodeKind::Interior => self.leaf(&node, child, range)?,
+        };
+        if changed {
+            self.file.note_replaced(child.position);
+        }
+        if let Node::Read(memory) = node {
+            self.file.keep_node_memory(memory);
+        }
+        Ok(changed)
+    }
+
+    fn interior(&mut self, node: &[u8], place: Child, range: Range<usize>) -> Result<bool> {
+        let mut old = Rewriting::new(node, NodeKind::Interior, place);
+        let mut open = range;
+        while let Some(key) = self.key(&open) {
+            let Sought { at, before } = self.seek(&old, key)?;
+            // The last child also takes what lies behind all keys.
+            old.at = if at == node.len() { before } else { at };
+            let Some((entry, behind)) = self.entry(&old)? else { break };
+            let end = if behind == node.len() { open.end } else { self.end_of(&open, entry.key) };
+            self.child(&mut old, (entry, behind), open.start..end)?;
+            open.start = self.first_open(open.start..end, entry.key);
+            old.at = behind;
+        }
+        self.finish(old)
+    }
+
+    /// Applies the groups of `range` to the child that is looked at, whose entry ends at byte `behind`.
+    fn child(
+        &mut self,
+        old: &mut Rewriting<'a, '_>,
+        (entry, behind): (Entry<'_>, usize),
+        range: Range<usize>,
+    ) -> Result<()> {
+        let pointer = ChildPointer::parse(entry.value);
+        let pointer = pointer.map_err(|rule| self.file.malformed(old.place.position, rule))?;
+        if old.writer.is_some() {
+            // What is before the child is written before what is below it.
+            self.keep_before(old)?.split_if_large(&mut self.written)?;
+        }
+        let below = self.written.end();
+        if self.node(old.place.below(pointer.position), range)? {
+            self.keep_before(old)?.put(self.written.behind(below))?;
+            self.written.go_back_to(below);
+            old.rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Index behind the last of these groups with a key up to `key`; the first one has such a key.
+    fn end_of(&self, open: &Range<usize>, key: &[u8]) -> usize {
+        let others = self.groups.get(open.start + 1..open.end).unwrap_or_default();
+        open.start + 1 + others.partition_point(|group| compare_keys(group.key, key).is_le())
     }
 
     /// First group of `range`, just offered to a child with this highest key, that the next child has to see too.
@@ -284,58 +305,29 @@ impl<'a> Change<'a, '_> {
         if is_open { range.end - 1 } else { range.end }
     }
 
-    fn empty_leaf(&mut self, out: &mut Pointers) -> Result<bool> {
-        let empty = [NodeKind::Leaf as u8];
-        self.leaf(&empty, 0, 0..self.groups.len(), out)
-    }
-
-    fn leaf(&mut self, node: &[u8], position: u64, range: Range<usize>, out: &mut Pointers) -> Result<bool> {
-        let mut leaf = Leaf { writer: self.writer(NodeKind::Leaf), run: Run::of(node), changed: false };
-        let mut open = range.clone();
+    fn leaf(&mut self, node: &[u8], place: Child, range: Range<usize>) -> Result<bool> {
+        let mut old = Rewriting::new(node, NodeKind::Leaf, place);
+        let mut open = range;
         // The value that the inserts at the key at hand replace.
         let mut replaced: Option<Entry<'_>> = None;
-        let mut offset = 1;
-        while let Some((entry, behind)) =
-            entry_at(node, offset).map_err(|rule| self.file.malformed(position, rule))?
-        {
-            offset = behind;
-            let meets = self.insert_below(entry.key, &mut leaf, &mut open, replaced)?;
-            if meets && self.removes(open.start, &entry, position)? {
-                leaf.remove(behind)?;
-                replaced = Some(entry);
-            } else {
-                leaf.keep(&entry, behind)?;
+        while let Some(key) = self.key(&open) {
+            old.at = self.seek(&old, key)?.at;
+            match self.entry(&old)? {
+                Some((entry, behind)) if entry.key == key => {
+                    if self.removes(open.start, &entry, place.position)? {
+                        self.keep_before(&mut old)?;
+                        old.rest = behind;
+                        replaced = Some(entry);
+                    }
+                    old.at = behind;
+                }
+                _ => {
+                    self.insert(&mut old, open.start, replaced)?;
+                    open.start += 1;
+                }
             }
         }
-        for group in open {
-            self.insert(&mut leaf, group, replaced)?;
-        }
-        let Leaf { mut writer, mut run, changed } = leaf;
-        if changed {
-            writer.put_run(&mut run)?;
-            writer.write_rest()?;
-            out.append(writer.written())?;
-        }
-        self.give_back(NodeKind::Leaf, writer);
-        Ok(changed)
-    }
-
-    /// Puts the new entries of all open groups with lower keys than `key`. Whether the next group is the one at `key`.
-    fn insert_below(
-        &mut self,
-        key: &[u8],
-        leaf: &mut Leaf<'a, '_>,
-        open: &mut Range<usize>,
-        replaced: Option<Entry<'_>>,
-    ) -> Result<bool> {
-        while open.start < open.end {
-            match self.key(open.start).map_or(Ordering::Greater, |next| compare_keys(next, key)) {
-                Ordering::Less => self.insert(leaf, open.start, replaced)?,
-                order => return Ok(order == Ordering::Equal),
-            }
-            open.start += 1;
-        }
-        Ok(false)
+        self.finish(old)
     }
 
     /// Whether an entry of the tree with the key of this group goes.
@@ -358,73 +350,43 @@ impl<'a> Change<'a, '_> {
     }
 
     /// Puts the new entries of a group; its removals are done once the scan has passed their key.
-    fn insert(&mut self, leaf: &mut Leaf<'a, '_>, group: usize, replaced: Option<Entry<'_>>) -> Result<()> {
+    fn insert(
+        &mut self,
+        old: &mut Rewriting<'a, '_>,
+        group: usize,
+        replaced: Option<Entry<'_>>,
+    ) -> Result<()> {
         let Some(group) = self.groups.get_mut(group) else { return Ok(()) };
         if std::mem::replace(&mut group.inserted, true) {
             // They are in the leaf before, and only look for more entries to replace.
             return Ok(());
         }
         for index in group.inserts..group.actions.end {
-            let Some(action) = self.actions.get(index) else { break };
-            let (Edit::Insert(value) | Edit::InsertBeside(value)) = action.edit else { continue };
-            let old = replaced.filter(|entry| entry.key == action.key);
-            (self.on_insert)(index, old.map(|entry| entry.value))?;
-            leaf.put(action.key, value)?;
+            let Some(&Action { key, edit }) = self.actions.get(index) else { break };
+            let (Edit::Insert(value) | Edit::InsertBeside(value)) = edit else { continue };
+            let before = replaced.filter(|entry| entry.key == key);
+            (self.on_insert)(index, before.map(|entry| entry.value))?;
+            let writer = self.keep_before(old)?;
+            writer.push(key, value)?;
+            writer.split_if_large(&mut self.written)?;
         }
         Ok(())
     }
 
-    /// Writes the nodes that point to these, and puts them in their place.
-    fn parents(&mut self, nodes: &mut Pointers) -> Result<()> {
-        let mut writer = self.writer(NodeKind::Interior);
-        writer.push_pointers(nodes)?;
-        writer.split_if_large()?;
-        writer.write_rest()?;
-        nodes.clear();
-        nodes.append(writer.written())?;
-        self.give_back(NodeKind::Interior, writer);
-        Ok(())
-    }
-}
-
-/// A leaf while it is rewritten.
-struct Leaf<'a, 'n> {
-    writer: NodeWriter<'a>,
-    /// Entries of the old leaf since the last change.
-    run: Run<'n>,
-    changed: bool,
-}
-
-impl Leaf<'_, '_> {
-    /// The next entry of the old leaf, which ends at byte `behind`, stays.
-    fn keep(&mut self, entry: &Entry<'_>, behind: usize) -> Result<()> {
-        self.writer.keep(&mut self.run, behind, entry.value)?;
-        // Nothing is written before the first change: an unchanged leaf stays where it is.
-        if self.changed { self.split_if_large() } else { Ok(()) }
-    }
-
-    /// The next entry of the old leaf, which ends at byte `behind`, goes.
-    fn remove(&mut self, behind: usize) -> Result<()> {
-        self.changed = true;
-        self.writer.put_run(&mut self.run)?;
-        self.run.skip_to(behind);
-        Ok(())
-    }
-
-    /// A new entry.
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.changed = true;
-        self.writer.put_run(&mut self.run)?;
-        self.writer.push(key, value)?;
-        self.split_if_large()
-    }
-
-    fn split_if_large(&mut self) -> Result<()> {
-        if self.writer.is_large() {
-            self.writer.put_run(&mut self.run)?;
-            self.writer.split_if_large()?;
+    /// Writes the nodes above those that were written, up to the root. `None`: the tree is empty.
+    fn root(&mut self) -> Result<Option<NodeRef>> {
+        loop {
+            let root = self.written.only();
+            if root.is_some() || self.written.is_empty() {
+                return Ok(root);
+            }
+            let mut writer = self.writer(NodeKind::Interior, None);
+            writer.put(self.written.behind(0))?;
+            self.written.clear();
+            writer.split_if_large(&mut self.written)?;
+            writer.write_rest(&mut self.written)?;
+            self.give_back(Some(writer));
         }
-        Ok(())
     }
 }
 

@@ -8,8 +8,8 @@
 
 use crate::format::Malformed;
 use crate::format::docinfo::by_id_counted;
-use crate::format::ints::{Fields, put_u40, put_u48};
-use crate::format::node::{ChildPointer, Entries, NodeKind};
+use crate::format::ints::{MAX_U40, MAX_U48, eight, put_u40, put_u48};
+use crate::format::node::{ChildPointer, Entries, NodeKind, split_entry};
 
 /// Which of the three trees a node belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +38,9 @@ impl DocCounts {
     #[inline]
     pub fn parse(reduce: &[u8]) -> Result<DocCounts, Malformed> {
         let fixed = reduce.first_chunk::<16>().ok_or(Malformed("a by-id reduce value of 16 bytes"))?;
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *fixed;
-        let live = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
-        let deleted = u64::from_be_bytes([0, 0, 0, f, g, h, i, j]);
-        let size = u64::from_be_bytes([0, 0, k, l, m, n, o, p]);
+        let live = eight::<0, 16>(fixed) >> 24;
+        let deleted = eight::<2, 16>(fixed) & MAX_U40;
+        let size = eight::<8, 16>(fixed) & MAX_U48;
         Ok(DocCounts { live, deleted, size })
     }
 
@@ -54,8 +53,11 @@ impl DocCounts {
 }
 
 /// Reads the reduce value of the by-sequence tree: the number of entries.
+#[inline]
 pub fn parse_count(reduce: &[u8]) -> Result<u64, Malformed> {
-    Fields(reduce).u40().map_err(|_| Malformed("a by-sequence reduce value of 5 bytes"))
+    let fixed = reduce.first_chunk::<5>().ok_or(Malformed("a by-sequence reduce value of 5 bytes"))?;
+    let [a, b, c, d, e] = *fixed;
+    Ok(u64::from(u32::from_be_bytes([a, b, c, d])) << 8 | u64::from(e))
 }
 
 /// What is summed up over the entries of a node: for its reduce value, and for what its parent says of its size.
@@ -68,7 +70,12 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    pub(super) fn add(&mut self, other: &Sums) {
+    /// An entry of the by-sequence tree.
+    fn of_one() -> Sums {
+        Sums { counts: DocCounts { live: 1, ..DocCounts::default() }, below: 0 }
+    }
+
+    fn add(&mut self, other: &Sums) {
         self.counts.add(other.counts);
         self.below = self.below.saturating_add(other.below);
     }
@@ -84,28 +91,31 @@ impl TreeKind {
         }
     }
 
-    /// What an entry with this value adds to the sums of its node.
-    #[inline]
-    pub(super) fn weigh(self, kind: NodeKind, value: &[u8]) -> Result<Sums, Malformed> {
-        if kind == NodeKind::Interior {
-            return self.weigh_pointer(value);
+    /// Sums up the entries that begin at byte `start` of a node, up to the `limit`.
+    pub(super) fn sum(
+        self,
+        kind: NodeKind,
+        node: &[u8],
+        start: usize,
+        limit: Limit,
+    ) -> Result<Summed, Malformed> {
+        let nothing = |_: &[u8]| Ok(Sums::default());
+        match (kind, self) {
+            (NodeKind::Leaf, TreeKind::ById) => sum_up(node, start, limit, count_document),
+            (NodeKind::Leaf, TreeKind::BySeq) => sum_up(node, start, limit, |_| Ok(Sums::of_one())),
+            (NodeKind::Leaf, TreeKind::Local) => sum_up(node, start, limit, nothing),
+            (NodeKind::Interior, TreeKind::ById) => {
+                sum_up(node, start, limit, |value| pointed_to(value, DocCounts::parse))
+            }
+            (NodeKind::Interior, TreeKind::BySeq) => {
+                let counts =
+                    |reduce: &_| Ok(DocCounts { live: parse_count(reduce)?, ..DocCounts::default() });
+                sum_up(node, start, limit, |value| pointed_to(value, counts))
+            }
+            (NodeKind::Interior, TreeKind::Local) => {
+                sum_up(node, start, limit, |value| pointed_to(value, |_| Ok(DocCounts::default())))
+            }
         }
-        let counts = match self {
-            TreeKind::ById => count_document(value)?,
-            TreeKind::BySeq => DocCounts { live: 1, ..DocCounts::default() },
-            TreeKind::Local => DocCounts::default(),
-        };
-        Ok(Sums { counts, below: 0 })
-    }
-
-    fn weigh_pointer(self, value: &[u8]) -> Result<Sums, Malformed> {
-        let pointer = ChildPointer::parse(value)?;
-        let counts = match self {
-            TreeKind::ById => DocCounts::parse(pointer.reduce)?,
-            TreeKind::BySeq => DocCounts { live: parse_count(pointer.reduce)?, ..DocCounts::default() },
-            TreeKind::Local => DocCounts::default(),
-        };
-        Ok(Sums { counts, below: pointer.subtree_size })
     }
 
     /// Appends the reduce value over entries with these sums.
@@ -129,11 +139,7 @@ impl TreeKind {
         match (self, kind) {
             (TreeKind::Local, _) => {}
             (TreeKind::BySeq, NodeKind::Leaf) => sums.counts.live = Entries::of(node).count() as u64,
-            _ => {
-                for entry in Entries::of(node) {
-                    sums.add(&self.weigh(kind, entry?.value)?);
-                }
-            }
+            _ => sums = self.sum(kind, node, 1, Limit::NONE)?.sums,
         }
         let mut reduce = Vec::with_capacity(self.reduce_length());
         self.put_reduce(&sums, &mut reduce);
@@ -141,10 +147,63 @@ impl TreeKind {
     }
 }
 
-fn count_document(value: &[u8]) -> Result<DocCounts, Malformed> {
-    let (deleted, physical_size) = by_id_counted(value)?;
+/// Where summing up ends: with the entry that reaches byte `enough`, but with no fewer entries than `fewest`.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) enough: usize,
+    pub(super) fewest: usize,
+}
+
+impl Limit {
+    /// It ends with the node.
+    pub(super) const NONE: Limit = Limit { enough: usize::MAX, fewest: 0 };
+}
+
+/// Neighbouring entries of a node, and what they sum up to.
+pub(super) struct Summed {
+    pub(super) sums: Sums,
+    pub(super) count: usize,
+    /// Where the last of them begins, and where it ends.
+    pub(super) last: usize,
+    pub(super) end: usize,
+}
+
+#[inline]
+fn sum_up(
+    node: &[u8],
+    start: usize,
+    limit: Limit,
+    weigh: impl Fn(&[u8]) -> Result<Sums, Malformed>,
+) -> Result<Summed, Malformed> {
+    let (mut sums, mut count) = (Sums::default(), 0);
+    let mut rest = node.get(start..).unwrap_or_default();
+    // Bytes that are left, from the last entry on, and behind that which is enough.
+    let (mut last, enough) = (rest.len(), node.len().saturating_sub(limit.enough));
+    while rest.len() > enough || count < limit.fewest && !rest.is_empty() {
+        let (entry, behind) = split_entry(rest)?;
+        sums.add(&weigh(entry.value)?);
+        count += 1;
+        (last, rest) = (rest.len(), behind);
+    }
+    Ok(Summed { sums, count, last: node.len() - last, end: node.len() - rest.len() })
+}
+
+/// What a leaf entry of the by-id tree adds.
+#[inline]
+fn count_document(value: &[u8]) -> Result<Sums, Malformed> {
+    let (deleted, size) = by_id_counted(value)?;
     let deleted = u64::from(deleted);
-    Ok(DocCounts { live: 1 - deleted, deleted, size: physical_size })
+    Ok(Sums { counts: DocCounts { live: 1 - deleted, deleted, size }, below: 0 })
+}
+
+/// What a pointer adds, whose reduce value means these `counts`.
+#[inline]
+fn pointed_to(
+    value: &[u8],
+    counts: impl Fn(&[u8]) -> Result<DocCounts, Malformed>,
+) -> Result<Sums, Malformed> {
+    let pointer = ChildPointer::parse(value)?;
+    Ok(Sums { counts: counts(pointer.reduce)?, below: pointer.subtree_size })
 }
 
 #[cfg(test)]

@@ -1,121 +1,64 @@
 //! Gathers entries and writes them as nodes of the right size.
 
 use super::cache::file::TreeFile;
-use super::reduce::Sums;
+use super::reduce::{Limit, Summed, Sums};
 use super::{NodeSizes, TreeKind};
 use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
 use crate::format::ints::{MAX_KEY, MAX_U48, MAX_VALUE, put_u12_u28};
-use crate::format::node::{ChildPointer, ENTRY_PREFIX, NodeKind, POINTER_FIXED, entry_at, put_pointer};
+use crate::format::node::{
+    ChildPointer, ENTRY_PREFIX, NodeKind, POINTER_FIXED, entry_at, key_at, put_pointer,
+};
 use crate::memory;
-use std::ops::Range;
-
-/// Memory of a node that was larger than this is given back before the next one is read.
-const LARGE: usize = 64 << 10;
 
 /// Sizes of subtrees are stored in 48 bits; this leaves room for the node above. Only pointers that lie say more.
 const LARGEST_SUBTREE: u64 = MAX_U48 - (1 << 32);
 
-/// Memory that a writer begins with: most nodes need no more.
-const FIRST: usize = 4 << 10;
-const FIRST_ENTRIES: usize = 64;
-
-/// Where an entry ends, and what it adds to the sums of its node.
-#[derive(Clone, Copy)]
-struct Mark {
-    end: usize,
-    sums: Sums,
-}
+/// A changed node that is too large is only split if it has more entries than this.
+const MOST_UNSPLIT: usize = 3;
 
 /// Pointers to written nodes, as entries of the node above: encoded one behind the other.
 #[derive(Default)]
 pub(super) struct Pointers {
     bytes: Vec<u8>,
-    marks: Vec<Mark>,
 }
 
 impl Pointers {
-    pub(super) fn len(&self) -> usize {
-        self.marks.len()
+    /// Bytes that they take: a place to come back to.
+    pub(super) fn end(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
-        self.marks.clear();
     }
 
-    /// Adds the pointer to the node at `position`, which with all below it takes `size` bytes of the disk.
-    fn push(
-        &mut self,
-        tree: TreeKind,
-        key: &[u8],
-        position: u64,
-        (size, mut sums): (u64, Sums),
-    ) -> Result<()> {
-        let value_length = POINTER_FIXED + tree.reduce_length();
-        memory::reserve(&mut self.bytes, ENTRY_PREFIX + key.len() + value_length)?;
-        put_u12_u28(&mut self.bytes, key.len(), value_length);
-        self.bytes.extend_from_slice(key);
-        put_pointer(&mut self.bytes, position, size, tree.reduce_length());
-        tree.put_reduce(&sums, &mut self.bytes);
-        sums.below = size;
-        memory::push(&mut self.marks, Mark { end: self.bytes.len(), sums })
+    /// Those behind this place.
+    pub(super) fn behind(&self, place: usize) -> &[u8] {
+        self.bytes.get(place..).unwrap_or_default()
     }
 
-    fn pop(&mut self) -> bool {
-        let popped = self.marks.pop().is_some();
-        self.bytes.truncate(self.marks.last().map_or(0, |mark| mark.end));
-        popped
+    /// Drops those behind this place.
+    pub(super) fn go_back_to(&mut self, place: usize) {
+        self.bytes.truncate(place);
     }
 
-    /// Adds those of `other`, and takes them from there.
-    pub(super) fn append(&mut self, other: &mut Pointers) -> Result<()> {
-        if self.marks.is_empty() {
-            std::mem::swap(self, other);
-            return Ok(());
-        }
-        let start = self.bytes.len();
-        memory::reserve(&mut self.bytes, other.bytes.len())?;
-        memory::reserve(&mut self.marks, other.marks.len())?;
-        self.bytes.extend_from_slice(&other.bytes);
-        self.marks.extend(other.marks.iter().map(|mark| Mark { end: start + mark.end, ..*mark }));
-        other.clear();
-        Ok(())
+    /// The key of the first.
+    #[inline]
+    pub(super) fn first_key(&self) -> Option<&[u8]> {
+        (!self.is_empty()).then(|| key_at(&self.bytes, 0))
     }
 
     /// The only pointer, as what can be a root; `None` if there are more or none.
     pub(super) fn only(&self) -> Option<NodeRef> {
-        let (Ok(Some((entry, _))), 1) = (entry_at(&self.bytes, 0), self.len()) else { return None };
+        let (entry, _) = entry_at(&self.bytes, 0).ok()?.filter(|&(_, behind)| behind == self.end())?;
         let ChildPointer { position, subtree_size, reduce } = ChildPointer::parse(entry.value).ok()?;
         Some(NodeRef { position, subtree_size, reduce: reduce.into() })
-    }
-}
-
-/// What an entry adds to the sums of its node. One that breaks a rule was carried over from a damaged file: that matters
-/// if it is to be written, and is noted in `broken`.
-#[inline]
-fn weigh(tree: TreeKind, kind: NodeKind, value: &[u8], broken: &mut Option<Malformed>) -> Sums {
-    tree.weigh(kind, value).unwrap_or_else(|rule| {
-        broken.get_or_insert(rule);
-        Sums::default()
-    })
-}
-
-/// Neighbouring entries of a node that stay as they are: they are copied in one piece.
-pub(super) struct Run<'a> {
-    node: &'a [u8],
-    range: Range<usize>,
-}
-
-impl<'a> Run<'a> {
-    pub(super) fn of(node: &'a [u8]) -> Run<'a> {
-        Run { node, range: 1..1 }
-    }
-
-    /// Leaves out what is in the node up to byte `offset`. What was in the run has been put.
-    pub(super) fn skip_to(&mut self, offset: usize) {
-        self.range = offset..offset;
     }
 }
 
@@ -127,42 +70,34 @@ pub(super) struct NodeWriter<'a> {
     threshold: usize,
     /// The node as it would be written now: kind, then entries.
     node: Vec<u8>,
-    /// One for each entry. Those of a run stand here before its bytes are in `node`.
-    marks: Vec<Mark>,
-    /// A rule that an entry breaks: nothing more can be written.
-    broken: Option<Malformed>,
-    written: Pointers,
-    /// Of the last node that was written as it filled up: all but the last entry, and their marks.
-    before_last: (Vec<u8>, Vec<Mark>),
+    /// Where the entry begins that was pushed last; 0: none is pending.
+    last: usize,
+    /// Where the node is that entries are taken over from.
+    source: Option<u64>,
 }
 
 impl<'a> NodeWriter<'a> {
-    pub(super) fn new(file: &'a TreeFile, tree: TreeKind, kind: NodeKind, sizes: NodeSizes) -> Self {
-        let mut node = Vec::with_capacity(FIRST);
+    /// A writer that begins with this memory. `source`: where the node is that entries are taken over from.
+    pub(super) fn new(
+        file: &'a TreeFile,
+        tree: TreeKind,
+        kind: NodeKind,
+        sizes: NodeSizes,
+        (memory, source): (Vec<u8>, Option<u64>),
+    ) -> Self {
+        let mut node = memory;
+        node.clear();
         node.push(kind as u8);
-        NodeWriter {
-            file,
-            tree,
-            kind,
-            threshold: match kind {
-                NodeKind::Interior => sizes.interior,
-                NodeKind::Leaf => sizes.leaf,
-            },
-            node,
-            marks: Vec::with_capacity(FIRST_ENTRIES),
-            broken: None,
-            written: Pointers::default(),
-            before_last: (Vec::new(), Vec::new()),
-        }
+        let threshold = match kind {
+            NodeKind::Interior => sizes.interior,
+            NodeKind::Leaf => sizes.leaf,
+        };
+        NodeWriter { file, tree, kind, threshold, node, last: 0, source }
     }
 
-    /// Makes it as good as new, for another node of this kind. False if it has more memory than is worth keeping.
-    pub(super) fn renew(&mut self) -> bool {
-        self.node.truncate(1);
-        self.marks.clear();
-        self.broken = None;
-        self.written.clear();
-        self.node.capacity() <= LARGE && self.written.bytes.capacity() <= LARGE
+    /// Its memory, for another one.
+    pub(super) fn into_memory(self) -> Vec<u8> {
+        self.node
     }
 
     /// Adds an entry; keys come in ascending order.
@@ -184,87 +119,67 @@ impl<'a> NodeWriter<'a> {
             ));
         }
         memory::reserve(&mut self.node, ENTRY_PREFIX + key.len() + value_length)?;
+        self.last = self.node.len();
         put_u12_u28(&mut self.node, key.len(), value_length);
         self.node.extend_from_slice(key);
-        let start = self.node.len();
         put(&mut self.node);
-        let value = self.node.get(start..).unwrap_or_default();
-        let sums = weigh(self.tree, self.kind, value, &mut self.broken);
-        memory::push(&mut self.marks, Mark { end: self.node.len(), sums })
-    }
-
-    /// Adds the next entry of a run, which ends at byte `end` of its node. Its bytes come with the others':
-    /// [`NodeWriter::put_run`].
-    #[inline]
-    pub(super) fn keep(&mut self, run: &mut Run<'_>, end: usize, value: &[u8]) -> Result<()> {
-        let length = end.saturating_sub(run.range.end);
-        run.range.end = end;
-        self.mark(self.end() + length, value)
-    }
-
-    /// Brings the bytes of a run; it goes on behind them.
-    pub(super) fn put_run(&mut self, run: &mut Run<'_>) -> Result<()> {
-        let bytes = run.node.get(run.range.clone()).unwrap_or_default();
-        run.range.start = run.range.end;
-        memory::reserve(&mut self.node, bytes.len())?;
-        self.node.extend_from_slice(bytes);
         Ok(())
     }
 
-    #[inline]
-    fn mark(&mut self, end: usize, value: &[u8]) -> Result<()> {
-        let sums = weigh(self.tree, self.kind, value, &mut self.broken);
-        memory::push(&mut self.marks, Mark { end, sums })
-    }
-
-    /// Adds the pointers to these nodes.
-    pub(super) fn push_pointers(&mut self, pointers: &Pointers) -> Result<()> {
-        let start = self.node.len();
-        memory::reserve(&mut self.node, pointers.bytes.len())?;
-        memory::reserve(&mut self.marks, pointers.marks.len())?;
-        self.node.extend_from_slice(&pointers.bytes);
-        self.marks.extend(pointers.marks.iter().map(|mark| Mark { end: start + mark.end, ..*mark }));
+    /// Adds encoded entries: neighbours of another node, or [`Pointers`]. What is wrong with them is found when they are
+    /// written.
+    pub(super) fn put(&mut self, entries: &[u8]) -> Result<()> {
+        memory::reserve(&mut self.node, entries.len())?;
+        self.node.extend_from_slice(entries);
         Ok(())
     }
 
-    /// Adds the pointers to these nodes one by one, and writes whenever enough of them have come together:
-    /// [`NodeWriter::is_filled`].
-    pub(super) fn fill_with(&mut self, pointers: &Pointers) -> Result<()> {
-        let mut start = 0;
-        for mark in &pointers.marks {
-            let entry = pointers.bytes.get(start..mark.end).unwrap_or_default();
-            memory::reserve(&mut self.node, entry.len())?;
-            self.node.extend_from_slice(entry);
-            memory::push(&mut self.marks, Mark { end: self.node.len(), ..*mark })?;
-            start = mark.end;
+    /// Adds these pointers one by one, and writes whenever enough of them have come together: [`NodeWriter::is_filled`].
+    pub(super) fn fill_with(&mut self, pointers: &Pointers, out: &mut Pointers) -> Result<()> {
+        let mut offset = 0;
+        while let Ok(Some((entry, behind))) = entry_at(&pointers.bytes, offset) {
+            self.push(entry.key, entry.value)?;
+            offset = behind;
             if self.is_filled() {
-                self.write_filled()?;
+                self.write_rest(out)?;
             }
         }
         Ok(())
     }
 
-    /// The key that was added last: it is pending, or stands in the pointer to the last of the written nodes.
+    /// The key that was pushed last, if it is pending.
     #[inline]
     pub(super) fn last_key(&self) -> Option<&[u8]> {
-        let (bytes, marks, first) = match self.marks.len() {
-            0 => (&self.written.bytes, &self.written.marks, 0),
-            _ => (&self.node, &self.marks, 1),
-        };
-        let before = marks.len().checked_sub(2).and_then(|before| marks.get(before));
-        let start = before.map_or(first, |mark| mark.end);
-        entry_at(bytes, start).ok().flatten().map(|(entry, _)| entry.key)
+        (self.last > 0).then(|| key_at(&self.node, self.last))
     }
 
-    /// Number of entries that are not written yet.
-    pub(super) fn pending(&self) -> usize {
-        self.marks.len()
+    /// The pending entries without the one that was pushed last, which is at hand: the bytes of the node.
+    pub(super) fn before_last(&self) -> &[u8] {
+        self.node.get(..self.last).unwrap_or_default()
     }
 
-    /// Where the pending entries end.
-    #[inline]
-    fn end(&self) -> usize {
-        self.marks.last().map_or(1, |mark| mark.end)
+    /// Drops the entry that was pushed last, if it is pending. Until the next one is pushed it is not known which is the
+    /// last.
+    pub(super) fn take_back_last(&mut self) -> bool {
+        let is_pending = self.last > 0;
+        if is_pending {
+            self.node.truncate(self.last);
+            self.last = 0;
+        }
+        is_pending
+    }
+
+    /// Takes up what [`NodeWriter::before_last`] was once; nothing is pending.
+    pub(super) fn resume(&mut self, before_last: &[u8]) {
+        self.node.clear();
+        self.node.extend_from_slice(before_last);
+    }
+
+    /// Gives its memory back if it is more than this; nothing is pending.
+    pub(super) fn let_go_if_larger(&mut self, most: usize) {
+        if self.node.capacity() > most {
+            self.node = vec![self.kind as u8];
+        }
     }
 
     fn two_thirds(&self) -> usize {
@@ -279,94 +194,67 @@ impl<'a> NodeWriter<'a> {
         }
     }
 
-    /// Whether [`NodeWriter::split_if_large`] has something to do.
+    /// Whether the entries from byte `start` on are more than a node should have.
     #[inline]
-    pub(super) fn is_large(&self) -> bool {
-        self.end() - 1 > self.threshold && self.pending() > 3
+    fn is_large(&self, start: usize) -> Result<bool> {
+        Ok(self.node.len() - start > self.threshold && self.has_more_than(MOST_UNSPLIT, start)?)
     }
 
-    /// The rule for changed nodes: with more than 3 entries over the threshold, nodes of at least two thirds of it
-    /// are written from the front.
-    pub(super) fn split_if_large(&mut self) -> Result<()> {
-        // Entries up to `done`, bytes up to `start` are written; they are dropped once, at the end.
-        let (mut done, mut start) = (0, 1);
-        while self.pending() - done > 3 && self.node.len() - start > self.threshold {
-            let enough = start + self.two_thirds();
-            let pending = self.marks.get(done..).unwrap_or_default();
-            let count = pending.iter().take_while(|mark| mark.end < enough).count() + 1;
-            let first = done;
-            done += count.max(self.fewest());
-            start = self.write_slice(start, first..done)?;
+    #[inline(never)]
+    fn has_more_than(&self, count: usize, start: usize) -> Result<bool> {
+        let mut offset = start;
+        for _ in 0..=count {
+            match entry_at(&self.node, offset).map_err(|rule| self.malformed(rule))? {
+                Some((_, behind)) => offset = behind,
+                None => return Ok(false),
+            }
         }
-        self.forget(done, start);
+        Ok(true)
+    }
+
+    /// The rule for changed nodes: with more than [`MOST_UNSPLIT`] entries over the threshold, nodes of at least two
+    /// thirds of it are written from the front.
+    #[inline]
+    pub(super) fn split_if_large(&mut self, out: &mut Pointers) -> Result<()> {
+        if self.is_large(1)? { self.split(out) } else { Ok(()) }
+    }
+
+    fn split(&mut self, out: &mut Pointers) -> Result<()> {
+        // What is written is dropped once, at the end.
+        let mut start = 1;
+        while self.is_large(start)? {
+            let limit = Limit { enough: start + self.two_thirds(), fewest: self.fewest() };
+            start = self.write_slice(start, limit, out)?;
+        }
+        self.node.drain(1..start);
         Ok(())
     }
 
-    /// The rule for bulk building: a node is written as soon as it is over two thirds of the threshold.
+    /// The rule for bulk building: a node is written as soon as it is over two thirds of the threshold. Entries were pushed
+    /// one by one.
     #[inline]
     pub(super) fn is_filled(&self) -> bool {
-        self.node.len() - 1 > self.two_thirds() && self.pending() >= self.fewest()
-    }
-
-    /// Writes what is pending, as a node that has filled up.
-    pub(super) fn write_filled(&mut self) -> Result<()> {
-        // In the by-sequence tree no entry takes another one's place.
-        if self.kind == NodeKind::Leaf && self.tree != TreeKind::BySeq {
-            self.keep_before_last();
-        }
-        self.write_rest()?;
-        if self.node.capacity() > LARGE {
-            self.node = vec![self.kind as u8];
-        }
-        Ok(())
-    }
-
-    /// They are less than two thirds of the threshold, however large the last entry is.
-    fn keep_before_last(&mut self) {
-        let kept = self.pending().saturating_sub(1);
-        let kept_marks = self.marks.get(..kept).unwrap_or_default();
-        let entries = self.node.get(..kept_marks.last().map_or(1, |mark| mark.end)).unwrap_or_default();
-        let (node, marks) = &mut self.before_last;
-        node.clear();
-        node.extend_from_slice(entries);
-        marks.clear();
-        marks.extend_from_slice(kept_marks);
-    }
-
-    /// Takes the last entry back, also out of a node that [`NodeWriter::write_filled`] has just written: that
-    /// node is forgotten then.
-    pub(super) fn take_back_last(&mut self) {
-        if self.marks.pop().is_some() {
-            self.node.truncate(self.end());
-        } else if self.written.pop() {
-            let (node, marks) = &self.before_last;
-            self.node.clone_from(node);
-            self.marks.clone_from(marks);
-        }
+        let is_enough = match self.kind {
+            NodeKind::Interior => self.last > 1,
+            NodeKind::Leaf => self.last > 0,
+        };
+        is_enough && self.node.len() - 1 > self.two_thirds()
     }
 
     /// Writes all pending entries, if any, as one node.
-    pub(super) fn write_rest(&mut self) -> Result<()> {
-        let count = self.pending();
-        if count > 0 {
-            let end = self.write_slice(1, 0..count)?;
-            self.forget(count, end);
+    pub(super) fn write_rest(&mut self, out: &mut Pointers) -> Result<()> {
+        if self.node.len() > 1 {
+            self.write_slice(1, Limit::NONE, out)?;
+            self.node.truncate(1);
+            self.last = 0;
         }
         Ok(())
     }
 
-    /// Writes a node of these entries, which begin at byte `start`; returns the byte behind them.
-    fn write_slice(&mut self, start: usize, entries: Range<usize>) -> Result<usize> {
-        if let Some(rule) = self.broken {
-            return Err(self.file.malformed(self.file.end(), rule));
-        }
-        let mut sums = Sums::default();
-        let (mut last, mut end) = (start, start);
-        let marks = self.marks.get(entries).unwrap_or_default();
-        for mark in marks {
-            sums.add(&mark.sums);
-            (last, end) = (end, mark.end);
-        }
+    /// Writes a node of the entries that begin at byte `start`, up to the `limit`; returns the byte behind them.
+    fn write_slice(&mut self, start: usize, limit: Limit, out: &mut Pointers) -> Result<usize> {
+        let summed = self.tree.sum(self.kind, &self.node, start, limit);
+        let Summed { mut sums, count, last, end } = summed.map_err(|rule| self.malformed(rule))?;
         if sums.below > LARGEST_SUBTREE {
             return self.file.with(|file| Err(file.too_big(file.end())));
         }
@@ -375,53 +263,42 @@ impl<'a> NodeWriter<'a> {
             *kind = self.kind as u8;
         }
         let node = self.node.get(start - 1..end).unwrap_or_default();
-        let ends = marks.iter().map(|mark| mark.end + 1 - start);
-        let chunk = self.file.append_node(node, self.kind, ends)?;
-        let key = match entry_at(&self.node, last) {
-            Ok(Some((entry, _))) => entry.key,
-            _ => &[],
-        };
-        self.written.push(self.tree, key, chunk.position, (chunk.size + sums.below, sums))?;
+        let chunk = self.file.append_node(node, self.kind, count)?;
+        sums.below += chunk.size;
+        self.point_to(chunk.position, key_at(&self.node, last), &sums, out)?;
         Ok(end)
     }
 
-    /// Drops the first `count` entries, which end at byte `end`.
-    fn forget(&mut self, count: usize, end: usize) {
-        if count == 0 {
-            return;
-        }
-        self.node.drain(1..end);
-        self.marks.drain(..count);
-        for later in &mut self.marks {
-            later.end -= end - 1;
-        }
+    /// Adds the pointer to the node at `position`, with this highest key.
+    fn point_to(&self, position: u64, key: &[u8], sums: &Sums, out: &mut Pointers) -> Result<()> {
+        let reduce_length = self.tree.reduce_length();
+        let value_length = POINTER_FIXED + reduce_length;
+        memory::reserve(&mut out.bytes, ENTRY_PREFIX + key.len() + value_length)?;
+        put_u12_u28(&mut out.bytes, key.len(), value_length);
+        out.bytes.extend_from_slice(key);
+        put_pointer(&mut out.bytes, position, sums.below, reduce_length);
+        self.tree.put_reduce(sums, &mut out.bytes);
+        Ok(())
     }
 
-    /// Whether there are nodes that were written since they were last taken.
-    #[inline]
-    pub(super) fn has_written(&self) -> bool {
-        self.written.len() > 0
-    }
-
-    /// The nodes written since they were last taken.
-    pub(super) fn written(&mut self) -> &mut Pointers {
-        &mut self.written
+    /// An entry was carried over from a damaged node.
+    fn malformed(&self, rule: Malformed) -> Error {
+        self.file.malformed(self.source.unwrap_or_else(|| self.file.end()), rule)
     }
 
     /// Hands the only pending entry on as a pointer to what can be a root. False if there are more or fewer, or if it
     /// was carried over from a damaged file: a header has no room for just any reduce value.
-    pub(super) fn take_only_child(&mut self) -> Result<bool> {
-        let ([mark], Ok(Some((entry, _)))) = (self.marks.as_slice(), entry_at(&self.node, 1)) else {
-            return Ok(false);
-        };
+    pub(super) fn take_only_child(&mut self, out: &mut Pointers) -> Result<bool> {
+        let only = entry_at(&self.node, 1).ok().flatten().filter(|&(_, behind)| behind == self.node.len());
         let fits = |pointer: ChildPointer<'_>| pointer.reduce.len() == self.tree.reduce_length();
-        if !ChildPointer::parse(entry.value).is_ok_and(fits) {
+        if !only.is_some_and(|(entry, _)| ChildPointer::parse(entry.value).is_ok_and(fits)) {
             return Ok(false);
         }
-        let mark = Mark { end: mark.end - 1, ..*mark };
-        let bytes = memory::copy(self.node.get(1..).unwrap_or_default())?;
-        self.written = Pointers { bytes, marks: vec![mark] };
-        self.forget(1, self.node.len());
+        let entry = self.node.get(1..).unwrap_or_default();
+        memory::reserve(&mut out.bytes, entry.len())?;
+        out.bytes.extend_from_slice(entry);
+        self.node.truncate(1);
+        self.last = 0;
         Ok(true)
     }
 }

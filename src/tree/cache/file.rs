@@ -150,13 +150,8 @@ impl TreeFile {
         Node::Kept(node)
     }
 
-    /// Compresses and appends a node, whose entries end at these bytes of it.
-    pub(crate) fn append_node(
-        &self,
-        node: &[u8],
-        kind: NodeKind,
-        ends: impl ExactSizeIterator<Item = usize>,
-    ) -> Result<Appended> {
+    /// Compresses and appends a node, which has so many entries.
+    pub(crate) fn append_node(&self, node: &[u8], kind: NodeKind, entries: usize) -> Result<Appended> {
         let appended = self.file.append_node(node)?;
         let mut kept = self.kept.borrow_mut();
         let Some(kept) = kept.as_deref_mut().filter(|_| !self.file.is_rehearsing()) else {
@@ -168,7 +163,7 @@ impl TreeFile {
             Kept::Shared(_, staged) => kind == NodeKind::Interior || staged.has_room_for_leaves(),
         };
         let stored_size = appended.size.saturating_sub(PREFIX as u64);
-        if is_wanted && let Some(node) = KeptNode::of_written(node, ends, stored_size) {
+        if is_wanted && let Some(node) = KeptNode::of_written(node, entries, stored_size) {
             match kept {
                 Kept::Own(own) => own.insert(appended.position, Arc::new(node)),
                 Kept::Shared(_, staged) => staged.push(appended.position, Arc::new(node)),

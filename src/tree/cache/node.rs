@@ -1,17 +1,19 @@
 //! A node as it is kept, and a node as a traversal holds it.
 
-use crate::format::node::{NodeKind, compare_keys, entry_at, key_at};
+use crate::format::node::{NodeKind, compare_keys, entry_at, key_at, seek};
 use crate::memory;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// An inflated node whose structure is known: entries up to its end, their keys in ascending order.
+/// An inflated node whose structure is known: entries up to its end.
 #[derive(Debug)]
 pub(crate) struct KeptNode {
     bytes: Vec<u8>,
     kind: NodeKind,
-    /// Where its entries begin.
-    offsets: Box<[u32]>,
+    /// Number of its entries.
+    entries: usize,
+    /// Where they begin: found when a key is sought for the first time, as many nodes take another one's place before that.
+    offsets: OnceLock<Box<[u32]>>,
     /// Bytes that it takes in the file, without the chunk's prefix.
     stored_size: u64,
 }
@@ -28,34 +30,18 @@ impl KeptNode {
         if bytes.capacity() > bytes.len() + bytes.len() / 8 {
             bytes.shrink_to_fit();
         }
-        Ok(KeptNode { bytes, kind, offsets, stored_size })
+        Ok(KeptNode { bytes, kind, entries: offsets.len(), offsets: offsets.into(), stored_size })
     }
 
-    /// Of a node that was just written, whose entries end at these bytes of it. `None`: its keys are not in order, since
-    /// they were taken over from a damaged one.
-    pub(super) fn of_written(
-        node: &[u8],
-        ends: impl ExactSizeIterator<Item = usize>,
-        stored_size: u64,
-    ) -> Option<KeptNode> {
+    /// Of a node that was just written, with so many entries. `None`: it is too large.
+    pub(super) fn of_written(node: &[u8], entries: usize, stored_size: u64) -> Option<KeptNode> {
         let kind = NodeKind::of(node).ok()?;
         u32::try_from(node.len()).ok()?;
-        let mut offsets = Vec::new();
-        memory::reserve_exact(&mut offsets, ends.len()).ok()?;
-        let (mut offset, mut last_key) = (1, &[][..]);
-        for end in ends {
-            let key = key_at(node, offset);
-            if compare_keys(key, last_key).is_lt() {
-                return None;
-            }
-            offsets.push(offset as u32);
-            (offset, last_key) = (end, key);
-        }
-        debug_assert_eq!(offset, node.len().max(1));
         Some(KeptNode {
             bytes: memory::copy(node).ok()?,
             kind,
-            offsets: offsets.into_boxed_slice(),
+            entries,
+            offsets: OnceLock::new(),
             stored_size,
         })
     }
@@ -70,16 +56,24 @@ impl KeptNode {
 
     /// Bytes of memory that keeping it takes.
     pub(super) fn weight(&self) -> u64 {
-        let own = self.bytes.capacity() + self.offsets.len() * size_of::<u32>();
+        let own = self.bytes.capacity() + self.entries * size_of::<u32>();
         (own + size_of::<KeptNode>() + OVERHEAD) as u64
+    }
+
+    /// Where its entries begin. None: their keys are not in order, since some were taken over from a damaged node.
+    fn offsets(&self) -> &[u32] {
+        self.offsets.get_or_init(|| offsets_of(&self.bytes).map(|(_, offsets)| offsets).unwrap_or_default())
     }
 
     /// Offset of the first entry at or behind byte `from` with a key of at least `key`; the node's end if there is none.
     pub(crate) fn seek(&self, from: usize, key: &[u8]) -> usize {
+        let offsets = self.offsets();
+        if offsets.is_empty() {
+            return seek(&self.bytes, from, key).map_or(self.bytes.len(), |sought| sought.at);
+        }
         let is_below = |offset: u32| compare_keys(key_at(&self.bytes, offset as usize), key).is_lt();
-        let first =
-            if from <= 1 { 0 } else { self.offsets.partition_point(|&offset| (offset as usize) < from) };
-        let behind = self.offsets.get(first..).unwrap_or_default();
+        let first = if from <= 1 { 0 } else { offsets.partition_point(|&offset| (offset as usize) < from) };
+        let behind = offsets.get(first..).unwrap_or_default();
         let index = behind.partition_point(|&offset| is_below(offset));
         behind.get(index).map_or(self.bytes.len(), |&offset| offset as usize)
     }
@@ -165,16 +159,28 @@ mod tests {
     #[test]
     fn seeking_finds_the_first_of_the_entries_that_going_through_them_finds() {
         let bytes = node_of(&["b", "d", "d", "f"]);
-        let node = KeptNode::new(bytes.clone(), 0).unwrap();
+        let written = KeptNode::of_written(&bytes, 4, 0).unwrap();
+        for node in [KeptNode::new(bytes.clone(), 0).unwrap(), written] {
+            all_seeks_of(&bytes, &node);
+        }
+    }
+
+    #[test]
+    fn what_was_taken_over_from_a_damaged_node_is_sought_in_its_order() {
+        let bytes = node_of(&["b", "f", "d", "d"]);
+        all_seeks_of(&bytes, &KeptNode::of_written(&bytes, 4, 0).unwrap());
+    }
+
+    fn all_seeks_of(bytes: &[u8], node: &KeptNode) {
         for key in ["", "a", "b", "c", "d", "e", "f", "g"] {
             let mut from = 1;
             loop {
                 let mut expected = from;
-                while key_found(&bytes, expected).is_some_and(|found| found < key.as_bytes()) {
-                    expected = entry_at(&bytes, expected).unwrap().unwrap().1;
+                while key_found(bytes, expected).is_some_and(|found| found < key.as_bytes()) {
+                    expected = entry_at(bytes, expected).unwrap().unwrap().1;
                 }
                 assert_eq!(node.seek(from, key.as_bytes()), expected, "{key} from {from}");
-                let Some((_, behind)) = entry_at(&bytes, from).unwrap() else { break };
+                let Some((_, behind)) = entry_at(bytes, from).unwrap() else { break };
                 from = behind;
             }
         }

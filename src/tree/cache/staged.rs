@@ -70,10 +70,13 @@ impl Staged {
     /// They are committed: from now on they are shared, and those that they have replaced make room for them.
     pub(super) fn hand_over(&mut self, share: &Share) {
         let Staged { nodes, mut replaced, .. } = std::mem::take(self);
-        replaced.sort_unstable();
         for &position in &replaced {
             share.remove(position);
         }
+        // Most were committed before; few are of this transaction.
+        let first = nodes.first().map_or(u64::MAX, |&(position, _)| position);
+        replaced.retain(|&position| position >= first);
+        replaced.sort_unstable();
         for (position, node) in nodes {
             if replaced.binary_search(&position).is_err() {
                 share.insert(position, node);

@@ -254,3 +254,8 @@ pub use store::options::{OnCompaction, StoreOptions};
 pub use store::snapshot::Snapshot;
 pub use tree::cache::process::set_node_cache;
 pub use tree::cache::shared::NodeCache;
+
+/// The examples of README.md are compiled with those of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -16,6 +16,10 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
 
 
+# That of the whole project, in the same way.
+ROOT_README = README.parents[1] / "README.md"
+
+
 def run(example: str, **names: Any) -> None:
     exec(compile(example, str(README), "exec"), {**vars(couchstore), **names})
 
@@ -29,6 +33,16 @@ def test_the_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.chdir(tmp_path)
     run(EXAMPLES[0].replace('"a" in store, len(store)', 'print("a" in store, len(store))'))
     assert capsys.readouterr().out == "True 3\na 2 b'1'\nb 3 b'2'\ngreeting 1 b'hello'\n"
+
+
+@pytest.mark.skipif(not ROOT_README.exists(), reason="the package alone")
+def test_that_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"^```python\n(.*?)^```$", ROOT_README.read_text(), re.MULTILINE | re.DOTALL)
+    run(example)
+    assert capsys.readouterr().out == "b'hello'\n"
 
 
 def test_compacting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -193,6 +193,10 @@ features() {
         # shellcheck disable=SC2086
         cargo test --locked --profile test-release $options || return 1
     done
+    # The workspaces beside this one use its public interface.
+    for folder in bench-compare powercut; do
+        cargo clippy --locked --all-targets --manifest-path $folder/Cargo.toml -- -D warnings || return 1
+    done
 }
 
 build_matrix() {

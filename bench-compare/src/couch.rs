@@ -44,7 +44,7 @@ impl Store for Couch {
 
     fn get(&self, ids: &[Vec<u8>], visit: Visit<'_>) -> Result<()> {
         for id in ids {
-            visit(id, &self.db.get(id)?);
+            visit(id, &self.db.get(id)?.ok_or("a document is missing")?);
         }
         Ok(())
     }

@@ -108,8 +108,7 @@ impl Stage<'_> {
     }
 
     fn compact_options(&self) -> CompactOptions {
-        let (file_ops, naming) = (self.sabotage.file_ops(), self.sabotage.naming());
-        CompactOptions { file_ops, naming, ..CompactOptions::default() }
+        CompactOptions::new().file_ops(self.sabotage.file_ops()).naming(self.sabotage.naming())
     }
 
     /// Makes a commit, and says so once it was acknowledged.

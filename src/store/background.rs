@@ -3,8 +3,8 @@
 use super::Inner;
 use super::writer::Turn;
 use crate::compact::copy::CompactHooks;
-use crate::compact::online::{OnlineHooks, OnlineOptions, OnlineStats, Swap, compact_online};
-use crate::compact::replay::ReplayHooks;
+use crate::compact::hooks::{OnlineHooks, ReplayHooks};
+use crate::compact::online::{OnlineOptions, OnlineStats, Swap, compact_online};
 use crate::db::Db;
 use crate::error::{Error, ErrorCode, Result};
 use crate::format::docinfo::DocInfoRef;

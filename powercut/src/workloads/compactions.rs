@@ -86,7 +86,7 @@ pub(super) fn beside(
         let compact = stage.compact_options();
         // Little is left for the lock: there are rounds before it.
         let options =
-            OnlineOptions { swap, compact, source, delta_bytes_for_lock: 50_000, ..OnlineOptions::default() };
+            OnlineOptions::new().swap(swap).compact(compact).source(source).delta_bytes_for_lock(50_000);
         let result = compact_online(stage.path(NAME), stage.path(target), &options, &mut host);
         // A few more commits to the new file.
         std::thread::sleep(pause * 2);

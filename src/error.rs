@@ -568,10 +568,6 @@ mod tests {
                 "decryption failed: the key \"id\" does not fit the metadata header at offset 0",
             ),
             (Error::Encrypt { file: file(), reason: "why" }, "encryption failed: why"),
-            (
-                Error::NoSpace { file: file(), needed: 9, available: 8 },
-                "not begun, it needs at least 9 bytes and the file system has 8",
-            ),
             (Error::ReadOnly { file: file() }, "cannot be written, it was opened read-only"),
             (
                 Error::OtherHeader { file: file(), position: 9, expected: 5, found: 6 },

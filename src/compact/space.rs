@@ -66,7 +66,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::compact::copy::compact;
-    use crate::{Document, SaveOptions};
+    use crate::{Document, ErrorCode, SaveOptions};
 
     /// What is needed for a file with these bodies; `None`: a deletion.
     fn needed_for(bodies: &[Option<usize>], drop_deletes: bool) -> (u64, u64) {
@@ -115,6 +115,15 @@ mod tests {
     fn large_bodies_are_nearly_all_that_is_needed() {
         let (needed, taken) = needed_for(&[Some(100_000); 20], false);
         assert!(needed > 1_990_000 && needed * 100 > taken * 99, "{needed} {taken}");
+    }
+
+    #[test]
+    fn the_error_is_that_of_a_full_disk_and_names_the_bytes() {
+        let error = Error::NoSpace { file: "f".into(), needed: 9, available: 8 };
+        let text = "f: not begun, it needs at least 9 bytes and the file system has 8";
+        assert_eq!((error.to_string().as_str(), error.file().map(AsRef::as_ref)), (text, Some("f")));
+        assert_eq!((error.code(), error.os_error()), (ErrorCode::WRITE, Some(libc::ENOSPC)));
+        assert!(!error.is_damage());
     }
 
     #[test]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 
 try:
     from setuptools.command.bdist_wheel import bdist_wheel
@@ -14,7 +14,7 @@ except ImportError:  # setuptools before 70.1
     from wheel.bdist_wheel import bdist_wheel
 
 HERE = Path(__file__).resolve().parent
-CONTAINED = "libcouchstore.so"
+CONTAINS_LIBRARY = (HERE / "couchstore" / "libcouchstore.so").exists()
 
 
 def version() -> str:
@@ -26,17 +26,19 @@ def version() -> str:
     raise SystemExit("couchstore: the version is in the Cargo.toml of the folder above, which is missing")
 
 
-class Wheel(bdist_wheel):
-    """With the library it is for one platform, but for any Python 3: the library knows nothing of Python."""
+class Package(Distribution):
+    """With the library it is for one platform."""
 
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.contains_library = (HERE / "couchstore" / CONTAINED).exists()
-        self.root_is_pure = not self.contains_library
+    def has_ext_modules(self) -> bool:
+        return CONTAINS_LIBRARY
+
+
+class Wheel(bdist_wheel):
+    """For any Python 3 nevertheless: the library knows nothing of Python."""
 
     def get_tag(self) -> tuple[str, str, str]:
         python, abi, platform = super().get_tag()
-        return ("py3", "none", platform) if self.contains_library else (python, abi, platform)
+        return ("py3", "none", platform) if CONTAINS_LIBRARY else (python, abi, platform)
 
 
-setup(version=version(), cmdclass={"bdist_wheel": Wheel})
+setup(version=version(), distclass=Package, cmdclass={"bdist_wheel": Wheel})

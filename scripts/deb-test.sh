@@ -15,7 +15,7 @@ build=${CMAKE_BUILD_DIR:-build}-deb
 log=$(mktemp)
 root=
 cleanup() {
-    rm -f "$log"
+    rm -f "$log" "$build"/*.tar.part
     if [ -n "$root" ]; then
         umount -q "$root/proc" "$root/sys" 2>/dev/null || true
         rm -rf --one-file-system "$root"
@@ -80,14 +80,20 @@ lintian --allow-root --fail-on error $files || fail "lintian has found errors"
 
 root=$(mktemp -d)
 chmod 755 "$root"
-echo "A new $release from $mirror"
-quietly debootstrap --variant=minbase "$release" "$root" "$mirror"
-[ ! -e /etc/resolv.conf ] || cp -L /etc/resolv.conf "$root/etc/resolv.conf"
-cp /etc/apt/apt.conf.d/* "$root/etc/apt/apt.conf.d/" 2>/dev/null || true
-# Pages are wanted, and no documents are left out.
-rm -f "$root"/etc/dpkg/dpkg.cfg.d/docker*
-quietly inside apt-get update
-quietly inside apt-get install -y --no-install-recommends g++ pkg-config dpkg-dev man-db
+# The next time it is unpacked.
+archive=$build/$release.tar
+if [ -e "$archive" ]; then
+    tar -C "$root" -xf "$archive"
+else
+    echo "A new $release from $mirror"
+    quietly debootstrap --variant=minbase "$release" "$root" "$mirror"
+    [ ! -e /etc/resolv.conf ] || cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+    quietly inside apt-get update
+    quietly inside apt-get install -y --no-install-recommends g++ pkg-config dpkg-dev man-db
+    quietly inside apt-get clean
+    tar -C "$root" --one-file-system -cf "$archive.part" .
+    mv "$archive.part" "$archive"
+fi
 
 # All files but those that every installation writes.
 listing() {
@@ -107,7 +113,7 @@ cp capi-tests/consumer/consumer.c capi-tests/consumer/consumer.cc capi-tests/con
 cat >"$root/tmp/use.sh" <<'END'
 set -eux
 cd /tmp
-ldconfig -p | grep 'libcouchstore.so.1 .*/usr/lib/'
+ldconfig -p | grep 'libcouchstore.so.1 .*/lib/'
 warnings="-Wall -Wextra -Wpedantic -Werror"
 gcc -std=c11 $warnings -o c-shared consumer.c $(pkg-config --cflags --libs couchstore)
 g++ -std=c++17 $warnings -o cxx-shared consumer.cc $(pkg-config --cflags --libs couchstore)

@@ -47,14 +47,12 @@ same "the Python package" "$(cd python && "$python" -B - <<'END'
 import sys
 import types
 
-class Wheel:
-    pass
-
 told = {}
 setuptools = types.ModuleType("setuptools")
+setuptools.Distribution = object
 setuptools.setup = lambda **given: told.update(given)
 command = types.ModuleType("setuptools.command.bdist_wheel")
-command.bdist_wheel = Wheel
+command.bdist_wheel = object
 sys.modules.update({"setuptools": setuptools, "setuptools.command.bdist_wheel": command})
 with open("setup.py", encoding="utf-8") as file:
     exec(compile(file.read(), "setup.py", "exec"), {"__file__": "setup.py", "__name__": "setup"})

@@ -1,5 +1,5 @@
-# COUCHSTORE_INSTALL_DEBUG: no debug information at all, or within the libraries. (The tests package.* have the third
-# way.)
+# COUCHSTORE_INSTALL_DEBUG: no debug information at all, within the libraries, or by build ID. (The tests package.* have the
+# fourth way.)
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")
 
 # sections(variable kind): what the libraries have that are installed with COUCHSTORE_INSTALL_DEBUG=kind.
@@ -28,5 +28,18 @@ install_with(inside)
 if(NOT libcouchstore.so OR NOT libcouchstore_static.a)
   message(FATAL_ERROR "there is no debug information")
 endif()
-expect_refusal("COUCHSTORE_INSTALL_DEBUG is sideways, not split, none or inside"
+install_with(build-id)
+if(libcouchstore.so OR libcouchstore_static.a)
+  message(FATAL_ERROR "there is debug information in ${libcouchstore.so} ${libcouchstore_static.a}")
+endif()
+run("readelf" "${READELF}" --notes "${WORK}/build-id/usr/lib/libcouchstore.so")
+if(NOT output MATCHES "Build ID: ([0-9a-f][0-9a-f])([0-9a-f]+)")
+  message(FATAL_ERROR "the installed library has no build ID")
+endif()
+run("readelf" "${READELF}" --wide --sections
+  "${WORK}/build-id/usr/lib/debug/.build-id/${CMAKE_MATCH_1}/${CMAKE_MATCH_2}.debug")
+if(NOT output MATCHES "\\.debug_info")
+  message(FATAL_ERROR "there is no debug information in the file that the build ID names")
+endif()
+expect_refusal("COUCHSTORE_INSTALL_DEBUG is sideways, not split, build-id, none or inside"
   "${CMAKE_COMMAND}" -B "${WORK}/build" -S "${PROJECT}" -DCOUCHSTORE_INSTALL_DEBUG=sideways)

@@ -400,3 +400,53 @@ impl Values {
         order.iter().zip(&self.ranges).map(|(&index, range)| (index, &self.bytes[range.clone()]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn batch_of<'a>(documents: &[(&'a [u8], u64)], keep_sequences: bool) -> Batch<'a> {
+        let document = |&(id, db_seq)| Document { db_seq, ..Document::new(id, b"") };
+        let documents: Vec<_> = documents.iter().map(document).collect();
+        Batch::new(&documents, SaveOptions { compress: false, keep_sequences }, 100).unwrap()
+    }
+
+    /// What is expected of a batch, found in the simplest way: of equal ids the last, by id.
+    fn last_of_each(documents: &[(&[u8], u64)]) -> Vec<usize> {
+        let mut expected: Vec<_> = (0..documents.len())
+            .filter(|&index| documents[index + 1..].iter().all(|other| other.0 != documents[index].0))
+            .collect();
+        expected.sort_by_key(|&index| documents[index].0);
+        expected
+    }
+
+    #[test]
+    fn documents_are_ordered_by_id_and_the_last_of_each_counts() {
+        let prefixes: [&[u8]; 3] = [b"", b"user:", b"a prefix that is longer than eight bytes:"];
+        let ends: [&[u8]; 10] =
+            [b"b", b"", b"a", b"a\0", b"12345678", b"123456789", b"12345678\0", b"\xff", b"b", b"a\0"];
+        for prefix in prefixes {
+            let ids: Vec<Vec<u8>> = ends.iter().map(|end| [prefix, end].concat()).collect();
+            for count in 0..=ids.len() {
+                let documents: Vec<_> = ids.iter().take(count).map(|id| (id.as_slice(), 0)).collect();
+                let batch = batch_of(&documents, false);
+                let mut expected = last_of_each(&documents);
+                assert_eq!(batch.by_id, expected);
+                expected.sort_unstable();
+                let given = batch.in_given_order().unwrap();
+                assert_eq!(given, expected);
+                assert_eq!(batch.in_order_of_numbers(given).unwrap(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_the_callers_are_ordered_as_they_are_stored_and_equal_ones_by_id() {
+        let documents: [(&[u8], u64); 6] =
+            [(b"d", 7), (b"c", 5), (b"a", 7), (b"b", (1 << 48) + 6), (b"c", 9), (b"e", 7)];
+        let batch = batch_of(&documents, true);
+        let order = batch.in_order_of_numbers(batch.in_given_order().unwrap()).unwrap();
+        assert_eq!(order, [3, 2, 0, 5, 4]);
+    }
+}

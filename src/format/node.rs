@@ -61,12 +61,11 @@ pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, 
 pub(crate) fn split_entry(bytes: &[u8]) -> Result<(Entry<'_>, &[u8]), Malformed> {
     const OVERRUN: Malformed = Malformed("an entry that ends within its node");
     // Nearly all entries have eight bytes.
-    let packed = match bytes.first_chunk() {
-        Some(first) => u64::from_be_bytes(*first) >> 24,
-        None => {
-            let [a, b, c, d, e] = *bytes.first_chunk::<ENTRY_PREFIX>().ok_or(OVERRUN)?;
-            u64::from_be_bytes([0, 0, 0, a, b, c, d, e])
-        }
+    let packed = if let Some(first) = bytes.first_chunk() {
+        u64::from_be_bytes(*first) >> 24
+    } else {
+        let [a, b, c, d, e] = *bytes.first_chunk::<ENTRY_PREFIX>().ok_or(OVERRUN)?;
+        u64::from_be_bytes([0, 0, 0, a, b, c, d, e])
     };
     let (key_length, value_length) = split_u12_u28(packed);
     let (entry, behind) = bytes.split_at_checked(ENTRY_PREFIX + key_length + value_length).ok_or(OVERRUN)?;
@@ -283,7 +282,8 @@ mod tests {
                 for (first, &from) in offsets.iter().enumerate() {
                     let index =
                         keys.iter().skip(first).position(|other| other >= key).unwrap_or(keys.len() - first);
-                    let [before, at] = [index.saturating_sub(1), index].map(|index| offsets[first + index]);
+                    let [before, at] =
+                        [index.saturating_sub(1), index].map(|index| *offsets.get(first + index).unwrap());
                     assert_eq!(seek(&node, from, key), Ok(Sought { at, before }), "{key:?} from {from}");
                 }
             }

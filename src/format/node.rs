@@ -45,6 +45,19 @@ pub(crate) struct Entry<'a> {
     pub(crate) value: &'a [u8],
 }
 
+/// Lengths of the key and of the value of an entry that begins with these bytes.
+#[inline]
+fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
+    // Most often there are more bytes than these, and a number of eight is read at once.
+    let packed = if let Some(eight) = bytes.first_chunk() {
+        u64::from_be_bytes(*eight) >> 24
+    } else {
+        let [a, b, c, d, e] = *bytes.first_chunk::<ENTRY_PREFIX>()?;
+        u64::from_be_bytes([0, 0, 0, a, b, c, d, e])
+    };
+    Some(split_u12_u28(packed))
+}
+
 /// The entry at byte `offset` of a node and the offset of the one behind it; `None` at the end of the node.
 #[inline]
 pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, usize)>, Malformed> {
@@ -53,10 +66,9 @@ pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, 
         return Ok(None);
     }
     let overrun = Malformed("an entry that ends within its node");
-    let (lengths, rest) = rest.split_first_chunk::<ENTRY_PREFIX>().ok_or(overrun)?;
-    let [a, b, c, d, e] = *lengths;
-    let (key_length, value_length) = split_u12_u28(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]));
-    let (key, rest) = rest.split_at_checked(key_length).ok_or(overrun)?;
+    let (key_length, value_length) = lengths(rest).ok_or(overrun)?;
+    let (key, rest) =
+        rest.get(ENTRY_PREFIX..).and_then(|rest| rest.split_at_checked(key_length)).ok_or(overrun)?;
     let value = rest.get(..value_length).ok_or(overrun)?;
     Ok(Some((Entry { key, value }, offset + ENTRY_PREFIX + key_length + value_length)))
 }
@@ -68,6 +80,76 @@ pub(crate) fn key_at(node: &[u8], offset: usize) -> &[u8] {
     let Some((&[a, b, _, _, _], rest)) = rest.split_first_chunk::<ENTRY_PREFIX>() else { return &[] };
     let length = usize::from(a) << 4 | usize::from(b >> 4);
     rest.get(..length).unwrap_or_default()
+}
+
+/// Bytes by which most keys are told apart.
+const HEAD: usize = 16;
+
+/// A key that entries of nodes are compared with.
+#[derive(Clone, Copy)]
+pub(crate) struct Sought<'a> {
+    key: &'a [u8],
+    /// Its first bytes as a number, if there are so many.
+    head: Option<u128>,
+}
+
+impl<'a> Sought<'a> {
+    #[inline]
+    pub(crate) fn new(key: &'a [u8]) -> Sought<'a> {
+        Sought { key, head: key.first_chunk::<HEAD>().map(|head| u128::from_be_bytes(*head)) }
+    }
+
+    /// Whether the key of the entry at byte `offset` is smaller, and the offset behind that entry, which may lie behind the
+    /// node; `None`: it takes more to tell.
+    #[inline]
+    fn is_above(&self, node: &[u8], offset: usize) -> Option<(bool, usize)> {
+        let entry = node.get(offset..)?;
+        let start = entry.first_chunk::<{ ENTRY_PREFIX + HEAD }>()?;
+        let (key_length, value_length) = lengths(start)?;
+        let head = u128::from_be_bytes(*start.last_chunk::<HEAD>()?);
+        if key_length < HEAD {
+            return None;
+        }
+        let behind = offset + ENTRY_PREFIX + key_length + value_length;
+        let sought = self.head?;
+        if head != sought {
+            return Some((head < sought, behind));
+        }
+        Some((entry.get(ENTRY_PREFIX..ENTRY_PREFIX + key_length)? < self.key, behind))
+    }
+
+    /// Whether the key of the entry at byte `offset` of a node is smaller.
+    #[inline]
+    pub(crate) fn is_behind(&self, node: &[u8], offset: usize) -> bool {
+        let start = node.get(offset..).and_then(<[u8]>::first_chunk::<{ ENTRY_PREFIX + HEAD }>);
+        // The first byte is that of a length of 12 bits: 16 times as much.
+        if let (Some(sought), Some(start @ [1..=255, ..])) = (self.head, start)
+            && let Some(head) = start.last_chunk()
+        {
+            let head = u128::from_be_bytes(*head);
+            if head != sought {
+                return head < sought;
+            }
+        }
+        compare_keys(key_at(node, offset), self.key).is_lt()
+    }
+
+    /// Offset of the first entry at or behind byte `offset` of a node whose key is not smaller; the node's end if there is
+    /// none.
+    #[inline]
+    pub(crate) fn find(&self, node: &[u8], offset: usize) -> Result<usize, Malformed> {
+        let mut offset = offset;
+        loop {
+            match self.is_above(node, offset) {
+                Some((true, behind)) if behind <= node.len() => offset = behind,
+                Some((false, _)) => return Ok(offset),
+                _ => match entry_at(node, offset)? {
+                    Some((entry, behind)) if compare_keys(entry.key, self.key).is_lt() => offset = behind,
+                    _ => return Ok(offset),
+                },
+            }
+        }
+    }
 }
 
 /// Compares keys as slices are compared. Nearly all are told apart by what is looked at here, without a call.
@@ -211,6 +293,43 @@ mod tests {
                 assert_eq!(compare_keys(a, b), a.cmp(b), "{a:?} {b:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_first_key_that_is_not_smaller_is_found() {
+        let long = |last: u8| [&[7; 20], &[last][..]].concat();
+        let keys: Vec<Vec<u8>> = vec![
+            vec![],
+            vec![1],
+            vec![7; 6],
+            vec![7; 15],
+            vec![7; 16],
+            long(1),
+            long(1),
+            long(3),
+            vec![8],
+            vec![9; 30],
+        ];
+        let mut node = vec![NodeKind::Leaf as u8];
+        let mut offsets = Vec::new();
+        for key in &keys {
+            offsets.push(node.len());
+            push_entry(&mut node, key, b"");
+        }
+        let others = [long(0), long(2), long(4), vec![7; 7], vec![8; 17], vec![9; 31], vec![255]];
+        for key in keys.iter().chain(&others) {
+            let sought = Sought::new(key);
+            for (index, &from) in offsets.iter().enumerate() {
+                let expected = (index..keys.len()).find(|&index| keys[index] >= *key);
+                let expected = expected.map_or(node.len(), |index| offsets[index]);
+                assert_eq!(sought.find(&node, from), Ok(expected), "{key:?} from {index}");
+                assert_eq!(sought.is_behind(&node, from), keys[index] < *key);
+            }
+        }
+        // What is cut off is malformed where it is come to.
+        node.pop();
+        assert!(Sought::new(&[9; 30]).find(&node, 1).is_err() || node.is_empty());
+        assert_eq!(Sought::new(&[8]).find(&node, 1).ok(), offsets.get(8).copied());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
+use std::ops::Deref;
+use zeroize::Zeroize;
 
 fn missing<T>(count: usize) -> Error {
     Error::AllocFail { bytes: count.saturating_mul(size_of::<T>()) }
@@ -67,6 +69,61 @@ pub(crate) fn try_collect<T>(items: impl IntoIterator<Item = Result<T>>) -> Resu
     Ok(vec)
 }
 
+/// Memory for content that is replaced again and again. All of it has been written to, so that no byte has to be filled in
+/// before it is written over; what lies behind the content is left from earlier.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl Room {
+    /// Bytes that there is room for.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// All of it, to be written to.
+    pub(crate) fn whole(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// So many bytes from the first one on are the content.
+    pub(crate) fn set_length(&mut self, length: usize) {
+        self.length = length.min(self.bytes.len());
+    }
+
+    /// Takes other memory, of this size.
+    pub(crate) fn renew(&mut self, size: usize) -> Result<()> {
+        *self = Room::default();
+        self.bytes = filled(0, size)?;
+        Ok(())
+    }
+
+    /// The content alone.
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.length);
+        self.bytes
+    }
+}
+
+impl Deref for Room {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl Zeroize for Room {
+    /// Wipes all of it; its size stays.
+    fn zeroize(&mut self) {
+        self.bytes.as_mut_slice().zeroize();
+        self.length = 0;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -81,6 +138,22 @@ mod tests {
             assert!(matches!(result, Err(Error::AllocFail { bytes }) if bytes == usize::MAX), "{result:?}");
         }
         assert_eq!(vec, [0]);
+    }
+
+    #[test]
+    fn a_room_shows_its_content_alone() {
+        let mut room = Room::default();
+        room.set_length(5);
+        assert!(room.is_empty() && room.size() == 0);
+        room.renew(8).unwrap();
+        room.whole().copy_from_slice(b"abcdefgh");
+        assert!(room.is_empty());
+        room.set_length(3);
+        assert_eq!((&*room, room.size()), (&b"abc"[..], 8));
+        room.zeroize();
+        assert!(room.is_empty() && *room.whole() == [0; 8]);
+        room.set_length(2);
+        assert_eq!(room.into_vec(), [0, 0]);
     }
 
     #[test]

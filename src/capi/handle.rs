@@ -33,6 +33,8 @@ pub(super) struct Inside {
     running: Cell<bool>,
     /// When something was published last.
     published: Cell<Option<Stamp>>,
+    /// [`Db::uses`] when it was last found out whether that is to be done again; `None`: not of this database.
+    looked: Cell<Option<(u64, u64)>>,
 }
 
 enum Database {
@@ -141,10 +143,11 @@ impl Handle {
     #[inline]
     fn new(database: Database) -> Box<Handle> {
         let place = Box::new_uninit();
-        let (calls, running, published) = (Cell::new(0), Cell::new(false), Cell::new(None));
+        let (calls, running) = (Cell::new(0), Cell::new(false));
+        let (published, looked) = (Cell::new(None), Cell::new(None));
         let handle = Handle {
             turn: Turn::default(),
-            inside: UnsafeCell::new(Inside { database, calls, running, published }),
+            inside: UnsafeCell::new(Inside { database, calls, running, published, looked }),
             published: Mutex::new(Published::nothing()),
             call_ended: Condvar::new(),
         };
@@ -159,6 +162,7 @@ impl Handle {
         let inside = inside.get_mut();
         if let Database::Own(db) = &inside.database {
             inside.published.set(Some(db.stamp()));
+            inside.looked.set(Some(db.uses()));
             published.get_mut().update(db);
         }
         handle
@@ -224,6 +228,11 @@ impl Handle {
     pub(super) fn publish(&self, inside: &Inside) {
         // SAFETY: used only here, under the lock.
         let Some(db) = (unsafe { inside.db() }) else { return };
+        let uses = Some(db.uses());
+        if inside.looked.get() == uses {
+            return;
+        }
+        inside.looked.set(uses);
         if inside.published.get() != Some(db.stamp()) {
             self.publish_anew(inside, db);
         }
@@ -371,6 +380,7 @@ impl Inside {
     /// Lends another database, or (`None`) none for now.
     pub(super) fn lend(&self, db: Option<&Db>) {
         if let Database::Lent(lent) = &self.database {
+            self.looked.set(None);
             lent.set(db.map_or(std::ptr::null(), std::ptr::from_ref));
         }
     }

@@ -154,14 +154,16 @@ pub unsafe extern "C" fn couchstore_docinfos_by_id(
     let body = |db: &Db| {
         db.check_open()?;
         // SAFETY: the pointer contract of `capi`, for the array and the buffers in it.
-        let ids = unsafe { memory::try_collect(ptr::slice(ids, numDocs)?.iter().map(|id| ptr::buf(id))) }?;
-        let [first, rest @ ..] = &ids[..] else { return no_keys(db.by_id_root().is_none()) };
+        let mut ids =
+            unsafe { memory::try_collect(ptr::slice(ids, numDocs)?.iter().map(|id| ptr::buf(id))) }?;
+        let [first, ..] = ids[..] else { return no_keys(db.by_id_root().is_none()) };
+        let last = ids.get(1).copied();
         let scan = scan_options(options);
         with_callback(db, callback, ctx, |visit| {
             if options & RANGES != 0 {
-                db.docs_in_range(first, rest.first().copied(), scan, visit)
+                db.docs_in_range(first, last, scan, visit)
             } else {
-                db.docs_by_id(&ids, scan, visit)
+                db.docs_by_ids_of(&mut ids, scan, visit)
             }
         })
     };

@@ -69,6 +69,12 @@ impl Db {
         Stamp { changes: self.changes.get(), end, os_errors: (os_error, self.closed_os_error.get()) }
     }
 
+    /// Two numbers: as long as they stay the same, so does the [`Stamp`].
+    #[inline]
+    pub(crate) fn uses(&self) -> (u64, u64) {
+        (self.changes.get(), self.file.uses())
+    }
+
     /// Figures of this handle's header.
     #[inline]
     pub fn info(&self) -> Result<Info> {

@@ -12,7 +12,7 @@ use crate::io::buffered::Plan;
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::cache::file::Reading;
-use crate::tree::read::{Cursor, Event, count_range};
+use crate::tree::read::{Cursor, Event, count_range, lookup};
 
 /// Most leaves have no more bodies than this.
 const FIRST_BODIES: usize = 32;
@@ -105,8 +105,17 @@ impl Db {
 
     /// Shows those of the documents with these ids that exist, in order of ids. `ids` may be in any order.
     pub fn docs_by_id(&self, ids: &[&[u8]], options: ScanOptions, visit: OnDocument<'_>) -> Result<()> {
-        let mut keys = memory::copy(ids)?;
-        self.lookup_all(TreeKind::ById, &mut keys, options, visit)
+        self.docs_by_ids_of(&mut memory::copy(ids)?, options, visit)
+    }
+
+    /// As [`Db::docs_by_id`]; puts `ids` in order.
+    pub(crate) fn docs_by_ids_of(
+        &self,
+        ids: &mut Vec<&[u8]>,
+        options: ScanOptions,
+        visit: OnDocument<'_>,
+    ) -> Result<()> {
+        self.lookup_all(TreeKind::ById, ids, options, visit)
     }
 
     /// Shows those of the documents with these sequence numbers that exist, in order.
@@ -180,11 +189,25 @@ impl Db {
         visit: OnDocument<'_>,
     ) -> Result<()> {
         self.check_open()?;
+        let root = self.root_of(tree);
+        let mut damage = Damage::new(options);
+        if let (TreeKind::ById, &[key]) = (tree, keys.as_slice()) {
+            match lookup(&self.file, root.as_ref(), key) {
+                Ok(found) => {
+                    let entry = Entry { key, value: &found };
+                    self.show(tree, &entry, found.position(), &mut damage, visit)?;
+                }
+                // There is at most one.
+                Err(Error::DocNotFound) => {}
+                Err(error) => {
+                    damage.pass::<()>(Err(error))?;
+                }
+            }
+            return damage.result();
+        }
         keys.sort_unstable();
         keys.dedup();
-        let root = self.root_of(tree);
         let mut cursor = Cursor::of_keys(&self.file, root.as_ref(), keys);
-        let mut damage = Damage::new(options);
         for (index, key) in keys.iter().enumerate() {
             cursor.look_for(index);
             loop {
@@ -192,6 +215,10 @@ impl Db {
                 match next {
                     Some((entry, position)) if entry.key == *key => {
                         self.show(tree, &entry, position, &mut damage, visit)?;
+                        // Several documents may have been given one sequence number.
+                        if tree == TreeKind::ById {
+                            break;
+                        }
                     }
                     Some(_) => {
                         cursor.put_back();

@@ -31,15 +31,17 @@ impl Prospect {
         if file.end() != stamp.size() {
             return None;
         }
-        let header = header_at(file, position)?;
+        let known = cache.known(&stamp);
+        let header = header_at(file, position, known.header())?;
         let now = place_of(file, filename).stamp()?;
         if now != stamp {
             return None;
         }
-        let stands =
-            |known: &HeaderBytes| header_at(file, known.position).is_some_and(|found| found == *known);
+        let stands = |known: &HeaderBytes| {
+            header_at(file, known.position, Some(known)).is_some_and(|found| found == *known)
+        };
         // By name, since the file is being read.
-        Share::open(cache, (&stamp, Place::Named(filename)), header, stands)
+        Share::open(cache, &known, (&stamp, Place::Named(filename)), header, stands)
     }
 }
 
@@ -48,12 +50,15 @@ fn place_of<'a>(file: &'a mut DbFile, filename: &'a CStr) -> Place<'a> {
     file.io().os_file().map_or(Place::Named(filename), Place::Open)
 }
 
-/// The header at this position as it stands there, if it is whole.
-fn header_at(file: &mut DbFile, position: u64) -> Option<HeaderBytes> {
+/// The header at this position as it stands there, if it is whole: the `known` one, if that is the same.
+fn header_at(file: &mut DbFile, position: u64, known: Option<&HeaderBytes>) -> Option<HeaderBytes> {
     if file.block_type(position).ok()? != Some(BlockType::Header as u8) {
         return None;
     }
-    let bytes = file.with_header_chunk(position, false, |_, bytes| Arc::from(bytes));
+    let bytes = file.with_header_chunk(position, false, |_, bytes| match known {
+        Some(known) if *known.bytes == *bytes => known.bytes.clone(),
+        _ => Arc::from(bytes),
+    });
     Some(HeaderBytes { position, bytes: bytes.ok()? })
 }
 

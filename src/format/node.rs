@@ -45,6 +45,19 @@ pub(crate) struct Entry<'a> {
     pub(crate) value: &'a [u8],
 }
 
+/// Lengths of the key and of the value of an entry that begins with these bytes.
+#[inline]
+fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
+    // Most often there are more bytes than these, and a number of eight is read at once.
+    let packed = if let Some(eight) = bytes.first_chunk() {
+        u64::from_be_bytes(*eight) >> 24
+    } else {
+        let [a, b, c, d, e] = *bytes.first_chunk::<ENTRY_PREFIX>()?;
+        u64::from_be_bytes([0, 0, 0, a, b, c, d, e])
+    };
+    Some(split_u12_u28(packed))
+}
+
 /// The entry at byte `offset` of a node and the offset of the one behind it; `None` at the end of the node.
 #[inline]
 pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, usize)>, Malformed> {
@@ -60,14 +73,7 @@ pub(crate) fn entry_at(node: &[u8], offset: usize) -> Result<Option<(Entry<'_>, 
 #[inline]
 pub(crate) fn split_entry(bytes: &[u8]) -> Result<(Entry<'_>, &[u8]), Malformed> {
     const OVERRUN: Malformed = Malformed("an entry that ends within its node");
-    // Nearly all entries have eight bytes.
-    let packed = if let Some(first) = bytes.first_chunk() {
-        u64::from_be_bytes(*first) >> 24
-    } else {
-        let [a, b, c, d, e] = *bytes.first_chunk::<ENTRY_PREFIX>().ok_or(OVERRUN)?;
-        u64::from_be_bytes([0, 0, 0, a, b, c, d, e])
-    };
-    let (key_length, value_length) = split_u12_u28(packed);
+    let (key_length, value_length) = lengths(bytes).ok_or(OVERRUN)?;
     let (entry, behind) = bytes.split_at_checked(ENTRY_PREFIX + key_length + value_length).ok_or(OVERRUN)?;
     let (key, value) =
         entry.get(ENTRY_PREFIX..).unwrap_or_default().split_at_checked(key_length).ok_or(OVERRUN)?;
@@ -83,6 +89,99 @@ pub(crate) fn key_at(node: &[u8], offset: usize) -> &[u8] {
     rest.get(..length).unwrap_or_default()
 }
 
+/// Bytes by which most keys are told apart.
+const HEAD: usize = 16;
+
+/// A key that entries of nodes are compared with.
+#[derive(Clone, Copy)]
+pub(crate) struct Sought<'a> {
+    key: &'a [u8],
+    /// Its first bytes as a number, if there are so many.
+    head: Option<u128>,
+}
+
+impl<'a> Sought<'a> {
+    #[inline]
+    pub(crate) fn new(key: &'a [u8]) -> Sought<'a> {
+        Sought { key, head: key.first_chunk::<HEAD>().map(|head| u128::from_be_bytes(*head)) }
+    }
+
+    /// Whether the key of the entry at byte `offset` is smaller, and the offset behind that entry, which may lie behind the
+    /// node; `None`: it takes more to tell.
+    #[inline]
+    fn is_above(&self, node: &[u8], offset: usize) -> Option<(bool, usize)> {
+        let entry = node.get(offset..)?;
+        let start = entry.first_chunk::<{ ENTRY_PREFIX + HEAD }>()?;
+        let (key_length, value_length) = lengths(start)?;
+        let head = u128::from_be_bytes(*start.last_chunk::<HEAD>()?);
+        if key_length < HEAD {
+            return None;
+        }
+        let behind = offset + ENTRY_PREFIX + key_length + value_length;
+        let sought = self.head?;
+        if head != sought {
+            return Some((head < sought, behind));
+        }
+        Some((entry.get(ENTRY_PREFIX..ENTRY_PREFIX + key_length)? < self.key, behind))
+    }
+
+    /// Whether the key of the entry at byte `offset` of a node is smaller.
+    #[inline]
+    pub(crate) fn is_behind(&self, node: &[u8], offset: usize) -> bool {
+        let start = node.get(offset..).and_then(<[u8]>::first_chunk::<{ ENTRY_PREFIX + HEAD }>);
+        // The first byte is that of a length of 12 bits: 16 times as much.
+        if let (Some(sought), Some(start @ [1..=255, ..])) = (self.head, start)
+            && let Some(head) = start.last_chunk()
+        {
+            let head = u128::from_be_bytes(*head);
+            if head != sought {
+                return head < sought;
+            }
+        }
+        compare_keys(key_at(node, offset), self.key).is_lt()
+    }
+
+    /// Seeks it among the entries from byte `from` of a node on, one by one.
+    #[inline]
+    pub(crate) fn find(&self, node: &[u8], from: usize) -> Result<Spot, Malformed> {
+        if self.head.is_some() {
+            return self.find_by_head(node, from);
+        }
+        let rest = node.get(from..).unwrap_or_default();
+        let left = match seq_of(self.key) {
+            Some(seq) => {
+                seek_by(rest, |other| seq_of(other).map_or_else(|| other < self.key, |other| other < seq))
+            }
+            None => seek_by(rest, |other| compare_keys(other, self.key).is_lt()),
+        };
+        left.map(|(at, before)| Spot { at: node.len() - at, before: node.len() - before })
+    }
+
+    fn find_by_head(&self, node: &[u8], from: usize) -> Result<Spot, Malformed> {
+        let (mut at, mut before) = (from, from);
+        loop {
+            let behind = match self.is_above(node, at) {
+                Some((true, behind)) if behind <= node.len() => behind,
+                Some((false, _)) => return Ok(Spot { at, before }),
+                _ => match entry_at(node, at)? {
+                    Some((entry, behind)) if compare_keys(entry.key, self.key).is_lt() => behind,
+                    _ => return Ok(Spot { at, before }),
+                },
+            };
+            (before, at) = (at, behind);
+        }
+    }
+}
+
+/// Where a search has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    /// Offset of the first entry with a key that is not below the one sought; the node's end if there is none.
+    pub(crate) at: usize,
+    /// Offset of the entry before it; `at` if the search began there.
+    pub(crate) before: usize,
+}
+
 /// Compares keys as slices are compared. Nearly all are told apart by what is looked at here, without a call.
 #[inline]
 pub(crate) fn compare_keys(a: &[u8], b: &[u8]) -> Ordering {
@@ -94,25 +193,6 @@ pub(crate) fn compare_keys(a: &[u8], b: &[u8]) -> Ordering {
         (Some(a), Some(b)) => a.cmp(&b),
         _ => a.cmp(b),
     }
-}
-
-/// Where a search has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sought {
-    /// Offset of the first entry with a key that is not below the one sought; the node's end if there is none.
-    pub(crate) at: usize,
-    /// Offset of the entry before it; `at` if the search began there.
-    pub(crate) before: usize,
-}
-
-/// Seeks a key among the entries from byte `from` of a node on, one by one.
-pub(crate) fn seek(node: &[u8], from: usize, key: &[u8]) -> Result<Sought, Malformed> {
-    let rest = node.get(from..).unwrap_or_default();
-    let left = match seq_of(key) {
-        Some(seq) => seek_by(rest, |other| seq_of(other).map_or_else(|| other < key, |other| other < seq)),
-        None => seek_by(rest, |other| compare_keys(other, key).is_lt()),
-    };
-    left.map(|(at, before)| Sought { at: node.len() - at, before: node.len() - before })
 }
 
 /// Finds the first entry whose key is not below. Returns how many bytes are left there, and at the entry before it.
@@ -284,12 +364,57 @@ mod tests {
                         keys.iter().skip(first).position(|other| other >= key).unwrap_or(keys.len() - first);
                     let [before, at] =
                         [index.saturating_sub(1), index].map(|index| *offsets.get(first + index).unwrap());
-                    assert_eq!(seek(&node, from, key), Ok(Sought { at, before }), "{key:?} from {from}");
+                    assert_eq!(
+                        Sought::new(key).find(&node, from),
+                        Ok(Spot { at, before }),
+                        "{key:?} from {from}"
+                    );
                 }
             }
             node.pop();
-            assert!(seek(&node, 1, &[255; 20]).is_err());
+            assert!(Sought::new(&[255; 20]).find(&node, 1).is_err());
         }
+    }
+
+    #[test]
+    fn the_first_key_that_is_not_smaller_is_found() {
+        let long = |last: u8| [&[7; 20], &[last][..]].concat();
+        let keys: Vec<Vec<u8>> = vec![
+            vec![],
+            vec![1],
+            vec![7; 6],
+            vec![7; 15],
+            vec![7; 16],
+            long(1),
+            long(1),
+            long(3),
+            vec![8],
+            vec![9; 30],
+        ];
+        let mut node = vec![NodeKind::Leaf as u8];
+        let mut offsets = Vec::new();
+        for key in &keys {
+            offsets.push(node.len());
+            push_entry(&mut node, key, b"");
+        }
+        let others = [long(0), long(2), long(4), vec![7; 7], vec![8; 17], vec![9; 31], vec![255]];
+        for key in keys.iter().chain(&others) {
+            let sought = Sought::new(key);
+            for (index, &from) in offsets.iter().enumerate() {
+                let expected = (index..keys.len()).find(|&index| keys[index] >= *key);
+                let expected = expected.map_or(node.len(), |index| offsets[index]);
+                assert_eq!(
+                    sought.find(&node, from).map(|spot| spot.at),
+                    Ok(expected),
+                    "{key:?} from {index}"
+                );
+                assert_eq!(sought.is_behind(&node, from), keys[index] < *key);
+            }
+        }
+        // What is cut off is malformed where it is come to.
+        node.pop();
+        assert!(Sought::new(&[9; 30]).find(&node, 1).is_err() || node.is_empty());
+        assert_eq!(Sought::new(&[8]).find(&node, 1).ok().map(|spot| spot.at), offsets.get(8).copied());
     }
 
     #[test]

@@ -22,14 +22,23 @@ impl From<&[u8]> for Reduce {
             return Reduce { long: value.to_vec(), ..Reduce::default() };
         }
         let mut bytes = [0; USUAL];
-        // Short copies of lengths that are known are no calls.
-        match (value.first_chunk::<5>(), value.first_chunk()) {
-            (_, Some(whole)) => bytes = *whole,
-            (Some(count), _) if length == 5 => bytes[..5].copy_from_slice(count),
-            _ => bytes.get_mut(..length).unwrap_or_default().copy_from_slice(value),
+        // Those of the trees of this format are copied without a call.
+        match *value {
+            [] => {}
+            [a, b, c, d, e] => [bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]] = [a, b, c, d, e],
+            _ => match value.first_chunk() {
+                Some(whole) => bytes = *whole,
+                None => copy_short(value, &mut bytes),
+            },
         }
         Reduce { length: length as u8, bytes, long: Vec::new() }
     }
+}
+
+/// Copies a value of another length, which a damaged file may have.
+#[cold]
+fn copy_short(value: &[u8], bytes: &mut [u8; USUAL]) {
+    bytes.get_mut(..value.len()).unwrap_or_default().copy_from_slice(value);
 }
 
 impl From<Vec<u8>> for Reduce {

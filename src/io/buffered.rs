@@ -20,7 +20,7 @@ use super::stale::Watch;
 use super::write_back::WriteBack;
 use super::{FileHandle, FileStats, FileTag, IoError};
 use crate::error::{Error, ErrorCode, Stale};
-use crate::memory;
+use crate::memory::{self, Room};
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -137,12 +137,12 @@ impl Buffered {
     }
 
     /// Memory for a node.
-    pub(super) fn node_memory(&mut self) -> Vec<u8> {
-        self.scratch.as_deref_mut().map(Scratch::node).unwrap_or_default()
+    pub(super) fn node_memory(&mut self) -> Room {
+        self.scratch().node()
     }
 
     /// Takes memory of a node that is not needed any more.
-    pub(super) fn keep_node_memory(&mut self, memory: Vec<u8>) {
+    pub(super) fn keep_node_memory(&mut self, memory: Room) {
         if let Some(scratch) = &mut self.scratch {
             scratch.keep_node(memory);
         }

@@ -175,6 +175,12 @@ impl Pieces {
         }
     }
 
+    /// Whether any plan has read anything.
+    #[inline]
+    pub(super) fn has_read_ahead(&self) -> bool {
+        !self.nodes.pieces.is_empty() || !self.bodies.pieces.is_empty()
+    }
+
     /// What this plan has read.
     pub(super) fn ahead(&mut self, plan: Plan) -> &mut Ahead {
         match plan {
@@ -203,20 +209,14 @@ impl Pieces {
         self.bodies.slice(offset, least).or_else(|| self.nodes.slice(offset, least))
     }
 
-    /// Takes out the last piece, to be read anew or to be continued; it is given back with [`Pieces::keep`]. If it does
-    /// not begin at `offset` it is empty.
-    pub(super) fn take(&mut self, offset: u64) -> Piece {
-        let mut piece = std::mem::take(&mut self.last);
-        if piece.start != offset {
-            piece.start = offset;
-            piece.bytes.clear();
+    /// The last piece, to be read anew or to be continued. If it did not begin at `offset` it is empty.
+    #[inline]
+    pub(super) fn begin(&mut self, offset: u64) -> &mut Piece {
+        if self.last.start != offset {
+            self.last.start = offset;
+            self.last.bytes.clear();
         }
-        piece
-    }
-
-    /// Keeps a piece in place of the last one.
-    pub(super) fn keep(&mut self, piece: Piece) {
-        self.last = piece;
+        &mut self.last
     }
 
     /// Lets the last piece go if it is large.
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_found_until_it_is_overwritten() {
         let mut pieces = Pieces::default();
-        pieces.keep(Piece { start: 10, bytes: vec![1; 10] });
+        pieces.begin(10).bytes = vec![1; 10];
         for (plan, start) in [(Plan::Nodes, 100), (Plan::Bodies, 150), (Plan::Nodes, 200)] {
             let ahead = pieces.ahead(plan);
             let at = ahead.bytes.len();

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 use super::exact::Pieces;
+use crate::memory::Room;
 use std::cell::Cell;
 use zeroize::Zeroize;
 
@@ -27,9 +28,9 @@ pub(super) struct Scratch {
     /// The last chunk that was not found in one piece, or had to be decrypted: its content.
     pub(super) joined: Vec<u8>,
     /// For the next inflated body.
-    pub(super) plain: Vec<u8>,
+    pub(super) plain: Room,
     /// For inflated nodes.
-    nodes: Vec<Vec<u8>>,
+    nodes: Vec<Room>,
 }
 
 /// The memory that one handle writes with.
@@ -81,13 +82,13 @@ fn let_go_if_longer(memory: &mut Vec<u8>, longest: usize) {
 
 impl Scratch {
     /// Memory for a node, which has none yet if there is none.
-    pub(super) fn node(&mut self) -> Vec<u8> {
+    pub(super) fn node(&mut self) -> Room {
         self.nodes.pop().unwrap_or_default()
     }
 
     /// Keeps the memory of a node that is not needed any more.
-    pub(super) fn keep_node(&mut self, memory: Vec<u8>) {
-        if (1..=LONGEST_NODE).contains(&memory.capacity()) && self.nodes.len() < MOST_NODES {
+    pub(super) fn keep_node(&mut self, memory: Room) {
+        if (1..=LONGEST_NODE).contains(&memory.size()) && self.nodes.len() < MOST_NODES {
             self.nodes.push(memory);
         }
     }
@@ -101,11 +102,11 @@ impl Scratch {
         }
         self.pieces.forget_ahead();
         // A piece that begins nowhere is empty.
-        let mut piece = self.pieces.take(u64::MAX);
-        let_go_if_longer(&mut piece.bytes, LONGEST_PIECE);
-        self.pieces.keep(piece);
+        let_go_if_longer(&mut self.pieces.begin(u64::MAX).bytes, LONGEST_PIECE);
         let_go_if_longer(&mut self.joined, LONGEST_BODY);
-        let_go_if_longer(&mut self.plain, LONGEST_BODY);
+        if self.plain.size() > LONGEST_BODY {
+            self.plain = Room::default();
+        }
     }
 }
 
@@ -135,18 +136,26 @@ impl Writing {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    fn room(byte: u8, length: usize) -> Room {
+        let mut room = Room::default();
+        room.renew(length).unwrap();
+        room.whole().fill(byte);
+        room.set_length(length);
+        room
+    }
 
     fn used(byte: u8, length: usize) -> (Box<Scratch>, Box<Writing>) {
         let (mut scratch, mut writing) = (take(), take_for_writing());
-        let mut piece = scratch.pieces.take(4096);
-        piece.bytes = vec![byte; length];
-        scratch.pieces.keep(piece);
-        for memory in [&mut scratch.joined, &mut scratch.plain, &mut writing.deflated, &mut writing.buffer] {
+        scratch.pieces.begin(4096).bytes = vec![byte; length];
+        for memory in [&mut scratch.joined, &mut writing.deflated, &mut writing.buffer] {
             *memory = vec![byte; length];
         }
+        scratch.plain = room(byte, length);
         for _ in 0..2 * MOST_NODES {
-            scratch.keep_node(vec![byte; length]);
+            scratch.keep_node(room(byte, length));
             writing.keep_node(vec![byte; length]);
         }
         (scratch, writing)
@@ -161,10 +170,10 @@ mod tests {
     }
 
     fn held(scratch: &Scratch, writing: &Writing) -> usize {
-        let memory = [&scratch.joined, &scratch.plain, &writing.deflated, &writing.buffer];
-        let nodes =
-            scratch.nodes.iter().chain(&writing.nodes).chain(memory).map(Vec::capacity).sum::<usize>();
-        nodes + scratch.pieces.held()
+        let memory = [&scratch.joined, &writing.deflated, &writing.buffer].map(Vec::capacity);
+        let nodes = writing.nodes.iter().map(Vec::capacity);
+        let rooms = scratch.nodes.iter().chain([&scratch.plain]).map(Room::size);
+        rooms.chain(memory).chain(nodes).sum::<usize>() + scratch.pieces.held()
     }
 
     #[test]
@@ -185,9 +194,12 @@ mod tests {
     #[test]
     fn plain_text_is_wiped() {
         let (mut scratch, mut writing) = kept(1000, true);
-        for memory in [&scratch.joined, &scratch.plain, &writing.deflated] {
+        for memory in [&scratch.joined, &writing.deflated] {
             assert!(memory.is_empty() && memory.capacity() == 1000);
         }
-        assert!(scratch.node().is_empty() && writing.node().is_empty());
+        for mut room in [std::mem::take(&mut scratch.plain), scratch.node()] {
+            assert!(room.is_empty() && *room.whole() == [0; 1000]);
+        }
+        assert!(writing.node().is_empty());
     }
 }

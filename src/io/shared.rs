@@ -10,12 +10,13 @@ use super::file::{Appended, Body, DbFile, Hint};
 use super::{FileStats, FileTag};
 use crate::error::{Error, Found, Result};
 use crate::format::Malformed;
+use crate::memory::Room;
 use std::cell::{Cell, RefCell};
 
 /// A node as read.
 pub(crate) struct StoredNode {
     /// The inflated node.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Room,
     /// Bytes that it takes in the file, without the chunk's prefix.
     pub(crate) stored_size: u64,
 }
@@ -25,29 +26,45 @@ pub(crate) struct SharedFile {
     file: RefCell<Option<Box<DbFile>>>,
     /// Position of the body that was read last.
     last_body: Cell<u64>,
+    /// Counts whatever may have changed the file's end, or the last error.
+    uses: Cell<u64>,
 }
 
 impl SharedFile {
     /// Shares an open file.
     pub(crate) fn new(file: Box<DbFile>) -> SharedFile {
-        SharedFile { file: RefCell::new(Some(file)), last_body: Cell::new(0) }
+        SharedFile { file: RefCell::new(Some(file)), last_body: Cell::new(0), uses: Cell::new(0) }
     }
 
     /// Runs `action` on the open file. It must not call back into the caller's code.
+    #[inline]
     pub(crate) fn with<T>(&self, action: impl FnOnce(&mut DbFile) -> Result<T>) -> Result<T> {
+        self.count_use();
         match self.file.borrow_mut().as_mut() {
             Some(file) => action(file),
             None => Err(Error::FileClosed),
         }
     }
 
+    fn count_use(&self) {
+        self.uses.set(self.uses.get().wrapping_add(1));
+    }
+
+    /// A number that changes whenever the end of the file may have, whether it is open, or `errno` of the last failed call.
+    #[inline]
+    pub(crate) fn uses(&self) -> u64 {
+        self.uses.get()
+    }
+
     /// Takes the file out: from now on it is closed.
     pub(crate) fn take(&self) -> Option<Box<DbFile>> {
+        self.count_use();
         self.file.borrow_mut().take()
     }
 
     /// Puts another file in, and returns the old one.
     pub(crate) fn replace(&self, file: Box<DbFile>) -> Option<Box<DbFile>> {
+        self.count_use();
         self.file.borrow_mut().replace(file)
     }
 
@@ -57,10 +74,11 @@ impl SharedFile {
     }
 
     /// Reads and inflates a node into `bytes`, memory that is not needed any more.
-    pub(crate) fn read_node(&self, position: u64, hint: Hint, bytes: Vec<u8>) -> Result<StoredNode> {
+    #[inline]
+    pub(crate) fn read_node(&self, position: u64, hint: Hint, bytes: Room) -> Result<StoredNode> {
         let mut bytes = bytes;
         self.with(|file| {
-            if bytes.capacity() == 0 {
+            if bytes.size() == 0 {
                 bytes = file.io().node_memory();
             }
             let stored_size = file.read_inflated(position, hint, FileTag::BTree, &mut bytes)?;
@@ -85,7 +103,7 @@ impl SharedFile {
     }
 
     /// Takes memory of a node that is not needed any more, for the next one.
-    pub(crate) fn keep_node_memory(&self, memory: Vec<u8>) {
+    pub(crate) fn keep_node_memory(&self, memory: Room) {
         if let Some(file) = self.file.borrow_mut().as_mut() {
             file.io().keep_node_memory(memory);
         }
@@ -151,9 +169,7 @@ impl SharedFile {
     /// Reads and inflates a document's body.
     pub(crate) fn read_inflated_body(&self, position: u64, size: u64) -> Result<Vec<u8>> {
         self.last_body.set(position);
-        let mut plain = Vec::new();
-        self.with(|file| file.read_inflated(position, Hint::Size(size), FileTag::Document, &mut plain))?;
-        Ok(plain)
+        self.with(|file| file.read_inflated_body(position, Hint::Size(size), FileTag::Document))
     }
 
     /// Reads ahead what is about to be wanted.
@@ -235,6 +251,7 @@ struct Rehearsal<'a>(&'a SharedFile);
 
 impl Drop for Rehearsal<'_> {
     fn drop(&mut self) {
+        self.0.count_use();
         if let Some(file) = self.0.file.borrow_mut().as_mut() {
             file.end_rehearsal();
         }

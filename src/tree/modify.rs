@@ -8,7 +8,7 @@ use super::{NodeSizes, TreeKind};
 use crate::error::Result;
 use crate::format::docinfo::seq_value_id;
 use crate::format::header::NodeRef;
-use crate::format::node::{ChildPointer, Entry, NodeKind, Sought, compare_keys, entry_at, seek};
+use crate::format::node::{ChildPointer, Entry, NodeKind, Sought, Spot, compare_keys, entry_at};
 use crate::memory;
 use std::ops::Range;
 
@@ -190,8 +190,8 @@ impl<'a> Change<'a, '_> {
         entry_at(old.node, old.at).map_err(|rule| self.file.malformed(old.place.position, rule))
     }
 
-    fn seek(&self, old: &Rewriting<'_, '_>, key: &[u8]) -> Result<Sought> {
-        seek(old.node, old.at, key).map_err(|rule| self.file.malformed(old.place.position, rule))
+    fn seek(&self, old: &Rewriting<'_, '_>, key: &[u8]) -> Result<Spot> {
+        Sought::new(key).find(old.node, old.at).map_err(|rule| self.file.malformed(old.place.position, rule))
     }
 
     /// The entries before the one that is looked at stay. Returns what they were put into: something changes here.
@@ -252,7 +252,7 @@ impl<'a> Change<'a, '_> {
         let mut old = Rewriting::new(node, NodeKind::Interior, place);
         let mut open = range;
         while let Some(key) = self.key(&open) {
-            let Sought { at, before } = self.seek(&old, key)?;
+            let Spot { at, before } = self.seek(&old, key)?;
             // The last child also takes what lies behind all keys.
             old.at = if at == node.len() { before } else { at };
             let Some((entry, behind)) = self.entry(&old)? else { break };

@@ -1,23 +1,25 @@
-//! Reading trees: a cursor that goes forward through the entries, and counting by reduce values.
+//! Reading trees: a cursor that goes forward through the entries.
+//!
+//! * [`guarded`]: how nodes are read, whatever for
+//! * [`find`]: single keys, and counting by reduce values
+//! * [`plan`]: leaves that are read before the cursor comes to them
 
+mod find;
+mod guarded;
 mod plan;
 
-use super::MAX_DEPTH;
 use super::cache::Node;
 use super::cache::file::{Reading, TreeFile};
-use super::reduce::parse_count;
 use crate::error::{Error, Result};
 use crate::format::Malformed;
-use crate::format::chunk::PREFIX;
 use crate::format::header::NodeRef;
 use crate::format::ints::MAX_KEY;
 use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, Entry, NodeKind, compare_keys, entry_at};
-use crate::io::buffered::Plan;
 use crate::io::file::Hint;
-use crate::io::shared::StoredNode;
-use crate::memory;
+use crate::memory::Room;
+pub(crate) use find::{Found, count_range, lookup};
+pub(crate) use guarded::{Child, Guarded};
 use plan::{Plans, Wanted};
-use std::ops::{Deref, Range};
 
 /// What a cursor came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,164 +45,6 @@ pub(crate) struct ChildInfo<'a> {
     pub(crate) subtree_size: u64,
     /// Reduce value over it.
     pub(crate) reduce: &'a [u8],
-}
-
-const OUT_OF_ORDER: Malformed = Malformed("a child that lies before its parent");
-
-/// All pointer nodes from the root to a leaf, inflated: they are in memory at the same time.
-const LONGEST_WAY: usize = 32 << 20;
-
-/// Guards a traversal of a file that may be malicious: nodes must lie before their parents, depth is limited, the
-/// pointer nodes on the way to a leaf are no larger than [`LONGEST_WAY`], and all nodes together cannot be larger than
-/// the file, since a traversal comes to each of them once. This holds for nodes that are kept in memory as well.
-pub(crate) struct Guarded<'a> {
-    file: &'a TreeFile,
-    reading: Reading,
-    budget: u64,
-    /// Lengths of the pointer nodes on the way to where the traversal is.
-    way: Vec<usize>,
-}
-
-/// A node that is about to be read.
-#[derive(Clone, Copy)]
-pub(crate) struct Child {
-    pub(crate) position: u64,
-    /// Where the node is that points to it; `u64::MAX`: a header does.
-    pub(crate) parent: u64,
-    pub(crate) depth: usize,
-    /// What is known of its size.
-    pub(crate) hint: Hint,
-}
-
-impl Child {
-    /// The root that is at this position.
-    pub(crate) fn root(position: u64) -> Child {
-        Child { position, parent: u64::MAX, depth: 0, hint: Hint::None }
-    }
-
-    /// The one at this position, to which this node points.
-    pub(crate) fn below(self, position: u64) -> Child {
-        Child { position, parent: self.position, depth: self.depth + 1, hint: Hint::None }
-    }
-}
-
-impl<'a> Guarded<'a> {
-    pub(crate) fn new(file: &'a TreeFile, reading: Reading) -> Guarded<'a> {
-        if reading == Reading::Seeking {
-            file.begin_descent();
-        }
-        Guarded { file, reading, budget: file.end(), way: Vec::new() }
-    }
-
-    /// Finds a node, in memory or in the file.
-    pub(super) fn read(&mut self, child: Child) -> Result<(NodeKind, Node)> {
-        self.read_into(child, Vec::new())
-    }
-
-    /// As [`Guarded::read`], with memory that is not needed any more.
-    fn read_into(&mut self, child: Child, memory: Vec<u8>) -> Result<(NodeKind, Node)> {
-        // Only pointer nodes have hints of whole subtrees.
-        let may_be_kept = match self.reading {
-            Reading::Verifying => false,
-            Reading::Scanning => !matches!(child.hint, Hint::Size(_)),
-            Reading::Seeking => true,
-        };
-        if may_be_kept && let Some(node) = self.file.kept(child.position) {
-            self.check(child)?;
-            let (kind, stored_size) = (node.kind(), node.stored_size());
-            let node = Node::Kept(node);
-            self.count(child, kind, &node, stored_size)?;
-            return Ok((kind, node));
-        }
-        let (kind, stored) = self.read_file(child, memory)?;
-        Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
-    }
-
-    /// Reads nodes ahead, but those that will be found in memory.
-    fn read_ahead(&self, mut nodes: Vec<(u64, u64)>) -> Result<()> {
-        if self.reading == Reading::Seeking {
-            nodes.retain(|&(position, _)| self.file.kept(position).is_none());
-        }
-        self.file.read_ahead(Plan::Nodes, &nodes)
-    }
-
-    /// Finds a node before it is entered, and what it takes in the file. It is not counted yet.
-    fn look_ahead(&self, position: u64, parent: u64) -> Result<(Node, u64)> {
-        if position >= parent {
-            return Err(self.file.malformed(position, OUT_OF_ORDER));
-        }
-        if self.reading != Reading::Verifying
-            && let Some(node) = self.file.kept(position)
-        {
-            let stored_size = node.stored_size();
-            return Ok((Node::Kept(node), stored_size));
-        }
-        let stored = self.file.read_node(position, Hint::None, Vec::new())?;
-        let stored_size = stored.stored_size;
-        // Kept now or never: until it is entered the handle may have gone elsewhere.
-        let node = match NodeKind::of(&stored.bytes) {
-            Ok(kind) => self.file.keep(position, kind, stored, self.reading),
-            Err(_) => Node::Read(stored.bytes),
-        };
-        Ok((node, stored_size))
-    }
-
-    /// Goes on with a node that was found before.
-    fn enter(&mut self, child: Child, (node, stored_size): (Node, u64)) -> Result<(NodeKind, Node)> {
-        self.check(child)?;
-        let kind = self.judge(child, &node, stored_size)?;
-        Ok((kind, node))
-    }
-
-    /// Reads a node from the file.
-    pub(crate) fn read_stored(&mut self, child: Child) -> Result<(NodeKind, StoredNode)> {
-        self.read_file(child, Vec::new())
-    }
-
-    fn read_file(&mut self, child: Child, memory: Vec<u8>) -> Result<(NodeKind, StoredNode)> {
-        self.check(child)?;
-        let stored = self.file.read_node(child.position, child.hint, memory)?;
-        let kind = self.judge(child, &stored.bytes, stored.stored_size)?;
-        Ok((kind, stored))
-    }
-
-    /// The kind of a node that was read. It is counted.
-    fn judge(&mut self, child: Child, node: &[u8], stored_size: u64) -> Result<NodeKind> {
-        let kind = NodeKind::of(node).map_err(|rule| self.file.malformed(child.position, rule))?;
-        self.count(child, kind, node, stored_size)?;
-        Ok(kind)
-    }
-
-    fn broken(&self, child: Child, rule: &'static str) -> Result<()> {
-        Err(self.file.malformed(child.position, Malformed(rule)))
-    }
-
-    /// Whether it may be read.
-    fn check(&self, child: Child) -> Result<()> {
-        if child.position >= child.parent {
-            return Err(self.file.malformed(child.position, OUT_OF_ORDER));
-        }
-        if child.depth > MAX_DEPTH {
-            return self.broken(child, "a tree of at most 200 levels");
-        }
-        if self.budget == 0 {
-            return self.broken(child, "nodes that are not larger than the file in sum");
-        }
-        Ok(())
-    }
-
-    /// Counts a node that was found.
-    fn count(&mut self, child: Child, kind: NodeKind, node: &[u8], stored_size: u64) -> Result<()> {
-        self.budget = self.budget.saturating_sub(PREFIX as u64 + stored_size);
-        if kind == NodeKind::Interior {
-            self.way.truncate(child.depth);
-            self.way.push(node.len());
-            if self.way.iter().sum::<usize>() > LONGEST_WAY {
-                return self.broken(child, "pointer nodes of at most 32 MiB on the way to a leaf");
-            }
-        }
-        Ok(())
-    }
 }
 
 struct Frame {
@@ -235,19 +79,14 @@ impl Frame {
 
     /// Goes to the next entry, with a key of at least `from` if that is given.
     fn advance(&mut self, from: Option<&[u8]>) -> Result<bool, Malformed> {
-        if let (Node::Kept(node), Some(from)) = (&self.node, from) {
-            self.next = node.seek(self.next, from);
+        if let Some(from) = from {
+            self.next = self.node.seek(self.next, from)?;
         }
-        let node: &[u8] = &self.node;
-        loop {
-            self.current = self.next;
-            let Some((entry, next)) = entry_at(node, self.current)? else { return Ok(false) };
-            self.next = next;
-            if from.is_none_or(|from| compare_keys(entry.key, from).is_ge()) {
-                self.value = next - entry.value.len();
-                return Ok(true);
-            }
-        }
+        self.current = self.next;
+        let Some((entry, next)) = entry_at(&self.node, self.current)? else { return Ok(false) };
+        self.next = next;
+        self.value = next - entry.value.len();
+        Ok(true)
     }
 }
 
@@ -292,7 +131,7 @@ pub(crate) struct Cursor<'a> {
     /// An entry with such a key was visited: all that come behind have larger ones.
     has_begun: bool,
     /// Memory of nodes that were left.
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Room>,
     /// Depth of the leaves, once one was read.
     leaves: Option<usize>,
     plans: Plans<'a>,
@@ -349,7 +188,17 @@ impl<'a> Cursor<'a> {
     pub(crate) fn look_for(&mut self, index: usize) {
         let Wanted::Keys(keys) = self.plans.wanted else { return };
         self.plans.key = index;
-        self.skip_to(keys.get(index).copied().unwrap_or_default());
+        let key = keys.get(index).copied().unwrap_or_default();
+        self.skip_to(key);
+        while self.has_no_keys_from(key) {
+            self.leave();
+        }
+    }
+
+    /// Whether the node at hand, as the pointer to it says, has smaller keys only.
+    fn has_no_keys_from(&self, key: &[u8]) -> bool {
+        let [.., above, _] = self.frames.as_slice() else { return false };
+        above.entry().is_ok_and(|entry| compare_keys(entry.key, key).is_lt())
     }
 
     /// The next leaf; that at hand is left.
@@ -407,7 +256,7 @@ impl<'a> Cursor<'a> {
 
     fn leave(&mut self) {
         if let Some(Frame { node: Node::Read(node), .. }) = self.frames.pop()
-            && node.capacity() <= LARGEST_SPARE
+            && node.size() <= LARGEST_SPARE
         {
             self.spare.push(node);
         }
@@ -529,85 +378,4 @@ impl Drop for Cursor<'_> {
 /// As much of a key as tells whether others are smaller: none in a tree is longer than [`MAX_KEY`].
 fn bound(key: &[u8]) -> &[u8] {
     key.get(..=MAX_KEY).unwrap_or(key)
-}
-
-/// A value in the node where it was found, which may be large: it is not copied.
-pub(crate) struct Found {
-    node: Node,
-    range: Range<usize>,
-}
-
-impl Deref for Found {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.node.get(self.range.clone()).unwrap_or_default()
-    }
-}
-
-impl Found {
-    /// The value alone. One that makes up most of its node keeps the node's memory.
-    pub(crate) fn into_vec(self) -> Result<Vec<u8>> {
-        match self.node {
-            Node::Read(mut node) if self.range.len() >= node.len() / 2 => {
-                node.truncate(self.range.end);
-                node.drain(..self.range.start);
-                Ok(node)
-            }
-            node => memory::copy(node.get(self.range).unwrap_or_default()),
-        }
-    }
-}
-
-/// The value stored under `key`.
-pub(crate) fn lookup(file: &TreeFile, root: Option<&NodeRef>, key: &[u8]) -> Result<Found> {
-    let mut cursor = Cursor::new(file, root, key, Reading::Seeking);
-    let length = match cursor.next_entry()? {
-        Some((entry, _)) if entry.key == key => entry.value.len(),
-        _ => return Err(Error::DocNotFound),
-    };
-    let Some(Frame { node, next, .. }) = cursor.frames.pop() else { return Err(nothing_here()) };
-    // An entry ends with its value.
-    Ok(Found { node, range: next - length..next })
-}
-
-/// Number of entries of the by-sequence tree with keys from `min` to `max`, both included: subtrees that lie inside
-/// are counted by their reduce values.
-pub(crate) fn count_range(file: &TreeFile, root: Option<&NodeRef>, min: &[u8], max: &[u8]) -> Result<u64> {
-    let Some(root) = root else { return Ok(0) };
-    if min > max {
-        return Ok(0);
-    }
-    let mut guarded = Guarded::new(file, Reading::Seeking);
-    count_node(&mut guarded, Child::root(root.position), min, max)
-}
-
-fn count_node(guarded: &mut Guarded<'_>, child: Child, min: &[u8], max: &[u8]) -> Result<u64> {
-    let (kind, node) = guarded.read(child)?;
-    let broken = |rule| guarded.file.malformed(child.position, rule);
-    let mut count = 0;
-    let mut partial = Vec::new();
-    let mut lowest: Option<&[u8]> = None;
-    for entry in Entries::of(&node) {
-        let entry = entry.map_err(broken)?;
-        match kind {
-            NodeKind::Leaf => count += u64::from(entry.key >= min && entry.key <= max),
-            NodeKind::Interior => {
-                let begins_before_end = lowest.is_none_or(|lowest| lowest <= max);
-                if entry.key >= min && begins_before_end {
-                    let pointer = ChildPointer::parse(entry.value).map_err(broken)?;
-                    if entry.key <= max && lowest.is_some_and(|lowest| lowest >= min) {
-                        count += parse_count(pointer.reduce).map_err(broken)?;
-                    } else {
-                        memory::push(&mut partial, pointer.position)?;
-                    }
-                }
-                lowest = Some(entry.key);
-            }
-        }
-    }
-    for position in partial {
-        count += count_node(guarded, child.below(position), min, max)?;
-    }
-    Ok(count)
 }

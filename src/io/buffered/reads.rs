@@ -3,14 +3,85 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Buffered, Found, Reads, no_memory};
+use super::{Buffered, Found, Reads, WriteBuffer, no_memory};
 use crate::format::block::{BLOCK_SIZE, boundary_at_or_below};
 use crate::io::exact::{Ahead, Place, Plan, join};
-use crate::io::{FileTag, IoError};
+use crate::io::scratch::{self, Scratch};
+use crate::io::{FileHandle, FileStats, FileTag, IoError};
 use crate::memory;
 use std::ops::Range;
 
+/// What is read: the file as its handle sees it, with what waits in the write buffer.
+struct Source<'a> {
+    raw: &'a mut dyn FileHandle,
+    writes: &'a WriteBuffer,
+    stats: &'a mut FileStats,
+    last_os_error: &'a mut i32,
+}
+
+impl Source<'_> {
+    /// Appends at least `enough` and at most `most` bytes from `offset` on to `buf`, or as many as there are up to the
+    /// end of the file.
+    fn read_onto(
+        &mut self,
+        buf: &mut Vec<u8>,
+        offset: u64,
+        enough: usize,
+        most: usize,
+    ) -> Result<(), IoError> {
+        memory::reserve_exact(buf, most).map_err(no_memory)?;
+        let start = buf.len();
+        while buf.len() - start < enough {
+            let at = offset + (buf.len() - start) as u64;
+            let mut room = most - (buf.len() - start);
+            if !self.writes.data.is_empty() {
+                let pending = self.writes.get(at);
+                if !pending.is_empty() {
+                    buf.extend_from_slice(&pending[..pending.len().min(room)]);
+                    continue;
+                }
+                // Behind the write buffer there may be what was written before it was taken back.
+                let before = self.writes.start.checked_sub(at);
+                let before = before.and_then(|before| usize::try_from(before).ok());
+                room = before.map_or(room, |before| room.min(before));
+            }
+            self.stats.read_count += 1;
+            let result = self.raw.pread_onto(buf, room, at);
+            let n = Buffered::noted(self.last_os_error, result)?;
+            self.stats.read_bytes += n as u64;
+            if n == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits in the write buffer is not read.
+    fn read_ranges(&mut self, wanted: &mut [Range<u64>], ahead: &mut Ahead) -> Result<(), IoError> {
+        let mut joined = join(wanted).map_err(no_memory)?;
+        ahead.go_on(&mut joined);
+        let total: u64 = joined.iter().map(|range| range.end - range.start).sum();
+        memory::reserve_exact(&mut ahead.bytes, total as usize).map_err(no_memory)?;
+        let end = if self.writes.data.is_empty() { u64::MAX } else { self.writes.start };
+        for range in joined.into_iter().filter(|range| range.start < end) {
+            let at = ahead.bytes.len();
+            let length = (range.end.min(end) - range.start) as usize;
+            self.read_onto(&mut ahead.bytes, range.start, length.min(1), length)?;
+            ahead.note(range.start, at).map_err(no_memory)?;
+        }
+        Ok(())
+    }
+}
+
 impl Buffered {
+    /// The memory for the work, and what is read into it.
+    #[inline]
+    fn scratch_and_source(&mut self) -> (&mut Scratch, Source<'_>) {
+        let Buffered { raw, writes, stats, last_os_error, scratch, .. } = self;
+        let source = Source { raw: raw.as_mut(), writes, stats, last_os_error };
+        (scratch.get_or_insert_with(scratch::take), source)
+    }
+
     /// Reads until `buf` is full or the file ends, and returns how much was read. `upcoming` bytes (at least
     /// `buf.len()`) from `offset` on will be wanted soon.
     pub(crate) fn read(&mut self, offset: u64, buf: &mut [u8], upcoming: usize) -> Result<usize, IoError> {
@@ -74,47 +145,11 @@ impl Buffered {
             Some(most) => most.min(BLOCK_SIZE) as usize,
             None => (start / BLOCK_SIZE * BLOCK_SIZE + BLOCK_SIZE - start) as usize,
         };
-        let mut piece = self.scratch().pieces.take(start);
-        piece.bytes.clear();
         let enough = ((offset - start) as usize + needed).min(most);
-        let read = self.read_onto(&mut piece.bytes, start, enough, most);
-        self.scratch().pieces.keep(piece);
-        read
-    }
-
-    /// Appends at least `enough` and at most `most` bytes from `offset` on to `buf`, or as many as there are up to the
-    /// end of the file.
-    fn read_onto(
-        &mut self,
-        buf: &mut Vec<u8>,
-        offset: u64,
-        enough: usize,
-        most: usize,
-    ) -> Result<(), IoError> {
-        memory::reserve_exact(buf, most).map_err(no_memory)?;
-        let (start, flushed_end) = (buf.len(), self.flushed_end());
-        while buf.len() - start < enough {
-            let at = offset + (buf.len() - start) as u64;
-            let mut room = most - (buf.len() - start);
-            if flushed_end != u64::MAX {
-                let pending = self.writes.get(at);
-                if !pending.is_empty() {
-                    buf.extend_from_slice(&pending[..pending.len().min(room)]);
-                    continue;
-                }
-                // Behind the write buffer there may be what was written before it was taken back.
-                let before = flushed_end.checked_sub(at).and_then(|before| usize::try_from(before).ok());
-                room = before.map_or(room, |before| room.min(before));
-            }
-            self.stats.read_count += 1;
-            let result = self.raw.pread_onto(buf, room, at);
-            let n = Buffered::noted(&mut self.last_os_error, result)?;
-            self.stats.read_bytes += n as u64;
-            if n == 0 {
-                break;
-            }
-        }
-        Ok(())
+        let (scratch, mut source) = self.scratch_and_source();
+        let piece = scratch.pieces.begin(start);
+        piece.bytes.clear();
+        source.read_onto(&mut piece.bytes, start, enough, most)
     }
 
     /// Finds bytes of a file with exact reads from `offset` on: at least `least` of them, unless the file ends. If they
@@ -129,20 +164,27 @@ impl Buffered {
         if !self.writes.data.is_empty() && self.writes.get(offset).len() >= least {
             return Ok(Found::Pending);
         }
-        let pieces = &mut self.scratch().pieces;
-        if let Some(place) = pieces.find(offset, least) {
+        let (scratch, mut source) = self.scratch_and_source();
+        if let Some(place) = scratch.pieces.find(offset, least) {
             return Ok(Found::Read(place));
         }
-        let mut piece = pieces.take(offset);
+        let piece = scratch.pieces.begin(offset);
         let done = piece.bytes.len();
-        self.raw.tag(tag);
+        source.raw.tag(tag);
         let (enough, most) = (least - done, wanted.max(least) - done);
-        let read = self.read_onto(&mut piece.bytes, offset + done as u64, enough, most);
-        self.raw.tag(FileTag::Unknown);
-        // Of what has failed nothing is kept.
-        read?;
-        self.scratch().pieces.keep(piece);
-        Ok(Found::Read(Place::Last))
+        let read = source.read_onto(&mut piece.bytes, offset + done as u64, enough, most);
+        source.raw.tag(FileTag::Unknown);
+        if read.is_err() {
+            // Of what has failed nothing is kept.
+            piece.bytes.clear();
+        }
+        read.map(|()| Found::Read(Place::Last))
+    }
+
+    /// Whether anything is kept that a plan has read.
+    #[inline]
+    pub(in crate::io) fn has_read_ahead(&self) -> bool {
+        self.scratch.as_ref().is_some_and(|scratch| scratch.pieces.has_read_ahead())
     }
 
     /// At least `least` bytes from `offset` on, if they are in memory, and reads are exact.
@@ -178,9 +220,10 @@ impl Buffered {
         buf.extend_from_slice(&head[..head.len().min(length)]);
         self.scratch().pieces.trim();
         let done = buf.len();
-        self.raw.tag(tag);
-        let read = self.read_onto(&mut buf, offset + done as u64, length - done, length - done);
-        self.raw.tag(FileTag::Unknown);
+        let (_, mut source) = self.scratch_and_source();
+        source.raw.tag(tag);
+        let read = source.read_onto(&mut buf, offset + done as u64, length - done, length - done);
+        source.raw.tag(FileTag::Unknown);
         read.map(|()| buf)
     }
 
@@ -190,38 +233,22 @@ impl Buffered {
         if !self.is_exact() {
             return Ok(());
         }
-        let pieces = &mut self.scratch().pieces;
-        if pieces.ahead(plan).holds(wanted) {
+        let (scratch, mut source) = self.scratch_and_source();
+        let ahead = scratch.pieces.ahead(plan);
+        if ahead.holds(wanted) {
             return Ok(());
         }
-        let mut ahead = std::mem::take(pieces.ahead(plan));
         ahead.restart();
-        self.raw.tag(match plan {
+        source.raw.tag(match plan {
             Plan::Nodes => FileTag::BTree,
             Plan::Bodies => FileTag::Document,
         });
-        let read = self.read_ranges(wanted, &mut ahead);
-        self.raw.tag(FileTag::Unknown);
-        if read.is_ok() {
-            *self.scratch().pieces.ahead(plan) = ahead;
+        let read = source.read_ranges(wanted, ahead);
+        source.raw.tag(FileTag::Unknown);
+        if read.is_err() {
+            *ahead = Ahead::default();
         }
         read
-    }
-
-    /// What waits in the write buffer is not read.
-    fn read_ranges(&mut self, wanted: &mut [Range<u64>], ahead: &mut Ahead) -> Result<(), IoError> {
-        let mut joined = join(wanted).map_err(no_memory)?;
-        ahead.go_on(&mut joined);
-        let total: u64 = joined.iter().map(|range| range.end - range.start).sum();
-        memory::reserve_exact(&mut ahead.bytes, total as usize).map_err(no_memory)?;
-        let end = self.flushed_end();
-        for range in joined.into_iter().filter(|range| range.start < end) {
-            let at = ahead.bytes.len();
-            let length = (range.end.min(end) - range.start) as usize;
-            self.read_onto(&mut ahead.bytes, range.start, length.min(1), length)?;
-            ahead.note(range.start, at).map_err(no_memory)?;
-        }
-        Ok(())
     }
 
     /// Loads the units from the one with `offset` on; stops early only where `needed` bytes are there.

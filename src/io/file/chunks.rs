@@ -15,11 +15,13 @@ use crate::format::block::{
 use crate::format::chunk::{ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, parse_encrypted};
 use crate::io::FileTag;
 use crate::io::buffered::{Found, Plan};
-use crate::memory;
+use crate::memory::{self, Room};
 use std::ops::Range;
 
 /// Snappy's densest element makes 64 bytes out of 3: a buffer that claims more than this is damaged.
-const MAX_SNAPPY_RATIO: usize = 22;
+const MAX_SNAPPY_RATIO: u64 = 22;
+/// Memory for inflated chunks that is used again is at least so large: most nodes fit in.
+const LEAST_ROOM: usize = 2 << 10;
 /// No more than this is read because of a hint.
 const LONGEST_HINT: u64 = 64 << 10;
 /// Longer chunks are read into memory of their own.
@@ -66,31 +68,62 @@ impl DbFile {
         Ok(Body { bytes, crc })
     }
 
+    /// Reads and checks the chunk at `position`, and shows its body to `visit` as it is stored.
+    #[inline]
+    fn with_stored<T>(
+        &mut self,
+        position: u64,
+        hint: Hint,
+        tag: FileTag,
+        visit: impl FnOnce(&DbFile, &[u8]) -> Result<T>,
+    ) -> Result<T> {
+        if self.io.has_read_ahead()
+            && let Some((prefix, stored)) = self.at_hand(position)
+        {
+            self.check_sum(position, prefix, stored)?;
+            return visit(self, stored);
+        }
+        self.read_stored(position, hint, tag, visit)
+    }
+
+    #[inline(never)]
+    fn read_stored<T>(
+        &mut self,
+        position: u64,
+        hint: Hint,
+        tag: FileTag,
+        visit: impl FnOnce(&DbFile, &[u8]) -> Result<T>,
+    ) -> Result<T> {
+        if self.io.is_exact() {
+            self.bring(position, hint, tag)?;
+            if let Some((prefix, stored)) = self.at_hand(position) {
+                self.check_sum(position, prefix, stored)?;
+                return visit(self, stored);
+            }
+        }
+        let chunk = self.load_chunk(position, hint, tag)?;
+        visit(self, self.bytes_of(&chunk.body))
+    }
+
     /// Reads, checks and inflates the chunk at `position` into `plain`, whose content does not matter. Returns the length
     /// of what is stored.
+    #[inline]
     pub(crate) fn read_inflated(
         &mut self,
         position: u64,
         hint: Hint,
         tag: FileTag,
-        plain: &mut Vec<u8>,
+        plain: &mut Room,
     ) -> Result<u64> {
-        match self.at_hand(position) {
-            Some((prefix, stored)) => {
-                self.check_sum(position, prefix, stored)?;
-                self.inflate_into(position, stored, plain)?;
-                Ok(stored.len() as u64)
-            }
-            None => self.load_inflated(position, hint, tag, plain),
-        }
+        self.with_stored(position, hint, tag, |file, stored| {
+            file.inflate_into(position, stored, plain, LEAST_ROOM)?;
+            Ok(stored.len() as u64)
+        })
     }
 
-    #[inline(never)]
-    fn load_inflated(&mut self, position: u64, hint: Hint, tag: FileTag, plain: &mut Vec<u8>) -> Result<u64> {
-        let chunk = self.load_chunk(position, hint, tag)?;
-        let stored = self.bytes_of(&chunk.body);
-        self.inflate_into(position, stored, plain)?;
-        Ok(stored.len() as u64)
+    /// As [`DbFile::read_inflated`], into memory of just that size.
+    pub(crate) fn read_inflated_body(&mut self, position: u64, hint: Hint, tag: FileTag) -> Result<Vec<u8>> {
+        self.with_stored(position, hint, tag, |file, stored| file.inflate(position, stored))
     }
 
     /// Reads and checks the chunk at `position`, and shows its body to `visit` as it is stored.
@@ -101,12 +134,7 @@ impl DbFile {
         tag: FileTag,
         visit: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
-        if let Some((prefix, stored)) = self.at_hand(position) {
-            self.check_sum(position, prefix, stored)?;
-            return visit(stored);
-        }
-        let chunk = self.load_chunk(position, hint, tag)?;
-        visit(self.bytes_of(&chunk.body))
+        self.with_stored(position, hint, tag, |_, stored| visit(stored))
     }
 
     /// Whether so many bytes of content at `position` were read already.
@@ -146,7 +174,7 @@ impl DbFile {
     ) -> Result<T> {
         let mut plain = std::mem::take(&mut self.io.scratch().plain);
         let result = self.read_inflated(position, hint, tag, &mut plain).and_then(|_| visit(&plain));
-        if plain.capacity() <= LARGEST_PLAIN {
+        if plain.size() <= LARGEST_PLAIN {
             self.io.scratch().plain = plain;
         }
         result
@@ -168,6 +196,7 @@ impl DbFile {
         Some((prefix, behind.get(..prefix.length as usize)?))
     }
 
+    #[inline(never)]
     fn load_chunk(&mut self, position: u64, hint: Hint, tag: FileTag) -> Result<Chunk> {
         if self.io.is_exact() {
             return self.load_exactly(position, hint, tag);
@@ -261,14 +290,22 @@ impl DbFile {
         content_end(position, size).min(self.end()).saturating_sub(content_start(position)).min(LONGEST_HINT)
     }
 
+    /// Reads as much of the chunk at `position` as it is expected to take, unless its first bytes are in memory.
+    fn bring(&mut self, position: u64, hint: Hint, tag: FileTag) -> Result<Found> {
+        let size = self.prefix() as u64;
+        self.check_held(position, size)?;
+        let start = content_start(position);
+        let head = (content_end(position, size) - start) as usize;
+        let expected = self.expected(position, hint) as usize;
+        self.fetch(start, head, expected, tag)
+    }
+
     fn load_exactly(&mut self, position: u64, hint: Hint, tag: FileTag) -> Result<Chunk> {
+        let found = self.bring(position, hint, tag)?;
         let size = self.prefix();
-        self.check_held(position, size as u64)?;
         let start = content_start(position);
         let body_at = content_end(position, size as u64);
         let head = (body_at - start) as usize;
-        let expected = self.expected(position, hint) as usize;
-        let found = self.fetch(start, head, expected, tag)?;
         let raw = self.io.found(found, start);
         let prefix = if head == size {
             self.parse_prefix(position, raw)?
@@ -355,26 +392,28 @@ impl DbFile {
 
     /// Inflates a Snappy buffer that was read at `position`.
     pub(crate) fn inflate(&self, position: u64, compressed: &[u8]) -> Result<Vec<u8>> {
-        let mut plain = Vec::new();
-        self.inflate_into(position, compressed, &mut plain)?;
-        Ok(plain)
+        let mut plain = Room::default();
+        self.inflate_into(position, compressed, &mut plain, 0)?;
+        Ok(plain.into_vec())
     }
 
-    /// As [`DbFile::inflate`], into a buffer whose content does not matter.
-    fn inflate_into(&self, position: u64, compressed: &[u8], plain: &mut Vec<u8>) -> Result<()> {
-        let limit = compressed.len().saturating_mul(MAX_SNAPPY_RATIO);
-        let length = snap::raw::decompress_len(compressed).ok().filter(|&length| length <= limit);
-        let Some(length) = length else { return Err(self.not_snappy(position, compressed)) };
-        if length > plain.capacity() {
-            // Nothing of it is to be moved.
-            *plain = Vec::new();
-            memory::reserve_exact(plain, length)?;
-        }
-        // What there is already is written over.
-        plain.resize(length, 0);
-        match snap::raw::Decoder::new().decompress(compressed, plain) {
-            Ok(written) if written == length => Ok(()),
-            _ => Err(self.not_snappy(position, compressed)),
+    /// As [`DbFile::inflate`], into memory whose content does not matter. Where that is too small it takes other memory, of
+    /// at least this size.
+    #[inline(never)]
+    fn inflate_into(&self, position: u64, compressed: &[u8], plain: &mut Room, least: usize) -> Result<()> {
+        loop {
+            match snap::raw::Decoder::new().decompress(compressed, plain.whole()) {
+                Ok(length) => {
+                    plain.set_length(length);
+                    return Ok(());
+                }
+                Err(snap::Error::BufferTooSmall { min, .. })
+                    if min <= (compressed.len() as u64).saturating_mul(MAX_SNAPPY_RATIO) =>
+                {
+                    plain.renew(least.max(min as usize))?;
+                }
+                Err(_) => return Err(self.not_snappy(position, compressed)),
+            }
         }
     }
 

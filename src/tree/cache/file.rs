@@ -38,6 +38,16 @@ enum Kept {
     Shared(Share, Staged),
 }
 
+impl Kept {
+    fn get(&self, position: u64, committed: u64) -> Option<Arc<KeptNode>> {
+        match self {
+            Kept::Own(own) => own.get(position),
+            Kept::Shared(share, _) if position < committed => share.get(position),
+            Kept::Shared(_, staged) => staged.get(position),
+        }
+    }
+}
+
 /// The file of a handle. Nodes are read and written through it.
 pub(crate) struct TreeFile {
     file: SharedFile,
@@ -120,28 +130,30 @@ impl TreeFile {
     }
 
     /// The node at this position, if it is kept.
+    #[inline]
     pub(crate) fn kept(&self, position: u64) -> Option<Arc<KeptNode>> {
-        match self.kept.borrow().as_deref()? {
-            Kept::Own(own) => own.get(position),
-            Kept::Shared(share, _) if position < self.committed.get() => share.get(position),
-            Kept::Shared(_, staged) => staged.get(position),
-        }
+        self.kept.borrow().as_deref()?.get(position, self.committed.get())
     }
 
     /// Keeps a node that was read from the file, if that is worth while.
+    #[inline]
     pub(crate) fn keep(&self, position: u64, kind: NodeKind, stored: StoredNode, reading: Reading) -> Node {
-        let StoredNode { bytes, stored_size } = stored;
         let wanted = match reading {
             Reading::Verifying => false,
             Reading::Scanning => kind == NodeKind::Interior,
             Reading::Seeking => true,
         };
-        let mut kept = self.kept.borrow_mut();
-        let Some(kept) = kept.as_deref_mut().filter(|_| wanted) else { return Node::Read(bytes) };
-        let node = match KeptNode::new(bytes, stored_size) {
-            Ok(node) => Arc::new(node),
-            Err(bytes) => return Node::Read(bytes),
-        };
+        match self.kept.borrow_mut().as_deref_mut() {
+            Some(kept) if wanted => self.keep_in(kept, position, stored),
+            _ => Node::Read(stored.bytes),
+        }
+    }
+
+    fn keep_in(&self, kept: &mut Kept, position: u64, stored: StoredNode) -> Node {
+        let StoredNode { bytes, stored_size } = stored;
+        let Some(node) = KeptNode::new(&bytes, stored_size) else { return Node::Read(bytes) };
+        self.file.keep_node_memory(bytes);
+        let node = Arc::new(node);
         match kept {
             Kept::Own(own) => own.insert(position, node.clone()),
             Kept::Shared(share, _) if position < self.committed.get() => share.insert(position, node.clone()),

@@ -35,7 +35,7 @@ pub(crate) struct HeaderBytes {
 
 /// What was last known of a file.
 #[derive(Clone, Debug)]
-struct Record {
+pub(super) struct Record {
     header: HeaderBytes,
     stamp: FileStamp,
     /// A change of the file is certain to show in its stamp.
@@ -64,6 +64,10 @@ enum Judgement {
 }
 
 impl Record {
+    pub(super) fn header(&self) -> &HeaderBytes {
+        &self.header
+    }
+
     fn judge(&self, stamp: &FileStamp, header: &HeaderBytes) -> Judgement {
         if self.stamp.changed_after(stamp) {
             return Judgement::Unclear;
@@ -95,24 +99,29 @@ impl Default for Files {
 }
 
 impl Files {
-    /// The generation of a file that was opened at this header; `None`: its nodes are not shared. `stands` reads the
-    /// file: whether this header stands in it.
+    /// What is known of this file now.
+    pub(super) fn known(&self, key: &FileKey) -> Option<Record> {
+        self.records.lock().get(key).cloned()
+    }
+
+    /// The generation of a file that was opened at this header, when that was `known`; `None`: its nodes are not shared.
+    /// `stands` reads the file: whether this header stands in it.
     pub(super) fn open(
         &self,
+        known: Option<&Record>,
         (stamp, place): (&FileStamp, Place<'_>),
         header: &HeaderBytes,
         stands: impl FnOnce(&HeaderBytes) -> bool,
     ) -> Option<Generation> {
         // Not locked while the file is read.
-        let known = self.records.lock().get(stamp.key()).cloned();
-        let judgement = known.as_ref().map_or(Judgement::Other, |known| known.judge(stamp, header));
-        let kept = match (judgement, &known) {
+        let judgement = known.map_or(Judgement::Other, |known| known.judge(stamp, header));
+        let kept = match (judgement, known) {
             (Judgement::Unclear, _) => return None,
             (Judgement::Same, Some(known)) => return Some(known.generation),
             (Judgement::Grown, Some(known)) => stands(&known.header).then_some(known.generation),
             _ => None,
         };
-        self.record((stamp, place), header, known.as_ref(), kept, false)
+        self.record((stamp, place), header, known, kept, false)
     }
 
     /// The file was committed to, by a handle of this generation whose header before was `before`. Whether the nodes that
@@ -127,7 +136,7 @@ impl Files {
         let stamp = at.0;
         // Twice, since somebody else may have opened the file in between.
         (0..2).any(|_| {
-            let known = self.records.lock().get(stamp.key()).cloned();
+            let known = self.known(stamp.key());
             // If it does not follow, somebody else has committed meanwhile: perhaps to the same positions. That others have
             // opened the file at this very header already is fine.
             let follows = known.as_ref().is_some_and(|known| {

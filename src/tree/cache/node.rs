@@ -1,7 +1,8 @@
 //! A node as it is kept, and a node as a traversal holds it.
 
-use crate::format::node::{NodeKind, compare_keys, entry_at, key_at, seek};
-use crate::memory;
+use crate::format::Malformed;
+use crate::format::node::{NodeKind, Sought, compare_keys, entry_at};
+use crate::memory::{self, Room};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
@@ -22,15 +23,18 @@ pub(crate) struct KeptNode {
 const OVERHEAD: usize = 96;
 
 impl KeptNode {
-    /// Takes an inflated node, or gives it back if its structure is not such that it can be kept: whoever goes through
-    /// its entries meets what is wrong with it.
-    pub(super) fn new(bytes: Vec<u8>, stored_size: u64) -> Result<KeptNode, Vec<u8>> {
-        let Some((kind, offsets)) = offsets_of(&bytes) else { return Err(bytes) };
-        let mut bytes = bytes;
-        if bytes.capacity() > bytes.len() + bytes.len() / 8 {
-            bytes.shrink_to_fit();
-        }
-        Ok(KeptNode { bytes, kind, entries: offsets.len(), offsets: offsets.into(), stored_size })
+    /// Of an inflated node. `None`: its structure is not such that it can be kept; whoever goes through its entries meets what
+    /// is wrong with it.
+    pub(super) fn new(node: &[u8], stored_size: u64) -> Option<KeptNode> {
+        let (kind, offsets) = offsets_of(node)?;
+        let entries = offsets.len();
+        Some(KeptNode {
+            bytes: memory::copy(node).ok()?,
+            kind,
+            entries,
+            offsets: offsets.into(),
+            stored_size,
+        })
     }
 
     /// Of a node that was just written, with so many entries. `None`: it is too large.
@@ -66,15 +70,15 @@ impl KeptNode {
     }
 
     /// Offset of the first entry at or behind byte `from` with a key of at least `key`; the node's end if there is none.
-    pub(crate) fn seek(&self, from: usize, key: &[u8]) -> usize {
+    fn seek(&self, from: usize, key: &[u8]) -> usize {
+        let sought = Sought::new(key);
         let offsets = self.offsets();
         if offsets.is_empty() {
-            return seek(&self.bytes, from, key).map_or(self.bytes.len(), |sought| sought.at);
+            return sought.find(&self.bytes, from).map_or(self.bytes.len(), |spot| spot.at);
         }
-        let is_below = |offset: u32| compare_keys(key_at(&self.bytes, offset as usize), key).is_lt();
         let first = if from <= 1 { 0 } else { offsets.partition_point(|&offset| (offset as usize) < from) };
         let behind = offsets.get(first..).unwrap_or_default();
-        let index = behind.partition_point(|&offset| is_below(offset));
+        let index = behind.partition_point(|&offset| sought.is_behind(&self.bytes, offset as usize));
         behind.get(index).map_or(self.bytes.len(), |&offset| offset as usize)
     }
 }
@@ -106,23 +110,32 @@ fn offsets_of(bytes: &[u8]) -> Option<(NodeKind, Box<[u32]>)> {
 #[derive(Debug)]
 pub(crate) enum Node {
     /// It was read just for this.
-    Read(Vec<u8>),
+    Read(Room),
     Kept(Arc<KeptNode>),
 }
 
 impl Node {
+    /// Offset of the first entry at or behind byte `from` with a key of at least `key`; the node's end if there is none.
+    #[inline]
+    pub(crate) fn seek(&self, from: usize, key: &[u8]) -> Result<usize, Malformed> {
+        match self {
+            Node::Read(bytes) => Sought::new(key).find(bytes, from).map(|spot| spot.at),
+            Node::Kept(node) => Ok(node.seek(from, key)),
+        }
+    }
+
     /// Its memory, for another one; none if it is kept.
-    pub(crate) fn into_memory(self) -> Vec<u8> {
+    pub(crate) fn into_memory(self) -> Room {
         match self {
             Node::Read(bytes) => bytes,
-            Node::Kept(_) => Vec::new(),
+            Node::Kept(_) => Room::default(),
         }
     }
 }
 
 impl Default for Node {
     fn default() -> Node {
-        Node::Read(Vec::new())
+        Node::Read(Room::default())
     }
 }
 
@@ -160,7 +173,7 @@ mod tests {
     fn seeking_finds_the_first_of_the_entries_that_going_through_them_finds() {
         let bytes = node_of(&["b", "d", "d", "f"]);
         let written = KeptNode::of_written(&bytes, 4, 0).unwrap();
-        for node in [KeptNode::new(bytes.clone(), 0).unwrap(), written] {
+        for node in [KeptNode::new(&bytes, 0).unwrap(), written] {
             all_seeks_of(&bytes, &node);
         }
     }
@@ -188,20 +201,20 @@ mod tests {
 
     #[test]
     fn what_is_out_of_order_or_cut_is_not_kept() {
-        assert!(KeptNode::new(node_of(&["b", "a"]), 0).is_err());
+        assert!(KeptNode::new(&node_of(&["b", "a"]), 0).is_none());
         let whole = node_of(&["a", "b"]);
         for length in 0..whole.len() {
-            let cut = whole.get(..length).unwrap().to_vec();
+            let cut = whole.get(..length).unwrap();
             let ends_with_an_entry = length == 1 || length == node_of(&["a"]).len();
-            assert_eq!(KeptNode::new(cut.clone(), 0).map_err(|back| back == cut).is_ok(), ends_with_an_entry);
+            assert_eq!(KeptNode::new(cut, 0).is_some(), ends_with_an_entry);
         }
-        assert!(KeptNode::new(vec![7], 0).is_err());
+        assert!(KeptNode::new(&[7], 0).is_none());
     }
 
     #[test]
     fn memory_that_is_not_needed_is_not_kept() {
         let mut bytes = Vec::with_capacity(10_000);
         bytes.extend(node_of(&["a"]));
-        assert!(KeptNode::new(bytes, 0).unwrap().weight() < 400);
+        assert!(KeptNode::new(&bytes, 0).unwrap().weight() < 400);
     }
 }

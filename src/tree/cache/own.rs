@@ -83,7 +83,7 @@ mod tests {
     fn node(length: usize) -> Arc<KeptNode> {
         let mut bytes = vec![NodeKind::Leaf as u8];
         push_entry(&mut bytes, b"key", &vec![0; length]);
-        Arc::new(KeptNode::new(bytes, 0).unwrap())
+        Arc::new(KeptNode::new(&bytes, 0).unwrap())
     }
 
     /// One test, since what all handles have together is one number.

@@ -1,7 +1,7 @@
 //! Nodes that all handles of a process share.
 
 pub(crate) use super::files::HeaderBytes;
-use super::files::{Files, Generation};
+use super::files::{Files, Generation, Record};
 use super::node::KeptNode;
 use crate::io::stamp::{FileKey, FileStamp, Place};
 use quick_cache::sync::Cache;
@@ -130,16 +130,34 @@ pub(crate) struct Share {
     is_writing: bool,
 }
 
+/// What is known of a file that is about to be shared.
+pub(crate) struct Known(Option<Record>);
+
+impl Known {
+    /// The newest header that was recorded.
+    pub(crate) fn header(&self) -> Option<&HeaderBytes> {
+        self.0.as_ref().map(Record::header)
+    }
+}
+
+impl NodeCache {
+    /// What is known of the file with this stamp.
+    pub(crate) fn known(&self, stamp: &FileStamp) -> Known {
+        Known(self.files.known(stamp.key()))
+    }
+}
+
 impl Share {
-    /// Of a file that was opened at this header; `None`: its nodes are not shared. `stands` reads the file: whether this
-    /// header stands in it.
+    /// Of a file that was opened at this header, when that was `known` of it; `None`: its nodes are not shared. `stands` reads
+    /// the file: whether this header stands in it.
     pub(crate) fn open(
         cache: Arc<NodeCache>,
+        known: &Known,
         at: (&FileStamp, Place<'_>),
         header: HeaderBytes,
         stands: impl FnOnce(&HeaderBytes) -> bool,
     ) -> Option<Share> {
-        let generation = cache.files.open(at, &header, stands)?;
+        let generation = cache.files.open(known.0.as_ref(), at, &header, stands)?;
         Some(Share { cache, key: *at.0.key(), generation, header, is_writing: false })
     }
 

@@ -1,0 +1,198 @@
+//! Reading nodes of a file that may be malicious.
+
+use super::super::MAX_DEPTH;
+use super::super::cache::Node;
+use super::super::cache::file::{Reading, TreeFile};
+use crate::error::Result;
+use crate::format::Malformed;
+use crate::format::chunk::PREFIX;
+use crate::format::node::NodeKind;
+use crate::io::buffered::Plan;
+use crate::io::file::Hint;
+use crate::io::shared::StoredNode;
+use crate::memory::Room;
+
+const OUT_OF_ORDER: Malformed = Malformed("a child that lies before its parent");
+
+/// Few trees are deeper than this.
+const USUAL_DEPTH: usize = 6;
+
+/// All pointer nodes from the root to a leaf, inflated: they are in memory at the same time.
+const LONGEST_WAY: usize = 32 << 20;
+
+/// Guards a traversal of a file that may be malicious: nodes must lie before their parents, depth is limited, the
+/// pointer nodes on the way to a leaf are no larger than [`LONGEST_WAY`], and all nodes together cannot be larger than
+/// the file, since a traversal comes to each of them once. This holds for nodes that are kept in memory as well.
+pub(crate) struct Guarded<'a> {
+    pub(super) file: &'a TreeFile,
+    reading: Reading,
+    budget: u64,
+    way: Way,
+}
+
+/// Lengths of the pointer nodes on the way to where a traversal is, by depth. What is behind the last one counted is old.
+#[derive(Default)]
+struct Way {
+    usual: [usize; USUAL_DEPTH],
+    deeper: Vec<usize>,
+}
+
+impl Way {
+    /// Comes to a node of this depth, and returns the sum down to it.
+    #[inline]
+    fn count(&mut self, depth: usize, length: usize) -> usize {
+        let Some(place) = self.usual.get_mut(depth) else {
+            self.deeper.truncate(depth - USUAL_DEPTH);
+            self.deeper.push(length);
+            return self.usual.iter().chain(&self.deeper).sum();
+        };
+        *place = length;
+        self.usual.iter().take(depth + 1).sum()
+    }
+}
+
+/// A node that is about to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Child {
+    pub(crate) position: u64,
+    /// Where the node is that points to it; `u64::MAX`: a header does.
+    pub(crate) parent: u64,
+    pub(crate) depth: usize,
+    /// What is known of its size.
+    pub(crate) hint: Hint,
+}
+
+impl Child {
+    /// The root that is at this position.
+    pub(crate) fn root(position: u64) -> Child {
+        Child { position, parent: u64::MAX, depth: 0, hint: Hint::None }
+    }
+
+    /// The one at this position, to which this node points.
+    pub(crate) fn below(self, position: u64) -> Child {
+        Child { position, parent: self.position, depth: self.depth + 1, hint: Hint::None }
+    }
+}
+
+impl<'a> Guarded<'a> {
+    pub(crate) fn new(file: &'a TreeFile, reading: Reading) -> Guarded<'a> {
+        if reading == Reading::Seeking {
+            file.begin_descent();
+        }
+        Guarded { file, reading, budget: file.end(), way: Way::default() }
+    }
+
+    /// Finds a node, in memory or in the file.
+    pub(in super::super) fn read(&mut self, child: Child) -> Result<(NodeKind, Node)> {
+        self.read_into(child, Room::default())
+    }
+
+    /// As [`Guarded::read`], with memory that is not needed any more.
+    pub(super) fn read_into(&mut self, child: Child, memory: Room) -> Result<(NodeKind, Node)> {
+        // Only pointer nodes have hints of whole subtrees.
+        let may_be_kept = match self.reading {
+            Reading::Verifying => false,
+            Reading::Scanning => !matches!(child.hint, Hint::Size(_)),
+            Reading::Seeking => true,
+        };
+        if may_be_kept && let Some(node) = self.file.kept(child.position) {
+            self.check(child)?;
+            let (kind, stored_size) = (node.kind(), node.stored_size());
+            let node = Node::Kept(node);
+            self.count(child, kind, &node, stored_size)?;
+            return Ok((kind, node));
+        }
+        let (kind, stored) = self.read_file(child, memory)?;
+        Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
+    }
+
+    /// Reads nodes ahead, but those that will be found in memory.
+    pub(super) fn read_ahead(&self, mut nodes: Vec<(u64, u64)>) -> Result<()> {
+        if self.reading == Reading::Seeking {
+            nodes.retain(|&(position, _)| self.file.kept(position).is_none());
+        }
+        self.file.read_ahead(Plan::Nodes, &nodes)
+    }
+
+    /// Finds a node before it is entered, and what it takes in the file. It is not counted yet.
+    pub(super) fn look_ahead(&self, position: u64, parent: u64) -> Result<(Node, u64)> {
+        if position >= parent {
+            return Err(self.file.malformed(position, OUT_OF_ORDER));
+        }
+        if self.reading != Reading::Verifying
+            && let Some(node) = self.file.kept(position)
+        {
+            let stored_size = node.stored_size();
+            return Ok((Node::Kept(node), stored_size));
+        }
+        let stored = self.file.read_node(position, Hint::None, Room::default())?;
+        let stored_size = stored.stored_size;
+        // Kept now or never: until it is entered the handle may have gone elsewhere.
+        let node = match NodeKind::of(&stored.bytes) {
+            Ok(kind) => self.file.keep(position, kind, stored, self.reading),
+            Err(_) => Node::Read(stored.bytes),
+        };
+        Ok((node, stored_size))
+    }
+
+    /// Goes on with a node that was found before.
+    pub(super) fn enter(
+        &mut self,
+        child: Child,
+        (node, stored_size): (Node, u64),
+    ) -> Result<(NodeKind, Node)> {
+        self.check(child)?;
+        let kind = self.judge(child, &node, stored_size)?;
+        Ok((kind, node))
+    }
+
+    /// Reads a node from the file.
+    pub(crate) fn read_stored(&mut self, child: Child) -> Result<(NodeKind, StoredNode)> {
+        self.read_file(child, Room::default())
+    }
+
+    #[inline]
+    fn read_file(&mut self, child: Child, memory: Room) -> Result<(NodeKind, StoredNode)> {
+        self.check(child)?;
+        let stored = self.file.read_node(child.position, child.hint, memory)?;
+        let kind = self.judge(child, &stored.bytes, stored.stored_size)?;
+        Ok((kind, stored))
+    }
+
+    /// The kind of a node that was read. It is counted.
+    #[inline]
+    fn judge(&mut self, child: Child, node: &[u8], stored_size: u64) -> Result<NodeKind> {
+        let kind = NodeKind::of(node).map_err(|rule| self.file.malformed(child.position, rule))?;
+        self.count(child, kind, node, stored_size)?;
+        Ok(kind)
+    }
+
+    fn broken(&self, child: Child, rule: &'static str) -> Result<()> {
+        Err(self.file.malformed(child.position, Malformed(rule)))
+    }
+
+    /// Whether it may be read.
+    #[inline]
+    fn check(&self, child: Child) -> Result<()> {
+        if child.position >= child.parent {
+            return Err(self.file.malformed(child.position, OUT_OF_ORDER));
+        }
+        if child.depth > MAX_DEPTH {
+            return self.broken(child, "a tree of at most 200 levels");
+        }
+        if self.budget == 0 {
+            return self.broken(child, "nodes that are not larger than the file in sum");
+        }
+        Ok(())
+    }
+
+    /// Counts a node that was found.
+    #[inline]
+    fn count(&mut self, child: Child, kind: NodeKind, node: &[u8], stored_size: u64) -> Result<()> {
+        self.budget = self.budget.saturating_sub(PREFIX as u64 + stored_size);
+        if kind == NodeKind::Interior && self.way.count(child.depth, node.len()) > LONGEST_WAY {
+            return self.broken(child, "pointer nodes of at most 32 MiB on the way to a leaf");
+        }
+        Ok(())
+    }
+}

@@ -35,20 +35,24 @@ struct Choice {
 
 impl Choice {
     /// Chooses an instant from `start` on. Half of the time it is one at which a workload has just been told something:
-    /// then nothing but what was promised is left to rely on.
+    /// then nothing but what was promised is left to rely on. Else something has just been written: it may be torn.
     fn random(slot: u64, mut random: Random, start: usize, events: &[Event]) -> Choice {
-        let marks: Vec<_> = (start..events.len())
-            .filter(|&at| matches!(events[at], Event::Mark(_)))
-            .map(|at| at + 1)
-            .collect();
-        let instant = if random.percent(50) && !marks.is_empty() {
-            let mark = random.below(marks.len() as u64) as usize;
-            // Up to the next flush more and more is there that nobody was promised.
-            let next_flush = events[marks[mark]..].iter().position(|event| matches!(event, Event::Flush));
-            let beyond = next_flush.unwrap_or(events.len() - marks[mark]) as u64;
-            marks[mark] + if random.percent(50) { 0 } else { random.below(beyond + 1) as usize }
-        } else {
-            start + random.below((events.len() - start) as u64 + 1) as usize
+        let mut behind_one = |wanted: fn(&Event) -> bool| {
+            let found: Vec<_> = (start..events.len()).filter(|&at| wanted(&events[at])).collect();
+            let chosen = random.below(found.len().max(1) as u64) as usize;
+            found.get(chosen).map_or(start, |at| at + 1)
+        };
+        let mark = behind_one(|event| matches!(event, Event::Mark(_)));
+        let write = behind_one(|event| matches!(event, Event::Write { .. }));
+        let instant = match random.below(4) {
+            0 => mark,
+            1 => {
+                // Up to the next flush more and more is there that nobody was promised.
+                let next_flush = events[mark..].iter().position(|event| matches!(event, Event::Flush));
+                let beyond = next_flush.unwrap_or(events.len() - mark) as u64;
+                mark + random.below(beyond + 1) as usize
+            }
+            _ => write,
         };
         let [old, new] = SECTORS;
         let survivors = match random.below(10) {

@@ -51,6 +51,7 @@ pub(crate) fn sabotages(system: FileSystem) -> &'static [(Sabotage, Workload)] {
             (Sabotage::SecondSyncs, Workload::Commit),
             (Sabotage::FolderSyncs, Workload::Create),
             (Sabotage::FolderSyncs, Workload::Compact),
+            (Sabotage::FolderSyncs, Workload::Online),
         ],
     }
 }

@@ -192,10 +192,18 @@ impl Stage<'_> {
             let kind = self.sabotage.neighbour(&mut random);
             let (neighbour, is_over) = (&neighbour, &stop);
             scope.spawn(move || disturb(neighbour, kind, random, is_over));
-            let result = self.act(workload, commits);
-            stop.store(true, Ordering::Relaxed);
-            result.unwrap_or_else(|error| panic!("{workload:?}: {error}"));
+            let _over = Over(&stop);
+            self.act(workload, commits).unwrap_or_else(|error| panic!("{workload:?}: {error}"));
         });
+    }
+}
+
+/// Whatever happens, at the end the other thread is told that it is over: it is waited for.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Compaction beside a writer: a thread that goes on committing, with the new file once the host has switched over.
 
-use super::{NAME, Stage};
+use super::{NAME, Over, Stage};
 use crate::history::small_nodes;
 use crate::told::{have, hold};
 use couchstore::io::sim::random::Random;
@@ -80,6 +80,7 @@ pub(super) fn beside(
             }
             Ok(())
         });
+        let over = Over(&stop);
         let mut host = Host { writer: &writer, guard: None, target, published: 0 };
         let swap = if target == NAME { Swap::Replace } else { Swap::None };
         let source = small_nodes(OpenOptions::new());
@@ -90,7 +91,7 @@ pub(super) fn beside(
         let result = compact_online(stage.path(NAME), stage.path(target), &options, &mut host);
         // A few more commits to the new file.
         std::thread::sleep(pause * 2);
-        stop.store(true, Ordering::Relaxed);
+        drop(over);
         let written = writing.join().expect("a writer that lives");
         result?;
         stage.marks.say(&have(target, host.published));

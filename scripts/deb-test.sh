@@ -144,7 +144,7 @@ for tool in couch couch_bench couch_check couch_compact couch_create couch_dbck 
     couch_map couch_recommit dbdiff; do
     $tool --version | grep "$1"
     man -w 1 $tool
-    man 1 $tool 2>"$tool.warnings" | grep -i "^ *$tool - "
+    man 1 $tool 2>"$tool.warnings" | grep "^ *$tool  *- "
     [ ! -s "$tool.warnings" ]
 done
 for file in *.couch; do

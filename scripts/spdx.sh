@@ -59,7 +59,11 @@ with_line() {
 result=0
 temporary=$(mktemp)
 trap 'rm -f "$temporary" "$temporary.list"' EXIT
-git ls-files --cached --others --exclude-standard | LC_ALL=C sort -u >"$temporary.list"
+git ls-files --cached --others --exclude-standard >"$temporary.list"
+if [ ! -s "$temporary.list" ]; then
+    echo "git knows no files here" >&2
+    exit 2
+fi
 while read -r file; do
     [ -f "$file" ] && [ ! -L "$file" ] || continue
     comment=$(comment_of "$file")

@@ -219,6 +219,8 @@ pub mod fuzzing;
 pub mod inspect;
 mod internal_error;
 pub mod io;
+#[cfg(feature = "serde")]
+mod json;
 mod memory;
 mod quiet_thread;
 mod store;

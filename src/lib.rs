@@ -218,6 +218,8 @@ mod format;
 pub mod fuzzing;
 pub mod inspect;
 pub mod io;
+#[cfg(feature = "serde")]
+mod json;
 mod memory;
 mod quiet_thread;
 mod store;

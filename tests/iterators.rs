@@ -79,8 +79,8 @@ fn ranges_are_those_of_rust() {
         numbers(ids_of(db.range::<&str, _>((Bound::Excluded("00680"), Bound::Unbounded)))),
         [687, 694]
     );
-    assert_eq!(numbers(ids_of(db.range("00022".."00008"))), []);
-    assert_eq!(numbers(ids_of(db.range("00022".."00008").rev())), []);
+    assert!(ids_of(db.range("00022".."00008")).is_empty());
+    assert!(ids_of(db.range("00022".."00008").rev()).is_empty());
     assert_eq!(db.changes(..0).count() + db.changes(101..).count() + db.changes(u64::MAX..).count(), 0);
     assert_eq!(db.changes(99..u64::MAX).count(), 2);
     assert_eq!(db.changes((Bound::Excluded(98), Bound::Included(u64::MAX))).rev().count(), 2);

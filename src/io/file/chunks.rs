@@ -86,6 +86,7 @@ impl DbFile {
         self.read_stored(position, hint, tag, visit)
     }
 
+    /// As [`DbFile::with_stored`], for a chunk that no plan has read.
     #[inline(never)]
     fn read_stored<T>(
         &mut self,

@@ -78,7 +78,7 @@ impl KeptNode {
         }
         let first = if from <= 1 { 0 } else { offsets.partition_point(|&offset| (offset as usize) < from) };
         let behind = offsets.get(first..).unwrap_or_default();
-        let index = behind.partition_point(|&offset| sought.is_behind(&self.bytes, offset as usize));
+        let index = behind.partition_point(|&offset| sought.is_above(&self.bytes, offset as usize));
         behind.get(index).map_or(self.bytes.len(), |&offset| offset as usize)
     }
 }

@@ -28,7 +28,7 @@ PURPOSES = [
             "src/capi/ptr.rs", "src/capi/types.rs", "src/capi/guard.rs", "src/capi/open.rs", "src/capi/read.rs",
             "src/capi/save.rs", "src/capi/commit.rs", "src/capi/info.rs", "src/capi/headers.rs", "src/capi/scan.rs",
             "src/capi/local.rs", "src/capi/compact.rs", "src/capi/online.rs", "src/capi/keys.rs", "src/capi/diagnostics.rs",
-            "src/capi/node_cache.rs", "src/capi/latency.rs", "src/capi/file_ops.rs",
+            "src/capi/node_cache.rs", "src/capi/latency.rs", "src/capi/latency_info.rs", "src/capi/file_ops.rs",
         ],
     ),
     (

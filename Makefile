@@ -21,7 +21,7 @@ configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check check-all build test lint deny advisories licences semver abi deb wheel header torture powercut \
-	fuzz asan tsan coverage bench plots compare figures criterion counts fmt clean
+	fuzz miri asan tsan coverage bench plots compare figures criterion counts fmt clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -98,6 +98,9 @@ powercut: ## cut the power of databases on ext4, XFS and btrfs for SECONDS (defa
 
 fuzz: ## fuzz each target, or TARGET alone, for SECONDS (default 600); see docs/reliability.md
 	@SECONDS_EACH=$(SECONDS) TARGET=$(TARGET) scripts/fuzz.sh
+
+miri: ## run unit tests under Miri, with a nightly toolchain
+	@scripts/miri.sh
 
 asan: ## run the C and C++ tests with all code under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/setup.sh check

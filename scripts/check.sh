@@ -39,7 +39,7 @@ case $scope in
         ;;
 esac
 if [ "$scope" = all ]; then
-    steps="$steps features build_matrix cargo_c packages crates wheel licences api asan tsan torture powercut"
+    steps="$steps features build_matrix cargo_c packages crates wheel licences api miri asan tsan torture powercut"
     steps="$steps differential fuzz"
 fi
 
@@ -69,6 +69,7 @@ describe() {
         features) title="features of the crate" hint="the command that failed stands above" ;;
         build_matrix) title="ways to build" hint="again: ctest --test-dir $build-matrix -L build --output-on-failure" ;;
         cargo_c) title="cargo-c package" hint="these alone: scripts/cargo-c-test.sh" ;;
+        miri) title="Miri" hint="again: make miri" ;;
         asan) title="AddressSanitizer and UndefinedBehaviorSanitizer" hint="again: make asan" ;;
         tsan) title="ThreadSanitizer" hint="again: make tsan" ;;
         torture) title="power cuts, faults and kills for five minutes"
@@ -228,6 +229,11 @@ licences() {
 api() {
     scripts/semver.sh rust
     CMAKE_BUILD_DIR=$build JOBS=$jobs scripts/semver.sh abi
+}
+
+# Ends with 77, "not done", where there is no nightly toolchain.
+miri() {
+    scripts/miri.sh
 }
 
 asan() {

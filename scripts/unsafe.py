@@ -80,12 +80,13 @@ scanning, compaction and cryptography are safe Rust, whatever a file holds. In t
 (clippy's `undocumented_unsafe_blocks` is an error), unsafe functions say what they ask for, and inside an unsafe function
 each unsafe step is a block again (`unsafe_op_in_unsafe_fn`).
 
-**How it is checked.** Miri is not used: it takes a nightly toolchain, which this project does without, and it could not run
-most of these tests, which call C or are called from C. Instead
+**How it is checked.** Miri runs the unit tests that make no calls of the system which it does not know (`make miri`, with a
+nightly toolchain; `make check` does without). Most tests call C or are called from C, so besides
 
 * the C and C++ tests run under valgrind (`make check`: tests `valgrind.*`), with leaks as errors,
+* they run with all code instrumented, Rust's too, by AddressSanitizer and UndefinedBehaviorSanitizer (`make asan`), those
+  with threads by ThreadSanitizer (`make tsan`),
 * the fuzz targets run with AddressSanitizer (`make fuzz`),
-* ThreadSanitizer watches the tests with threads (`make tsan`),
 * tests let each call of file operations fail, and allocations ([reliability](reliability.md)).
 """
 

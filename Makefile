@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The usual tasks. "make" alone lists them.
 #
 # Variables: JOBS (parallel jobs), BUILD (folder of the CMake build), FILE (for demo), QUICK (for check), SECONDS (for

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What is made besides Rust code, each when its feature asks for it:
 //!
 //! * `header`: `couch_api.h`, with cbindgen from `src/capi`. The result lands in `OUT_DIR`, never in the source tree;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How fast the core is: `cargo bench --bench core`, or with a part of a name to run only some.
 //!
 //! Files lie in `/dev/shm` where there is one, so that figures tell what the library does and not how fast the disk

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What encryption costs: `cargo bench --bench encrypted`.
 //!
 //! Documents of 16 KiB, so that the figures tell how fast bodies are encrypted, decrypted and moved. Each benchmark

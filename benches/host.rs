@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How fast the library is as hosts use it: `cargo bench --bench host`.
 //!
 //! Every flush and every fetch opens the file anew, saves with a callback, writes a local document and commits;

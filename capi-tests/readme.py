@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+
 """Compiles the example of README.md in one language without warnings, and runs it in the folder it is started in.
 
     readme.py README LANGUAGE EXPECTED COMPILER [ARGUMENT...] FOLDER

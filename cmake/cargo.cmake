@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Finds cargo, checks that its Rust is new enough, and defines couchstore_cargo_build.
 #
 # Sets cargo_profile and couchstore_rust_dir, the folder where the build finds what cargo made. Both follow the

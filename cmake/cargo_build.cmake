@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Lets cargo build, and copies what it made to where the build looks for it.
 #
 #   CARGO, ARGUMENTS, TARGET_DIR   the command, its words separated by "|", and the folder to build in

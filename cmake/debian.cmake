@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Debian's packages, made by "cpack -G DEB": libcouchstoreN (N is the version in the SONAME), libcouchstoreN-dbgsym,
 # libcouchstore-dev and couchstore-tools. They have what the components have, and what Debian's policy asks for beside it.
 

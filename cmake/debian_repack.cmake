@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Run by cpack when it has made Debian's packages: mends in each what CPack does otherwise.
 #
 #   Installed-Size   would count symbolic links as if they were copies

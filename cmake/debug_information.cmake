@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # What becomes of the debug information when the libraries are installed. COUCHSTORE_INSTALL_DEBUG says:
 #
 #   split    the shared library has none. It is in libcouchstore.so.debug, the component "debug", where debuggers look for

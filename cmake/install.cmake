@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Installing: libraries and headers, the CMake package Couchstore, the pkg-config files and the licences. Components:
 # "runtime" (the shared library), "debug" (its debug information), "tools" (tools.cmake) and "development" (all else).
 # The licences are in each of them but "debug".

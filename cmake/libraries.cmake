@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The two libraries: couchstore (libcouchstore.so) and couchstore_static (libcouchstore_static.a). Each is the
 # Rust library and the objects of the C++ part; rustc itself could not export C++ functions.
 

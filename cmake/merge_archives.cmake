@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Adds the members of the archive ADD to the archive ARCHIVE, with the archiver AR.
 set(script "${ARCHIVE}.mri")
 file(WRITE "${script}" "open ${ARCHIVE}\naddlib ${ADD}\nsave\nend\n")

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Builds the Rust package as a static library with cargo.
 #
 # Sets COUCHSTORE_RUST_LIBRARY, the archive to link. It lies in the build folder, wherever cargo builds. Cargo's own

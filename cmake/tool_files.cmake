@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Writes completion scripts and manual pages for PROGRAM and its TOOLS (names of links to it, separated by "|") below
 # FOLDER, and a file "made" when they are complete. Pages are compressed with GZIP, if it is given.
 string(REPLACE "|" ";" tools "${TOOLS}")

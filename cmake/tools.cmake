@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Builds the command-line tools with cargo and installs them, with completions for shells and manual pages, as the
 # component "tools".
 #

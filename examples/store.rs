@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a server does with a store: many threads write and read, and the file keeps its size.
 
 use couchstore::{Result, Store, StoreOptions};

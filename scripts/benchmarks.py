@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+
 """Measures what docs/benchmarks.md tells, and makes its tables and pictures.
 
     scripts/benchmarks.py measure [--dir FOLDER] [--large] [--quick] NAME...

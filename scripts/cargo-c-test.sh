@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # What cargo-c installs (package.metadata.capi in Cargo.toml): a C program finds it with pkg-config, and runs with the
 # shared and with the static library. Skipped where cargo-c is not installed.
 #

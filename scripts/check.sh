@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # Everything that must hold before a change is good. Each step says its number and the time so far. The first failure
 # ends it, and is repeated at the end with what to do.
 #

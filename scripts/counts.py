@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+
 """Counts instructions and system calls of work shaped as hosts do it, and compares them with the figures kept.
 
     scripts/counts.py [--build FOLDER] [--keep]

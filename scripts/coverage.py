@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+
 """Which lines of the library the tests run: Rust tests, and C and C++ tests through the shared library.
 
     scripts/coverage.py [--build FOLDER] [--only REGEX] [--errors FILE] [--report]

@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # Formats the C and C++ files with clang-format. With --check it changes nothing, names the files that are not
 # formatted, and fails if there are any. The generated header couch_api.h is left alone.
 set -eu

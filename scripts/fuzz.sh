@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # Fuzzes with libFuzzer: SECONDS (default 60) for each target, or for TARGET alone. "make fuzz" calls it.
 #
 # Needed: a C++ compiler, for libFuzzer, and Rust's sanitizer runtimes, which every toolchain brings. RUSTC_BOOTSTRAP

@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # Generates include/libcouchstore/couch_api.h from src/capi. The build script does the work; cargo's messages
 # say where it left the file.
 set -eu

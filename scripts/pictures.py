@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+
 """Draws the pictures of docs/design.md, as SVG in docs/pictures.
 
     scripts/pictures.py            draws them

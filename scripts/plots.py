@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+
 """Draws what couch_bench --json has printed, as SVG.
 
     scripts/plots.py [--out FOLDER] FILE...

@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # Cuts the power of databases on ext4, XFS and btrfs for SECONDS_ALL (default 600), then leaves out syncs on purpose, which
 # has to be noticed. With arguments: only what they say, see powercut/src/main.rs. "make powercut" calls it.
 #

@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # The tests of the Python package, and its types if mypy is there.
 #
 #   scripts/python-tests.sh [LIBRARY]    the shared library to test (default: build/libcouchstore.so)

@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # The C and C++ tests with the library and all tests instrumented: Rust, C++ and C, by the sanitizers of the C compiler.
 #
 #   scripts/sanitize.sh address    AddressSanitizer, leaks, and (C and C++) UndefinedBehaviorSanitizer

@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # Makes sure that the programs needed to build and check this project are there. Says nothing when they are.
 #
 #   scripts/setup.sh demo    for "make demo" and "make build": cargo, a C and C++ compiler, CMake, Ninja

@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
 # The C tests with threads under ThreadSanitizer: gcc or clang instruments the test programs, and watches every lock and
 # every allocation of the library, too. The library's own code is not instrumented; it tells of the locks of handles, so
 # that whatever they do not keep apart is noticed: calls of the caller's file operations, and of the C library by the

@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+
 """Writes docs/unsafe.md: every use of "unsafe" in the library and the tools, by purpose.
 
     scripts/unsafe.py            writes it

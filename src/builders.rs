@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Builder methods of option structs: one for each public field.
 
 #![forbid(unsafe_code)]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The one error type of the library, and the one place where errors become couchstore's codes.
 //!
 //! Sources: the values and texts are those of the public header (`error.h`); which situation gives which code is

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The door of the fuzz harness to what is private: parsing and encoding by themselves, and sorting. Feature `fuzz`;
 //! nobody else may use it.
 

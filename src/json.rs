@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Bodies as JSON (feature `serde`).
 //!
 //! Errors of serde come as [`Error::caller`] makes them.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Append-only, copy-on-write document storage: the files of couchstore, its C API, in Rust.
 //!
 //! A database is one file. Documents are kept in two B+trees, by id and by sequence number; a third tree holds local

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Memory whose amount a caller or a file decides: asked for, never taken for granted, so that what cannot be had is
 //! an error and not the end of the host. What is small and of a fixed size is allocated as everywhere in Rust.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Threads that the host does not notice: no signal is delivered to one, and it uses Rust's allocator alone.
 
 use std::cell::Cell;

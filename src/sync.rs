@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Locks. In builds with the feature `shuttle` they are those of a scheduler that tries out interleavings.
 
 #[cfg(not(feature = "shuttle"))]

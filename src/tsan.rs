@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Tells ThreadSanitizer what the locks here order, in hosts that run under it.
 //!
 //! It watches a host's code and the functions of the C library, not this library's: the threads that a lock keeps apart

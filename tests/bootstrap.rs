@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Which names can be created atomically, and as what. What happens when that fails is in `reliability`.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

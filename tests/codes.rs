@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Codes that a caller's file operations return: every code of `error.h`, out of every kind of call, in every
 //! operation of the library. What it makes of them depends on the code alone, and on nothing else:
 //!

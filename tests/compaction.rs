@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compaction: what the copy holds, what hooks may do, and that nothing is left behind when it fails.
 //!
 //! Memory is measured in `memory.rs`, failing file operations in `faults.rs`, catching up in `replay.rs`.

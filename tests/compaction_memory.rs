@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How much memory compactions take, counted by the allocator: the budget, 4 MiB, and twice the largest body, or twice
 //! the largest node if that is larger; while catching up one batch more. The tests here run one at a time.
 

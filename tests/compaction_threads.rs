@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compaction with a second thread: the same file, the same calls on the caller's thread, the same ends.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

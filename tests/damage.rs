@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Damaged and hostile files: whatever the bytes, every call returns, soon, and without reserving much memory.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Numbers at the edges of their types, in every public function that takes one: a result or an error, and never an
 //! overflow, a number that is cut where it matters, or the end of the process.
 

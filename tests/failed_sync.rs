@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! After a failed sync the operating system may have dropped what it could not write, and says nothing of it later:
 //! the handle writes no more. Only the second sync of a commit may be tried again, by writing its one byte again.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Every call of the file operations fails once, and for good, in every operation of the library: the error comes
 //! back as it is, the file opens at a state that was committed, and the operation can be tried again. Failed syncs are in `failed_sync.rs`.
 

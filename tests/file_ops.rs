@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The calls that the library makes on the caller's file operations, and what it makes of odd results.
 //!
 //! Callers count these calls in their own tests. What happens when calls fail is in `faults.rs`.

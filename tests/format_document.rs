@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The test vectors of `docs/format.md` are what the library reads and writes.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Files written by the original couchstore, and what it says of them.
 //!
 //! For each `NAME.couch` of the corpus this prints the canonical dump through the Rust API and compares it line by

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The committed `couch_api.h` is what cbindgen makes of `src/capi` today. Runs with the feature `header`.
 
 #![cfg(feature = "header")]

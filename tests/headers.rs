@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Moving between headers, and finding the right one at open.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Looking into files: headers, nodes, and where everything lies.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Iterators, callbacks with errors of their own, and single documents.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

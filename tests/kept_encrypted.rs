@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Encrypted files that are kept with the tests: builds with encryption read them, builds without it say why they
 //! cannot, and work on everything else.
 //!

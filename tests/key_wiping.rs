@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Keys are wiped before their memory is given back.
 //!
 //! The allocator of this program keeps what small blocks held when they were freed. What C code allocates it does not

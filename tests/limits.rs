@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Numbers that the format has no room for: sequence numbers of 48 bits, positions of 47, sizes of subtrees of 48.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

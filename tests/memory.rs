@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How much memory things take, counted by the allocator of the whole process. The tests here run one at a time.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

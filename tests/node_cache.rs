@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Nodes that handles of a process share: what is found in memory is what stands in the file, whatever happened to that
 //! meanwhile.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Opens, commits and evictions of handles that share nodes, in random schedules: threads are switched at each lock of
 //! the cache and at each call of the file operations. Whoever opens the file finds a state that was committed, whole, and
 //! none that is older than the newest at that moment.

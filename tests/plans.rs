@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Reading by plan: what a file that is written to again and again costs to read, and that plans change no result.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

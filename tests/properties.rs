@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Sequence numbers that the caller gives, also to several documents, against the model. (`tests/differential` plays
 //! random sequences of all operations.)
 

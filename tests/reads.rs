@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What is read of a file, and in which pieces, when nobody has asked for buffers of some size.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

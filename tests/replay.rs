@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Bringing a compacted copy up to what was committed meanwhile.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

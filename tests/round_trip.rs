@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What is saved comes back: 100 000 documents and their changes against a map, by id and by sequence, after
 //! closing and opening, and after compaction.
 

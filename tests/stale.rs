@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Writers whose file is no longer what they take it for: they are told, and write nothing.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

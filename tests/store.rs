@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The store of many threads: snapshots beside a writer and compactions, failures, and what must not wait for itself.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A store on a simulated disk: every call of the disk fails once, or all do from one on, in a history of writes with a
 //! compaction in it. After each write snapshots show one whole write, no older than what was acknowledged; after a power
 //! cut the file holds one, too; and once the disk works again, so does the store.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The shape of the trees in the file: what every pointer says of the nodes below it, how large nodes are, how much
 //! is written for a change.
 

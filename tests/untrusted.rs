@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compaction trusts nobody: neither the order of a source's keys, nor how often it uses a body, nor what comes back
 //! from a file that it has written itself to sort on the disk.
 //!

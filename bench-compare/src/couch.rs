@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! couchstore: one handle with default buffers, bodies compressed.
 
 use crate::store::{Result, Store, Syncs, Visit};

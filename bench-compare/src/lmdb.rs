@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! LMDB through heed: a table by id, and one by sequence number where the order of changes is kept. Reads are those of a
 //! memory map.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! couchstore beside redb and LMDB: the same documents, the same work, the same durability. Prints Markdown.
 //!
 //! * [`corpus`]: the documents, those of `couch_bench`

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! redb: a table by id, and one by sequence number where the order of changes is kept.
 
 use crate::store::{Result, Store, Syncs, Visit, body_of, seq_of, value_of};

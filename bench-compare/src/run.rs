@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The work, on the clock; and what it has come to, compared off it.
 
 use crate::corpus::{Corpus, Numbers};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What each database does.
 
 use crate::{couch, lmdb, redb_store};

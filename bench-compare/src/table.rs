@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The tables, in Markdown.
 
 use crate::run::{Measured, Work};

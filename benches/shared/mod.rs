@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the programs share: where files lie, the documents, a loaded database.
 
 #![allow(dead_code, reason = "no program needs all of it")]

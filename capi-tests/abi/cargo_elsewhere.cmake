@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Settings of the user decide where cargo puts things. Lets SCRIPT (cmake/cargo_build.cmake) build in FOLDER with a
 # stand-in for cargo, which says that they are in an unusual place.
 file(REMOVE_RECURSE "${FOLDER}")

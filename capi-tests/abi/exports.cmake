@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Compares what LIBRARY exports with the list in the file EXPORTS (sorted, one name on each line).
 #
 # NO_CXX: the library was built without its C++ part. NO_JSON: without nlohmann/json.hpp.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//
 // The order of the virtual functions of FileOpsInterface is part of the ABI: classes compiled long ago are
 // called through it. The Itanium C++ ABI gives a pointer to a virtual function as 1 + offset in the table.
 #include <libcouchstore/file_ops.h>

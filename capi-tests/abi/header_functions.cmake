@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The functions declared in HEADER and the names listed in EXPORTS must be the same. Mangled names (C++) in
 # the list are left out, and those with C++ types: couch_api.h declares none of them.
 file(READ "${HEADER}" text)

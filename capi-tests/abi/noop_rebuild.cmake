@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Builds BUILD (made by GENERATOR) twice, in the configuration CONFIG, with OPTIONS (separated by "|"); the second build
 # must find nothing to do.
 string(REPLACE "|" ";" options "${OPTIONS}")

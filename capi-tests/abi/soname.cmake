@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The SONAME of LIBRARY must be exactly libcouchstore.so, with VERSION behind it if that is not empty.
 execute_process(COMMAND "${READELF}" -d "${LIBRARY}" OUTPUT_VARIABLE dynamic RESULT_VARIABLE result)
 set(wanted "libcouchstore.so")

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # What the components of the build folder BUILD, in the configuration CONFIG, install, each into a folder of its own
 # below FOLDER: together everything, and each file once.
 cmake_minimum_required(VERSION 3.20)

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /* Saves a document, commits, opens the file again and reads the document. */
 #include <libcouchstore/couch_db.h>
 #include <libcouchstore/couch_latency.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//
 // The same as consumer.c, in C++.
 #include <libcouchstore/couch_db.h>
 #include <libcouchstore/couch_latency.h>

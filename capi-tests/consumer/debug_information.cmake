@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The shared library below ROOT/LIBDIR was installed without debug information, which is in a file of its own, and
 # debuggers find it there. Names and lines of FUNCTIONS (separated by "|", written in Rust and in C++) come from it.
 #

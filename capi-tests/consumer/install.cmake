@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Installs the configuration CONFIG of the build folder BUILD and moves the result to ROOT: the package must not depend
 # on its place.
 file(REMOVE_RECURSE "${ROOT}" "${ROOT}.installed")

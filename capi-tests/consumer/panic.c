@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /*
  * A defect of the library, brought about by a clock that fails: it must end as an error, however the program is linked.
  * That takes unwinding, and what unwinds comes from the compiler.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Builds PROGRAM (default: consumer) in LANGUAGE against the package installed at ROOT, in the folder BUILD, and runs it.
 # Either with the CMake project in SOURCE (COMPONENT, WANT), or with the flags that pkg-config gives (MODULE). LINK: a
 # flag for the compiler that links, -static say.

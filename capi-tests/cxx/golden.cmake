@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Compares what programs print with what the original library printed. Files lie in GOLDEN; FOLDER is for work.
 #
 #   DUMP: the program that shows a file; all files, with the keys in keys.txt, or without ENCRYPTION those that

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Builds the small host with the directory of PROJECT in place, in the folder BUILD, and runs its tests.
 # CARGO_DIR: where cargo has built the library already. ENCRYPTION: whether with encryption.
 file(REMOVE_RECURSE "${BUILD}")

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Cargo's configuration files and environment say for which platform it builds and where: build.target, build.target-dir,
 # CARGO_BUILD_TARGET, CARGO_TARGET_DIR. The libraries have what was built there, and nothing older.
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Builds with GENERATOR, in CONFIGS (separated by "|"; the first one in full, with TOOLS): then a second build does
 # nothing, and a build after a change of the Rust sources has the change in both libraries.
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")

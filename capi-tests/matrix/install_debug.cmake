@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # COUCHSTORE_INSTALL_DEBUG: no debug information at all, within the libraries, or by build ID. (The tests package.* have the
 # fourth way.)
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # What it takes to configure: compilers, CMake and cargo. What else is missing is named, with the option to do without.
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")
 

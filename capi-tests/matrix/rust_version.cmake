@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # A Rust that is too old is found out when configuring, whichever of its programs is, and the message says what to do.
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Two copies of the sources with one cargo folder between them: each build has what its own sources say, also if none of
 # them is newer than what was built of the other ones.
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Steps of the tests build.*. What each script has from CMakeLists.txt: PROJECT, WORK (its folder, emptied here), CARGO,
 # CARGO_DIR (where cargo has built), OFFLINE, C_COMPILER, CXX_COMPILER, READELF, CTEST, GENERATOR.
 cmake_minimum_required(VERSION 3.20)

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # A host that has this project within its own build, by WAY. It gets libraries, and neither tools nor tests.
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")
 

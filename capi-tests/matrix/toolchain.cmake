@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # A toolchain file for a platform that is named: cargo builds for it, and what it compiles and links in other languages
 # is compiled and linked by the toolchain's compilers.
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Without the C++ part: the C functions, for programs that are linked as C. The tests of the ABI and of the package say
 # that the rest is as ever.
 include("${CMAKE_CURRENT_LIST_DIR}/steps.cmake")

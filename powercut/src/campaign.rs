@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! One file system, many recordings, many images of each.
 
 use crate::disk::{Content, Disk, Event};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Whether a folder holds what it has to after a power cut. What is wrong panics.
 
 use crate::common::naming::{is_temporary, names_in};

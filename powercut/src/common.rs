@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the library's tests and this program share: the model of a database, and the second reader of the format.
 
 #[path = "../../tests/common/forwarding.rs"]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A disk in memory that notes everything that is done to it, and whose writes of content fail on demand.
 
 use couchstore::io::sim::random::Random;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The file systems: making, mounting, and what they rely on of a disk.
 
 use clap::ValueEnum;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the workloads commit: the same for the same seed and number, so that whoever checks knows it.
 
 use crate::common::model::{Doc, Model};

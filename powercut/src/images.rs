@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What may be found on a disk after the power has gone: everything that was flushed, and any part of what came later.
 
 use crate::disk::{Content, Event};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Power cuts on real file systems.
 //!
 //! Databases live on ext4, XFS and btrfs whose disk is this program: it sees every write and every flush, and knows what

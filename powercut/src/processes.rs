@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Starting and watching the processes that mount.
 
 use crate::filesystem::FileSystem;

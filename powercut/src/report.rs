@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What was found, and how it is told.
 
 use crate::disk::Event;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Syncs that are left out on purpose: whether these are noticed shows what the whole is worth.
 
 use crate::common::naming::{Faulty, Lacks};

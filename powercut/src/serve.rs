@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Disks as files: a FUSE file system with a file `disk-N` for each of them, which a loop device can be put on, and one
 //! `mark-N` that a program tells the disk something through.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a workload was told, and so has to be on the disk when the power goes.
 //!
 //! A workload says it to the disk right after it was told, before it goes on. So it stands in the log among the writes: an

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The processes that mount: one that works while the disk is recorded, and some that look at images.
 //!
 //! Each has mounts of its own, which the kernel takes away with the process, together with their loop devices. The

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What is done while the disk is recorded.
 
 mod compactions;

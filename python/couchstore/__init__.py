@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """libcouchstore for Python: documents in an append-only file.
 
 with CouchStore("my.couch", "c") as store:

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Python functions that the library calls."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Handles of the library that cannot be used wrongly: one thread at a time, never after closing, never leaked."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Finding one thing: the library makes a pointer point to it, and wants it back."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The C library: finding it, its structs, its callbacks and the prototypes of all functions that are used.
 
 The layouts are those of ``libcouchstore/couch_common.h`` and ``couch_db.h``, field by field.

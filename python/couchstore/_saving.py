@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Saving documents: what the library is given."""
 
 from __future__ import annotations

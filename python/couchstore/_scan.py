@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Going through documents in batches, so that memory stays constant and no call is open between two documents."""
 
 from __future__ import annotations

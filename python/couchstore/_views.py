@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Ids and bodies of a store as a mapping, for views like those of a dict."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """An online compaction beside other work."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Compaction: hooks, and the calls."""
 
 from __future__ import annotations

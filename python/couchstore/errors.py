@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Errors: codes of the library become exceptions here, and nowhere else."""
 
 from __future__ import annotations

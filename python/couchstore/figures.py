@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Figures of a store and of a header."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Options and flags: the values of ``couch_common.h`` and ``couch_db.h``."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The package is tested from its sources; COUCHSTORE_LIBRARY says which library.
 
 COUCHSTORE_WITHOUT_ENCRYPTION, if it is set, says that the library was built without encryption.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Compaction of a store at rest."""
 
 from __future__ import annotations

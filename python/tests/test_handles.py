@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Opening, closing, and the lives of handles."""
 
 from __future__ import annotations

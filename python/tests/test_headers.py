@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Headers: committing, and going from one to another."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Installing the package with pip."""
 
 from __future__ import annotations

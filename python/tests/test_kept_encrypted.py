@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Encrypted files that are kept with the tests: read, or refused by a library without encryption."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A store as a collection: counting, looking up, ids, bodies and items."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The modules of the package: each knows only those before it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The library: how it is found, and that its structs are those of the headers."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The names of couchstore's own Python module."""
 
 from __future__ import annotations

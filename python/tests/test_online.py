@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Compaction of a file that is in use."""
 
 from __future__ import annotations

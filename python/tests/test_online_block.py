@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The compaction that runs beside a block of statements."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Memory that is handed to C: one block for each object, from the host's allocator, with everything in it that the
 //! object points to.
 //!

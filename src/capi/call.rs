@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A call of a C function, and the callbacks that it makes.
 //!
 //! Threads take turns on a handle: a call holds its lock while the library works, the caller's file operations

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What went wrong.
 
 use super::guard::{guard_answer, guard_value, last_os_error};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The library's own file operations as a C struct, for callers that want to wrap them.
 
 use super::guard::guard_value;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The bits of the C flags.
 
 use super::types::{couchstore_compact_flags, couchstore_docinfos_options, couchstore_open_flags};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The frame of every C function: panics stay inside, errors become codes, `errno` tells the reason.
 
 use super::call;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a `Db*` of C points to: a database, the lock under which one thread at a time uses it, and what can be told
 //! of it without that lock.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Moving between headers.
 
 use super::guard::{guard_db, guard_last};

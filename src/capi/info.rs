@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What is known of an open database.
 
 use super::guard::{ask_value, guard_ask, guard_db};

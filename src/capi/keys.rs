@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Encrypted files: opening and creating them, and compacting to them.
 
 use super::call::callback;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How long the C functions take: a histogram for each, while collecting is switched on.
 
 use std::ffi::CStr;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Switching the measuring of calls on and off, and showing what was measured.
 
 use super::call;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The C functions. Everything here is thin: it converts arguments, calls the Rust API and converts the result.
 //!
 //! The doc comments of the functions are the documentation in `couch_api.h`, which is generated from these files in

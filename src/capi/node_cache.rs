@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Nodes that stay in memory for all handles of the process.
 
 use super::guard::guard_answer;

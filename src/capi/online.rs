@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compaction that runs with saves.
 
 use super::call::{callback, callback_on_two};

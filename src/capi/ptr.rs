@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Raw pointers to values: the only place where C pointers become Rust references.
 //!
 //! All functions rely on the pointer contract of the parent module.

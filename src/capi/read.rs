@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Reading single documents, and the memory of documents.
 
 use super::alloc;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Saving documents.
 
 use super::alloc::borrowed_doc_info;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the C++ layer calls in place of the C functions, where those cannot say what C++ can: file operations as an
 //! object, key getters, callbacks that may fail because they threw.
 //!

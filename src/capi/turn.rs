@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The lock under which threads take turns on a handle. The thread whose turn it is may take it again.
 //!
 //! A scan gives it up and takes it again for every document. So a thread says who it is, which a call has found out once.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The types of the C headers, by their C names and with their layouts. They are described there.
 
 #![allow(missing_docs, reason = "described in the C headers")]

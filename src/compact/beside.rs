@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A compaction with a second thread: the caller's reads the source, decides and calls hooks; the second one makes the
 //! target of it, both trees and their sorting included. The bytes are the same as with one thread.
 //!

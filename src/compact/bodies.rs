@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How much of bodies is read.
 //!
 //! A file of a few kilobytes can have thousands of entries that all lead to one body, and its copy would have that body

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Bringing the copy of an online compaction up to what was committed to its source meanwhile.
 //!
 //! A writer may rewind the source and go on from an older header; then the copy holds changes that are no longer

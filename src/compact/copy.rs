@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compaction of a handle's state into a new file.
 
 use super::copying::Copy;

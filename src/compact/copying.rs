@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Copying documents and local documents from one file into another, empty one. Documents come in the order of the
 //! by-sequence tree; what the target's trees become of them is in `trees`.
 

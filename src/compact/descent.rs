@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Whether a later header of a file leads on from an earlier one, so that a replay by sequence number gets from one to
 //! the other.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the two threads of a compaction hand to each other: documents in batches one way, and the other way what the
 //! caller's file operations are to do, whose calls all stay on the caller's thread.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Keeping a second compaction from a file.
 
 use super::online::{OnlineOptions, Swap};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Entries in memory, in the order of adding, and sorted.
 //!
 //! Their bytes lie in pieces, and where they stand is noted in chunks; both are of a fixed size, so that growing copies

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What callers may do during a replay, and during an online compaction.
 
 use super::copy::CompactHooks;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Local documents of a replay: they have no sequence numbers that would tell which have changed.
 
 use super::hooks::ReplayHooks;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Merging sorted runs of entries, wherever they are.
 
 use crate::error::Result;

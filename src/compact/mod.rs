@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compaction: a new file with what one header refers to, and catching up with what was committed since.
 //!
 //! * [`copy`]: compaction of a handle's state into a new file

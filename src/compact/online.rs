@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compaction that runs with saves.
 //!
 //! 1. pin the source's newest header and copy what it refers to into a file that nobody sees, without any lock

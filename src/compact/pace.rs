@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The host's lock, and how writers are slowed down that an online compaction cannot catch up with.
 
 use super::hooks::OnlineHooks;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Telling the host how far a compaction is, at bounded intervals.
 
 use super::copy::CompactHooks;

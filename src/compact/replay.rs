@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Bringing a copy up to date: what was committed to a file after the header that the copy was made from.
 
 use super::bodies::BodyLimit;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Sorting entries by key within a memory budget.
 //!
 //! Entries gather in memory. When they exceed the budget they are sorted and appended to an unnamed file as a run; at

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Whether the copy of a compaction has room, as far as that can be told before it begins.
 //!
 //! What is needed is reckoned so that it is never too much: a compaction that would succeed is not refused. Bodies are

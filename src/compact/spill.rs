@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Sorted runs of entries in an unnamed file.
 //!
 //! A run is a stream of entries (key length, value length, key, value) that is cut into frames of a fixed size, the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The trees of a copy, built from the documents that are kept.
 //!
 //! The by-sequence tree grows while documents come, each leaf behind the bodies of its documents. The entries of the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! AES-256-GCM over chunks.
 //!
 //! The nonce is the file position of a chunk: no position may ever be encrypted twice with different content under

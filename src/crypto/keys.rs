@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! From a caller's key to the key of a file.
 //!
 //! A new file gets a metadata header with what is needed to find its key again:

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What stands in for `primitives.rs` in a build without encryption: no cipher can be made.
 
 use super::cipher::{Failed, NONCE_LEN, TAG_LEN};

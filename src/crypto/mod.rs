@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Encryption: the keys of callers, the key of a file, and the cipher of its chunks.
 //!
 //! * [`primitives`]: AES-256-GCM, HMAC-SHA-256 and random numbers, as a library of cryptography has them. The one

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! AES-256-GCM, HMAC-SHA-256 and random numbers of aws-lc.
 //!
 //! `left_out.rs` has the same items for builds without encryption.

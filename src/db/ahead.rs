@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Reading bodies ahead in a scan.
 //!
 //! A scan does not know whether whoever it shows documents to will read their bodies. Once [`ROW`] in a row were read,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Atomic creation of databases, and of compaction's targets.
 //!
 //! 1. create a file that nobody sees: without a name, or where that is not possible with a temporary one

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Making changes durable.
 //!
 //! A header must never be seen before everything that it refers to is on the disk, and never half. So a commit has

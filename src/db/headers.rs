@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Finding headers in a file, and moving a handle from one to another.
 
 use super::{Db, State};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Files that get their name only when they are complete.
 //!
 //! Content is durable before the name exists; the name is durable before success is reported. What fails is undone,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a handle's header says.
 
 use super::{Db, State};

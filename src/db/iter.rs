@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Iterators over documents and local documents.
 
 use super::Db;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What dead processes have left in a folder, and what of it may go.
 //!
 //! * A file that was being made is of no use ([`temp::remove_half_made`]).

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Local documents: a small tree of its own, without sequence numbers.
 
 use super::Db;

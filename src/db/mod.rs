@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A database: one couchstore file, opened at one of its headers.
 //!
 //! * [`open`]: opening and creating

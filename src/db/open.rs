@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Opening and creating files.
 
 use super::sharing::{self, Prospect};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Builders of the options of saves and scans.
 
 use super::save::SaveOptions;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Going through a tree from both ends, a page of entries at a time.
 //!
 //! Between two pages nothing is held but keys: no node, no cursor, and no borrow of the file. So whoever goes through a

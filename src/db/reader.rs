@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Handles that read what one handle, which writes, has committed: any number on one file, in any threads.
 //!
 //! They are made from the file that the writer has open, not from its name, which may lead to another file by then. A

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Going through documents: by sequence, by id, by lists of keys, and node by node.
 
 use super::Db;

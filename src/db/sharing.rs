@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Whether a handle's nodes may be shared with other handles of the process: see `tree::cache`.
 
 use super::State;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Single documents, as programs in Rust put and delete them.
 
 use super::Db;

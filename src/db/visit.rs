@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Callbacks that end a scan with an error of their own, or early, or never.
 //!
 //! The visitors inside have one signature and the library's error. Here a callback's result decides what the whole call

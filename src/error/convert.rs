@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Errors of callers as errors of this library, and those of this library as errors of input and output.
 
 use super::{Error, ErrorCode};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What errors say besides file and offset, and their longer sentences.
 
 #![allow(clippy::trivially_copy_pass_by_ref, reason = "the derived sentences hand all fields over like this")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The text of the last internal error, per thread, and the process-wide handler that hosts may set to log it.
 //!
 //! This is where errors become texts for C callers: in the words of couchstore where those are known, since existing

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The file as a sequence of 4096-byte blocks.
 //!
 //! ```text

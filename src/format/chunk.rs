@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Chunks: what stands in front of every document body, node and header.
 //!
 //! ```text

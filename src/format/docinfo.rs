@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the two document trees say of a document.
 //!
 //! ```text

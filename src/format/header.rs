@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The file header: the state of a database as of one commit.
 //!
 //! ```text

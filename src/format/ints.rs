@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Big-endian integers of the widths that the format uses: 8, 16, 32, 40, 48 and 64 bits, and the packed pair of a
 //! 12-bit and a 28-bit length.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The metadata header in block 0 of an encrypted file: which key it is encrypted with, and how.
 //!
 //! ```text

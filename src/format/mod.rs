@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Bytes to values and back: everything that is laid out in a couchstore file, without any I/O.
 //!
 //! * [`block`]: 4096-byte blocks, each beginning with a type byte that is not content

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! B+tree nodes, after decompression.
 //!
 //! ```text

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A reduce value in memory.
 
 use std::ops::{Deref, DerefMut};

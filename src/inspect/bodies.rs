@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Writing step by step: bodies as they are stored, roots of trees.
 
 use crate::db::Db;

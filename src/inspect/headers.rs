@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! All headers of a file, damaged ones too.
 
 use crate::db::Db;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Looking into a file below the level of documents: its headers, the nodes of its trees, where everything lies.
 //! For tools that check, repair or show files.
 //!

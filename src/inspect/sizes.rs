@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The sizes that indexes and pointers give chunks.
 //!
 //! They are numbers of bytes of content: length, checksum or tag, and body. Servers before 7.0 counted the block-type

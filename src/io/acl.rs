@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Who may do what with a file: owner, group and others, and an access control list as POSIX.1e draft 17 has it.
 //!
 //! The questions here are about change: what is left for everybody when the list, the group or the owner is another

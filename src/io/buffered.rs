@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Buffers between a couchstore file and its file handle.
 //!
 //! Of chunks just the bytes are read that are wanted, of headers a block. Where the caller has asked for buffers of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What was read of a file without being rounded up to units: the last piece, and pieces read ahead by a plan.
 
 #![forbid(unsafe_code)]

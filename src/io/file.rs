@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A couchstore file: content that steps over block-type bytes, chunks with checksums, headers, the append position.
 //!
 //! Every read here is bounded by the file's end as it was at open, or as the handle's own appends have moved it: what

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Changing the names in a folder, and knowing afterwards what has become of them.
 //!
 //! On a network file system a call that reports a failure may have been carried out. So after each failure both names

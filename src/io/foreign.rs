@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A C caller's file operations: the struct `couch_file_ops` of `file_ops.h`, version 5.
 //!
 //! # The contract with the caller

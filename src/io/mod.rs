@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Files: the seam to whoever does the system calls, and the layers on top of it.
 //!
 //! * [`FileOps`] and [`FileHandle`]: what the library needs of a file system; callers may bring their own

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Giving files names: the system calls of atomic creation and of swapping files, behind a seam.
 //!
 //! All names are relative to one open directory, so that renaming a parent directory meanwhile changes nothing.

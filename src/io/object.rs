@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The file operations of a C++ object: a table of functions made by the C++ layer, and the object they are called on.
 //!
 //! This is what `couch_file_ops` of version 5 is not: `close` reports failure, and there are functions for options,

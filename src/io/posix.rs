@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The default file operations: plain system calls.
 
 use super::foreign::open_flags;

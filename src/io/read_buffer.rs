@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What was read of a file: aligned pieces, kept until others take their place.
 
 #![forbid(unsafe_code)]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Files that take another one's place, or are copies of one: they are open to nobody to whom that one is not.
 //!
 //! What a process may not carry over (an owner, a group, a list, a label) is made up for by narrower permissions, see

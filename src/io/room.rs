@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How much more fits into the file system of a file, as far as it tells.
 
 #![forbid(unsafe_code)]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Memory for the work on a file: what was read last, what is inflated or compressed, what waits to be written.
 //!
 //! A handle that is at work takes it and gives it back when it has committed, scanned, or is closed. Hosts open a file

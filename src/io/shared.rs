@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The file of a handle behind a cell.
 //!
 //! Callbacks of the caller may use the same handle again while a scan or a save runs on it. So nothing borrows the

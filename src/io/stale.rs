@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Whether the file behind an open handle still is what its writer takes it for.
 //!
 //! A writer appends where it knows the file to end. If the file was replaced meanwhile (by a compaction, by another

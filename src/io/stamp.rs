@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the operating system says of a file by which a later look can tell whether it was changed.
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, StatxTimestamp, fstatfs, statfs, statx};

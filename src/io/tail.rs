@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Where a file ends, and where it is appended to.
 
 #![forbid(unsafe_code)]

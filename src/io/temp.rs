@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Files that are not yet, or no longer, what their folder is for.
 //!
 //! | Name | What it is |

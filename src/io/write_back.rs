@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! When to sync a large file that is being written beside other files on the same disk.
 //!
 //! A commit to one of those waits for the sync that is under way, so syncs should be short: of little data each. Where

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compaction of a store: in the thread that asks for it, or in one of its own.
 
 use super::Inner;

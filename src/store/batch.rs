@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a write is going to change.
 
 use crate::db::Db;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A store for programs of many threads: one writer, any number of readers, compaction beside them.
 //!
 //! * [`options`]: how it is opened

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a store held at one commit.
 
 use crate::db::info::Info;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The one writer of a store, and those who take turns with it.
 //!
 //! A turn saves what its batch has gathered. Who ends a turn while others wait for theirs leaves the commit to them, and

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Reading trees backwards.
 //!
 //! The entries of a node can be found from its beginning only. So whoever goes backwards notes where each of them begins

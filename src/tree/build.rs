@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Building a tree bottom-up from entries in key order, for compaction.
 //!
 //! A tree whose keys are in disorder loses documents: look-ups go past them. So the order is checked here, wherever

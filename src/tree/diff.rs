@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What differs between two states of one tree.
 //!
 //! Nodes never change, so two states of a tree share all nodes that no change has touched: where both point to the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The copy-on-write B+trees: looking things up, scanning, changing a batch of entries, building from sorted input.
 //!
 //! Three trees share this code; they differ in how values reduce ([`reduce`]). Keys are compared as unsigned bytes

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Applying a batch of changes to a tree: one pass from the root down and up again.
 
 use super::cache::Node;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Reading trees: a cursor that goes forward through the entries.
 //!
 //! * [`guarded`]: how nodes are read, whatever for

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Reduce values: what a pointer says about all entries below it.
 //!
 //! ```text

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Gathers entries and writes them as nodes of the right size.
 
 use super::cache::file::TreeFile;

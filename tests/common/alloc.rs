@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! An allocator that counts, for tests of how much memory something takes.
 //!
 //! A test binary installs it with `#[global_allocator] static COUNTING: Counting = Counting;`. Without that the

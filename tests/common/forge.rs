@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Writes files byte by byte, with right checksums whatever nonsense they hold.
 
 use super::raw::BLOCK;

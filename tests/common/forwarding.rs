@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! File operations as hosts have them.
 
 use couchstore::io::posix::PosixOps;

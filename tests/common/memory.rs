@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! File operations on files in memory.
 
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What several of the integration tests share.
 //!
 //! * [`rng`]: random numbers that can be replayed

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a database should hold, kept in ordinary maps, and the comparison with what it does hold.
 
 use super::store::{Figures, Query, Step, Store, Tree};

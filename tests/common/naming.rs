@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The real naming calls in front of which some fail, or are missing, as on other file systems.
 
 use couchstore::io::naming::{FileId, Naming, PosixNaming};

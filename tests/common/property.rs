@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Properties of random values. What fails is made as small as it gets, and printed with its seed.
 
 use super::rng;

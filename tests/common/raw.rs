@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A second reader of the file format, written from its description and sharing no code with the library. It is
 //! slow, trusts nothing, and panics at the first rule that is broken.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Random numbers with a seed that is printed when a test fails.
 //!
 //! `COUCHSTORE_TEST_SEED=123 cargo test ...` runs the same sequence again.

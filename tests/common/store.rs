@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What can be asked of an open database, whatever the language that it is asked through. The model compares the
 //! answers with its own.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! File operations in front of others that log every call and make chosen ones fail.
 
 use couchstore::ErrorCode;

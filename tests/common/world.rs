@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A small database in memory behind file operations that can fail.
 
 use super::memory::Memory;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compiles the parts in C and C++, against the headers that the build script of couchstore points to.
 
 fn main() {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The input: settings, and a sequence of operations.
 
 use crate::common::store::Query;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The library as a language has it. Everything that the sequences do goes through here.
 
 use crate::case::{Nodes, Way};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A handle and where it stands in the file's history.
 
 use crate::common::model::{Entry, Model};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Every setting gives the same answers: random sequences of calls, compared with the model, each run in two ways that
 //! must not differ in a byte.
 //!

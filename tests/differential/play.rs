@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A case from the beginning to the end.
 
 use crate::case::{Case, Way};

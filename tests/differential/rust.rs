@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The Rust API.
 
 use crate::case::{Nodes, SharedNodes, Way};

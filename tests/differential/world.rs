@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A file, its handles, and what they should show. It takes one operation after the other and notes the bytes.
 
 use crate::case::{Copying, Op, Save, Second, Settings, Spec, Way, id, local_id};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The calls on the caller's file operations: those of plain files are in `file_ops.rs`.
 
 use crate::common::memory::Memory;

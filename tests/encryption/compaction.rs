@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compaction to and from encrypted files, and replay.
 
 use crate::common::{files_in, temp_dir};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! After a power cut an encrypted file opens at a state that was committed, and goes on behind all that is in it.
 
 use crate::recorder::Recorder;

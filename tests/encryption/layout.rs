@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What an encrypted file looks like, and that nothing in it can be read or changed.
 
 use crate::common::memory::Memory;

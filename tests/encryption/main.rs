@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Encrypted files: what `docs/encryption.md` promises.
 //!
 //! * [`support`]: keys, key stores that note what they are asked, and what a database holds

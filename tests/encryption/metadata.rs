@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Damaged and foreign metadata headers.
 
 use crate::common::memory::Memory;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! No position is encrypted twice, whatever fails and however the handle goes on.
 
 use crate::common::memory::Memory;

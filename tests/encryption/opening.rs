@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Right and wrong keys, and key stores that fail.
 
 use crate::common::memory::Memory;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! File operations that note every byte handed to them, and fail if an offset is ever given another one.
 //!
 //! That is more than is needed: what must not happen is that one position is encrypted twice, and where it does, the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Keys, key stores that note what they are asked, and what a database holds.
 
 use crate::common::memory::Memory;

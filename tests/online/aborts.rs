@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Failures at every hook and at every naming call: they leave exactly the source, and the lock is given back.
 
 use crate::common::files_in;

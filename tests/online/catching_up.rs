@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a compaction does with changes that were committed meanwhile: which local documents it looks at, what it costs
 //! under the lock, when the host is asked and told, and how the source is opened.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a compaction costs the writer beside it: how long the lock is held, and how long commits take. Needs time and
 //! room on the disk, so it is not part of the usual run:
 //!

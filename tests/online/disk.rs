@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A simulated disk with a source, a writer, and a host that compacts it.
 
 use crate::common::model::{Doc, Model};

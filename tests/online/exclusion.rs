@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the answers of locking mean, and those of asking what a name leads to.
 
 use crate::common::naming::{Failure, Fault, Faulty, Lacks, Then};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Random histories: whatever the writer does between the points of a compaction, the result is what the source held
 //! at its last header before the lock.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Processes that are killed at every naming call of a compaction, what they leave, and who removes it.
 
 use crate::common::model::{Doc, Model};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Online compaction beside a writer.
 //!
 //! * [`world`]: a database with a writer, and a model of every header that the writer has committed

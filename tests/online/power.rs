@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The whole procedure on a simulated disk: every call fails in every way, and the power is cut before every call.
 
 use crate::common::model::Model;

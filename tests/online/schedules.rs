@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A writer, a reader and a compaction in random schedules: threads that are switched at every point where they touch
 //! what others may see. Each file operation, each hook, each lock is such a point.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Hooks that let the writer go on at each point where the compaction calls back, and end it at one of them.
 
 use crate::world::World;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Names, exclusion of a second compaction, files that are deleted or replaced meanwhile.
 
 use crate::common::rng::Rng;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A writer, readers and compactions in threads of their own.
 
 use crate::common::rng::Rng;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Histories that a replay by sequence number alone would get wrong.
 
 use crate::common::model::Doc;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A database with a writer, and a model of every header that the writer has committed.
 
 use crate::common::model::{Doc, Model};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How many syncs creating and opening take.
 
 use crate::common::naming::Faulty;

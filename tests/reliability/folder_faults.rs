@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Every call of creation and of compaction fails in every way, with the library's own file operations: on the simulated
 //! disk in a real folder. (For compaction beside a writer see `tests/online/power.rs`.)
 

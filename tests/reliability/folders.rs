@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Power cuts while files get their names, on the simulated disk in a real folder: what the library does with its own
 //! file operations, with files that have no name until they are complete.
 //!

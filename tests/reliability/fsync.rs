@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What file systems do to the pages of a file whose sync has failed, and that nothing acknowledged is lost by it.
 //!
 //! After a failed sync the pages are clean, whatever became of their content: the next sync succeeds and proves

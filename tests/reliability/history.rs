@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What is done to a database, and what it should hold after each commit.
 
 use crate::common::model::{Doc, Model};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Power cuts on the simulated disk.
 //!
 //! A workload is recorded: every write, every sync, and what was acknowledged. At each instant of the record the power

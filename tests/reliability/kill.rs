@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A process that is killed while it saves and commits: every commit that it has acknowledged is there.
 //!
 //! The operating system lives on, so this is not a power cut; but it is the real program on a real file system, with

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Processes that are killed in each phase of a compaction, and before each of its naming calls, with files without a name and with named ones: what they
 //! leave is whole, holds everything that was acknowledged, and the next compaction in the folder leaves nothing else.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The machine that proves the promises: see `docs/reliability.md`.
 //!
 //! * [`history`]: what is done to a database, and what it should hold after each commit

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Failures of the system calls that give files their names, on a real file system.
 //!
 //! Each call that atomic creation makes on names fails: as if it had not been made, and as if its answer had got lost,

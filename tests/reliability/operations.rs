@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The public operations, each as something that can be prepared, done, and done again.
 
 mod reading;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Whether a file is a database in one of the states of a history, whole and usable.
 
 use crate::common::model::{Doc, Model};

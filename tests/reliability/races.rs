@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Many creators of one name at once: all end with the same good file, or with EXCL exactly one of them has made it.
 
 use crate::common::naming::names_in;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Seeds, numbers of runs, and where they are printed.
 
 use std::any::Any;

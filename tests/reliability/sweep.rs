@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Every call of every operation fails in every way.
 //!
 //! An operation is done once without a fault to see how many calls of each kind it makes and what it gives. Then it

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The long form: all of it again and again, with new seeds, for `COUCHSTORE_TORTURE_SECONDS`.
 
 use crate::run::report;

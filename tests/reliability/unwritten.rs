@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Bytes behind the newest header that never reached the disk: of a commit whose sync has failed, or of a process that
 //! died and whose pages the kernel could not write. The file system may keep their last block "unwritten": what is put
 //! beside them is lost, though its sync succeeds. Whoever works on the file afterwards must not lose anything by it.

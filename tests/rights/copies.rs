@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Files that a compaction makes beside the source: its permissions, but for those that the umask takes away.
 
 use crate::people::{

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Who may read and write a file after a compaction: nobody who could not before.
 //!
 //! * [`people`]: threads that become other users, access control lists, a folder with a database

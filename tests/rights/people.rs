@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Threads that become other users, access control lists, a folder with a database.
 
 use couchstore::{CompactHooks, ReplayHooks};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Random rights, users and folders; everybody's access before and after.
 
 use crate::common::rng::Rng;

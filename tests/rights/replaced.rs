@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Files that a compaction replaces: owner, group, permissions, lists, attributes.
 
 use crate::people::{

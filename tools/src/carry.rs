@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Callbacks of the library return the library's errors. A tool's own failure is carried past it.
 
 use crate::program::Failure;

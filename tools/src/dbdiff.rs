@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_dbdiff`: whether two files hold the same documents.
 //!
 //! Each file is gone through once, in the order of ids, and a batch of ids at a time is looked up in the other one: so

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! One program for all tools: which of them a command line asks for.
 //!
 //! The program is `couch`, with a link for each tool: `couch_dbinfo FILE` is `couch dbinfo FILE`. Whatever it is

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Keys that another program hands out: the server's `dump-keys`, which knows how to open its secrets.
 //!
 //! It is run as `PROGRAM --gosecrets FOLDER/gosecrets --config FILE --key-ids ID`, where FOLDER is the program's own; with

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Exit codes: those of the original's tools, and ours where it has none.
 
 use crate::failure::Failure;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Why a tool ends early, and errors of the library as tools tell them.
 
 use couchstore::{Error, ErrorCode};

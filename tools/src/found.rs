@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The headers of a file, as tools go through them.
 
 use crate::keys::Keys;

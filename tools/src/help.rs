@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What tools say of themselves behind their options: examples and notes, laid out for the width of the terminal.
 
 /// The end of a tool's help. The text is not broken into lines: that happens once, when its width is known.

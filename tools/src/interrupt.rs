@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Ctrl-C and other signals that end programs: the first one asks the tool to end tidily, the second one ends it at
 //! once.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Keys of encrypted files, from the command line or a file. They are never shown.
 
 use crate::dump_keys::{self, DumpKeys};

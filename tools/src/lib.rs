@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The command-line tools: one program with a name for each, see [`dispatch`].
 //!
 //! They use the public Rust API of the library and nothing else.

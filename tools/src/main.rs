@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! See [`couchstore_tools::dispatch`].
 
 #![forbid(unsafe_code)]

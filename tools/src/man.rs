@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Manual pages, made from what the command lines and their helps say.
 //!
 //! A page has the sections of [`clap_mangen`], then the examples and notes of [`Help`], which are sections of their own.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Opening files for reading.
 
 use crate::failure::Failure;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Standard output: buffered, and with every error noticed.
 
 use crate::program::Failure;

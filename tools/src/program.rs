@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What all tools do alike: reading the command line, ending with the right message, going from file to file.
 
 use crate::exit;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Progress bars on stderr, if that is a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_recommit`: writes a header that takes given nodes for the roots of the trees.
 
 use crate::carry::Carry;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Folders for work in progress.
 //!
 //! One goes away when it is dropped. A tool that is killed cannot do that: the next one that works in the same place

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How values are shown to people.
 
 use std::path::Path;

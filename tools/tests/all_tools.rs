@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What all tools have in common.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_bench`. What it measures is not looked at: only that every row is there and was verified.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_check`: the program, and files that the library and the original have made.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_check`: every kind of inconsistency is found, and nothing else.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

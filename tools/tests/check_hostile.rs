@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_check` and `couch_dbck` on files that mean harm: they come to an end, and the recovered file is sound.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

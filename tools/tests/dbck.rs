@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_dbck`: what can be read is recovered, exactly, and nothing else.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_dbck` where documents, numbers, keys or readers of its output come to an unusual end.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

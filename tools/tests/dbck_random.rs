@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_dbck` on files with random damage, and on those of the original.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_dbdump`.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

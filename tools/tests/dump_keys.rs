@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Keys that a program of the server hands out: here a stand-in for it.
 
 #![cfg(feature = "encryption")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What users, files and the system may do to `couch_map`, `couch_bench` and what all tools share.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

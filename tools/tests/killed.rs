@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Tools that are killed: no signal handler runs, nothing is tidied up.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_dbck` that is killed at random moments, where files have no name until they are complete and where they have a
 //! temporary one: the source is as it was, the target is whole or not there, and the next run leaves nothing else.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Manual pages say what the help says.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

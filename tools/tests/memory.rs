@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How much memory the tools take that read whole files: what is compressed well is inflated once at a time, however
 //! many threads there are.
 

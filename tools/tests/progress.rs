@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Progress is for people: it goes to a terminal or nowhere.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Who may read and write what `couch_compact` and `couch_dbck` make.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Sizes that count the block-type bytes within chunks, as servers before 7.0 wrote them, and sizes that do not.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Systems that make no more threads: one line, no panic, nothing left behind.
 
 #![allow(clippy::unwrap_used, reason = "tests")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Scripts that were written for the original's tools go on working: the same command lines print the same, line by
 //! line, and end with the same exit codes.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Compaction beside a writer: a thread that goes on committing, with the new file once the host has switched over.
 
 use super::{NAME, Over, Stage};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A disk that fails to write content for a while: a commit reports it, the file is opened again, and work goes on.
 
 use super::{NAME, Stage};

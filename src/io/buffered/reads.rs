@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Reading through the buffers: what waits to be written is seen, and what was read is kept as the handle's way of
 //! buffering says.
 

@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
+// SPDX-License-Identifier: Apache-2.0
 
 use super::*;
 use crate::io::stale::FileStatus;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Reading data chunks: bodies of documents, and nodes.
 //!
 //! With exact reads one call brings as much as the caller takes the chunk for (the hint), and a second one the rest, if

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Headers as chunks of a file: reading those that were found, appending new ones, the metadata header.
 
 #![forbid(unsafe_code)]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Looking for headers: a block that may begin with one is known by its first byte.
 
 #![forbid(unsafe_code)]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What may be found on the disk after a power cut.
 //!
 //! Everything before the last sync is there. Of the writes after it any part may be: whole writes in any selection,

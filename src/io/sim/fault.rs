@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Which calls fail, and how.
 
 use super::INJECTED;

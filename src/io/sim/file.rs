@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! One simulated file, and an open handle on it.
 
 use super::crash::Event;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What may be found in a whole folder after a power cut: files without a name are gone, and the names are as they
 //! were at the last sync of the folder, or as they became since, in the order in which they were changed.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A simulated disk: file operations on files in memory that can fail in every way a disk can, and lose power.
 //!
 //! * [`SimDisk`]: a folder of files, each with what the page cache holds and what is durable

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Names on the simulated disk: they become durable only when the directory is synced.
 
 use super::fault::{CallKind, Effect};

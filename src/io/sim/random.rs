@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Random numbers that can be replayed.
 
 /// A small generator (splitmix64): the same everywhere for the same seed.

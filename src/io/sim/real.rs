@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A simulated disk whose files are real ones, too.
 //!
 //! Everything that the library does on names, locks and rights is done in a real folder, which is best in memory, by the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A handle's file, and what is kept of its nodes.
 
 use super::files::HeaderBytes;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Whether the file that is opened is the one that shared nodes are from.
 //!
 //! Of each file its newest header and what the operating system said of it are recorded when a handle opens it or

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How much memory the handles of a process take for nodes, together, beyond the little that each of them has anyway.
 
 use std::sync::atomic::{AtomicU64, Ordering};

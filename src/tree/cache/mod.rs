@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Nodes that stay in memory, inflated and with the offsets of their entries, by their position in the file.
 //!
 //! A node, once written, never changes. So what was read of a committed state stays right as long as the file is the

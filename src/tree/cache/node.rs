@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A node as it is kept, and a node as a traversal holds it.
 
 use crate::format::Malformed;

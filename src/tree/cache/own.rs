@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What one handle keeps for itself.
 
 use super::grant::Granted;

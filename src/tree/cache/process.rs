@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The node cache of handles that are not told which: one for the process, off unless it is asked for.
 
 use super::shared::NodeCache;

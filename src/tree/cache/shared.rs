@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Nodes that all handles of a process share.
 
 pub(crate) use super::files::HeaderBytes;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Nodes that were written and are not committed yet, of a handle whose nodes are shared.
 
 use super::grant::Granted;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Looking for single keys, and counting by reduce values.
 
 use super::super::cache::Node;

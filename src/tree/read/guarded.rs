@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Reading nodes of a file that may be malicious.
 
 use super::super::MAX_DEPTH;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Reading by plan: leaves that come next are read before they are entered, near ones at once.
 //!
 //! A file that is written to again and again has the leaves of one pointer node in many places, and beside each of them

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The tables of functions of `executor.h`: the library as C and C++ have it.
 
 use couchstore::capi::types::{

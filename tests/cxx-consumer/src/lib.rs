@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A Rust crate with parts in C and C++ that use couchstore's APIs, as its feature `cxx` lets one have them: the tests
 //! call those parts through the functions here. Without this crate's own feature `cxx` it is empty.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What C++ callbacks and file operations throw passes through the Rust library. Runs with the feature `cxx`.
 
 #![cfg(feature = "cxx")]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The structs that C++ and Rust share have one layout. Runs with the feature `cxx`.
 
 #![cfg(feature = "cxx")]

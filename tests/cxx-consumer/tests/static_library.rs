@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `libcouchstore.a`, built by cargo alone with the feature `cxx`, is the whole library for C++ programs. Runs with the
 //! feature `cxx` of this crate; needs `c++` and `nm`.
 

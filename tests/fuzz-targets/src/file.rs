@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A whole file, and all that can be done with one: open, scan, walk, go through its headers, compact, recover.
 
 use crate::common::memory::Memory;

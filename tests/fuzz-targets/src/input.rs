@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Bytes that decide what is done. What is missing at the end is zero.
 
 /// The rest of the bytes.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What couchstore is fuzzed with. Each target is a function of bytes that must neither panic nor hang, nor use memory
 //! beyond what is promised; some check more. `fuzz/` gives them to libFuzzer, `tests/corpus.rs` what is in its corpus.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Header, chunk, node and entries by themselves: what can be read is encoded to the same bytes again.
 
 use crate::common::memory::Memory;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The inputs that fuzzing begins with. They are made by the library: small files of each version, and their parts.
 
 use crate::common::memory::Memory;

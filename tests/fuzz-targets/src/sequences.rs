@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The random sequences of `tests/differential`. Four bytes are the seed of the settings, and every four more of one
 //! operation: so operations can be added, left out, and brought into another order.
 

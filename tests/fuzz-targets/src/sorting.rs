@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Sort runs: the same pairs in order of keys, and those with equal keys in the order of adding.
 
 use crate::common::temp_dir;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A file that was taken apart, changed, and put together again: all checksums are right and all nodes are compressed, so
 //! that what is wrong is deep inside.
 

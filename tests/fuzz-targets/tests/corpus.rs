@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Every input in the corpus of every target: what was found once is not found again.
 
 use couchstore_fuzz_targets::{TARGETS, seeds};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Operations that only read, and those that move a handle.
 
 use super::{Operation, db, position, previous_header, reads, seeks, show, show_all, show_item};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Operations that change something, and compaction.
 
 use super::{Kind, Operation, Scene, TARGET, World, db, open, previous_header, show, show_all};

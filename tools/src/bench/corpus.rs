@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The documents: the same ones for the same seed, so that none need to be kept to compare them later.
 
 use couchstore::{COMPRESSED, Document};

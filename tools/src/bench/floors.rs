@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Floors: what one thread of this machine needs for the bytes that a row reads and writes, whatever program moves them.
 //!
 //! Every step is measured by itself, in the run and on nodes and bodies of the rows' own file: opening and closing,

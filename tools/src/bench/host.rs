@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Rows shaped as hosts work: every flush and every fetch opens the file anew, saves with a callback, writes a local
 //! document and commits; compaction runs with a filter. All calls on files go through operations that forward them
 //! ([`CountingOps`](super::ops::CountingOps)).

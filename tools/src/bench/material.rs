@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Measuring what each step takes ([`Floors`]), on nodes and bodies of a file of documents.
 
 use super::corpus::{Corpus, Numbers};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Measuring: time, system calls, memory.
 
 use super::ops::{CountingOps, Counts};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_bench`: how fast the library is.
 //!
 //! * [`corpus`]: the documents; [`verify`]: comparing files with them

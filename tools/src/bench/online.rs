@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Commits while the same file is compacted.
 
 use super::compacting::Stoppable;

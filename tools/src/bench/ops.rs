@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! File operations that count what they do, and may leave out syncs.
 
 use couchstore::io::naming::FileId;

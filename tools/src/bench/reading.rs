@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Rows that read.
 
 use super::corpus::{Corpus, Numbers};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How results are shown: a line of a table, or an object.
 
 use super::floors::Floor;

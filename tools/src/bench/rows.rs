@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The rows of the table.
 
 use super::floors::{Bodies, Nodes, Work};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Comparing every document of a file with what it has to be. Never on the clock.
 
 use super::corpus::Corpus;

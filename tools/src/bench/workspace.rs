@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The directory of a run and the files in it, which are gone afterwards.
 
 use super::corpus::{Corpus, Numbers};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Which entries of the two indexes disagree. Only for those of which the fingerprints differ: it takes a lookup
 //! for each entry.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The command line of `couch_check`.
 
 use crate::help::Help;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Bodies are read by threads of their own, each with its own handle.
 
 use super::problem::{Problem, reason_of, show_id};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The check of one file.
 
 use super::agree::{self, Whole};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a header says about other headers.
 
 use super::problem::{Problem, Problems, reason_of};

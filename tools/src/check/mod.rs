@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_check`: reads everything in a file and says what is wrong.
 //!
 //! * [`walk`]: the nodes of the trees

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Where the chunks of the newest header lie: no two may share a byte, and no block that one runs into may look like
 //! another kind of block.
 

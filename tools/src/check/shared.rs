@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What all parts of the check of a file share.
 
 use super::places::Places;

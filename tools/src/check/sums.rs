@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Fingerprints of sets of entries.
 //!
 //! Both indexes must hold the same documents, in different orders. To compare them entry by entry takes a lookup for

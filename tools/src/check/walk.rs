@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The nodes of one tree.
 
 use super::bodies::Feed;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What happens during a compaction besides copying: purging, the progress bar, and looking for Ctrl-C.
 
 use super::purge::Purging;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_compact`: compaction.
 //!
 //! * [`purge`]: tombstones that are left out

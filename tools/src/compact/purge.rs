@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Which tombstones a compaction leaves out.
 
 use crate::couchbase::rev_meta::RevMeta;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a compaction has come to.
 
 use crate::output::Output;

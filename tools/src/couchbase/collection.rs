@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Ids of documents in collections begin with the number of the collection, in unsigned LEB128: seven bits a byte,
 //! the lowest first, the top bit set in all but the last. Prepared sync writes have a number of their own before it.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What kv-engine, the program that couchstore files mostly come from, puts into documents. To the library all of it
 //! is bytes.
 //!

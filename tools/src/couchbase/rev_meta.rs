@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The revision metadata as kv-engine writes it:
 //!
 //! ```text

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The local document that says which state a vbucket file is in, and whether its ids begin with collections.
 
 use crate::program::Failure;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Extended attributes, in front of a body whose datatype says so:
 //!
 //! ```text

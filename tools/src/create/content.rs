@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Bodies of made-up documents. They depend on the seed and the number of the document, and on nothing else.
 
 use clap::ValueEnum;

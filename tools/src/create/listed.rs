@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Vbuckets as they are listed on the command line.
 
 use crate::couchbase::vbstate::State;

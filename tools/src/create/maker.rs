@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Makes the files.
 
 use super::content::{Content, DocType, Random};

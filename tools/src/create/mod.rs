@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_create`: files like kv-engine's, with made-up documents.
 //!
 //! * [`content`]: what bodies hold

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The headers of a damaged file.
 
 use super::log::Log;

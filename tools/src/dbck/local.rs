@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Local documents. They can be removed without a trace: one that is not there is lost only if its place in the tree
 //! cannot be read.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the user is told, and the end that a user may ask for.
 
 use crate::carry::Carry;

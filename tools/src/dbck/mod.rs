@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_dbck`: saves what can be read of a damaged file.
 //!
 //! * [`history`]: the headers of the file, and which of them are older states of it

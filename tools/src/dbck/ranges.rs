@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Ranges of keys.
 
 /// A range of keys: above the first bound, up to the second, which is included. `None`: no bound.

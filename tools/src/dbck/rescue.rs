@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Documents.
 //!
 //! Both indexes of a header are walked, around what is damaged: what one has lost the other may still have. A document

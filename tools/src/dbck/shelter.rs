@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Where documents are kept until the target is complete: a database in a hidden folder beside the target, which goes
 //! away when this is dropped.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The command line of `couch_dbdump`.
 
 use super::document::Order;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The body of a document as it is shown.
 
 use crate::couchbase::rev_meta::datatype;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A document as it is shown, in text and in JSON: as the original's tool shows it, and with --details more.
 
 use super::body::Body;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Headers in a dump: which of them are dumped, and one line about each.
 
 use super::Dump;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Local documents in a dump.
 
 use super::document::value_text;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Where everything lies that a header refers to. In the order in which the trees are walked: sorting by offset would
 //! take memory, and is what `sort -n` is for.
 

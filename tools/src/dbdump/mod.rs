@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_dbdump`: the contents of files.
 //!
 //! * [`args`]: what is asked for

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A tree in a dump, node by node.
 
 use super::Dump;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The figures of one header.
 
 use super::trees::Trees;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_dbinfo`: what the headers of files say.
 //!
 //! * [`figures`]: the figures of one header

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The figures as text, as the original's tool prints them: scripts look for these names.
 
 use super::figures::Figures;

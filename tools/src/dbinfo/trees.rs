@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Figures that need all nodes of the trees.
 
 use crate::program::Failure;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Bars: the whole file, its commits, and the histograms.
 
 use super::grid::title;

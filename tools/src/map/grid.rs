@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The map itself: a cell for each part of the file, as rectangles.
 
 use super::kind::{Bytes, Kind};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! How full nodes are, and how large bodies.
 
 use couchstore::inspect::Tree;

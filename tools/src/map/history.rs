@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The commits of a file. What lies between two headers was written by the later one's commit.
 
 use super::ledger::{Ledger, Part};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the bytes of a file are.
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The book of who has which bytes, by ranges of the file. Its size depends on the number of ranges only.
 
 use super::kind::{Bytes, Kind};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! `couch_map`: a picture of a file.
 //!
 //! * [`kind`]: what bytes are for; [`ledger`]: which range has how many of them

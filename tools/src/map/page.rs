@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The page: title, legend, map and charts, from above to below.
 
 use super::charts;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The figures behind a picture, for programs.
 
 use super::histogram::{NodeFill, SizeBar};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What each byte of a file is for, as far as it is known.
 
 use super::histogram::{BodySizes, NodeFill};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Goes through a file and notes what each byte is for.
 
 use super::histogram::{BodySizes, NodeFill};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Writing SVG. Text is escaped here and nowhere else.
 
 use std::fmt::{Display, Formatter, Result, Write as _};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Where an SVG goes. What is there already is replaced at once, or stays as it is.
 
 use super::page::SIGNATURE;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The picture for terminals: a letter for each cell, with its colour if there are colours.
 
 use super::histogram::{FILL_BARS, NodeFill, SizeBar};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What a tree uses.
 
 use super::histogram::BodySizes;

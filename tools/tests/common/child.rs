@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Tools as processes of their own, to be sent signals.
 
 use super::program;

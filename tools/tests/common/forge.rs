@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Writes files chunk by chunk, with right checksums whatever nonsense they hold.
 
 use couchstore::inspect::Tree;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The corpus of files written by the original couchstore. It is not part of this repository: it is looked for in
 //! `$COUCHSTORE_GOLDEN` (a folder with the unpacked files, or the archive) and in `../shared/golden`.
 

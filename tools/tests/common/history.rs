@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What all headers of a sound file hold, and where in the file it stands: to tell what damage leaves readable.
 
 use couchstore::inspect::{FoundHeader, Headers, Item, Node, NodeVisitor, Tree, extent, walk_nodes};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! What the tests of several tools share.
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]

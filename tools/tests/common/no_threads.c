@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /* For LD_PRELOAD: the first THREADS threads are made, no more. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

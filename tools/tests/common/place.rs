@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A folder with a file that is to be recovered.
 
 use super::{json_lines, tool};

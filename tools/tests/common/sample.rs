@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! A file with documents of every kind, the same bytes every time.
 
 use couchstore::{COMPRESSED, Db, Document, LocalUpdate, SaveOptions};

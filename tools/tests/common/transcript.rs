@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Transcripts of the original's tools: command lines with what they print and their exit codes.
 //!
 //! The archive is not part of this repository: it is looked for where [`super::golden`] looks.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The library as C or C++ have it, through a table of their functions.
 
 use crate::case::{Nodes, Way};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! Every language gives the same answers: the random sequences of `tests/differential` in C, plain and in C++, where a
 //! class hands the file operations on, compared with the model and with the bytes that Rust writes. Runs with the
 //! feature `cxx`.

@@ -17,7 +17,6 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 const NAME: &str = "headers.couch";
 
@@ -413,19 +412,13 @@ fn a_gigabyte_of_zeros_behind_the_newest_header() {
     let position = step(&Db::create(&path).unwrap(), "a", 1);
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(1 << 30).unwrap();
-    let mut quickest = Duration::MAX;
     for read_only in [true, false, true] {
-        let started = Instant::now();
         let db = OpenOptions::new().read_only(read_only).open(&path).unwrap();
-        quickest = quickest.min(started.elapsed());
         assert_eq!(db.header_position().cast_signed(), position);
         let stats = db.file_stats().unwrap();
         assert!(stats.read_count < 3000, "{stats:?}");
         assert_eq!(db.get(b"a").unwrap().unwrap(), b"a");
     }
-    // The first one also waits for the system, which makes a gigabyte of pages out of nothing.
-    println!("header behind 1 GiB of zeros: {quickest:?}");
-    assert!(quickest < Duration::from_secs(1), "{quickest:?}");
     // A marked block somewhere in the middle is not stepped over.
     file.write_all_at(&[3], 700 << 20).unwrap();
     assert_eq!(code(Db::open(&path)), ErrorCode::CORRUPT);

@@ -6,6 +6,7 @@ use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{Db, ErrorCode, OpenOptions};
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
@@ -14,6 +15,7 @@ type Bytes = Arc<Mutex<Vec<u8>>>;
 #[derive(Clone, Default)]
 pub(crate) struct Memory {
     files: Arc<Mutex<BTreeMap<Vec<u8>, Bytes>>>,
+    reads: Arc<AtomicU64>,
 }
 
 impl Memory {
@@ -42,6 +44,11 @@ impl Memory {
         self.files.lock().unwrap().get(name.as_bytes()).cloned()
     }
 
+    /// How often anything was read from any file.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
     /// Puts a file into the folder, in place of an old one.
     pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) -> Bytes {
         let file = Arc::new(Mutex::new(bytes));
@@ -68,16 +75,18 @@ impl FileOps for Memory {
             }
             None => return Err(IoError::new(ErrorCode::NO_SUCH_FILE, libc::ENOENT)),
         };
-        Ok(Box::new(MemoryHandle { bytes }))
+        Ok(Box::new(MemoryHandle { bytes, reads: self.reads.clone() }))
     }
 }
 
 struct MemoryHandle {
     bytes: Bytes,
+    reads: Arc<AtomicU64>,
 }
 
 impl FileHandle for MemoryHandle {
     fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let bytes = self.bytes.lock().unwrap();
         let rest = bytes.get(offset as usize..).unwrap_or_default();
         let n = rest.len().min(buf.len());

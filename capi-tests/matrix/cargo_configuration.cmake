@@ -15,7 +15,7 @@ build("${build}")
 # From now on cargo builds for a platform that is named. In a folder above the project, as in a user's home.
 file(WRITE "${WORK}/project/.cargo/config.toml"
   "[build]\ntarget = \"${triple}\"\ntarget-dir = \"${WORK}/elsewhere\"\n")
-change("${source}/src/error.rs" "c\"document not found" "c\"document not found, second")
+change("${source}/src/error/codes.rs" "c\"document not found" "c\"document not found, second")
 build("${build}")
 expect_text("document not found, second" "${build}/libcouchstore.so" "${build}/libcouchstore_static.a")
 
@@ -30,7 +30,7 @@ endif()
 
 # A list of platforms may have one.
 file(WRITE "${WORK}/project/.cargo/config.toml" "[build]\ntarget = [\"${triple}\"]\n")
-file(TOUCH "${source}/src/error.rs")
+file(TOUCH "${source}/src/error/codes.rs")
 build("${build}")
 file(REMOVE_RECURSE "${WORK}/project/.cargo")
 
@@ -42,7 +42,7 @@ unset(ENV{CARGO_TARGET_DIR})
 unset(ENV{CARGO_BUILD_TARGET})
 expect_cached("${build}-3" COUCHSTORE_CARGO_DIR "${WORK}/elsewhere")
 expect_cached("${build}-3" COUCHSTORE_CARGO_TARGET "${triple}")
-change("${source}/src/error.rs" "c\"document not found, second" "c\"document not found, third")
+change("${source}/src/error/codes.rs" "c\"document not found, second" "c\"document not found, third")
 build("${build}-3")
 expect_text("document not found, third" "${build}-3/libcouchstore.so" "${build}-3/libcouchstore_static.a")
 expect_text("document not found, third" "${WORK}/elsewhere/${triple}/debug/libcouchstore.a")

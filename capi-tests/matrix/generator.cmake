@@ -27,7 +27,7 @@ foreach(config IN LISTS configs)
     "-DOPTIONS=${targets_joined}" -P "${PROJECT}/capi-tests/abi/noop_rebuild.cmake")
   expect_text("document not found" ${libraries})
 
-  change("${WORK}/source/src/error.rs" "c\"document not found" "c\"document not found, ${config}")
+  change("${WORK}/source/src/error/codes.rs" "c\"document not found" "c\"document not found, ${config}")
   build("${build}" --config ${config} ${targets})
   expect_text("document not found, ${config}" ${libraries})
 endforeach()

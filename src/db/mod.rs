@@ -32,6 +32,7 @@ pub(crate) mod open;
 mod options;
 pub(crate) mod pages;
 pub(crate) mod reader;
+mod reopen;
 pub(crate) mod save;
 pub(crate) mod scan;
 mod sharing;

@@ -315,7 +315,7 @@ mod encrypted {
             let folder = Folder::new();
             let start = &bytes(name)[..BODY];
             std::fs::write(folder.path(), start).unwrap();
-            let key = EncryptionKey::new("key-1", &SECRET, KeyDerivation::None);
+            let key = EncryptionKey::new("key-1", &SECRET, KeyDerivation::None).unwrap();
             let options = OpenOptions::new().keys(Some(Arc::new(key)));
             let db = options.open(folder.path()).unwrap();
             assert_eq!(db.encryption_key_id().as_deref(), Some(&b"key-1"[..]), "{name}");

@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn no_more_is_asked_for_than_the_plain_copy_of_an_encrypted_file_takes() {
         let dir = tempfile::tempdir().unwrap();
-        let key = crate::EncryptionKey::new("key", &[7; 32], crate::KeyDerivation::None);
+        let key = crate::EncryptionKey::new("key", &[7; 32], crate::KeyDerivation::None).unwrap();
         let options = crate::OpenOptions::new().create(true).keys(Some(std::sync::Arc::new(key)));
         let source = options.open(dir.path().join("source")).unwrap();
         let ids: Vec<_> = (0..500).map(|number| number.to_string()).collect();

@@ -106,9 +106,10 @@ spdx() {
     scripts/spdx.sh
 }
 
+# Ends with 77, "not done", where cargo-deny cannot be had.
 deny() {
-    CMAKE_BUILD_DIR=$build scripts/deny.sh
     scripts/licences.py check
+    CMAKE_BUILD_DIR=$build scripts/deny.sh
 }
 
 clippy() {

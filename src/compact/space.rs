@@ -40,7 +40,7 @@ pub(super) fn check(
     if needed == 0 {
         return Ok(());
     }
-    let Some(file) = target.os_file()? else { return Ok(()) };
+    let Ok(Some(file)) = target.os_file() else { return Ok(()) };
     match lacks(&file, needed) {
         None => Ok(()),
         Some(available) => {

@@ -224,6 +224,7 @@ impl Db {
         let own = self.snapshot().position;
         self.load(|file| {
             let old = file.tail();
+            self.note_discarded();
             // The old header was found within the old size, and so it is again.
             load_newest(file, own).inspect_err(|_| file.set_tail(old))
         })

@@ -6,7 +6,7 @@
 //! durably too: else a power cut could bring back a name that nobody goes on with. Where undoing fails the outcome is
 //! unknown, and all names stay as they are.
 
-use super::leftovers;
+use super::{Db, leftovers};
 use crate::error::{Error, ErrorCode, Operation};
 use crate::io::folder::{Failure, Folder};
 use crate::io::naming::{FileId, Naming, has_no_locks, split};
@@ -69,6 +69,20 @@ pub(crate) struct Named<'a> {
 fn open_folder(naming: Arc<dyn Naming>, filename: &CStr) -> io::Result<(Folder, CString)> {
     let (directory, name) = split(filename)?;
     Ok((Folder::open(naming, directory)?, name))
+}
+
+/// Makes the names in the folder of a file durable, as they are now.
+pub(crate) fn make_names_durable(naming: Arc<dyn Naming>, db: &Db) -> Result<(), Error> {
+    let filename = db.shared_filename();
+    let file = db.os_file()?;
+    let synced = open_folder(naming, &filename).and_then(|(folder, _)| folder.sync(file.as_ref()));
+    synced.map_err(|error| Error::Io {
+        operation: Operation::Sync,
+        file: db.name(),
+        position: 0,
+        code: ErrorCode::WRITE,
+        os_error: error.raw_os_error().unwrap_or(0),
+    })
 }
 
 /// As [`open_folder`], if nothing has the name.

@@ -18,7 +18,8 @@ use std::ops::{Bound, RangeBounds};
 /// Entries come from either end, until both ends meet. They are read a page at a time (up to 512 entries, or about 256 KiB
 /// of them), bodies not at all before [`Docs::bodies`] is asked for them. What is gone through is what the handle saw when
 /// the iterator was made, uncommitted changes included: whatever is saved, committed or rewound by the same handle between
-/// two calls does not show. After [`Db::close`] or an error there is one error, and then nothing more.
+/// two calls does not show. After [`Db::close`] or an error there is one error, and then nothing more; so it is if the
+/// iterator goes through uncommitted changes, and they are discarded: by a seek to the end, or [`Db::reopen`].
 #[derive(Clone, Debug)]
 pub struct Docs<R> {
     reader: R,
@@ -29,7 +30,7 @@ pub struct Docs<R> {
 impl<R: Reader> Docs<R> {
     pub(crate) fn new(reader: R, header: &FileHeader, span: Span) -> Docs<R> {
         let skips_deleted = span.tree == TreeKind::ById;
-        Docs { pages: Pages::new(header, span), reader, skips_deleted }
+        Docs { pages: Pages::new(&reader, header, span), reader, skips_deleted }
     }
 
     /// Whether deleted documents come, too. By default [`Db::changes`] tells of them, the others do not.
@@ -120,7 +121,7 @@ pub struct LocalDocs<R> {
 impl<R: Reader> LocalDocs<R> {
     pub(crate) fn new(reader: R, header: &FileHeader) -> LocalDocs<R> {
         let span = Span { tree: TreeKind::Local, first: Bound::Unbounded, last: Bound::Unbounded };
-        LocalDocs { pages: Pages::new(header, span), reader }
+        LocalDocs { pages: Pages::new(&reader, header, span), reader }
     }
 }
 

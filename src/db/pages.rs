@@ -9,7 +9,7 @@
 use super::Db;
 use super::get::owned;
 use super::scan::parse;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::docinfo::{DocInfo, DocInfoRef};
 use crate::format::header::{FileHeader, NodeRef};
 use crate::format::ints::u48_bytes;
@@ -17,6 +17,7 @@ use crate::format::node::Entry;
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::back::{BackCursor, Place};
+use crate::tree::build::DISORDER;
 use crate::tree::cache::file::Reading;
 use crate::tree::read::Cursor;
 use std::cmp::Ordering;
@@ -83,15 +84,32 @@ pub(crate) mod sealed {
 
 impl sealed::Sealed for &Db {}
 
+impl Db {
+    /// What was not committed is given up: something else may get its place in the file.
+    pub(super) fn note_discarded(&self) {
+        self.discarded.set(self.discarded.get() + 1);
+    }
+}
+
 /// Has a database, or can have one for a while, that stands on the same header each time.
 pub trait Reader: sealed::Sealed {
     /// Runs `action` on it.
     fn read<T>(&self, action: impl FnOnce(&Db) -> Result<T>) -> Result<T>;
+
+    /// For a root that is not committed: how often what was not committed has been given up.
+    #[doc(hidden)]
+    fn discarded(&self, _root: u64) -> Option<u64> {
+        None
+    }
 }
 
 impl Reader for &Db {
     fn read<T>(&self, action: impl FnOnce(&Db) -> Result<T>) -> Result<T> {
         action(self)
+    }
+
+    fn discarded(&self, root: u64) -> Option<u64> {
+        (root > self.state.borrow().at()).then(|| self.discarded.get())
     }
 }
 
@@ -135,11 +153,13 @@ impl<T> Default for End<T> {
 }
 
 impl<T: Item> End<T> {
-    /// Fills the page with the entries that `next` shows, one at a time; both say whether there may be more.
+    /// Fills the page with the entries that `next` shows, one at a time; both say whether there may be more. Each page begins
+    /// where the last one has ended, so keys that do not come in this order could go on for ever: they are damage.
     fn fill(
         &mut self,
         db: &Db,
         span: &Span,
+        order: Ordering,
         mut next: impl FnMut(&mut dyn FnMut(Entry<'_>, Place) -> Result<bool>) -> Result<bool>,
     ) -> Result<()> {
         let mut left_out = self.reached.as_ref().map_or(0, |(_, times)| *times);
@@ -149,7 +169,11 @@ impl<T: Item> End<T> {
                 if span.is_before(entry.key) || span.is_behind(entry.key) {
                     return Ok(false);
                 }
-                let is_same = self.reached.as_ref().is_some_and(|(key, _)| key == entry.key);
+                let step = self.reached.as_ref().map_or(order, |(key, _)| entry.key.cmp(key));
+                if step == order.reverse() {
+                    return Err(db.file().malformed(place.0, DISORDER));
+                }
+                let is_same = step == Ordering::Equal;
                 if is_same && left_out > 0 {
                     left_out -= 1;
                     return Ok(true);
@@ -180,20 +204,41 @@ impl<T: Item> End<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Pages<T> {
     span: Span,
-    root: Option<NodeRef>,
+    root: Option<Root>,
     front: End<T>,
     back: End<T>,
     is_done: bool,
 }
 
+/// The root of what is gone through.
+#[derive(Clone, Debug)]
+struct Root {
+    node: NodeRef,
+    /// As [`Reader::discarded`].
+    discarded: Option<u64>,
+}
+
+impl Root {
+    /// Fails if something else may be in its place by now.
+    fn node(&self, db: &Db) -> Result<&NodeRef> {
+        if self.discarded.is_none_or(|times| times == db.discarded.get()) {
+            return Ok(&self.node);
+        }
+        Err(Error::InvalidArguments(
+            "expected uncommitted changes to be gone through before they are discarded",
+        ))
+    }
+}
+
 impl<T: Item> Pages<T> {
     /// Of the tree of this header.
-    pub(crate) fn new(header: &FileHeader, span: Span) -> Pages<T> {
+    pub(crate) fn new(reader: &impl Reader, header: &FileHeader, span: Span) -> Pages<T> {
         let root = match span.tree {
             TreeKind::ById => header.by_id.clone(),
             TreeKind::BySeq => header.by_seq.clone(),
             TreeKind::Local => header.local.clone(),
         };
+        let root = root.map(|node| Root { discarded: reader.discarded(node.position), node });
         Pages { span, root, front: End::default(), back: End::default(), is_done: false }
     }
 
@@ -235,12 +280,13 @@ fn take<T: Item>(
     Some(Ok(item))
 }
 
-fn fill_forward<T: Item>(front: &mut End<T>, db: &Db, span: &Span, root: Option<&NodeRef>) -> Result<()> {
+fn fill_forward<T: Item>(front: &mut End<T>, db: &Db, span: &Span, root: Option<&Root>) -> Result<()> {
     db.check_open()?;
+    let root = root.map(|root| root.node(db)).transpose()?;
     let reached = front.reached.as_ref().map(|(key, _)| key.clone());
     let from = reached.as_deref().or(key_of(&span.first)).unwrap_or_default();
     let mut cursor = Cursor::new(db.file(), root, from, Reading::Scanning);
-    front.fill(db, span, |take| {
+    front.fill(db, span, Ordering::Greater, |take| {
         loop {
             if !cursor.find_entry()? {
                 return Ok(false);
@@ -255,12 +301,13 @@ fn fill_forward<T: Item>(front: &mut End<T>, db: &Db, span: &Span, root: Option<
     })
 }
 
-fn fill_backward<T: Item>(back: &mut End<T>, db: &Db, span: &Span, root: Option<&NodeRef>) -> Result<()> {
+fn fill_backward<T: Item>(back: &mut End<T>, db: &Db, span: &Span, root: Option<&Root>) -> Result<()> {
     db.check_open()?;
+    let root = root.map(|root| root.node(db)).transpose()?;
     let reached = back.reached.as_ref().map(|(key, _)| key.clone());
     let until = reached.as_deref().or(key_of(&span.last));
     let mut cursor = BackCursor::new(db.file(), root, until);
-    back.fill(db, span, |take| {
+    back.fill(db, span, Ordering::Less, |take| {
         loop {
             let Some((entry, place)) = cursor.next_entry()? else { return Ok(false) };
             // An excluded last key is stepped over.

@@ -25,6 +25,7 @@ impl Db {
         let (file, state) = opened.map_err(|error| Error::DbNoLongerValid(Box::new(error)))?;
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
         *self.key_id.borrow_mut() = key_id.unwrap_or_default();
+        self.note_discarded();
         self.file.replace(file);
         // It may stand on an older header than the newest: what that is in a cache is for whoever opens the file anew.
         sharing::begin_keeping(options, None, filename, &self.file, &state);

@@ -6,11 +6,12 @@
 //! returns.
 
 use super::Db;
-use super::iter::{ids, sequences};
-use super::pages::{Span, key_of};
+use super::iter::ids;
+use super::pages::key_of;
 use super::scan::ScanOptions;
 use crate::error::{Error, ErrorCode, Result};
 use crate::format::docinfo::DocInfoRef;
+use crate::format::ints::MAX_U48;
 use std::cmp::Ordering;
 use std::convert::Infallible;
 use std::ops::{Bound, ControlFlow, RangeBounds};
@@ -91,51 +92,22 @@ fn enough() -> Error {
     Error::Callback(ErrorCode::CANCEL)
 }
 
-/// What a visitor was ended by, which ends with [`enough`] then.
-enum End<S> {
-    /// By the callback.
-    Stop(S),
-    /// There is no more to see.
-    Done,
-}
-
-/// Why a visitor has ended, if not by itself.
-struct Kept<S>(Option<End<S>>);
+/// What a callback has ended a visit with, if it has; inside that ends with [`enough`].
+struct Kept<S>(Option<S>);
 
 impl<S> Kept<S> {
     fn note<O: Outcome<Stop = S>>(&mut self, outcome: O) -> Result<()> {
         let Some(stop) = outcome.stop() else { return Ok(()) };
-        self.end(End::Stop(stop))
-    }
-
-    fn end(&mut self, end: End<S>) -> Result<()> {
-        self.0 = Some(end);
+        self.0 = Some(stop);
         Err(enough())
     }
 
     fn output<O: Outcome<Stop = S>>(self, result: Result<()>) -> O::Output {
         match self.0 {
-            Some(End::Stop(stop)) => O::stopped(stop),
-            Some(End::Done) => O::ended(Ok(())),
+            Some(stop) => O::stopped(stop),
             None => O::ended(result),
         }
     }
-}
-
-/// Shows what lies in the span to `visit`, of what `run` shows.
-fn for_each_in<O: Outcome>(
-    span: &Span,
-    mut visit: impl FnMut(&DocInfoRef<'_>) -> O,
-    run: impl FnOnce(&mut dyn FnMut(&DocInfoRef<'_>) -> Result<()>) -> Result<()>,
-) -> O::Output {
-    let mut kept = Kept(None);
-    // An excluded end is shown by the visitors inside.
-    let result = run(&mut |info| match span.place_of(info) {
-        Ordering::Less => Ok(()),
-        Ordering::Equal => kept.note(visit(info)),
-        Ordering::Greater => kept.end(End::Done),
-    });
-    kept.output::<O>(result)
 }
 
 impl Db {
@@ -167,11 +139,18 @@ impl Db {
         &self,
         range: impl RangeBounds<K>,
         options: ScanOptions,
-        visit: impl FnMut(&DocInfoRef<'_>) -> O,
+        mut visit: impl FnMut(&DocInfoRef<'_>) -> O,
     ) -> O::Output {
         let span = ids(&range);
         let (first, last) = (key_of(&span.first).unwrap_or_default(), key_of(&span.last));
-        for_each_in(&span, visit, |visit| self.docs_in_range(first, last, options, visit))
+        let mut kept = Kept(None);
+        // Ends that are left out are shown by the scan. It ends behind them by itself, and tells of damage that it has stepped
+        // over.
+        let result = self.docs_in_range(first, last, options, &mut |info| match span.place_of(info) {
+            Ordering::Less | Ordering::Greater => Ok(()),
+            Ordering::Equal => kept.note(visit(info)),
+        });
+        kept.output::<O>(result)
     }
 
     /// Shows the documents with sequence numbers in this range to `visit`, in order: as [`Db::for_each`].
@@ -179,15 +158,28 @@ impl Db {
         &self,
         range: impl RangeBounds<u64>,
         options: ScanOptions,
-        visit: impl FnMut(&DocInfoRef<'_>) -> O,
+        mut visit: impl FnMut(&DocInfoRef<'_>) -> O,
     ) -> O::Output {
-        let span = sequences(&range);
-        let seq = |bound| match bound {
-            Bound::Included(&seq) | Bound::Excluded(&seq) => Some(seq),
-            Bound::Unbounded => None,
+        // Whole numbers: no bound has to be left out, nor an entry that does not tell its number.
+        let first = match range.start_bound() {
+            Bound::Included(&seq) => Some(seq),
+            Bound::Excluded(&seq) => seq.checked_add(1),
+            Bound::Unbounded => Some(0),
         };
-        let (first, last) = (seq(range.start_bound()).unwrap_or(0), seq(range.end_bound()));
-        for_each_in(&span, visit, |visit| self.changes_in_range(first, last, options, visit))
+        let last = match range.end_bound() {
+            Bound::Included(&seq) => Some(seq),
+            Bound::Excluded(&seq) => seq.checked_sub(1),
+            Bound::Unbounded => Some(MAX_U48),
+        };
+        let mut kept = Kept(None);
+        let result = match (first, last) {
+            (Some(first), Some(last)) if first <= last.min(MAX_U48) => {
+                let last = Some(last.min(MAX_U48));
+                self.changes_in_range(first, last, options, &mut |info| kept.note(visit(info)))
+            }
+            _ => self.check_open(),
+        };
+        kept.output::<O>(result)
     }
 
     /// Shows the local documents to `visit`, id and body, in order of ids: as [`Db::for_each`].

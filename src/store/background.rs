@@ -150,7 +150,12 @@ impl Inner {
         compact.keys = self.open.key_store();
         compact.naming = self.open.naming_calls();
         let options = OnlineOptions::new().compact(compact).source(self.open.clone()).swap(Swap::Replace);
-        compact_online(&self.path, "", &options, &mut Switch { inner: self, turn: None })
+        compact_online(
+            &self.path,
+            "",
+            &options,
+            &mut Switch { inner: self, turn: None, has_gone_over: false },
+        )
     }
 }
 
@@ -158,6 +163,7 @@ impl Inner {
 struct Switch<'a> {
     inner: &'a Inner,
     turn: Option<Turn<'a>>,
+    has_gone_over: bool,
 }
 
 impl Switch<'_> {
@@ -193,6 +199,10 @@ impl OnlineHooks for Switch<'_> {
     }
 
     fn unlock(&mut self) {
+        // Unless the store has gone over, the name may lead to another file by now, or nobody knows where it leads.
+        if let Some(turn) = self.turn.as_mut().filter(|_| !self.has_gone_over) {
+            turn.look_again();
+        }
         self.turn = None;
     }
 
@@ -203,6 +213,7 @@ impl OnlineHooks for Switch<'_> {
         turn.check_is_source(source)?;
         let (db, readers) = self.inner.open_file()?;
         turn.replace(db, readers);
+        self.has_gone_over = true;
         Ok(())
     }
 }

@@ -43,7 +43,7 @@ use writer::Writer;
 ///   at the end they are kept out for a moment, and the store goes over to the new file. Snapshots stay what they were.
 ///
 /// A file has one store, or one [`Db`] that writes, in all processes: a second one is noticed by its traces
-/// ([`Error::Stale`]) and not kept out. Handles that only read may be opened by anybody.
+/// ([`Error::Stale`]; not if the file was moved away or has another name besides) and not kept out. Handles that only read may be opened by anybody.
 ///
 /// # Failures
 ///
@@ -158,17 +158,18 @@ impl Store {
             open = open.node_cache(Arc::new(NodeCache::new(options.node_cache_bytes)));
         }
         let open = open.create(false);
-        let opened = match open_file(path, &open) {
+        // What a compaction puts in its place has the same name, wherever the process goes.
+        let whole = || path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let opened = match open_file(&whole(), &open) {
             Err(error) if options.create && error.code() == ErrorCode::NO_SUCH_FILE => {
                 // Nodes are shared only of a file that was there before it was opened.
                 open.clone().create(true).open(path)?.close()?;
-                open_file(path, &open)
+                open_file(&whole(), &open)
             }
             opened => opened,
         };
         let (db, readers) = opened?;
-        // What a compaction puts in its place has the same name, wherever the process goes.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let path = whole();
         let readers = Arc::new(readers);
         let view = Arc::new(View { readers: readers.clone(), state: db.snapshot() });
         let inner = Inner {
@@ -271,11 +272,16 @@ impl Store {
 
     /// Opens the file that has the store's name now, and goes on with that: after somebody else has replaced or written it.
     /// What it holds may be older than what snapshots have shown. Snapshots that were taken before stay what they are.
+    ///
+    /// After a compaction that says that the outcome of its naming is unknown ([`Error::Naming`]) all writes fail if the name
+    /// leads to another file. Look first: the file with the name has everything that was committed before the compaction
+    /// failed. If the folder's syncs failed, too, a power cut may still change what the name leads to, until the next
+    /// compaction that succeeds.
     pub fn reopen(&self) -> Result<()> {
         let mut turn = self.inner().turn()?;
         // Whoever waits for a commit is told of it first.
         let _ = turn.commit();
-        let (db, readers) = self.inner().open_file()?;
+        let (db, readers) = turn.open_by_name()?;
         turn.replace(db, readers);
         Ok(())
     }

@@ -9,6 +9,7 @@
 use super::Inner;
 use super::batch::Batch;
 use super::snapshot::View;
+use crate::db::hidden::make_names_durable;
 use crate::db::reader::Readers;
 use crate::db::{Db, State};
 use crate::error::{Error, Result, Stale};
@@ -26,12 +27,14 @@ pub(super) struct Writer {
     /// `None`: a sync has failed, or a call panicked. It has to be opened again before anything is written.
     pub(super) db: Option<Db>,
     pub(super) readers: Arc<Readers>,
+    /// A compaction may have moved the name, and failed to move it back for good.
+    unsettled: bool,
     group: Option<Group>,
 }
 
 impl Writer {
     pub(super) fn new(db: Db, readers: Arc<Readers>) -> Writer {
-        Writer { db: Some(db), readers, group: None }
+        Writer { db: Some(db), readers, unsettled: false, group: None }
     }
 }
 
@@ -142,6 +145,9 @@ impl Inner {
 impl Turn<'_> {
     /// The handle, which is opened again if it has to be.
     pub(super) fn open(&mut self) -> Result<&Db> {
+        if let Some(db) = self.writer.db.take_if(|db| db.is_latched()) {
+            self.lose(&Error::Latched { file: db.name() });
+        }
         if self.writer.db.is_none() {
             self.open_same_again()?;
         }
@@ -150,7 +156,7 @@ impl Turn<'_> {
 
     /// Opens the file again after a failure. What was shown of it has to be there.
     fn open_same_again(&mut self) -> Result<()> {
-        let (db, readers) = self.inner.open_file()?;
+        let (db, readers) = self.open_by_name()?;
         let (shown, found) = (self.inner.snapshot().view, db.snapshot());
         let is_same = readers.id() == self.writer.readers.id();
         let is_behind =
@@ -189,7 +195,33 @@ impl Turn<'_> {
 
     /// From now on this is what snapshots are made of.
     fn show(&self, state: State) {
-        *self.inner.view.lock() = Arc::new(View { readers: self.writer.readers.clone(), state });
+        let view = Arc::new(View { readers: self.writer.readers.clone(), state });
+        // The last one may have files to close, which takes long, or calls the caller.
+        let last = std::mem::replace(&mut *self.inner.view.lock(), view);
+        drop(last);
+    }
+
+    /// A compaction has failed while it had this turn: before the next write the name is looked at again.
+    pub(super) fn look_again(&mut self) {
+        self.writer.db = None;
+        self.writer.unsettled = true;
+    }
+
+    /// Opens the file that has the name, which stays its own from now on, also after a power cut.
+    pub(super) fn open_by_name(&mut self) -> Result<(Db, Readers)> {
+        let (db, readers) = self.inner.open_file()?;
+        if self.writer.unsettled {
+            make_names_durable(self.inner.open.naming_calls(), &db)?;
+            self.writer.unsettled = false;
+        }
+        Ok((db, readers))
+    }
+
+    /// What was saved and not committed is lost.
+    fn lose(&mut self, error: &Error) {
+        if let Some(group) = self.writer.group.take() {
+            group.end.set(Err(error.clone()));
+        }
     }
 
     /// What was saved since `before` has to be committed.
@@ -207,9 +239,7 @@ impl Turn<'_> {
             return;
         }
         self.writer.db = None;
-        if let Some(group) = self.writer.group.take() {
-            group.end.set(Err(error.clone()));
-        }
+        self.lose(error);
     }
 
     /// Ends the turn, and waits until everything that was saved so far is committed.
@@ -222,7 +252,12 @@ impl Turn<'_> {
     /// Commits what was saved, if anything was, and tells those who wait for it.
     pub(super) fn commit(&mut self) -> Result<()> {
         let Some(Group { base, end, .. }) = self.writer.group.take() else { return Ok(()) };
-        let result = self.writer.db.as_ref().map_or(Err(Error::FileClosed), Db::commit);
+        let commit = || self.writer.db.as_ref().map_or(Err(Error::FileClosed), Db::commit);
+        // Others wait for the end, whatever it is.
+        let result = catch_unwind(AssertUnwindSafe(commit)).unwrap_or_else(|_| {
+            self.writer.db = None;
+            Err(Error::Internal("a commit panicked".into()))
+        });
         match (&result, &self.writer.db) {
             (Ok(()), Some(db)) => {
                 self.show(db.snapshot());

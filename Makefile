@@ -149,4 +149,4 @@ fmt: ## format the Rust, C and C++ files
 
 clean: ## remove everything that was built
 	$(CARGO) clean
-	rm -rf "$(BUILD)"
+	rm -rf "$(BUILD)" "$(BUILD)"-* fuzz/target powercut/target bench-compare/target

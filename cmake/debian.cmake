@@ -30,7 +30,7 @@ endif()
 if(NOT debian_time)
   string(TIMESTAMP debian_time "%s")
 endif()
-execute_process(COMMAND date --utc "--date=@${debian_time}" "+%a, %d %b %Y %H:%M:%S +0000"
+execute_process(COMMAND "${CMAKE_COMMAND}" -E env LC_ALL=C date --utc "--date=@${debian_time}" "+%a, %d %b %Y %H:%M:%S +0000"
   OUTPUT_VARIABLE debian_date OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
 
 set(debian_files "${CMAKE_CURRENT_BINARY_DIR}/debian")

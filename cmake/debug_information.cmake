@@ -65,7 +65,8 @@ objcopy_installed(runtime couchstore --strip-unneeded)
 objcopy_installed(development couchstore_static --strip-debug)
 # Known when the library has been linked. (Not below the folder of the platform: debuggers look in lib/debug.)
 install(CODE "
-  execute_process(COMMAND \"${CMAKE_READELF}\" --notes \"$<TARGET_FILE:couchstore>\" OUTPUT_VARIABLE notes)
+  execute_process(COMMAND \"${CMAKE_COMMAND}\" -E env LC_ALL=C \"${CMAKE_READELF}\" --notes
+    \"$<TARGET_FILE:couchstore>\" OUTPUT_VARIABLE notes)
   if(NOT notes MATCHES \"Build ID: ([0-9a-f][0-9a-f])([0-9a-f]+)\")
     message(FATAL_ERROR \"the library has no build ID\")
   endif()

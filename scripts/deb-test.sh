@@ -27,6 +27,10 @@ fail() {
     echo "packages for Debian: $*" >&2
     exit 1
 }
+not_done() {
+    echo "packages for Debian: not done: $*"
+    exit 77
+}
 # quietly COMMAND...: shows what it says only if it fails.
 quietly() {
     "$@" >"$log" 2>&1 || { cat "$log" >&2; fail "failed: $*"; }
@@ -37,8 +41,8 @@ inside() {
 
 # ---- What it takes ----
 
-[ "$(id -u)" = 0 ] || fail "not done: installing into a folder takes root"
-command -v apt-get >/dev/null 2>&1 || fail "not done: this is no Debian"
+[ "$(id -u)" = 0 ] || not_done "installing into a folder takes root"
+command -v apt-get >/dev/null 2>&1 || not_done "this is no Debian"
 missing=
 for program in lintian debootstrap dpkg-shlibdeps; do
     command -v $program >/dev/null 2>&1 || missing="$missing $program"
@@ -53,7 +57,7 @@ release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 # shellcheck disable=SC2016
 mirror=${MIRROR:-$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(SITE)' 'Created-By: Packages' |
     sed -n "s/^$release main //p" | head -n 1)}
-[ -n "$mirror" ] || fail "not done: apt has no mirror for $release"
+[ -n "$mirror" ] || not_done "apt has no mirror for $release"
 
 # ---- Making them ----
 

@@ -161,7 +161,7 @@ def write() -> None:
 def same() -> None:
     if subprocess.run([CARGO, "about", "--version"], cwd=ROOT, capture_output=True, check=False).returncode != 0:
         print("not done: cargo-about is missing (cargo install --locked --features cli cargo-about)")
-        return
+        sys.exit(77)
     for file, content in made().items():
         if not file.exists() or file.read_text(encoding="utf-8") != content:
             sys.exit(f"{file.relative_to(ROOT)} is stale: make licences")

@@ -25,7 +25,7 @@ esac
 
 not_done() {
     echo "$what: not done: $*"
-    exit 0
+    exit 77
 }
 base=${BASE:-$(git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null || true)}
 [ -n "$base" ] || not_done "there is no tag to compare with"

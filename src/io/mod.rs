@@ -2,26 +2,35 @@
 
 //! Files: the seam to whoever does the system calls, and the layers on top of it.
 //!
-//! * [`FileOps`] and [`FileHandle`]: what the library needs of a file system; callers may bring their own
-//! * [`posix`]: the default
-//! * [`foreign`]: a C caller's `couch_file_ops`
-//! * `object`: a C++ caller's `FileOpsInterface`
-//! * [`naming`]: the system calls that give files names
-//! * `folder`: what has become of names when such a call fails
+//! What flows through here, from top to bottom when something is written, and back up when it is read:
+//!
+//! ```text
+//! tree, db            positions and contents of chunks
+//!   shared            the cell that handles and traversals have the file in
+//!   file              contents: block-type bytes, lengths and checksums, the cipher, headers, the append position
+//!   buffered          bytes: the write buffer, which reads see through; below it
+//!     exact             what a read or a plan has asked for, as it is (scratch: the memory)
+//!     read_buffer       or whole units, of sizes that the caller has asked for
+//!   posix, foreign, object      calls: of the system, of C's and of C++'s operations
+//! ```
+//!
+//! Its parts, in this order:
+//!
+//! * `shared`: a file behind a cell, for trees and databases
+//! * `file`: a couchstore file: blocks, chunks, headers, the append position; `tail`: where it ends and is appended to
+//! * `buffered`: a write buffer that reads see through, and read buffers; `exact`: what was read exactly, and what a plan has
+//!   read ahead; `read_buffer`: units of sizes that the caller has asked for; `scratch`: the memory for all that, kept from one
+//!   handle to the next; `write_back`: when to sync what is written beside others' commits
+//! * [`FileOps`] and [`FileHandle`]: what the library needs of a file system; callers may bring their own. [`posix`]: the
+//!   default; [`foreign`]: a C caller's `couch_file_ops`; `object`: a C++ caller's `FileOpsInterface`
+//!
+//! And what belongs to files without being on that way:
+//!
+//! * [`naming`]: the system calls that give files names; `folder`: what has become of names when such a call fails; `temp`:
+//!   temporary files, and those that dead processes have left
 //! * [`rights`]: who may use a file that takes another one's place; `acl`: permissions, and what is left of them
-//! * `buffered`: a write buffer that reads see through, and read buffers
-//! * `environment`: variables
-//! * `exact`: what was read exactly, and what a plan has read ahead
-//! * `read_buffer`: units of sizes that the caller has asked for
-//! * `room`: how much more fits into a file system
-//! * `scratch`: the memory for all that, kept from one handle to the next
-//! * `write_back`: when to sync what is written beside others' commits
-//! * `file`: a couchstore file: blocks, chunks, headers, the append position
-//! * [`stale`]: whether the file behind a handle still is what its writer takes it for
-//! * `stamp`: by what a file is known again
-//! * `shared`: that file behind a cell, for trees and databases
-//! * `tail`: where a file ends and is appended to
-//! * `temp`: temporary files, and those that dead processes have left
+//! * [`stale`]: whether the file behind a handle still is what its writer takes it for; `stamp`: by what a file is known again
+//! * `room`: how much more fits into a file system; `environment`: variables
 //! * `sim` (only for tests, feature `sim`): a disk in memory that fails on demand and loses power
 
 mod acl;

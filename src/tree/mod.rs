@@ -2,6 +2,13 @@
 
 //! The copy-on-write B+trees: looking things up, scanning, changing a batch of entries, building from sorted input.
 //!
+//! * [`read`]: from a root down to a key, and forward from leaf to leaf; `back`: backward
+//! * `cache`: where a node on that way is looked for before it is read, and kept after it was found to be right
+//! * [`modify`]: one pass from the root down to the leaves that a batch changes, and up again to a new root; [`writer`]: cuts
+//!   what comes up into nodes of the right size, and appends them; [`reduce`]: the sums that go up with them
+//! * [`build`]: the same from sorted entries alone, without an old tree
+//! * `diff`: what two roots do not have in common
+//!
 //! Three trees share this code; they differ in how values reduce ([`reduce`]). Keys are compared as unsigned bytes
 //! in all three: sequence numbers are stored big-endian.
 //!

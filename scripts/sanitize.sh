@@ -51,10 +51,17 @@ export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$kind -Cforce-frame-pointers=yes
 if [ "$kind" = thread ] && [ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library" ]; then
     export CARGO_UNSTABLE_BUILD_STD=std,panic_unwind
 fi
+link=
+if [ "$kind" = thread ]; then
+    mkdir -p "$build"
+    link=$(cd "$build" && pwd)/tsan_memory.o
+    "${CC:-cc}" -std=c11 -O2 -fPIC -fno-builtin -Wall -Wextra -c capi-tests/tsan_memory.c -o "$link"
+fi
 # Options are words, and meant to be split.
 # shellcheck disable=SC2086
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCOUCHSTORE_BUILD_TESTS=ON -DCOUCHSTORE_BUILD_TOOLS=OFF \
     -DCOUCHSTORE_VALGRIND=OFF -DCOUCHSTORE_CARGO_TARGET="$host" -DCMAKE_C_FLAGS="$flags" -DCMAKE_CXX_FLAGS="$flags" \
+    -DCMAKE_SHARED_LINKER_FLAGS="$link" -DCMAKE_EXE_LINKER_FLAGS="$link" \
     ${SANITIZE_OPTIONS:-} >"$log" 2>&1 || { cat "$log"; exit 1; }
 cmake --build "$build" -j "$jobs"
 

@@ -117,7 +117,7 @@ tsan: ## run the C and C++ tests with threads under ThreadSanitizer, with the li
 
 coverage: ## count which lines the tests run; writes build-coverage/html and the table of errors
 	@scripts/setup.sh check
-	@scripts/coverage.py
+	@scripts/coverage.py --errors docs/errors.md
 
 bench: ## measure work as hosts do it, with one handle, on a disk (DISK=folder), beside compactions; see docs/benchmarks.md
 	@$(call measure,host cached handle disk beside)

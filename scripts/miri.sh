@@ -12,7 +12,7 @@ if ! cargo +nightly miri --version >/dev/null 2>&1; then
     exit 77
 fi
 # Names of tests begin with these.
-tests="format:: tree:: memory:: error:: inspect:: capi::flags capi::turn io::scratch io::exact io::read_buffer io::tail"
+tests="format:: error::codes error::convert error::internal_error capi::flags capi::turn"
 # Files in temporary folders, and their times, are those of the system.
 export MIRIFLAGS="-Zmiri-disable-isolation ${MIRIFLAGS:-}"
 # Words, and meant to be split.

@@ -187,6 +187,8 @@ fn snapshots_beside_writers_and_compactions() {
         let (is_done, left) = (AtomicBool::new(false), AtomicUsize::new(WRITERS));
         let newest = AtomicU64::new(0);
         let kept = Mutex::new(BTreeMap::new());
+        // A small machine may run a thread only when the writers are done: all of them do their part once at least.
+        let is_over = || is_done.load(Ordering::SeqCst);
         thread::scope(|scope| {
             for _ in 0..WRITERS {
                 scope.spawn(|| {
@@ -203,21 +205,29 @@ fn snapshots_beside_writers_and_compactions() {
             for _ in 0..3 {
                 scope.spawn(|| {
                     let mut last = 0;
-                    while !is_done.load(Ordering::SeqCst) {
+                    loop {
+                        let is_last = is_over();
                         let known = newest.load(Ordering::SeqCst);
                         let snapshot = store.snapshot();
                         let round = check(&snapshot, DOCUMENTS);
                         assert!(round >= last && round >= known, "{round} after {last}, {known}");
                         last = round;
                         kept.lock().unwrap().entry(round % 16).or_insert((round, snapshot));
+                        if is_last {
+                            break;
+                        }
                     }
                 });
             }
             if !compacts_itself {
                 scope.spawn(|| {
-                    while !is_done.load(Ordering::SeqCst) {
+                    loop {
+                        let is_last = is_over();
                         assert!(store.compact_in_background().unwrap());
                         store.wait_for_compaction().unwrap().unwrap();
+                        if is_last {
+                            break;
+                        }
                     }
                 });
             }

@@ -7,13 +7,14 @@
 mod common;
 
 use common::forge::Forge;
+use common::forwarding::{Call, Forwarding};
 use common::memory::Memory;
 use common::raw::{self, BLOCK};
 use common::watched::{Effect, Fault, Kind, Watched};
 use couchstore::inspect::Headers;
-use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
+use couchstore::io::IoError;
 use couchstore::{Db, Direction, Document, Error, ErrorCode, LocalUpdate, OpenOptions, Result, SaveOptions};
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -269,36 +270,13 @@ fn a_damaged_newest_header_needs_the_recovery_mode() {
 }
 
 /// A file with bad sectors: reads that touch one of these offsets fail.
-#[derive(Clone)]
-struct BadSectors(Memory, Vec<u64>);
-
-struct BadSectorsFile(Box<dyn FileHandle>, Vec<u64>);
-
-impl FileOps for BadSectors {
-    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
-        Ok(Box::new(BadSectorsFile(self.0.ops().open(name, mode)?, self.1.clone())))
-    }
-}
-
-impl FileHandle for BadSectorsFile {
-    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
-        if self.1.iter().any(|bad| (offset..offset + buf.len() as u64).contains(bad)) {
-            return Err(IoError::new(ErrorCode::READ, libc::EIO));
+fn with_bad_sectors(memory: &Memory, bad: Vec<u64>) -> Forwarding {
+    Forwarding::on(memory.ops()).before(move |call| match call {
+        Call::Read(range) if bad.iter().any(|bad| range.contains(bad)) => {
+            Err(IoError::new(ErrorCode::READ, libc::EIO))
         }
-        self.0.pread(buf, offset)
-    }
-    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
-        self.0.pwrite(buf, offset)
-    }
-    fn size(&mut self) -> Result<u64, IoError> {
-        self.0.size()
-    }
-    fn sync(&mut self) -> Result<(), IoError> {
-        self.0.sync()
-    }
-    fn close(&mut self) -> Result<(), IoError> {
-        self.0.close()
-    }
+        _ => Ok(()),
+    })
 }
 
 /// Blocks whose type byte cannot be read are damage like any other, wherever they lie: at the newest header, or far
@@ -319,7 +297,7 @@ fn unreadable_blocks_need_the_recovery_mode() {
     ];
     for (bytes, bad, expected) in cases {
         memory.put("damaged", bytes);
-        let ops = Arc::new(BadSectors(memory.clone(), bad.clone()));
+        let ops = Arc::new(with_bad_sectors(&memory, bad.clone()));
         for unbuffered in [false, true] {
             let options = OpenOptions::new().file_ops(ops.clone()).unbuffered(unbuffered).read_only(true);
             assert_eq!(code(options.clone().open("damaged")), ErrorCode::READ);

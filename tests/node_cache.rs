@@ -37,7 +37,7 @@ struct World {
 
 /// The two kinds of file operations, which are asked in different ways for the file behind a handle.
 fn worlds() -> [World; 2] {
-    [OpenOptions::new(), OpenOptions::new().file_ops(Arc::new(Forwarding))].map(|options| {
+    [OpenOptions::new(), OpenOptions::new().file_ops(Arc::new(Forwarding::default()))].map(|options| {
         let dir = temp_dir();
         let cache = Arc::new(NodeCache::new(64 << 20));
         World {

@@ -9,49 +9,26 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use couchstore::io::posix::PosixOps;
-use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
+mod common;
+
+use common::forwarding::{Call, Forwarding};
 use couchstore::{Db, Document, NodeCache, OpenOptions, SaveOptions};
 use shuttle::rand::Rng;
 use shuttle::sync::Mutex;
 use shuttle::thread;
-use std::ffi::CStr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The library's own file operations, with a switch of threads before each call.
-struct Switching;
-
-struct SwitchingFile(Box<dyn FileHandle>);
-
-impl FileOps for Switching {
-    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
-        thread::yield_now();
-        Ok(Box::new(SwitchingFile(PosixOps.open(name, mode)?)))
-    }
-}
-
-impl FileHandle for SwitchingFile {
-    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
-        thread::yield_now();
-        self.0.pread(buf, offset)
-    }
-    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
-        thread::yield_now();
-        self.0.pwrite(buf, offset)
-    }
-    fn size(&mut self) -> Result<u64, IoError> {
-        thread::yield_now();
-        self.0.size()
-    }
-    fn sync(&mut self) -> Result<(), IoError> {
-        thread::yield_now();
-        self.0.sync()
-    }
-    fn close(&mut self) -> Result<(), IoError> {
-        self.0.close()
-    }
+fn switching() -> Arc<Forwarding> {
+    let yielding = |call| {
+        if !matches!(call, Call::Close) {
+            thread::yield_now();
+        }
+        Ok(())
+    };
+    Arc::new(Forwarding::default().before(yielding))
 }
 
 const DOCUMENTS: u32 = 40;
@@ -82,7 +59,7 @@ fn state_of(db: &Db) -> u64 {
 fn schedule(path: &Path) {
     let bytes = [2_000, 20_000, 1 << 20][shuttle::rand::thread_rng().gen_range(0..3)];
     let cache = Arc::new(NodeCache::new(bytes));
-    let options = OpenOptions::new().file_ops(Arc::new(Switching)).node_cache(cache).node_sizes(200, 200);
+    let options = OpenOptions::new().file_ops(switching()).node_cache(cache).node_sizes(200, 200);
     let first = options.clone().create(true).open(path).unwrap();
     save(&first, 0);
     first.commit().unwrap();

@@ -6,14 +6,14 @@
 
 mod common;
 
+use common::forwarding::{self, Forwarding};
 use common::memory::Memory;
 use common::watched::{Call, Watched};
-use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
+use couchstore::io::{FileOps, IoError};
 use couchstore::{
     CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, LocalUpdate, OpenOptions, SaveOptions,
     ScanOptions, compact,
 };
-use std::ffi::CStr;
 use std::sync::Arc;
 
 const NAME: &str = "plans.couch";
@@ -210,36 +210,13 @@ fn plans_change_no_result() {
 }
 
 /// File operations that can read no more than a few nodes at once: what a plan reads fails.
-struct Narrow(Arc<dyn FileOps>);
-
-struct NarrowFile(Box<dyn FileHandle>);
-
-impl FileOps for Narrow {
-    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
-        Ok(Box::new(NarrowFile(self.0.open(name, mode)?)))
-    }
-}
-
-impl FileHandle for NarrowFile {
-    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
-        if buf.len() > 4096 {
+fn narrow(ops: Arc<dyn FileOps>) -> Forwarding {
+    Forwarding::on(ops).before(|call| match call {
+        forwarding::Call::Read(range) if range.end - range.start > 4096 => {
             Err(IoError::new(ErrorCode::READ, libc::EIO))
-        } else {
-            self.0.pread(buf, offset)
         }
-    }
-    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
-        self.0.pwrite(buf, offset)
-    }
-    fn size(&mut self) -> Result<u64, IoError> {
-        self.0.size()
-    }
-    fn sync(&mut self) -> Result<(), IoError> {
-        self.0.sync()
-    }
-    fn close(&mut self) -> Result<(), IoError> {
-        self.0.close()
-    }
+        _ => Ok(()),
+    })
 }
 
 /// A plan reads what lies between nodes, and nodes that may never be wanted. That it fails is told; but whoever steps over
@@ -248,7 +225,7 @@ impl FileHandle for NarrowFile {
 fn what_only_a_plan_cannot_read_is_shown_all_the_same() {
     let memory = scattered();
     let all = Reader::new(&memory, |options| options.unbuffered(true)).unwrap();
-    let db = OpenOptions::new().file_ops(Arc::new(Narrow(memory.ops()))).read_only(true).open(NAME).unwrap();
+    let db = OpenOptions::new().file_ops(Arc::new(narrow(memory.ops()))).read_only(true).open(NAME).unwrap();
     let is_told =
         |result: couchstore::Result<()>| matches!(result, Err(Error::Io { os_error: libc::EIO, .. }));
     let scan = |db: &Db, tolerate_corruption, whole: &dyn Fn(couchstore::Result<()>) -> bool| {

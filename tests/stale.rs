@@ -6,16 +6,14 @@
 
 mod common;
 
+use common::forwarding::{Call, Forwarding};
 use common::{files_in, temp_dir};
-use couchstore::io::posix::PosixOps;
-use couchstore::io::stale::FileStatus;
-use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
     CompactHooks, CompactOptions, Db, Direction, Document, ENCRYPTION, EncryptionKey, Error, ErrorCode,
     KeyDerivation, KeyStore, KeyStoreFailed, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, Result,
     SaveOptions, Stale, Swap, compact, compact_online, replay,
 };
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs::OpenOptions as FileOptions;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -381,55 +379,21 @@ fn hooks_save_to_targets_before_they_have_their_name() {
 
 // ---- costs -----------------------------------------------------------------------------------------------------
 
-/// The library's own operations, counted.
-struct Counting {
-    looks: Arc<AtomicUsize>,
-    writes: Arc<AtomicUsize>,
-}
-
-struct CountingFile {
-    file: Box<dyn FileHandle>,
-    looks: Arc<AtomicUsize>,
-    writes: Arc<AtomicUsize>,
-}
-
-impl FileOps for Counting {
-    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
-        let (looks, writes) = (self.looks.clone(), self.writes.clone());
-        Ok(Box::new(CountingFile { file: PosixOps.open(name, mode)?, looks, writes }))
-    }
-}
-
-impl FileHandle for CountingFile {
-    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
-        self.file.pread(buf, offset)
-    }
-    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        self.file.pwrite(buf, offset)
-    }
-    fn size(&mut self) -> Result<u64, IoError> {
-        self.file.size()
-    }
-    fn sync(&mut self) -> Result<(), IoError> {
-        self.file.sync()
-    }
-    fn close(&mut self) -> Result<(), IoError> {
-        self.file.close()
-    }
-    fn status(&self) -> Option<Result<FileStatus, IoError>> {
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        self.file.status()
-    }
-}
-
 #[test]
 fn one_look_for_each_flush_or_without_buffers_for_each_call() {
     for unbuffered in [false, true] {
         let dir = temp_dir();
         let (looks, writes) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let ops = Arc::new(Counting { looks: looks.clone(), writes: writes.clone() });
         let counts = || (looks.swap(0, Ordering::Relaxed), writes.swap(0, Ordering::Relaxed));
+        let (counted_looks, counted_writes) = (looks.clone(), writes.clone());
+        let ops = Arc::new(Forwarding::default().shows_file().before(move |call| {
+            match call {
+                Call::Status => counted_looks.fetch_add(1, Ordering::Relaxed),
+                Call::Write(_) => counted_writes.fetch_add(1, Ordering::Relaxed),
+                _ => 0,
+            };
+            Ok(())
+        }));
         let options = OpenOptions::new().unbuffered(unbuffered).file_ops(ops);
         let db = options.clone().create(true).open(dir.path().join("a")).unwrap();
         counts();

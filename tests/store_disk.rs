@@ -8,12 +8,15 @@
 
 mod common;
 
+use common::forwarding::{Call, Forwarding};
 use common::temp_dir;
 use couchstore::io::sim::SimDisk;
 use couchstore::io::sim::fault::{CallKind, Effect, Fault, LostPages, Repeat};
 use couchstore::{Error, OpenOptions, Result, Snapshot, Store, StoreOptions};
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const NAME: &str = "store.couch";
 const DOCUMENTS: usize = 12;
@@ -201,6 +204,38 @@ fn sweep(ground: Ground, kind: CallKind, effects: &[Effect], repeats: &[Repeat])
                 assert!(result.is_ok(), "{ground:?} {fault:?}");
             }
         }
+    }
+}
+
+/// Operations of a caller's that panic in a sync: the write that has met it is told, the store takes the next ones.
+#[test]
+fn panics_in_a_commit() {
+    let folder = temp_dir();
+    let path = folder.path().join(NAME);
+    let is_to_panic = Arc::new(AtomicBool::new(false));
+    let armed = is_to_panic.clone();
+    let ops = Forwarding::default().before(move |call| {
+        assert!(!matches!(call, Call::Sync) || !armed.swap(false, Ordering::SeqCst), "on purpose");
+        Ok(())
+    });
+    for group_commit in [true, false] {
+        let options = StoreOptions::new().group_commit(group_commit);
+        let options = options.open(OpenOptions::new().file_ops(Arc::new(ops.clone())));
+        let store = options.open_store(&path).unwrap();
+        write(&store, 1).unwrap();
+        is_to_panic.store(true, Ordering::SeqCst);
+        let error = write(&store, 2).unwrap_err();
+        assert!(matches!(error, Error::Internal(_)), "{error}");
+        assert!(!is_to_panic.load(Ordering::SeqCst));
+        // Whether it has become durable nobody knows; what snapshots show is a whole write.
+        assert!((1..=2).contains(&round_of(&store.snapshot()).unwrap()));
+        write(&store, 3).unwrap();
+        assert_eq!(round_of(&store.snapshot()).unwrap(), 3);
+        store.compact().unwrap();
+        assert_eq!(round_of(&store.snapshot()).unwrap(), 3);
+        drop(store);
+        assert_eq!(round_of(&Store::open(&path).unwrap().snapshot()).unwrap(), 3);
+        std::fs::remove_file(&path).unwrap();
     }
 }
 

@@ -89,7 +89,7 @@ impl Marks {
 
 /// A caller's own file operations.
 fn forwarding() -> OpenOptions {
-    small_nodes(OpenOptions::new().file_ops(Arc::new(Forwarding)).bootstrap(true))
+    small_nodes(OpenOptions::new().file_ops(Arc::new(Forwarding::default())).bootstrap(true))
 }
 
 /// Where a workload works, and with what.

@@ -279,7 +279,7 @@ pub unsafe extern "C" fn couchstore_replay(
 ) -> couchstore_error_t {
     let body = |source: &Db, target: Option<&Db>| {
         source.check_open()?;
-        let target = target.ok_or(ptr::NULL)?;
+        let target = target.ok_or_else(ptr::no_handle)?;
         let mut hooks = ReplayCallbacks { pre_copy, precommit, ctx: hook_ctx };
         replay(source, target, source_end_offset, &mut hooks, flush_threshold)
     };

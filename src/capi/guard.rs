@@ -5,7 +5,7 @@
 use super::call;
 use super::handle::{Handle, Published};
 use super::latency;
-use super::ptr::NULL;
+use super::ptr::no_handle;
 use super::types::couchstore_error_t;
 use crate::db::Db;
 use crate::error::internal_error;
@@ -146,7 +146,7 @@ pub(super) unsafe fn guard_dbs(
     let handles = [first, second].map(|handle| NonNull::new(handle.cast_mut()));
     let work = |[db, other]: [Option<&Db>; 2]| match db {
         Some(db) => run(call, Some(db), || body(db, other)),
-        None => Outcome::of(&Err(NULL)),
+        None => Outcome::of(&Err(no_handle())),
     };
     // SAFETY: the contract above.
     let outcome = unsafe { call::with(handles, work) };
@@ -199,7 +199,7 @@ pub(super) unsafe fn guard_ask(
     answer: impl FnOnce(&Published) -> Result<()>,
 ) -> couchstore_error_t {
     // SAFETY: the contract above.
-    guard(call, || unsafe { handle.as_ref() }.ok_or(NULL)?.ask(answer))
+    guard(call, || unsafe { handle.as_ref() }.ok_or_else(no_handle)?.ask(answer))
 }
 
 /// As [`guard_ask`], for what returns no code; without a handle, or after a panic, it gives `otherwise`.

@@ -10,7 +10,9 @@ use crate::error::{Error, Result};
 use std::ffi::{CStr, c_char, c_void};
 
 /// The error for a call without a handle.
-pub(super) const NULL: Error = Error::InvalidArguments("expected a handle, got NULL");
+pub(super) fn no_handle() -> Error {
+    Error::InvalidArguments("expected a handle, got NULL")
+}
 
 /// A struct of the caller.
 ///

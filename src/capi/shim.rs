@@ -412,7 +412,7 @@ pub unsafe extern "C" fn couchstore_private_cxx_replay(
     cannot_move: &mut bool,
 ) -> couchstore_error_t {
     let body = |source: &Db, target: Option<&Db>| {
-        let target = target.ok_or(ptr::NULL)?;
+        let target = target.ok_or_else(ptr::no_handle)?;
         let mut hooks = ReplayCallbacks { pre_copy, precommit, ctx };
         replay_or_tell(source, target, source_end_offset, &mut hooks, flush_threshold, cannot_move)
     };

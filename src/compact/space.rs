@@ -113,6 +113,48 @@ mod tests {
         assert!(needed <= taken && needed > 500 * 4000, "{needed} {taken}");
     }
 
+    /// A file of more bytes than the file system has, most of them a hole, that says to be full of bodies.
+    #[test]
+    fn what_cannot_fit_is_refused_before_it_begins() {
+        use std::os::unix::fs::FileExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("source");
+        let (source, target) = (Db::create(&path).unwrap(), dir.path().join("target"));
+        source.put("a", "1").unwrap();
+        source.commit().unwrap();
+        let header = source.header_position();
+        drop(source);
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let Some(available) = lacks(&file, u64::MAX) else { return };
+        let mut block = vec![0; file.metadata().unwrap().len() as usize - header as usize];
+        file.read_exact_at(&mut block, header).unwrap();
+        let needed = (available + (1 << 30)).next_multiple_of(4096);
+        file.write_all_at(&block, needed).unwrap();
+
+        let source = Db::open(&path).unwrap();
+        let lies = |size: u64| {
+            source.update_state(|state| {
+                let mut reduce = state.header.by_id.as_ref().unwrap().reduce.to_vec();
+                reduce.splice(10.., size.to_be_bytes()[2..].iter().copied());
+                state.header.by_id.as_mut().unwrap().reduce = reduce.as_slice().into();
+            });
+        };
+        lies(needed);
+        let error = compact(&source, &target, &CompactOptions::default()).unwrap_err();
+        assert!(
+            matches!(error, Error::NoSpace { needed: told, .. } if told == needed - MOST_LESS),
+            "{error}"
+        );
+        assert!(!target.exists());
+        // What may be left out or stepped over need not fit.
+        let options = CompactOptions { recovery: true, ..CompactOptions::default() };
+        compact(&source, &target, &options).unwrap();
+        std::fs::remove_file(&target).unwrap();
+        lies(1000);
+        compact(&source, &target, &CompactOptions::default()).unwrap();
+    }
+
     #[test]
     fn large_bodies_are_nearly_all_that_is_needed() {
         let (needed, taken) = needed_for(&[Some(100_000); 20], false);

@@ -366,6 +366,29 @@ mod tests {
     }
 
     #[test]
+    fn what_the_disk_refuses_is_told_with_its_number_and_place() {
+        let dir = tempfile::tempdir().unwrap();
+        for &secret in KINDS {
+            let mut spill = spill(dir.path(), secret, 200);
+            let end = spill.end.offset;
+            // Full, and not open for writing.
+            for (may_write, number) in [(true, libc::ENOSPC), (false, libc::EBADF)] {
+                spill.file = File::options().read(true).write(may_write).open("/dev/full").unwrap();
+                let run = spill.begin_run();
+                let written = run.and_then(|mut run| (0..100).try_for_each(|_| run.add(KEY, &VALUE)));
+                let error = written.unwrap_err();
+                assert_eq!((error.code(), error.os_error()), (ErrorCode::WRITE, Some(number)));
+                assert!(matches!(error, Error::Io { position, .. } if position == end), "{error}");
+            }
+            spill.file = File::options().write(true).open("/dev/null").unwrap();
+            let error = read(&spill).unwrap_err();
+            assert_eq!((error.code(), error.os_error()), (ErrorCode::READ, Some(libc::EBADF)));
+        }
+        let error = Spill::new(&dir.path().join("nowhere"), false).err().unwrap();
+        assert_eq!((error.code(), error.os_error()), (ErrorCode::WRITE, Some(libc::ENOENT)));
+    }
+
+    #[test]
     fn secret_runs_come_back_and_are_not_readable_on_disk() {
         let dir = tempfile::tempdir().unwrap();
         for &secret in KINDS {

@@ -314,3 +314,18 @@ pub(crate) fn naming_failed(filename: &CStr, failure: Failure) -> Error {
     let os_error = failure.into_io().raw_os_error().unwrap_or(0);
     Error::Naming { file, state, code: ErrorCode::OPEN_FILE, os_error }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_for_rights_is_told_as_memory() {
+        let error = |number| rights_failed(c"a", io::Error::from_raw_os_error(number));
+        assert_eq!(error(libc::ENOMEM).code(), ErrorCode::ALLOC_FAIL);
+        assert_eq!(
+            (error(libc::EPERM).code(), error(libc::EPERM).os_error()),
+            (ErrorCode::OPEN_FILE, Some(libc::EPERM))
+        );
+    }
+}

@@ -217,3 +217,45 @@ impl OnlineHooks for Switch<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Store, StoreOptions};
+
+    #[test]
+    fn there_is_one_compaction_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let itself: Arc<Mutex<Option<Store>>> = Arc::default();
+        let (of_callback, refused) = (itself.clone(), Arc::new(AtomicU64::new(0)));
+        let count = refused.clone();
+        let told = move |result: &Result<OnlineStats>| {
+            assert!(result.is_ok());
+            let store = of_callback.lock().clone().unwrap();
+            assert_eq!(store.compact().unwrap_err().code(), ErrorCode::INVALID_ARGUMENTS);
+            assert!(!store.compact_in_background().unwrap());
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        let options = StoreOptions::new().on_compaction(Some(Arc::new(told)));
+        let store = options.open_store(dir.path().join("a.couch")).unwrap();
+        *itself.lock() = Some(store.clone());
+        store.compact().unwrap();
+        assert!(store.compact_in_background().unwrap());
+        store.wait_for_compaction().unwrap().unwrap();
+        assert_eq!(refused.load(Ordering::Relaxed), 2);
+        *itself.lock() = None;
+    }
+
+    /// The lock comes first, whatever a compaction does.
+    #[test]
+    fn nothing_is_switched_without_a_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("a.couch")).unwrap();
+        let db = Db::create(dir.path().join("b.couch")).unwrap();
+        let mut switch = Switch { inner: store.inner(), turn: None, has_gone_over: false };
+        assert!(matches!(switch.publish(&db, &db), Err(Error::Internal(_))));
+        store.put("a", "1").unwrap();
+        assert_eq!(Db::open(dir.path().join("a.couch")).unwrap().get(b"a").unwrap().unwrap(), b"1");
+    }
+}

@@ -139,7 +139,7 @@ fn pass_entries(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
-    use crate::{Db, Document, SaveOptions};
+    use crate::{Db, Document, Error, SaveOptions};
     use std::collections::BTreeMap;
 
     /// Saves the documents of `range` with this body.
@@ -156,6 +156,17 @@ mod tests {
             all.insert(entry.key.to_vec(), entry.value.to_vec());
         }
         all
+    }
+
+    /// The library does not do this; if it ever does, it is told so.
+    #[test]
+    fn a_cursor_that_came_to_nothing_has_no_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::create(dir.path().join("a.couch")).unwrap();
+        let mut cursor = Cursor::new(db.file(), None, &[], Reading::Verifying);
+        assert!(cursor.next_entry().unwrap().is_none());
+        assert!(matches!(cursor.entry().map(|_| ()), Err(Error::Internal(_))));
+        assert!(matches!(cursor.child().map(|_| ()), Err(Error::Internal(_))));
     }
 
     /// The differences that `diff` shows must be those between the two sets of entries.

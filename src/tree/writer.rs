@@ -304,3 +304,25 @@ impl<'a> NodeWriter<'a> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::Db;
+
+    #[test]
+    fn what_does_not_fit_into_an_entry_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::create(dir.path().join("a.couch")).unwrap();
+        let sizes = NodeSizes::default();
+        let mut writer =
+            NodeWriter::new(db.file(), TreeKind::Local, NodeKind::Leaf, sizes, (Vec::new(), None));
+        for (key, value) in [(MAX_KEY + 1, 0), (1, MAX_VALUE + 1)] {
+            let pushed = writer.push_with(&vec![b'k'; key], value, |_| panic!("nothing is put"));
+            assert!(matches!(pushed, Err(Error::InvalidArguments(_))));
+        }
+        writer.push(&[b'k'; MAX_KEY], b"v").unwrap();
+        assert_eq!(writer.into_memory().len(), 1 + ENTRY_PREFIX + MAX_KEY + 1);
+    }
+}

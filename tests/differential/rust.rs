@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 fn file_ops(way: Way) -> Arc<dyn FileOps> {
-    if way.forwarding { Arc::new(Forwarding) } else { Arc::new(PosixOps) }
+    if way.forwarding { Arc::new(Forwarding::default()) } else { Arc::new(PosixOps) }
 }
 
 /// One cache of each size for all cases: files come and go in it.

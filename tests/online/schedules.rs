@@ -6,11 +6,9 @@
 //! 100 000 schedules, or as many as 30 seconds are enough for; `COUCHSTORE_SCHEDULES` and `COUCHSTORE_SCHEDULES_SECONDS`
 //! change both numbers.
 
+use crate::common::forwarding::{Call, Forwarding};
 use crate::common::model::{Doc, Model};
 use crate::common::{files_in, temp_dir};
-use couchstore::io::posix::PosixOps;
-use couchstore::io::stale::FileStatus;
-use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
     CompactHooks, Db, DocInfoRef, Error, ErrorCode, LocalUpdate, OnlineHooks, OnlineOptions, OpenOptions,
     ReplayHooks, Result, SaveOptions, Swap, compact_online,
@@ -19,50 +17,20 @@ use shuttle::rand::Rng;
 use shuttle::scheduler::RandomScheduler;
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
-use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// The library's own file operations, with a switch of threads before each call.
-struct Switching;
-
-struct SwitchingFile(Box<dyn FileHandle>);
-
-impl FileOps for Switching {
-    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
-        thread::yield_now();
-        Ok(Box::new(SwitchingFile(PosixOps.open(name, mode)?)))
-    }
-}
-
-impl FileHandle for SwitchingFile {
-    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
-        self.0.pread(buf, offset)
-    }
-    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
-        thread::yield_now();
-        self.0.pwrite(buf, offset)
-    }
-    fn size(&mut self) -> Result<u64, IoError> {
-        thread::yield_now();
-        self.0.size()
-    }
-    fn sync(&mut self) -> Result<(), IoError> {
-        thread::yield_now();
-        self.0.sync()
-    }
-    fn close(&mut self) -> Result<(), IoError> {
-        self.0.close()
-    }
-    fn identity(&self) -> Option<couchstore::io::naming::FileId> {
-        self.0.identity()
-    }
-    fn status(&self) -> Option<Result<FileStatus, IoError>> {
-        thread::yield_now();
-        self.0.status()
-    }
+fn switching() -> Arc<Forwarding> {
+    let yielding = |call| {
+        if !matches!(call, Call::Read(_) | Call::Close) {
+            thread::yield_now();
+        }
+        Ok(())
+    };
+    Arc::new(Forwarding::default().before(yielding).shows_file())
 }
 
 /// The host's lock: taken in one call and given back in another.
@@ -113,7 +81,7 @@ fn count(counter: &AtomicU64) {
 
 impl Host {
     fn open(&self) -> Db {
-        OpenOptions::new().file_ops(Arc::new(Switching)).open(&self.path).unwrap()
+        OpenOptions::new().file_ops(switching()).open(&self.path).unwrap()
     }
 }
 
@@ -263,7 +231,7 @@ fn compact(host: &Arc<Host>, counts: &Counts) {
         let mut hooks = Hooks { host: host.clone(), end: Some(end), calls: 0 };
         let mut options =
             OnlineOptions::new().swap(Swap::Replace).delta_bytes_for_lock(0).max_unlocked_rounds(2);
-        options.compact.file_ops = Arc::new(Switching);
+        options.compact.file_ops = switching();
         match compact_online(&host.path, "", &options, &mut hooks) {
             Ok(_) => count(&counts.finished),
             Err(error) => assert_eq!(error.code(), ErrorCode(-77), "{error}"),

@@ -31,8 +31,6 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FEATURES = "header,sim,cxx"
-# Cargo's packages whose tests run the library.
-PACKAGES = ["--workspace"]
 # C tests that measure how much memory the process has, of which counters take some.
 LEFT_OUT = {"c.memory"}
 
@@ -100,7 +98,7 @@ class Coverage:
         """Builds and runs the Rust tests. Returns the executables by name."""
         print("Rust tests", flush=True)
         messages = output(
-            "cargo", "test", *PACKAGES, "--locked", "--features", FEATURES, "--lib", "--bins", "--tests", "--no-run",
+            "cargo", "test", "--workspace", "--locked", "--features", FEATURES, "--lib", "--bins", "--tests", "--no-run",
             "--message-format=json-render-diagnostics", cwd=ROOT, env=self.environment)
         programs = {}
         for message in map(json.loads, messages.splitlines()):

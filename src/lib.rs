@@ -231,7 +231,8 @@ mod tsan;
 
 pub use compact::copy::{CompactHooks, CompactOptions, Verdict, compact, compact_unseen, compact_with};
 pub use compact::hooks::{OnlineHooks, ReplayHooks};
-pub use compact::online::{OnlineOptions, OnlineStats, Swap, compact_online};
+pub use compact::online::{OnlineStats, compact_online};
+pub use compact::options::{OnlineOptions, Swap};
 pub use compact::replay::replay;
 pub use crypto::AVAILABLE as ENCRYPTION;
 pub use crypto::keys::{EncryptionKey, KeyDerivation, KeyStore, KeyStoreFailed};

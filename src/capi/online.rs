@@ -15,7 +15,8 @@ use super::types::{
 };
 use crate::compact::copy::{CompactHooks, Verdict};
 use crate::compact::hooks::{OnlineHooks, ReplayHooks};
-use crate::compact::online::{OnlineOptions, OnlineStats, Swap, compact_online};
+use crate::compact::online::{OnlineStats, compact_online};
+use crate::compact::options::{OnlineOptions, Swap};
 use crate::crypto::keys::KeyStore;
 use crate::db::{Db, leads_to};
 use crate::error::{Error, ErrorCode, Result};

@@ -9,7 +9,7 @@
 use super::copy::{documents_in, is_encrypted};
 use super::descent::leads_to;
 use super::hooks::ReplayHooks;
-use super::online::OnlineOptions;
+use super::options::OnlineOptions;
 use super::pace::Lock;
 use super::progress::Progress;
 use super::replay::replay_changes;

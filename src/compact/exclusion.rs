@@ -2,7 +2,7 @@
 
 //! Keeping a second compaction from a file.
 
-use super::online::{OnlineOptions, Swap};
+use super::options::{OnlineOptions, Swap};
 use crate::db::leftovers::newest_header;
 use crate::io::folder::Failure;
 use crate::io::naming::{FileId, has_no_locks, identity, is_locked, leads_to};

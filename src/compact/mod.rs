@@ -15,7 +15,7 @@
 //! * `pace`: whether that catches up with the writer, and slowing it down
 //! * `space`: whether there is room for the copy
 //! * `progress`: telling the host how far it is
-//! * `options`: builders of options
+//! * [`options`]: how online compactions work, and builders of all options
 
 #![forbid(unsafe_code)]
 
@@ -32,7 +32,7 @@ pub(crate) mod hooks;
 mod locals;
 mod merge;
 pub(crate) mod online;
-mod options;
+pub(crate) mod options;
 mod pace;
 mod progress;
 pub(crate) mod replay;

@@ -13,13 +13,13 @@
 //! A writer may rewind the source and go on from an older header. Then the copy is begun anew.
 
 use super::catch_up::{Copied, Round};
-use super::copy::{CompactOptions, copy_into, directory_of, original, take_mode, target_options};
+use super::copy::{copy_into, directory_of, original, take_mode, target_options};
 use super::exclusion::{Exclusion, exclude_others};
 use super::hooks::OnlineHooks;
+use super::options::{OnlineOptions, Swap};
 use super::pace::{Lock, Pace, SHORTEST_STRETCH};
 use crate::db::headers::Direction;
 use crate::db::hidden::{Hidden, Purpose, check_free, naming_failed, rights_failed, stale};
-use crate::db::open::OpenOptions;
 use crate::db::{Db, State};
 use crate::error::{Error, Result};
 use crate::io::naming::{FileId, regular_file_at};
@@ -32,46 +32,6 @@ use std::time::{Duration, Instant};
 
 /// Copies that are given up because the source was rewound; the next one is made under the lock.
 const MAX_RESTARTS: u32 = 3;
-
-/// What happens to the names at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Swap {
-    /// The result gets the target's name, which must not exist. The source keeps its own.
-    #[default]
-    None,
-    /// The result takes the source's name. Handles that have the source open keep it.
-    Replace,
-}
-
-/// How to compact a file that is in use.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct OnlineOptions {
-    /// How to copy.
-    pub compact: CompactOptions,
-    /// How the source is opened, for reading: with the sizes of nodes, which are not in the file and become those of
-    /// the result, and of read buffers that it is opened with elsewhere. File operations and keys are those of
-    /// [`OnlineOptions::compact`].
-    pub source: OpenOptions,
-    /// What happens to the names.
-    pub swap: Swap,
-    /// How often to catch up without the lock.
-    pub max_unlocked_rounds: u32,
-    /// As soon as the source has grown by no more than this since the last replay, in bytes, the lock is taken.
-    pub delta_bytes_for_lock: u64,
-}
-
-impl Default for OnlineOptions {
-    fn default() -> OnlineOptions {
-        OnlineOptions {
-            compact: CompactOptions::default(),
-            source: OpenOptions::default(),
-            swap: Swap::None,
-            max_unlocked_rounds: 10,
-            delta_bytes_for_lock: 1 << 20,
-        }
-    }
-}
 
 /// Figures of an online compaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

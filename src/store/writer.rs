@@ -108,7 +108,6 @@ impl Inner {
         change: impl FnOnce(&mut Batch<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut turn = self.turn()?;
-        let mut changed = Ok(());
         let db = turn.open()?;
         let before = db.snapshot();
         let mut batch = Batch::new(db, self.options.compress);
@@ -126,10 +125,8 @@ impl Inner {
             }
         };
         let has_changes = !batch.is_empty();
-        if has_changes {
-            changed = batch.save_all();
-        }
-        if let Err(error) = changed {
+        let saved = if has_changes { batch.save_all() } else { Ok(()) };
+        if let Err(error) = saved {
             turn.undo(before, &error);
             return Err(error.into());
         }

@@ -6,26 +6,13 @@
 
 mod common;
 
-use common::{text, tool};
+use common::{TOOLS, text, tool};
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-const ALL: [&str; 10] = [
-    "couch_bench",
-    "couch_check",
-    "couch_compact",
-    "couch_create",
-    "couch_dbck",
-    "couch_dbdiff",
-    "couch_dbdump",
-    "couch_dbinfo",
-    "couch_map",
-    "couch_recommit",
-];
 
 /// The tools that read a file, and what comes behind its name.
 const READERS: [(&str, &[&str]); 6] = [
@@ -42,7 +29,7 @@ const WRONG_SECRET: &str = "a:key:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
 
 #[test]
 fn help_has_examples() {
-    for name in ALL {
+    for name in TOOLS {
         let assert = tool(name, Path::new(".")).arg("--help").assert().success().stderr("");
         let help = text(&assert.get_output().stdout);
         assert!(help.contains(&format!("Examples:\n  {name}")), "{help}");
@@ -82,7 +69,7 @@ fn assert_wrapped_once(help: &str, width: usize) {
 
 #[test]
 fn help_is_wrapped_once_for_the_width_of_the_terminal() {
-    for name in ALL {
+    for name in TOOLS {
         for width in [60, 80, 100] {
             for asked in ["--help", "-h"] {
                 assert_wrapped_once(&help_at(name, asked, width), width);
@@ -102,7 +89,7 @@ fn help_is_wrapped_once_for_the_width_of_the_terminal() {
 
 #[test]
 fn versions() {
-    for name in ALL {
+    for name in TOOLS {
         let expected = format!("{name} {}\n", env!("CARGO_PKG_VERSION"));
         tool(name, Path::new(".")).arg("--version").assert().success().stdout(expected).stderr("");
     }
@@ -110,7 +97,7 @@ fn versions() {
 
 #[test]
 fn completions_for_every_shell() {
-    for name in ALL {
+    for name in TOOLS {
         for (shell, sign) in [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "complete -c")] {
             let assert =
                 tool(name, Path::new(".")).args(["--completions", shell]).assert().success().stderr("");
@@ -126,7 +113,7 @@ fn completions_for_every_shell() {
 
 #[test]
 fn unknown_options_are_usage_errors() {
-    for name in ALL {
+    for name in TOOLS {
         let assert = tool(name, Path::new(".")).arg("--no-such-option").assert().code(2).stdout("");
         assert!(text(&assert.get_output().stderr).contains("--no-such-option"), "{name}");
     }
@@ -362,7 +349,7 @@ fn a_wrong_key_is_an_error_without_the_key() {
 
 #[test]
 fn malformed_keys_are_refused_without_showing_them() {
-    for name in ALL {
+    for name in TOOLS {
         for secret in ["QkJCQkJC*", "QkJCQkJC"] {
             let given = format!("id:{secret}");
             let mut command = tool(name, Path::new("."));

@@ -25,6 +25,23 @@ use std::path::{Path, PathBuf};
 /// The one program that all tools are.
 pub(crate) const COUCH: &str = env!("CARGO_BIN_EXE_couch");
 
+/// The tools of the package.
+pub(crate) const TOOLS: [&str; 10] = [
+    "couch_bench",
+    "couch_check",
+    "couch_compact",
+    "couch_create",
+    "couch_dbck",
+    "couch_dbdiff",
+    "couch_dbdump",
+    "couch_dbinfo",
+    "couch_map",
+    "couch_recommit",
+];
+
+/// A second name of a tool, which has a manual page, too.
+pub(crate) const OLDER_NAME: &str = "dbdiff";
+
 /// A link of this name to the program, as it is installed. Each build of it has a folder of its own for them.
 pub(crate) fn program(name: &str) -> PathBuf {
     let build = format!("{:08x}", crc32fast::hash(COUCH.as_bytes()));

@@ -58,7 +58,7 @@ lint: ## check the format, and lint the Rust code
 	$(CARGO) fmt --all --check
 	scripts/format.sh --check
 	scripts/spdx.sh
-	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --all-features --locked --profile test-release -- -D warnings
 
 deny: ## check licences, duplicates and sources of all packages, by deny.toml; and whether the lists of licences are stale
 	@CMAKE_BUILD_DIR="$(BUILD)" scripts/deny.sh

@@ -113,7 +113,8 @@ deny() {
 }
 
 clippy() {
-    cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+    # With the profile of the tests: what build scripts compile, AWS-LC above all, is compiled once for both.
+    cargo clippy --workspace --all-targets --all-features --locked --profile test-release -- -D warnings
     # Workspaces of their own, which nothing above builds: their lock files must follow this one's dependencies.
     for folder in fuzz bench-compare powercut; do
         cargo metadata --locked --format-version 1 --manifest-path $folder/Cargo.toml >/dev/null
@@ -146,7 +147,7 @@ quick_tests() {
 }
 
 rust_docs() {
-    RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --workspace --no-deps --locked
+    RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --workspace --no-deps --locked --profile test-release
 }
 
 # Nothing may differ, with a cache of all nodes and with one of hardly any.

@@ -345,6 +345,9 @@ impl OpenOptions {
         };
         let mut file = DbFile::new(filename.into(), handle, buffering, self.mode.read_only);
         file.set_node_size(self.node_sizes.interior.max(self.node_sizes.leaf));
+        if self.recovery {
+            file.recall_no_nodes();
+        }
         if self.stale_check && !self.mode.read_only {
             file.watch();
         }

@@ -349,6 +349,13 @@ impl Inside {
 
     /// Whether a call may begin.
     #[inline]
+    pub(super) fn may_enter(&self) -> bool {
+        // SAFETY: only compared.
+        !self.running.get() && unsafe { self.db() }.is_some()
+    }
+
+    /// Why no call may begin, if none may.
+    #[cold]
     pub(super) fn check_enter(&self) -> Result<()> {
         if self.running.get() {
             // Only the thread that is in that call can come here: its file operations call the library.

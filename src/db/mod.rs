@@ -410,6 +410,8 @@ impl Drop for Writing<'_> {
 impl Drop for Db {
     fn drop(&mut self) {
         // Whoever wants the error calls close.
-        let _ = self.close();
+        if !self.is_closed() {
+            let _ = self.close();
+        }
     }
 }

@@ -167,7 +167,7 @@ impl FileHeader {
         let version = self.version;
         let timestamp = if version >= FormatVersion::V13 { 8 } else { 0 };
         let previous = if version >= FormatVersion::V14 { 6 } else { 0 };
-        let size = |root: &Option<NodeRef>| root.as_ref().map_or(0, |root| ROOT_FIXED + root.reduce.len());
+        let size = |root: &Option<NodeRef>| root.as_ref().map_or(0, |root| ROOT_FIXED + root.reduce.size());
         let roots = size(&self.by_seq) + size(&self.by_id) + size(&self.local);
         (PREFIX + FIXED + timestamp + previous + roots) as u64
     }

@@ -21,6 +21,17 @@ enum Bytes {
     Long(Box<[u8]>),
 }
 
+impl Reduce {
+    /// How many bytes it has.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        match &self.0 {
+            Bytes::Usual { length, .. } => usize::from(*length),
+            Bytes::Long(bytes) => bytes.len(),
+        }
+    }
+}
+
 impl Default for Reduce {
     fn default() -> Reduce {
         Reduce(Bytes::Usual { length: 0, bytes: [0; USUAL] })
@@ -105,7 +116,7 @@ mod tests {
         for length in 0..40 {
             let bytes: Vec<u8> = (0..length).collect();
             let mut value = Reduce::from(bytes.clone());
-            assert_eq!(*value, bytes[..]);
+            assert_eq!((&*value, value.size()), (&bytes[..], bytes.len()));
             assert_eq!(value, value.clone());
             if let Some(last) = value.last_mut() {
                 *last += 1;

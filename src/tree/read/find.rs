@@ -44,7 +44,9 @@ impl Deref for Found<'_> {
 
 impl Drop for Found<'_> {
     fn drop(&mut self) {
-        self.file.keep_node_memory(std::mem::take(&mut self.node).into_memory());
+        if let Node::Read(memory) = &mut self.node {
+            self.file.keep_node_memory(std::mem::take(memory));
+        }
     }
 }
 

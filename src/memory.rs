@@ -95,6 +95,19 @@ impl Room {
         self.length = length.min(self.bytes.len());
     }
 
+    /// Makes a copy of these bytes the content. Where there is too little memory it takes other, of at least this size.
+    #[inline]
+    pub(crate) fn fill(&mut self, bytes: &[u8], least: usize) -> Result<()> {
+        if self.size() < bytes.len() {
+            self.renew(least.max(bytes.len()))?;
+        }
+        if let Some(room) = self.bytes.get_mut(..bytes.len()) {
+            room.copy_from_slice(bytes);
+        }
+        self.length = bytes.len();
+        Ok(())
+    }
+
     /// Takes other memory, of this size.
     pub(crate) fn renew(&mut self, size: usize) -> Result<()> {
         *self = Room::default();

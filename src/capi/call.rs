@@ -139,14 +139,7 @@ impl Drop for Leave<'_> {
             unsafe { handle.leave(handle.inside()) };
             return;
         }
-        self.call.for_each(|handle| {
-            // SAFETY: locked by this call, which uses it no more.
-            unsafe { handle.leave(handle.inside()) };
-        });
-        for handle in self.call.lent.take().into_iter().flatten() {
-            // SAFETY: made by this call; the pointers that callbacks got were good until it returns.
-            drop(unsafe { Box::from_raw(handle.as_ptr()) });
-        }
+        self.call.leave_all();
     }
 }
 
@@ -175,16 +168,18 @@ impl Call {
     fn enter(&self) -> Result<()> {
         let Some(handle) = self.only() else { return self.enter_all() };
         let inside = handle.lock_by(self.thread);
-        if let Err(error) = inside.check_enter() {
+        if !inside.may_enter() {
+            let refused = inside.check_enter();
             // SAFETY: locked above.
             unsafe { handle.unlock() };
-            return Err(error);
+            return refused;
         }
         inside.count_call();
         inside.set_running(true);
         Ok(())
     }
 
+    #[cold]
     fn enter_all(&self) -> Result<()> {
         self.lock();
         let mut refused = None;
@@ -203,6 +198,19 @@ impl Call {
             inside.set_running(true);
         });
         Ok(())
+    }
+
+    /// Ends the call on each of several handles, or on none.
+    #[cold]
+    fn leave_all(&self) {
+        self.for_each(|handle| {
+            // SAFETY: locked by this call, which uses it no more.
+            unsafe { handle.leave(handle.inside()) };
+        });
+        for handle in self.lent.take().into_iter().flatten() {
+            // SAFETY: made by this call; the pointers that callbacks got were good until it returns.
+            drop(unsafe { Box::from_raw(handle.as_ptr()) });
+        }
     }
 
     /// The handles by which a callback is shown these databases: those that the call was made on, or lent ones.

@@ -90,7 +90,6 @@ impl Published {
         }
     }
 
-    #[inline]
     fn update(&mut self, db: &Db) {
         self.info = db.info();
         self.header_position = db.header_position();
@@ -129,6 +128,12 @@ impl Published {
     }
 }
 
+/// Id of the key that the file is encrypted with, if it is.
+fn key_id_of(db: &Db) -> Option<Arc<[u8]>> {
+    let key_id = db.key_id_ref();
+    (!key_id.is_empty()).then(|| key_id.as_slice().into())
+}
+
 /// Sets `current` to what is like `wanted`: one that was told before, if there is one.
 fn set<T: ?Sized + PartialEq>(current: &mut Option<Arc<T>>, earlier: &mut Vec<Arc<T>>, wanted: Arc<T>) {
     if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &wanted) || *current == wanted) {
@@ -142,38 +147,46 @@ fn set<T: ?Sized + PartialEq>(current: &mut Option<Arc<T>>, earlier: &mut Vec<Ar
 }
 
 impl Handle {
-    #[inline]
-    fn new(database: Database) -> Box<Handle> {
-        let place = Box::new_uninit();
-        let (calls, running) = (Cell::new(0), Cell::new(false));
-        let (published, looked) = (Cell::new(None), Cell::new(None));
-        let handle = Handle {
-            turn: Turn::default(),
-            inside: UnsafeCell::new(Inside { database, calls, running, published, looked }),
-            published: Mutex::new(Published::nothing()),
-            call_ended: Condvar::new(),
-        };
-        Box::write(place, handle)
-    }
-
     /// A handle for the caller.
     #[inline]
     pub(super) fn own(db: Box<Db>) -> Box<Handle> {
-        let mut handle = Handle::new(Database::Own(db));
-        let Handle { inside, published, .. } = &mut *handle;
-        let inside = inside.get_mut();
-        if let Database::Own(db) = &inside.database {
-            inside.published.set(Some(db.stamp()));
-            inside.looked.set(Some(db.uses()));
-            published.get_mut().update(db);
+        // Before the rest, which is then put together in its place.
+        let place = Box::new_uninit();
+        let (published, looked) = (Cell::new(Some(db.stamp())), Cell::new(Some(db.uses())));
+        let told = Published {
+            info: db.info(),
+            header_position: db.header_position(),
+            closed: false,
+            last_os_error: db.last_os_error(),
+            identity: db.identity().ok().flatten(),
+            filename: Some(db.shared_filename()),
+            key_id: key_id_of(&db),
+            filenames: Vec::new(),
+            key_ids: Vec::new(),
+        };
+        let (calls, running) = (Cell::new(0), Cell::new(false));
+        let inside = Inside { database: Database::Own(db), calls, running, published, looked };
+        Box::write(place, Handle::of(inside, told))
+    }
+
+    #[inline]
+    fn of(inside: Inside, published: Published) -> Handle {
+        Handle {
+            turn: Turn::default(),
+            inside: UnsafeCell::new(inside),
+            published: Mutex::new(published),
+            call_ended: Condvar::new(),
         }
-        handle
     }
 
     /// A handle by which callbacks can be shown databases that the library has opened. It is in a call from the
     /// beginning, and locked by this thread.
     pub(super) fn for_lending() -> Box<Handle> {
-        let handle = Handle::new(Database::Lent(Cell::new(std::ptr::null())));
+        let database = Database::Lent(Cell::new(std::ptr::null()));
+        let (calls, running) = (Cell::new(0), Cell::new(false));
+        let (published, looked) = (Cell::new(None), Cell::new(None));
+        let inside = Inside { database, calls, running, published, looked };
+        let handle = Box::new(Handle::of(inside, Published::nothing()));
         let inside = handle.lock();
         inside.calls.set(1);
         inside.running.set(true);
@@ -336,6 +349,13 @@ impl Inside {
 
     /// Whether a call may begin.
     #[inline]
+    pub(super) fn may_enter(&self) -> bool {
+        // SAFETY: only compared.
+        !self.running.get() && unsafe { self.db() }.is_some()
+    }
+
+    /// Why no call may begin, if none may.
+    #[cold]
     pub(super) fn check_enter(&self) -> Result<()> {
         if self.running.get() {
             // Only the thread that is in that call can come here: its file operations call the library.

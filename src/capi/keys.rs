@@ -106,7 +106,7 @@ pub unsafe extern "C" fn couchstore_open_db_with_key(
         }
         // SAFETY: the pointer contract of `capi`.
         let (filename, out) = unsafe { (ptr::name(filename)?, Out::new(db)?) };
-        open(options, filename, &out)
+        open(&options, filename, &out)
     })
 }
 

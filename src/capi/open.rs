@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorCode, Result};
 use std::ffi::{CStr, c_char};
 
 #[inline]
-pub(super) fn open(options: OpenOptions, filename: &CStr, out: &Out<*mut Handle>) -> Result<()> {
+pub(super) fn open(options: &OpenOptions, filename: &CStr, out: &Out<*mut Handle>) -> Result<()> {
     let db = options.open_boxed(filename)?;
     out.set(Box::into_raw(Handle::own(db)));
     Ok(())
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn couchstore_open_db(
     guard(Call::OpenDb, || {
         // SAFETY: the pointer contract of `capi`.
         let (filename, out) = unsafe { (ptr::name(filename)?, Out::new(db)?) };
-        open(flags::open_options(flags), filename, &out)
+        open(&flags::open_options(flags), filename, &out)
     })
 }
 
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn couchstore_c_open_db_ex(
     guard(Call::OpenDbEx, || {
         // SAFETY: the pointer contract of `capi`.
         let (filename, ops, out) = unsafe { (ptr::name(filename)?, file_ops::to_rust(ops)?, Out::new(db)?) };
-        open(flags::open_options(flags).file_ops(ops), filename, &out)
+        open(&flags::open_options(flags).file_ops(ops), filename, &out)
     })
 }
 
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn couchstore_bootstrap_db(
         }
         // SAFETY: the pointer contract of `capi`.
         let (filename, out) = unsafe { (ptr::name(filename)?, Out::new(db)?) };
-        open(options, filename, &out)
+        open(&options, filename, &out)
     })
 }
 

@@ -152,12 +152,12 @@ pub unsafe extern "C" fn couchstore_private_cxx_open(
         // SAFETY: the contract of `io::object`.
         unsafe { ops.be_used(&mut options) };
         if keys.function.is_some() {
-            options = options.keys(keys.store());
+            options.set_keys(keys.store());
         }
         if bootstrap {
-            options = options.create(true).bootstrap(true);
+            options.set_bootstrap();
         }
-        open(options, filename, &out)
+        open(&options, filename, &out)
     })
 }
 

@@ -6,10 +6,10 @@ use super::Db;
 use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::docinfo::{COMPRESSED, DocInfo, DocInfoRef};
-use crate::format::header::NodeRef;
 use crate::format::ints::u48_bytes;
 use crate::memory;
-use crate::tree::read::lookup;
+use crate::tree::TreeKind;
+use crate::tree::read::{Root, lookup};
 
 /// A copy of an entry that owns its strings, in memory that was asked for.
 pub(crate) fn owned(info: &DocInfoRef<'_>) -> Result<DocInfo> {
@@ -33,10 +33,10 @@ impl Db {
         visit: impl FnOnce(&DocInfoRef<'_>) -> Result<T>,
     ) -> Result<T> {
         self.check_open()?;
-        let root = self.by_id_root();
-        let value = lookup(&self.file, root.as_ref(), id)?;
+        let root = self.begin_of(TreeKind::ById);
+        let value = lookup(&self.file, root, id)?;
         let info = DocInfoRef::parse_by_id(id, &value);
-        visit(&info.map_err(|rule| self.malformed_below(root.as_ref(), rule))?)
+        visit(&info.map_err(|rule| self.malformed_below(root, rule))?)
     }
 
     /// Shows the entry of the document with this sequence number to `visit`, deleted ones too. Sequence numbers are
@@ -47,11 +47,11 @@ impl Db {
         visit: impl FnOnce(&DocInfoRef<'_>) -> Result<T>,
     ) -> Result<T> {
         self.check_open()?;
-        let root = self.by_seq_root();
+        let root = self.begin_of(TreeKind::BySeq);
         let key = u48_bytes(seq);
-        let value = lookup(&self.file, root.as_ref(), &key)?;
+        let value = lookup(&self.file, root, &key)?;
         let info = DocInfoRef::parse_by_seq(&key, &value);
-        visit(&info.map_err(|rule| self.malformed_below(root.as_ref(), rule))?)
+        visit(&info.map_err(|rule| self.malformed_below(root, rule))?)
     }
 
     /// The entry of the document with this id, deleted ones too, with its own strings; `None`: there is none.
@@ -71,7 +71,7 @@ impl Db {
     }
 
     /// The error for an entry somewhere below this root.
-    pub(super) fn malformed_below(&self, root: Option<&NodeRef>, rule: Malformed) -> Error {
+    pub(super) fn malformed_below(&self, root: Option<Root>, rule: Malformed) -> Error {
         self.file.malformed(root.map_or(0, |root| root.position), rule)
     }
 

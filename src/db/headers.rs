@@ -6,7 +6,7 @@ use super::{Db, State};
 use crate::error::{Error, Found, Result, Sought};
 use crate::format::Malformed;
 use crate::format::block::{BLOCK_SIZE, BlockType, boundary_at_or_below, is_boundary};
-use crate::format::header::NO_PREVIOUS;
+use crate::format::header::{FileHeader, FormatVersion, NO_PREVIOUS};
 use crate::io::file::{DbFile, MarkedBlock};
 use crate::io::tail::Tail;
 
@@ -83,9 +83,11 @@ fn read_marked(file: &mut DbFile, block: MarkedBlock, kind: Kind) -> Result<Box<
         let rule = Malformed("0, 1 or 2 as the first byte of the block");
         return Err(file.found_instead(position, rule, Found::BlockType(marker)));
     }
-    let place = Box::new_uninit();
     let parse = |file: &DbFile, body: &[u8]| {
-        Ok(Box::write(place, State { header: file.parse_header(body, position)?, position: Some(position) }))
+        let (place, header) = (Box::new_uninit(), FileHeader::empty(FormatVersion::NEWEST));
+        let mut state = Box::write(place, State { header, position: Some(position) });
+        file.parse_header(body, position, &mut state.header)?;
+        Ok(state)
     };
     match file.with_header_chunk(position, kind == Kind::Unknown, parse) {
         // Files compacted by an old release begin with a header's type byte in front of data.

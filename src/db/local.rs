@@ -34,13 +34,13 @@ impl Db {
     /// The body of a local document; `None`: there is none.
     pub fn local(&self, id: &[u8]) -> Result<Option<Vec<u8>>> {
         self.check_open()?;
-        found(lookup(&self.file, self.local_root().as_ref(), id).and_then(Found::into_vec))
+        found(lookup(&self.file, self.begin_of(TreeKind::Local), id).and_then(Found::into_vec))
     }
 
     /// Shows the body of a local document to `visit`.
     pub(crate) fn with_local<T>(&self, id: &[u8], visit: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         self.check_open()?;
-        visit(&lookup(&self.file, self.local_root().as_ref(), id)?)
+        visit(&lookup(&self.file, self.begin_of(TreeKind::Local), id)?)
     }
 
     /// Saves or removes local documents in one update of their tree. Removing what is not there is fine. If an id

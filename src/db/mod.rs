@@ -44,7 +44,9 @@ use crate::format::header::{FileHeader, NodeRef};
 use crate::io::file::DbFile;
 use crate::io::naming::{self, FileId};
 use crate::io::{FileStats, IoError};
+use crate::tree::TreeKind;
 use crate::tree::cache::file::TreeFile;
+use crate::tree::read::Root;
 use hidden::naming_failed;
 use open::OpenOptions;
 use std::cell::{Cell, Ref, RefCell};
@@ -211,6 +213,17 @@ impl Db {
 
     pub(crate) fn local_root(&self) -> Option<NodeRef> {
         self.state.borrow().header.local.clone()
+    }
+
+    /// Where a tree begins, for look-ups of single keys; `None`: it is empty.
+    pub(crate) fn begin_of(&self, tree: TreeKind) -> Option<Root> {
+        let State { header, .. } = &**self.state.borrow();
+        let root = match tree {
+            TreeKind::ById => &header.by_id,
+            TreeKind::BySeq => &header.by_seq,
+            TreeKind::Local => &header.local,
+        };
+        root.as_ref().map(Root::from)
     }
 
     /// Fails if the file is closed.
@@ -397,6 +410,8 @@ impl Drop for Writing<'_> {
 impl Drop for Db {
     fn drop(&mut self) {
         // Whoever wants the error calls close.
-        let _ = self.close();
+        if !self.is_closed() {
+            let _ = self.close();
+        }
     }
 }

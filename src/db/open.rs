@@ -203,8 +203,13 @@ impl OpenOptions {
     /// Where to find keys: that of a new file, which is encrypted if there is one, or that of an encrypted file.
     #[must_use]
     pub fn keys(mut self, keys: Option<Arc<dyn KeyStore>>) -> OpenOptions {
-        self.keys = keys;
+        self.set_keys(keys);
         self
+    }
+
+    /// As [`OpenOptions::keys`], in place.
+    pub(crate) fn set_keys(&mut self, keys: Option<Arc<dyn KeyStore>>) {
+        self.keys = keys;
     }
 
     /// Create the file atomically also with file operations of the caller's: they write a file with a temporary name,
@@ -214,6 +219,12 @@ impl OpenOptions {
     pub fn bootstrap(mut self, on: bool) -> OpenOptions {
         self.bootstrap = on;
         self
+    }
+
+    /// With [`OpenOptions::bootstrap`] and [`OpenOptions::create`], in place.
+    #[cfg(feature = "cxx-shim")]
+    pub(crate) fn set_bootstrap(&mut self) {
+        (self.bootstrap, self.mode.create) = (true, true);
     }
 
     /// Give files names by these system calls; for tests that let them fail.
@@ -238,22 +249,29 @@ impl OpenOptions {
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Db> {
         let name = CString::new(path.as_ref().as_os_str().as_bytes());
         let name = name.map_err(|_| Error::InvalidArguments("expected a name without zero bytes"))?;
-        self.clone().open_named(&name)
+        self.open_named(&name)
     }
 
     /// Opens the file of this name.
-    pub(crate) fn open_named(self, filename: &CStr) -> Result<Db> {
+    pub(crate) fn open_named(&self, filename: &CStr) -> Result<Db> {
         self.open_boxed(filename).map(|db| *db)
     }
 
     /// As [`OpenOptions::open_named`], for an owner that wants the handle in a place of its own.
-    pub(crate) fn open_boxed(self, filename: &CStr) -> Result<Box<Db>> {
-        let prospect = Prospect::of(&self, filename);
+    pub(crate) fn open_boxed(&self, filename: &CStr) -> Result<Box<Db>> {
+        let prospect = Prospect::of(self, filename);
         let (file, state) = self.open_file(filename)?;
-        let db = Db::boxed(file, state, self, filename);
-        sharing::begin_keeping(&db.options.borrow(), prospect, filename, &db.file, &db.state.borrow());
+        let db = Db::boxed(file, state, self.without_keys(), filename);
+        sharing::begin_keeping(self, prospect, filename, &db.file, &db.state.borrow());
         db.file.rest();
         Ok(db)
+    }
+
+    /// The same for an open handle: keys are asked for while opening only, and whoever holds the store may let it go then.
+    #[inline]
+    fn without_keys(&self) -> OpenOptions {
+        let (ops, naming, nodes) = (self.ops.clone(), self.naming.clone(), self.nodes.clone());
+        OpenOptions { keys: None, ops, naming, nodes, ..*self }
     }
 
     /// Lets go of the key store.
@@ -345,6 +363,9 @@ impl OpenOptions {
         };
         let mut file = DbFile::new(filename.into(), handle, buffering, self.mode.read_only);
         file.set_node_size(self.node_sizes.interior.max(self.node_sizes.leaf));
+        if self.recovery {
+            file.recall_no_nodes();
+        }
         if self.stale_check && !self.mode.read_only {
             file.watch();
         }

@@ -10,6 +10,7 @@ use crate::format::ints::{MAX_KEY, MAX_U48, u48_bytes};
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::modify::{Action, Edit, modify};
+use crate::tree::read::Root;
 use std::ops::Range;
 
 /// A document to be saved.
@@ -232,7 +233,7 @@ impl Db {
             let old = match old {
                 Some(value) => {
                     let old = DocInfoRef::parse_by_id(new.id, value);
-                    Some(old.map_err(|rule| self.malformed_below(root.as_ref(), rule))?)
+                    Some(old.map_err(|rule| self.malformed_below(root.as_ref().map(Root::from), rule))?)
                 }
                 None => None,
             };

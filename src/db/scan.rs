@@ -191,10 +191,9 @@ impl Db {
         visit: OnDocument<'_>,
     ) -> Result<()> {
         self.check_open()?;
-        let root = self.root_of(tree);
         let mut damage = Damage::new(options);
         if let (TreeKind::ById, &[key]) = (tree, keys.as_slice()) {
-            match lookup(&self.file, root.as_ref(), key) {
+            match lookup(&self.file, self.begin_of(tree), key) {
                 Ok(found) => {
                     let entry = Entry { key, value: &found };
                     self.show(tree, &entry, found.position(), &mut damage, visit)?;
@@ -209,6 +208,7 @@ impl Db {
         }
         keys.sort_unstable();
         keys.dedup();
+        let root = self.root_of(tree);
         let mut cursor = Cursor::of_keys(&self.file, root.as_ref(), keys);
         for (index, key) in keys.iter().enumerate() {
             cursor.look_for(index);

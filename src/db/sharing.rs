@@ -79,8 +79,7 @@ pub(super) fn begin_keeping(
     }
     let share = prospect
         .and_then(|prospect| file.with(|file| Ok(prospect.share(filename, file, state))).ok().flatten());
-    let committed = state.position.map_or(0, |position| state.header.end_at(position));
-    file.begin_keeping(committed, share);
+    file.begin_keeping(state.committed_end(), share);
 }
 
 /// The handle has committed: this is its state now.

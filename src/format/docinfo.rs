@@ -10,7 +10,9 @@
 //! ```
 
 use super::Malformed;
-use super::ints::{Fields, MAX_KEY, MAX_U48, MAX_VALUE, eight, put_eight, split_u12_u28, u12_u28, u48_bytes};
+use super::ints::{
+    Fields, MAX_KEY, MAX_U48, MAX_VALUE, eight, put_eight, six, split_u12_u28, u12_u28, u48_bytes,
+};
 
 /// Bytes of a by-id value before the rev_meta.
 pub(crate) const BY_ID_FIXED: usize = 23;
@@ -173,8 +175,7 @@ impl<'a> DocInfoRef<'a> {
 
 /// Reads a key of the by-sequence tree.
 pub(crate) fn parse_seq_key(key: &[u8]) -> Result<u64, Malformed> {
-    let [a, b, c, d, e, f] = *key else { return Err(Malformed("a sequence key of 6 bytes")) };
-    Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    key.try_into().map(six).map_err(|_| Malformed("a sequence key of 6 bytes"))
 }
 
 /// What the reduce value of the by-id tree counts of a by-id value: whether the document is deleted, and the physical

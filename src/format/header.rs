@@ -14,7 +14,7 @@
 use super::Malformed;
 use super::block::content_end;
 use super::chunk::{Checksum, PREFIX};
-use super::ints::{Fields, MAX_U48, put_u48};
+use super::ints::{Fields, MAX_U48, eight, put_u48};
 use super::reduce::Reduce;
 
 /// Stands in the previous-header field of the first header of a file.
@@ -78,15 +78,14 @@ impl NodeRef {
         if bytes.is_empty() {
             return Ok(None);
         }
-        // In one piece, which is checked once.
-        let mut fields = Fields(bytes);
-        let fixed = fields.array_of::<ROOT_FIXED>().map_err(|_| Malformed("a root of at least 12 bytes"))?;
-        let mut fixed = Fields(fixed);
-        let (position, subtree_size) = (fixed.u48()?, fixed.u48()?);
+        let (fixed, reduce) =
+            bytes.split_first_chunk::<ROOT_FIXED>().ok_or(Malformed("a root of at least 12 bytes"))?;
+        let position = eight::<0, ROOT_FIXED>(fixed) >> 16;
+        let subtree_size = eight::<4, ROOT_FIXED>(fixed) & MAX_U48;
         if position >= header_position {
             return Err(Malformed("a root that lies before its header"));
         }
-        Ok(Some(NodeRef { position, subtree_size, reduce: fields.rest().into() }))
+        Ok(Some(NodeRef { position, subtree_size, reduce: reduce.into() }))
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -168,7 +167,7 @@ impl FileHeader {
         let version = self.version;
         let timestamp = if version >= FormatVersion::V13 { 8 } else { 0 };
         let previous = if version >= FormatVersion::V14 { 6 } else { 0 };
-        let size = |root: &Option<NodeRef>| root.as_ref().map_or(0, |root| ROOT_FIXED + root.reduce.len());
+        let size = |root: &Option<NodeRef>| root.as_ref().map_or(0, |root| ROOT_FIXED + root.reduce.size());
         let roots = size(&self.by_seq) + size(&self.by_id) + size(&self.local);
         (PREFIX + FIXED + timestamp + previous + roots) as u64
     }
@@ -184,44 +183,52 @@ impl FileHeader {
         if drops_deletes { self.purge_seq.saturating_add(1).min(MAX_U48) } else { self.purge_seq }
     }
 
-    /// Reads a header body that was found at `position`.
-    pub(crate) fn parse(body: &[u8], position: u64) -> Result<FileHeader, HeaderError> {
+    /// The header of a body that was found at `position`.
+    #[cfg(test)]
+    fn parse(body: &[u8], position: u64) -> Result<FileHeader, HeaderError> {
+        let mut header = FileHeader::empty(FormatVersion::NEWEST);
+        header.read(body, position).map(|()| header)
+    }
+
+    /// Reads a header body that was found at `position`. After an error it is neither what it was nor what was found.
+    pub(crate) fn read(&mut self, body: &[u8], position: u64) -> Result<(), HeaderError> {
         let mut fields = Fields(body);
-        let number = fields.u8()?;
-        let version = FormatVersion::from_number(number).ok_or(HeaderError::Version(number))?;
         // In one piece, which is checked once.
-        let mut fixed = Fields(fields.array_of::<{ FIXED - 1 }>()?);
-        let (update_seq, purge_seq, purge_ptr) = (fixed.u48()?, fixed.u48()?, fixed.u48()?);
-        let sizes = [fixed.u16()?, fixed.u16()?, fixed.u16()?];
-        let timestamp = if version >= FormatVersion::V13 { fields.u64()? } else { 0 };
-        let (previous, has_metadata) = if version >= FormatVersion::V14 {
+        let Ok(fixed) = fields.array_of::<FIXED>() else { return Err(FileHeader::too_short(body)) };
+        let [number, ..] = *fixed;
+        let version = FormatVersion::from_number(number).ok_or(HeaderError::Version(number))?;
+        self.version = version;
+        self.update_seq = eight::<1, FIXED>(fixed) >> 16;
+        self.purge_seq = eight::<7, FIXED>(fixed) >> 16;
+        self.purge_ptr = eight::<13, FIXED>(fixed) >> 16;
+        let sizes = eight::<17, FIXED>(fixed);
+        let sizes = [(sizes >> 32) as u16, (sizes >> 16) as u16, sizes as u16];
+        self.timestamp = if version >= FormatVersion::V13 { fields.u64()? } else { 0 };
+        (self.previous, self.has_metadata) = if version >= FormatVersion::V14 {
             let field = fields.u48()?;
             (Some(field >> 1), field & 1 != 0)
         } else {
             (None, false)
         };
-        if purge_ptr > position {
+        if self.purge_ptr > position {
             return Err(HeaderError::Malformed("a purge pointer at or before its header"));
         }
-        let [by_seq, by_id, local] = sizes;
-        let by_seq = fields.take(usize::from(by_seq))?;
-        let by_id = fields.take(usize::from(by_id))?;
-        let local = fields.take(usize::from(local))?;
+        for (root, size) in [&mut self.by_seq, &mut self.by_id, &mut self.local].into_iter().zip(sizes) {
+            *root = NodeRef::parse_root(fields.take(usize::from(size))?, position)?;
+        }
         if !fields.rest().is_empty() {
             return Err(HeaderError::Malformed("a header as long as its fixed part and its roots"));
         }
-        Ok(FileHeader {
-            version,
-            update_seq,
-            purge_seq,
-            purge_ptr,
-            timestamp,
-            previous,
-            has_metadata,
-            by_seq: NodeRef::parse_root(by_seq, position)?,
-            by_id: NodeRef::parse_root(by_id, position)?,
-            local: NodeRef::parse_root(local, position)?,
-        })
+        Ok(())
+    }
+
+    /// What is wrong with a body that ends within its fixed part: of a version that is not known nothing else is.
+    #[cold]
+    fn too_short(body: &[u8]) -> HeaderError {
+        match Fields(body).u8() {
+            Ok(number) if FormatVersion::from_number(number).is_none() => HeaderError::Version(number),
+            _ => Malformed("a field that ends within its bytes").into(),
+        }
     }
 
     /// The body of the header chunk.
@@ -295,6 +302,7 @@ mod tests {
         let mut other = body.clone();
         *other.first_mut().unwrap() = 15;
         assert_eq!(FileHeader::parse(&other, 8192), Err(HeaderError::Version(15)));
+        assert_eq!(FileHeader::parse(other.get(..1).unwrap(), 8192), Err(HeaderError::Version(15)));
         for length in 0..body.len() {
             assert!(FileHeader::parse(body.get(..length).unwrap(), 8192).is_err());
         }

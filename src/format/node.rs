@@ -11,7 +11,7 @@
 //! The key of an interior entry is the highest key below it.
 
 use super::Malformed;
-use super::ints::{eight, put_u48, split_u12_u28};
+use super::ints::{eight, five, put_u48, six, split_u12_u28};
 
 use std::cmp::Ordering;
 
@@ -54,8 +54,7 @@ fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
     let packed = if let Some(eight) = bytes.first_chunk() {
         u64::from_be_bytes(*eight) >> 24
     } else {
-        let [a, b, c, d, e] = *bytes.first_chunk::<ENTRY_PREFIX>()?;
-        u64::from_be_bytes([0, 0, 0, a, b, c, d, e])
+        five(*bytes.first_chunk::<ENTRY_PREFIX>()?)
     };
     Some(split_u12_u28(packed))
 }
@@ -214,8 +213,7 @@ fn seek_by(bytes: &[u8], is_below: impl Fn(&[u8]) -> bool) -> Result<(usize, usi
 /// The number that a key of six bytes is.
 #[inline]
 fn seq_of(key: &[u8]) -> Option<u64> {
-    let [a, b, c, d, e, f] = *key else { return None };
-    Some(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    key.try_into().ok().map(six)
 }
 
 /// Iterates over the entries of a node; ends after the first malformed one.

@@ -8,39 +8,62 @@ use std::ops::{Deref, DerefMut};
 const USUAL: usize = 16;
 
 /// Bytes of a reduce value, in place if they are no longer than those of any tree.
-#[derive(Clone, Default)]
-pub struct Reduce {
-    length: u8,
-    bytes: [u8; USUAL],
-    /// All of a longer one, which a damaged file may have; else empty.
-    long: Vec<u8>,
+#[derive(Clone)]
+pub struct Reduce(Bytes);
+
+#[derive(Clone)]
+enum Bytes {
+    Usual {
+        length: u8,
+        bytes: [u8; USUAL],
+    },
+    /// A longer one, which a damaged file may have.
+    Long(Box<[u8]>),
+}
+
+impl Reduce {
+    /// How many bytes it has.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        match &self.0 {
+            Bytes::Usual { length, .. } => usize::from(*length),
+            Bytes::Long(bytes) => bytes.len(),
+        }
+    }
+}
+
+impl Default for Reduce {
+    fn default() -> Reduce {
+        Reduce(Bytes::Usual { length: 0, bytes: [0; USUAL] })
+    }
 }
 
 impl From<&[u8]> for Reduce {
     #[inline]
     fn from(value: &[u8]) -> Reduce {
-        let length = value.len();
-        if length > USUAL {
-            return Reduce { long: value.to_vec(), ..Reduce::default() };
-        }
         let mut bytes = [0; USUAL];
         // Those of the trees of this format are copied without a call.
         match *value {
             [] => {}
             [a, b, c, d, e] => [bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]] = [a, b, c, d, e],
             _ => match value.first_chunk() {
-                Some(whole) => bytes = *whole,
-                None => copy_short(value, &mut bytes),
+                Some(whole) if value.len() == USUAL => bytes = *whole,
+                _ => return of_other_length(value),
             },
         }
-        Reduce { length: length as u8, bytes, long: Vec::new() }
+        Reduce(Bytes::Usual { length: value.len() as u8, bytes })
     }
 }
 
-/// Copies a value of another length, which a damaged file may have.
+/// A value of a length that no tree of this format has, which a damaged file may have.
 #[cold]
-fn copy_short(value: &[u8], bytes: &mut [u8; USUAL]) {
-    bytes.get_mut(..value.len()).unwrap_or_default().copy_from_slice(value);
+fn of_other_length(value: &[u8]) -> Reduce {
+    let mut bytes = [0; USUAL];
+    match bytes.get_mut(..value.len()) {
+        Some(room) => room.copy_from_slice(value),
+        None => return Reduce(Bytes::Long(value.into())),
+    }
+    Reduce(Bytes::Usual { length: value.len() as u8, bytes })
 }
 
 impl From<Vec<u8>> for Reduce {
@@ -54,20 +77,18 @@ impl Deref for Reduce {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        if self.long.is_empty() {
-            self.bytes.get(..usize::from(self.length)).unwrap_or_default()
-        } else {
-            &self.long
+        match &self.0 {
+            Bytes::Usual { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Bytes::Long(bytes) => bytes,
         }
     }
 }
 
 impl DerefMut for Reduce {
     fn deref_mut(&mut self) -> &mut [u8] {
-        if self.long.is_empty() {
-            self.bytes.get_mut(..usize::from(self.length)).unwrap_or_default()
-        } else {
-            &mut self.long
+        match &mut self.0 {
+            Bytes::Usual { length, bytes } => bytes.get_mut(..usize::from(*length)).unwrap_or_default(),
+            Bytes::Long(bytes) => bytes,
         }
     }
 }
@@ -95,7 +116,7 @@ mod tests {
         for length in 0..40 {
             let bytes: Vec<u8> = (0..length).collect();
             let mut value = Reduce::from(bytes.clone());
-            assert_eq!(*value, bytes[..]);
+            assert_eq!((&*value, value.size()), (&bytes[..], bytes.len()));
             assert_eq!(value, value.clone());
             if let Some(last) = value.last_mut() {
                 *last += 1;

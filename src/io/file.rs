@@ -68,6 +68,8 @@ pub(crate) struct DbFile {
     rehearsal: Option<Tail>,
     /// Chunks of nodes of which nothing is known are expected to be no longer than this.
     node_size: usize,
+    /// Nodes may be those that the thread has inflated before.
+    recalls_nodes: bool,
 }
 
 /// Longest node of the default sizes, as a chunk.
@@ -92,6 +94,7 @@ impl DbFile {
             encryption: None,
             rehearsal: None,
             node_size: DEFAULT_NODE,
+            recalls_nodes: true,
         };
         Box::write(place, file)
     }
@@ -99,6 +102,17 @@ impl DbFile {
     /// Nodes are split when they are larger than this.
     pub(crate) fn set_node_size(&mut self, size: usize) {
         self.node_size = size.saturating_add(PREFIX + size / 64 + 8);
+    }
+
+    /// From now on each node is checked and inflated, whatever the thread has inflated before.
+    pub(crate) fn recall_no_nodes(&mut self) {
+        self.recalls_nodes = false;
+    }
+
+    /// Whether nodes of plain chunks may be those that the thread has inflated before, which had CRC-32C.
+    #[inline]
+    fn recalls_nodes(&self) -> bool {
+        self.recalls_nodes && self.checksum == Checksum::Crc32c
     }
 
     /// From now on the file is looked at before it is written.

@@ -20,7 +20,7 @@
 //! * `file`: a couchstore file: blocks, chunks, headers, the append position; `tail`: where it ends and is appended to
 //! * `buffered`: a write buffer that reads see through, and read buffers; `exact`: what was read exactly, and what a plan has
 //!   read ahead; `read_buffer`: units of sizes that the caller has asked for; `scratch`: the memory for all that, kept from one
-//!   handle to the next; `write_back`: when to sync what is written beside others' commits
+//!   handle to the next; `alike`: nodes that the thread has inflated before; `write_back`: when to sync what is written beside others' commits
 //! * [`FileOps`] and [`FileHandle`]: what the library needs of a file system; callers may bring their own. [`posix`]: the
 //!   default; [`foreign`]: a C caller's `couch_file_ops`; `object`: a C++ caller's `FileOpsInterface`
 //!
@@ -34,6 +34,7 @@
 //! * `sim` (only for tests, feature `sim`): a disk in memory that fails on demand and loses power
 
 mod acl;
+mod alike;
 pub(crate) mod buffered;
 pub(crate) mod environment;
 mod exact;

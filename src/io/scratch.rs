@@ -5,22 +5,25 @@
 //! A handle that is at work takes it and gives it back when it has committed, scanned, or is closed. Hosts open a file
 //! for each piece of work, so it is kept for the next handle of the thread; that of a thread that ends is freed. What
 //! one file has left in it is never seen through the handle of another, and of what is kept plain text of an encrypted file
-//! is wiped.
+//! is wiped. Beside it a thread keeps nodes that are found by their content: see `alike`.
 
 #![forbid(unsafe_code)]
 
+use super::alike;
 use super::exact::Pieces;
 use crate::memory::Room;
 use std::cell::Cell;
 use zeroize::Zeroize;
 
-/// A thread keeps no longer pieces of memory than these: 254 KiB in sum, with the 34 KiB of an encoder's tables.
+/// A thread keeps no longer pieces of memory than these: 254 KiB in sum, with the 34 KiB of an encoder's tables. That holds
+/// with the 48 KiB of nodes that it may know by their content, too: they go where it has much else to read with.
 const LONGEST_WRITES: usize = 128 << 10;
 const LONGEST_PIECE: usize = 32 << 10;
 const LONGEST_BODY: usize = 16 << 10;
 const LONGEST_DEFLATED: usize = 4 << 10;
 const LONGEST_NODE: usize = 2 << 10;
 const MOST_NODES: usize = 6;
+const MOST_BESIDE_ALIKE: usize = 28 << 10;
 
 /// The memory that one handle reads with.
 #[derive(Default)]
@@ -109,6 +112,15 @@ impl Scratch {
         if self.plain.size() > LONGEST_BODY {
             self.plain = Room::default();
         }
+        if self.size() > MOST_BESIDE_ALIKE {
+            alike::forget();
+        }
+    }
+
+    /// Bytes of memory that it holds, at most, when no plan has read anything.
+    fn size(&mut self) -> usize {
+        let read = self.pieces.begin(u64::MAX).bytes.capacity();
+        read + self.joined.capacity() + self.plain.size() + self.nodes.len() * LONGEST_NODE
     }
 }
 
@@ -140,6 +152,7 @@ impl Writing {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::format::chunk::ChunkPrefix;
 
     fn room(byte: u8, length: usize) -> Room {
         let mut room = Room::default();
@@ -191,6 +204,19 @@ mod tests {
     fn long_memory_is_not_kept() {
         let (scratch, writing) = kept(1 << 20, false);
         assert_eq!(held(&scratch, &writing), 0);
+    }
+
+    #[test]
+    fn nodes_known_by_their_content_go_where_there_is_much_else() {
+        let note = || {
+            for _ in 0..2 {
+                let (prefix, mut plain) = (ChunkPrefix { length: 6, crc: 1 }, Room::default());
+                alike::inflated((prefix, b"stored"), &mut plain, 0, |plain| plain.fill(b"node", 0)).unwrap();
+            }
+            alike::held().0
+        };
+        assert_eq!((note(), kept(1000, false).0.joined.capacity(), alike::held().0), (1, 1000, 1));
+        assert_eq!((note(), kept(12 << 10, false).0.joined.capacity(), alike::held().0), (1, 12 << 10, 0));
     }
 
     #[test]

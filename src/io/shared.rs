@@ -83,7 +83,7 @@ impl SharedFile {
             if bytes.size() == 0 {
                 bytes = file.io().node_memory();
             }
-            let stored_size = file.read_inflated(position, hint, FileTag::BTree, &mut bytes)?;
+            let stored_size = file.read_node(position, hint, &mut bytes)?;
             if bytes.is_empty() {
                 let rule = Malformed("a node of at least one byte");
                 return Err(file.found_instead(position, rule, Found::EmptyNode));

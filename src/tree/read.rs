@@ -19,7 +19,7 @@ use crate::format::ints::MAX_KEY;
 use crate::format::node::{ChildPointer, ENTRY_PREFIX, Entries, Entry, NodeKind, compare_keys, entry_at};
 use crate::io::file::Hint;
 use crate::memory::Room;
-pub(crate) use find::{Found, count_range, lookup};
+pub(crate) use find::{Found, Root, count_range, lookup};
 pub(crate) use guarded::{Child, Guarded};
 use plan::{Plans, Wanted};
 

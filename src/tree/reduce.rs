@@ -10,7 +10,7 @@
 
 use crate::format::Malformed;
 use crate::format::docinfo::by_id_counted;
-use crate::format::ints::{MAX_U40, MAX_U48, eight, put_u40, put_u48};
+use crate::format::ints::{MAX_U40, MAX_U48, eight, five, put_u40, put_u48};
 use crate::format::node::{ChildPointer, Entries, NodeKind, split_entry};
 
 /// Which of the three trees a node belongs to.
@@ -58,8 +58,7 @@ impl DocCounts {
 #[inline]
 pub fn parse_count(reduce: &[u8]) -> Result<u64, Malformed> {
     let fixed = reduce.first_chunk::<5>().ok_or(Malformed("a by-sequence reduce value of 5 bytes"))?;
-    let [a, b, c, d, e] = *fixed;
-    Ok(u64::from(u32::from_be_bytes([a, b, c, d])) << 8 | u64::from(e))
+    Ok(five(*fixed))
 }
 
 /// What is summed up over the entries of a node: for its reduce value, and for what its parent says of its size.

@@ -16,6 +16,7 @@ use crate::format::block::{
 };
 use crate::format::chunk::{ChunkPrefix, ENCRYPTED_PREFIX, PREFIX, parse_encrypted};
 use crate::io::FileTag;
+use crate::io::alike;
 use crate::io::buffered::{Found, Plan};
 use crate::memory::{self, Room};
 use std::ops::Range;
@@ -70,6 +71,43 @@ impl DbFile {
         Ok(Body { bytes, crc })
     }
 
+    /// Reads the chunk at `position`, and shows its body to `visit` as it is stored: with the prefix if that says a checksum
+    /// which is still to be checked.
+    #[inline]
+    fn with_unchecked<T>(
+        &mut self,
+        position: u64,
+        hint: Hint,
+        tag: FileTag,
+        visit: impl FnOnce(&DbFile, Option<ChunkPrefix>, &[u8]) -> Result<T>,
+    ) -> Result<T> {
+        if self.io.has_read_ahead()
+            && let Some((prefix, stored)) = self.at_hand(position)
+        {
+            return visit(self, Some(prefix), stored);
+        }
+        self.read_unchecked(position, hint, tag, visit)
+    }
+
+    /// As [`DbFile::with_unchecked`], for a chunk that no plan has read.
+    #[inline(never)]
+    fn read_unchecked<T>(
+        &mut self,
+        position: u64,
+        hint: Hint,
+        tag: FileTag,
+        visit: impl FnOnce(&DbFile, Option<ChunkPrefix>, &[u8]) -> Result<T>,
+    ) -> Result<T> {
+        if self.io.is_exact() {
+            self.bring(position, hint, tag)?;
+            if let Some((prefix, stored)) = self.at_hand(position) {
+                return visit(self, Some(prefix), stored);
+            }
+        }
+        let chunk = self.load_chunk(position, hint, tag)?;
+        visit(self, None, self.bytes_of(&chunk.body))
+    }
+
     /// Reads and checks the chunk at `position`, and shows its body to `visit` as it is stored.
     #[inline]
     fn with_stored<T>(
@@ -79,48 +117,40 @@ impl DbFile {
         tag: FileTag,
         visit: impl FnOnce(&DbFile, &[u8]) -> Result<T>,
     ) -> Result<T> {
-        if self.io.has_read_ahead()
-            && let Some((prefix, stored)) = self.at_hand(position)
-        {
-            self.check_sum(position, prefix, stored)?;
-            return visit(self, stored);
-        }
-        self.read_stored(position, hint, tag, visit)
-    }
-
-    /// As [`DbFile::with_stored`], for a chunk that no plan has read.
-    #[inline(never)]
-    fn read_stored<T>(
-        &mut self,
-        position: u64,
-        hint: Hint,
-        tag: FileTag,
-        visit: impl FnOnce(&DbFile, &[u8]) -> Result<T>,
-    ) -> Result<T> {
-        if self.io.is_exact() {
-            self.bring(position, hint, tag)?;
-            if let Some((prefix, stored)) = self.at_hand(position) {
-                self.check_sum(position, prefix, stored)?;
-                return visit(self, stored);
+        self.with_unchecked(position, hint, tag, |file, unchecked, stored| {
+            if let Some(prefix) = unchecked {
+                file.check_sum(position, prefix, stored)?;
             }
-        }
-        let chunk = self.load_chunk(position, hint, tag)?;
-        visit(self, self.bytes_of(&chunk.body))
+            visit(file, stored)
+        })
     }
 
-    /// Reads, checks and inflates the chunk at `position` into `plain`, whose content does not matter. Returns the length
-    /// of what is stored.
-    #[inline]
-    pub(crate) fn read_inflated(
-        &mut self,
-        position: u64,
-        hint: Hint,
-        tag: FileTag,
-        plain: &mut Room,
-    ) -> Result<u64> {
-        self.with_stored(position, hint, tag, |file, stored| {
-            file.inflate_into(position, stored, plain, LEAST_ROOM)?;
+    /// Reads, checks and inflates the node at `position` into `plain`, whose content does not matter. Returns the length of
+    /// what is stored.
+    pub(crate) fn read_node(&mut self, position: u64, hint: Hint, plain: &mut Room) -> Result<u64> {
+        self.with_unchecked(position, hint, FileTag::BTree, |file, unchecked, stored| {
+            let inflate = |plain: &mut Room| {
+                if let Some(prefix) = unchecked {
+                    file.check_sum(position, prefix, stored)?;
+                }
+                file.inflate_into(position, stored, plain, LEAST_ROOM)
+            };
+            match (unchecked, hint) {
+                // Of known leaves each is as likely to come again as any other.
+                (Some(prefix), Hint::None | Hint::Subtree(_)) if file.recalls_nodes() => {
+                    alike::inflated((prefix, stored), plain, LEAST_ROOM, inflate)?;
+                }
+                _ => inflate(plain)?,
+            }
             Ok(stored.len() as u64)
+        })
+    }
+
+    /// Reads, checks and inflates the chunk at `position` into `plain`, whose content does not matter.
+    #[inline]
+    fn read_inflated(&mut self, position: u64, hint: Hint, tag: FileTag, plain: &mut Room) -> Result<()> {
+        self.with_stored(position, hint, tag, |file, stored| {
+            file.inflate_into(position, stored, plain, LEAST_ROOM)
         })
     }
 
@@ -176,7 +206,7 @@ impl DbFile {
         visit: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
         let mut plain = std::mem::take(&mut self.io.scratch().plain);
-        let result = self.read_inflated(position, hint, tag, &mut plain).and_then(|_| visit(&plain));
+        let result = self.read_inflated(position, hint, tag, &mut plain).and_then(|()| visit(&plain));
         if plain.size() <= LARGEST_PLAIN {
             self.io.scratch().plain = plain;
         }
@@ -404,19 +434,18 @@ impl DbFile {
     /// at least this size.
     #[inline(never)]
     fn inflate_into(&self, position: u64, compressed: &[u8], plain: &mut Room, least: usize) -> Result<()> {
-        loop {
-            match snap::raw::Decoder::new().decompress(compressed, plain.whole()) {
-                Ok(length) => {
-                    plain.set_length(length);
-                    return Ok(());
-                }
-                Err(snap::Error::BufferTooSmall { min, .. })
-                    if min <= (compressed.len() as u64).saturating_mul(MAX_SNAPPY_RATIO) =>
-                {
-                    plain.renew(least.max(min as usize))?;
-                }
-                Err(_) => return Err(self.not_snappy(position, compressed)),
+        match snap::raw::Decoder::new().decompress(compressed, plain.whole()) {
+            Ok(length) => {
+                plain.set_length(length);
+                Ok(())
             }
+            Err(snap::Error::BufferTooSmall { min, .. })
+                if min <= (compressed.len() as u64).saturating_mul(MAX_SNAPPY_RATIO) =>
+            {
+                plain.renew(least.max(min as usize))?;
+                self.inflate_into(position, compressed, plain, least)
+            }
+            Err(_) => Err(self.not_snappy(position, compressed)),
         }
     }
 
@@ -478,34 +507,4 @@ fn remove_block_types(bytes: &mut Vec<u8>, start: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_is_what_stands_between_the_type_bytes() {
-        let file: Vec<u8> = (0..5 * BLOCK_SIZE)
-            .map(|at| if at % BLOCK_SIZE == 0 { 0xee } else { (at % 251) as u8 })
-            .collect();
-        for start in [1, 2, 4000, 4095, 4097, 8191] {
-            for length in [0_usize, 1, 7, 95, 96, 97, 4094, 4095, 4096, 9000] {
-                let end = if length == 0 { start } else { content_end(start, length as u64) };
-                let raw = file.get(start as usize..end as usize).unwrap_or_default();
-                let plain: Vec<u8> =
-                    (start..end).filter(|at| at % BLOCK_SIZE != 0).map(|at| (at % 251) as u8).collect();
-                assert_eq!(plain.len(), length);
-                let mut appended = Vec::new();
-                append_content(raw, start, length, &mut appended);
-                assert!(appended == plain, "{start} {length}");
-                let mut removed = raw.to_vec();
-                remove_block_types(&mut removed, start);
-                assert!(removed == plain, "{start} {length}");
-                let mut copied = vec![0; length];
-                assert!(copy_content(raw, start, &mut copied) && copied == plain, "{start} {length}");
-                assert!(
-                    length == 0
-                        || !copy_content(raw.split_last().map_or(raw, |(_, rest)| rest), start, &mut copied)
-                );
-            }
-        }
-    }
-}
+mod tests;

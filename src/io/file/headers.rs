@@ -26,6 +26,9 @@ impl DbFile {
         any_checksum: bool,
         visit: impl FnOnce(&DbFile, &[u8]) -> T,
     ) -> Result<T> {
+        if let Some((prefix, body)) = self.header_at_hand(position) {
+            return self.check_header_chunk(position, prefix, body, any_checksum).map(|()| visit(self, body));
+        }
         if self.io.is_exact() {
             let (prefix, found, range) = self.find_header_chunk(position)?;
             let body = self.io.found(found, position).get(range).unwrap_or_default();
@@ -37,6 +40,14 @@ impl DbFile {
         self.io.tag(FileTag::Unknown);
         let (prefix, body) = read?;
         self.check_header_chunk(position, prefix, body, any_checksum).map(|()| visit(self, body))
+    }
+
+    /// A header that was read with the block that it was found in, as nearly all are. Its checksum is still to be checked.
+    #[inline]
+    fn header_at_hand(&self, position: u64) -> Option<(ChunkPrefix, &[u8])> {
+        let (prefix, behind) = self.io.at_hand(position, 1 + PREFIX)?.get(1..)?.split_first_chunk()?;
+        let prefix = ChunkPrefix::parse_header(*prefix).ok()?;
+        Some((prefix, behind.get(..prefix.length as usize)?))
     }
 
     /// Where a header was read, usually with the block that it was found in, and the range of its body there.
@@ -98,12 +109,18 @@ impl DbFile {
         if good { Ok(()) } else { Err(self.checksum_failed(position + 1, prefix)) }
     }
 
-    /// Reads the body of the header at `position`.
-    pub(crate) fn parse_header(&self, body: &[u8], position: u64) -> Result<FileHeader> {
-        FileHeader::parse(body, position).map_err(|error| match error {
+    /// Reads the body of the header at `position` into `header`.
+    #[inline]
+    pub(crate) fn parse_header(&self, body: &[u8], position: u64, header: &mut FileHeader) -> Result<()> {
+        header.read(body, position).map_err(|error| self.header_error(position, error))
+    }
+
+    #[cold]
+    fn header_error(&self, position: u64, error: HeaderError) -> Error {
+        match error {
             HeaderError::Version(version) => Error::HeaderVersion { file: self.name(), position, version },
             HeaderError::Malformed(rule) => self.malformed(position, Malformed(rule)),
-        })
+        }
     }
 
     /// Writes a header at the next block boundary. A `marker` of data keeps it from being seen as a header yet.

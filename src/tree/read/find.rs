@@ -13,6 +13,19 @@ use crate::io::file::Hint;
 use crate::memory::{self, Room};
 use std::ops::{Deref, Range};
 
+/// Where a tree begins: all that a look-up takes of its root.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Root {
+    pub(crate) position: u64,
+    subtree_size: u64,
+}
+
+impl From<&NodeRef> for Root {
+    fn from(&NodeRef { position, subtree_size, .. }: &NodeRef) -> Root {
+        Root { position, subtree_size }
+    }
+}
+
 /// A value in the node where it was found, which may be large: it is not copied.
 pub(crate) struct Found<'a> {
     file: &'a TreeFile,
@@ -31,7 +44,9 @@ impl Deref for Found<'_> {
 
 impl Drop for Found<'_> {
     fn drop(&mut self) {
-        self.file.keep_node_memory(std::mem::take(&mut self.node).into_memory());
+        if let Node::Read(memory) = &mut self.node {
+            self.file.keep_node_memory(std::mem::take(memory));
+        }
     }
 }
 
@@ -57,7 +72,7 @@ impl Found<'_> {
 }
 
 /// The value stored under `key`: the first one, if there are several.
-pub(crate) fn lookup<'a>(file: &'a TreeFile, root: Option<&NodeRef>, key: &[u8]) -> Result<Found<'a>> {
+pub(crate) fn lookup<'a>(file: &'a TreeFile, root: Option<Root>, key: &[u8]) -> Result<Found<'a>> {
     let Some(root) = root else { return Err(Error::DocNotFound) };
     let mut guarded = Guarded::new(file, Reading::Seeking);
     let mut child = Child { hint: Hint::Subtree(root.subtree_size), ..Child::root(root.position) };

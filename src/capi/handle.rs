@@ -235,14 +235,15 @@ impl Handle {
             return;
         }
         inside.looked.set(uses);
-        if inside.published.get() != Some(db.stamp()) {
-            self.publish_anew(inside, db);
+        let stamp = db.stamp();
+        match inside.published.get() {
+            Some(before) if before == stamp => {}
+            before => self.publish_anew((inside, db), before, stamp),
         }
     }
 
     #[inline(never)]
-    fn publish_anew(&self, inside: &Inside, db: &Db) {
-        let (stamp, before) = (db.stamp(), inside.published.get());
+    fn publish_anew(&self, (inside, db): (&Inside, &Db), before: Option<Stamp>, stamp: Stamp) {
         let mut published = self.published.lock();
         tsan::taken(&self.published);
         match (before, &mut published.info) {

@@ -35,6 +35,8 @@ pub(super) fn key_prefix(key: &[u8], skip: usize) -> u64 {
 pub(super) struct CommonPrefix {
     /// As many bytes as all keys so far have in common; `None` before the first key.
     bytes: Option<Vec<u8>>,
+    /// If they are eight or fewer: these as a number, and which bits of it count. Keys of so many bytes are compared at once.
+    few: Option<(u64, u64)>,
 }
 
 impl CommonPrefix {
@@ -45,6 +47,11 @@ impl CommonPrefix {
     /// Notes a key.
     #[inline]
     pub(super) fn add(&mut self, key: &[u8]) -> Result<()> {
+        if let (Some((head, bits)), Some(first)) = (self.few, key.first_chunk())
+            && (u64::from_be_bytes(*first) ^ head) & bits == 0
+        {
+            return Ok(());
+        }
         match &self.bytes {
             Some(bytes) if key.starts_with(bytes) => Ok(()),
             _ => self.shorten(key),
@@ -59,6 +66,9 @@ impl CommonPrefix {
         };
         let alike = bytes.iter().zip(key).take_while(|(a, b)| a == b).count();
         bytes.truncate(alike);
+        let others = size_of::<u64>().checked_sub(alike);
+        let bits = others.map(|others| u64::MAX.checked_shl(8 * others as u32).unwrap_or(0));
+        self.few = bits.map(|bits| (key_prefix(bytes, 0), bits));
         Ok(())
     }
 }
@@ -153,4 +163,29 @@ pub(super) fn merge<R: Run>(runs: &mut [R], skip: usize, take: OnSorted<'_>) -> 
         tournament.advance()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_keys_have_in_common_is_as_long_as_the_shortest_of_it() {
+        let key = b"0123456789abcdef";
+        for alike in 0..key.len() {
+            for length in alike..=key.len() {
+                let mut other = key.get(..length).unwrap().to_vec();
+                other.iter_mut().skip(alike).for_each(|byte| *byte ^= 0x81);
+                let mut common = CommonPrefix::default();
+                common.add(key).unwrap();
+                for seen in [&other[..], key, &other[..]] {
+                    common.add(seen).unwrap();
+                    assert_eq!(common.len(), alike, "{length}");
+                }
+                common.add(b"").unwrap();
+                assert_eq!(common.len(), 0);
+            }
+        }
+    }
 }

@@ -10,7 +10,9 @@
 //! ```
 
 use super::Malformed;
-use super::ints::{Fields, MAX_KEY, MAX_U48, MAX_VALUE, eight, put_eight, split_u12_u28, u12_u28, u48_bytes};
+use super::ints::{
+    Fields, MAX_KEY, MAX_U48, MAX_VALUE, eight, put_eight, split_u12_u28, u12_u28, u48, u48_bytes,
+};
 
 /// Bytes of a by-id value before the rev_meta.
 pub(crate) const BY_ID_FIXED: usize = 23;
@@ -111,6 +113,7 @@ impl<'a> DocInfoRef<'a> {
     }
 
     /// Appends the by-id value.
+    #[inline]
     pub(crate) fn encode_by_id(&self, out: &mut Vec<u8>) {
         let (size, position) = (u64::from(self.physical_size as u32), self.position_field());
         let mut fixed = [0; BY_ID_FIXED];
@@ -173,8 +176,8 @@ impl<'a> DocInfoRef<'a> {
 
 /// Reads a key of the by-sequence tree.
 pub(crate) fn parse_seq_key(key: &[u8]) -> Result<u64, Malformed> {
-    let [a, b, c, d, e, f] = *key else { return Err(Malformed("a sequence key of 6 bytes")) };
-    Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    let key = <&[u8; 6]>::try_from(key).map_err(|_| Malformed("a sequence key of 6 bytes"))?;
+    Ok(u48(key))
 }
 
 /// What the reduce value of the by-id tree counts of a by-id value: whether the document is deleted, and the physical

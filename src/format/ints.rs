@@ -63,8 +63,7 @@ impl<'a> Fields<'a> {
     /// 48 bits.
     #[inline]
     pub(crate) fn u48(&mut self) -> Result<u64, Malformed> {
-        let [a, b, c, d, e, f] = self.array()?;
-        Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+        self.array().map(|bytes| u48(&bytes))
     }
 
     /// 64 bits.
@@ -82,6 +81,12 @@ impl<'a> Fields<'a> {
     pub(crate) fn rest(self) -> &'a [u8] {
         self.0
     }
+}
+
+/// These bytes as a number: two reads, where byte by byte would be three.
+#[inline]
+pub(crate) fn u48(&[a, b, c, d, e, f]: &[u8; 6]) -> u64 {
+    u64::from(u32::from_be_bytes([a, b, c, d])) << 16 | u64::from(u16::from_be_bytes([e, f]))
 }
 
 /// Eight of these bytes as a number.

@@ -11,7 +11,7 @@ use super::{NodeSizes, TreeKind};
 use crate::error::Result;
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
-use crate::format::node::NodeKind;
+use crate::format::node::{NodeKind, compare_keys};
 use std::cmp::Ordering;
 
 /// The rule that keys in disorder break.
@@ -58,7 +58,7 @@ impl<'a> TreeBuilder<'a> {
     /// for [`TreeBuilder::add_accepted`].
     #[inline]
     pub(crate) fn accepts(&self, key: &[u8]) -> Result<Ordering, Malformed> {
-        let order = self.last_key().map_or(Ordering::Less, |last| last.cmp(key));
+        let order = self.last_key().map_or(Ordering::Less, |last| compare_keys(last, key));
         if order == Ordering::Greater { Err(DISORDER) } else { Ok(order) }
     }
 

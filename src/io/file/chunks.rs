@@ -140,12 +140,12 @@ impl DbFile {
         self.with_stored(position, hint, tag, |_, stored| visit(stored))
     }
 
-    /// Whether so many bytes of content at `position` were read already.
+    /// Whether so many bytes of content at `position` were read already; if so, up to where all bytes were.
     #[inline]
-    pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
+    pub(crate) fn has_read(&self, position: u64, size: u64) -> Option<u64> {
         let start = content_start(position);
-        let length = content_end(position, size) - start;
-        usize::try_from(length).is_ok_and(|length| self.io.at_hand(start, length).is_some())
+        let length = usize::try_from(content_end(position, size) - start).ok()?;
+        self.io.at_hand(start, length).map(|bytes| start + bytes.len() as u64)
     }
 
     /// Body and checksum of the chunk at `position`, if all of it was read already, stands within one block and is as it

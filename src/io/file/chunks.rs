@@ -404,20 +404,32 @@ impl DbFile {
     /// at least this size.
     #[inline(never)]
     fn inflate_into(&self, position: u64, compressed: &[u8], plain: &mut Room, least: usize) -> Result<()> {
-        loop {
-            match snap::raw::Decoder::new().decompress(compressed, plain.whole()) {
-                Ok(length) => {
-                    plain.set_length(length);
-                    return Ok(());
-                }
-                Err(snap::Error::BufferTooSmall { min, .. })
-                    if min <= (compressed.len() as u64).saturating_mul(MAX_SNAPPY_RATIO) =>
-                {
-                    plain.renew(least.max(min as usize))?;
-                }
-                Err(_) => return Err(self.not_snappy(position, compressed)),
+        match snap::raw::Decoder::new().decompress(compressed, plain.whole()) {
+            Ok(length) => {
+                plain.set_length(length);
+                Ok(())
             }
+            Err(snap::Error::BufferTooSmall { min, .. })
+                if min <= (compressed.len() as u64).saturating_mul(MAX_SNAPPY_RATIO) =>
+            {
+                self.inflate_into_new(position, compressed, plain, least.max(min as usize))
+            }
+            Err(_) => Err(self.not_snappy(position, compressed)),
         }
+    }
+
+    /// As [`DbFile::inflate_into`], into other memory of this size. By itself, so that there is one place where the decoder is
+    /// called: then it is compiled as a part of that.
+    #[cold]
+    fn inflate_into_new(
+        &self,
+        position: u64,
+        compressed: &[u8],
+        plain: &mut Room,
+        size: usize,
+    ) -> Result<()> {
+        plain.renew(size)?;
+        self.inflate_into(position, compressed, plain, size)
     }
 
     #[cold]

@@ -56,6 +56,8 @@ struct Call {
     running: Cell<bool>,
     /// `None`: nothing has gone wrong.
     trouble: RefCell<Option<Box<Trouble>>>,
+    /// Whether there is anything that the handler has not been told of.
+    has_untold: Cell<bool>,
 }
 
 /// What has gone wrong in a call.
@@ -82,16 +84,16 @@ pub(super) unsafe fn with<T>(
     internal_error::postpone_with(postpone);
     INNERMOST.with(|innermost| {
         let (outer, lent, running) = (innermost.get(), <_>::default(), Cell::new(true));
-        let trouble = RefCell::default();
+        let (trouble, has_untold) = (RefCell::default(), Cell::new(false));
         let all = in_order(entered, [None; 2]).map(Cell::new);
         let thread = ThreadId::of(innermost);
-        let call = Call { thread, outer, entered, lent, all, running, trouble };
+        let call = Call { thread, outer, entered, lent, all, running, trouble, has_untold };
         call.enter()?;
         innermost.set(&raw const call);
         let _leave = Leave { call: &call, innermost };
         // SAFETY: entered above, and left only after the work.
         let done = work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() }));
-        if call.has_untold() {
+        if call.has_untold.get() {
             callback(|| {});
         }
         Ok(done)
@@ -105,6 +107,7 @@ fn postpone(text: &str) -> bool {
     let untold = &mut trouble.get_or_insert_default().untold;
     if untold.len() < MOST_UNTOLD {
         untold.push(text.to_owned());
+        call.has_untold.set(true);
     }
     true
 }
@@ -294,15 +297,10 @@ impl Call {
         });
     }
 
-    #[inline]
-    fn has_untold(&self) -> bool {
-        self.trouble.borrow().as_ref().is_some_and(|trouble| !trouble.untold.is_empty())
-    }
-
     /// Tells the handler of the internal errors so far. With the locks given up.
     #[inline]
     fn tell(&self) {
-        if self.has_untold() {
+        if self.has_untold.take() {
             self.tell_all();
         }
     }

@@ -156,7 +156,7 @@ impl Db {
             bodies.begin_leaf();
             let mut rest = leaf.entries();
             loop {
-                let here = rest.clone();
+                let offset = rest.offset();
                 let Some(entry) = rest.next() else { break };
                 let entry = match entry {
                     Ok(entry) => entry,
@@ -176,7 +176,7 @@ impl Db {
                 };
                 if options.shows(info) {
                     if bodies.are_missing(&self.file, info.body_position, info.physical_size) {
-                        let wanted = bodies_of(tree, here, last, options)?;
+                        let wanted = bodies_of(tree, leaf.entries_from(offset), last, options)?;
                         damage.pass(self.file.read_ahead(Plan::Bodies, &wanted))?;
                     }
                     visit(info)?;

@@ -225,8 +225,9 @@ fn seq_of(key: &[u8]) -> Option<u64> {
 /// Iterates over the entries of a node; ends after the first malformed one.
 #[derive(Clone)]
 pub(crate) struct Entries<'a> {
-    node: &'a [u8],
-    offset: usize,
+    rest: &'a [u8],
+    /// Length of the node.
+    length: usize,
 }
 
 impl<'a> Entries<'a> {
@@ -238,13 +239,13 @@ impl<'a> Entries<'a> {
     /// Those from this offset on.
     #[inline]
     pub(crate) fn behind(node: &'a [u8], offset: usize) -> Entries<'a> {
-        Entries { node, offset }
+        Entries { rest: node.get(offset..).unwrap_or_default(), length: node.len() }
     }
 
     /// Offset of the one that comes next.
     #[inline]
     pub(crate) fn offset(&self) -> usize {
-        self.offset
+        self.length - self.rest.len()
     }
 }
 
@@ -253,17 +254,12 @@ impl<'a> Iterator for Entries<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match entry_at(self.node, self.offset) {
-            Ok(Some((entry, next))) => {
-                self.offset = next;
-                Some(Ok(entry))
-            }
-            Ok(None) => None,
-            Err(error) => {
-                self.offset = usize::MAX;
-                Some(Err(error))
-            }
+        if self.rest.is_empty() {
+            return None;
         }
+        let entry = split_entry(self.rest);
+        self.rest = entry.map_or(&[], |(_, behind)| behind);
+        Some(entry.map(|(entry, _)| entry))
     }
 }
 

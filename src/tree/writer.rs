@@ -70,6 +70,7 @@ pub(super) struct NodeWriter<'a> {
     tree: TreeKind,
     kind: NodeKind,
     threshold: usize,
+    two_thirds: usize,
     /// The node as it would be written now: kind, then entries.
     node: Vec<u8>,
     /// Where the entry begins that was pushed last; 0: none is pending.
@@ -94,7 +95,7 @@ impl<'a> NodeWriter<'a> {
             NodeKind::Interior => sizes.interior,
             NodeKind::Leaf => sizes.leaf,
         };
-        NodeWriter { file, tree, kind, threshold, node, last: 0, source }
+        NodeWriter { file, tree, kind, threshold, two_thirds: threshold * 2 / 3, node, last: 0, source }
     }
 
     /// Its memory, for another one.
@@ -184,10 +185,6 @@ impl<'a> NodeWriter<'a> {
         }
     }
 
-    fn two_thirds(&self) -> usize {
-        self.threshold * 2 / 3
-    }
-
     /// Fewest entries of a node: a pointer node with one child only would add a level for nothing.
     fn fewest(&self) -> usize {
         match self.kind {
@@ -225,7 +222,7 @@ impl<'a> NodeWriter<'a> {
         // What is written is dropped once, at the end.
         let mut start = 1;
         while self.is_large(start)? {
-            let limit = Limit { enough: start + self.two_thirds(), fewest: self.fewest() };
+            let limit = Limit { enough: start + self.two_thirds, fewest: self.fewest() };
             start = self.write_slice(start, limit, out)?;
         }
         self.node.drain(1..start);
@@ -240,7 +237,7 @@ impl<'a> NodeWriter<'a> {
             NodeKind::Interior => self.last > 1,
             NodeKind::Leaf => self.last > 0,
         };
-        is_enough && self.node.len() - 1 > self.two_thirds()
+        is_enough && self.node.len() - 1 > self.two_thirds
     }
 
     /// Writes all pending entries, if any, as one node.

@@ -27,7 +27,7 @@
 use super::handle::{Handle, Inside};
 use super::turn::ThreadId;
 use crate::db::Db;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::error::internal_error;
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
@@ -72,14 +72,16 @@ struct Trouble {
 /// A call remembers no more internal errors than this: a scan may pass any number of damaged chunks without a callback.
 const MOST_UNTOLD: usize = 1000;
 
-/// Runs the work of a C function with the locks of these handles, and gives it their databases.
+/// Runs the work of a C function with the locks of these handles, and gives it their databases; or, if no call may begin,
+/// tells why.
 ///
 /// # Safety
 /// The handles are live, by the pointer contract of `capi`.
 pub(super) unsafe fn with<T>(
     handles: [Option<NonNull<Handle>>; 2],
     work: impl FnOnce([Option<&Db>; 2]) -> T,
-) -> Result<T> {
+    refused: impl FnOnce(Error) -> T,
+) -> T {
     let entered = if handles[0] == handles[1] { [handles[0], None] } else { handles };
     internal_error::postpone_with(postpone);
     INNERMOST.with(|innermost| {
@@ -88,7 +90,9 @@ pub(super) unsafe fn with<T>(
         let all = in_order(entered, [None; 2]).map(Cell::new);
         let thread = ThreadId::of(innermost);
         let call = Call { thread, outer, entered, lent, all, running, trouble, has_untold };
-        call.enter()?;
+        if let Err(error) = call.enter() {
+            return refused(error);
+        }
         innermost.set(&raw const call);
         let _leave = Leave { call: &call, innermost };
         // SAFETY: entered above, and left only after the work.
@@ -96,7 +100,7 @@ pub(super) unsafe fn with<T>(
         if call.has_untold.get() {
             callback(|| {});
         }
-        Ok(done)
+        done
     })
 }
 

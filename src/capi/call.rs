@@ -27,8 +27,8 @@
 use super::handle::{Handle, Inside};
 use super::turn::ThreadId;
 use crate::db::Db;
-use crate::error::{Error, Result};
 use crate::error::internal_error;
+use crate::error::{Error, Result};
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 

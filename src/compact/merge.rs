@@ -5,15 +5,35 @@
 use crate::error::Result;
 use crate::memory;
 
-/// Takes sorted entries: key and value.
-pub(crate) type OnSorted<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+/// Takes sorted entries.
+pub(crate) type OnSorted<'a> = &'a mut dyn FnMut(Sorted<'_>) -> Result<()>;
+
+/// An entry: its key, and right behind it its value.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sorted<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) key_length: usize,
+}
+
+impl<'a> Sorted<'a> {
+    #[inline]
+    pub(crate) fn key(self) -> &'a [u8] {
+        self.split().0
+    }
+
+    /// Key and value.
+    #[inline]
+    pub(crate) fn split(self) -> (&'a [u8], &'a [u8]) {
+        self.bytes.split_at_checked(self.key_length).unwrap_or_default()
+    }
+}
 
 /// Entries in ascending order of keys, one at a time.
 pub(super) trait Run {
     /// Goes to the next entry, at first to the first one, and returns [`key_prefix`] of its key; `None`: there is none.
     fn advance(&mut self, skip: usize) -> Result<Option<u64>>;
-    /// Key and value of the entry at hand.
-    fn entry(&self) -> (&[u8], &[u8]);
+    /// The entry at hand.
+    fn entry(&self) -> Sorted<'_>;
 }
 
 /// Eight bytes of a key as a number, from byte `skip` on, which is where keys begin to differ: decides most comparisons
@@ -124,7 +144,7 @@ impl<'a, R: Run> Tournament<'a, R> {
     #[cold]
     fn is_before_by_key(&self, a: Head, b: Head) -> bool {
         match (self.runs.get(a.run), self.runs.get(b.run)) {
-            (Some(one), Some(other)) => (one.entry().0, a.run) < (other.entry().0, b.run),
+            (Some(one), Some(other)) => (one.entry().key(), a.run) < (other.entry().key(), b.run),
             (one, _) => one.is_some(),
         }
     }
@@ -158,8 +178,7 @@ fn head<R: Run>(runs: &mut [R], run: usize, skip: usize) -> Result<Head> {
 pub(super) fn merge<R: Run>(runs: &mut [R], skip: usize, take: OnSorted<'_>) -> Result<()> {
     let mut tournament = Tournament::new(runs, skip)?;
     while let Some(run) = tournament.runs.get(tournament.winner.run) {
-        let (key, value) = run.entry();
-        take(key, value)?;
+        take(run.entry())?;
         tournament.advance()?;
     }
     Ok(())

@@ -202,6 +202,23 @@ pub(crate) fn compare_keys(a: &[u8], b: &[u8]) -> Ordering {
     }
 }
 
+/// The first bytes of a key as a number, as if zeros followed it. Where those of two keys differ, the keys are in the same
+/// order; where not, it takes the keys.
+#[inline]
+pub(crate) fn key_head(key: &[u8]) -> u128 {
+    if let Some(head) = key.first_chunk() {
+        return u128::from_be_bytes(*head);
+    }
+    if let Some(seq) = seq_of(key) {
+        return u128::from(seq) << 80;
+    }
+    let mut head = [0; HEAD];
+    for (to, from) in head.iter_mut().zip(key) {
+        *to = *from;
+    }
+    u128::from_be_bytes(head)
+}
+
 /// Finds the first entry whose key is not below. Returns how many bytes are left there, and at the entry before it.
 #[inline]
 fn seek_by(bytes: &[u8], is_below: impl Fn(&[u8]) -> bool) -> Result<(usize, usize), Malformed> {
@@ -318,6 +335,22 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::super::header::NodeRef;
     use super::*;
+
+    #[test]
+    fn heads_that_differ_are_in_the_order_of_their_keys() {
+        let long: &[u8] = b"0123456789abcdefgh";
+        let mut keys: Vec<Vec<u8>> = (0..=long.len()).map(|length| long[..length].to_vec()).collect();
+        for length in [0, 1, 5, 6, 7, 15, 16, 17] {
+            for end in [&[0][..], &[0, 0], &[0, 1], &[255]] {
+                keys.push([&long[..length], end].concat());
+            }
+        }
+        for (a, b) in keys.iter().flat_map(|a| keys.iter().map(move |b| (a, b))) {
+            let order = key_head(a).cmp(&key_head(b));
+            assert_eq!(order.then(a.cmp(b)), a.cmp(b), "{a:?} {b:?}");
+            assert_eq!(compare_keys(a, b), a.cmp(b), "{a:?} {b:?}");
+        }
+    }
 
     #[test]
     fn entries_round_trip() {

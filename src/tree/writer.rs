@@ -105,26 +105,28 @@ impl<'a> NodeWriter<'a> {
 
     /// Adds an entry; keys come in ascending order.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.push_with(key, value.len(), |node| node.extend_from_slice(value))
+        self.push_with(key.len(), value.len(), |node| {
+            node.extend_from_slice(key);
+            node.extend_from_slice(value);
+        })
     }
 
-    /// Adds an entry whose value, of this length, is appended by `put`.
+    /// Adds an entry whose key and value, of these lengths, are appended by `put`.
     #[inline]
     pub(super) fn push_with(
         &mut self,
-        key: &[u8],
+        key_length: usize,
         value_length: usize,
         put: impl FnOnce(&mut Vec<u8>),
     ) -> Result<()> {
-        if key.len() > MAX_KEY || value_length > MAX_VALUE {
+        if key_length > MAX_KEY || value_length > MAX_VALUE {
             return Err(Error::InvalidArguments(
                 "expected a key of at most 4095 bytes and a value below 2^28 bytes",
             ));
         }
-        memory::reserve(&mut self.node, ENTRY_PREFIX + key.len() + value_length)?;
+        memory::reserve(&mut self.node, ENTRY_PREFIX + key_length + value_length)?;
         self.last = self.node.len();
-        put_u12_u28(&mut self.node, key.len(), value_length);
-        self.node.extend_from_slice(key);
+        put_u12_u28(&mut self.node, key_length, value_length);
         put(&mut self.node);
         Ok(())
     }

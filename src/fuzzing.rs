@@ -78,7 +78,8 @@ pub fn sort(directory: &Path, budget: usize, secret: bool, pairs: &[Pair]) -> Re
         sorter.add(key, value)?;
     }
     let mut result = Vec::new();
-    sorter.finish(&mut |key, value| {
+    sorter.finish(&mut |entry| {
+        let (key, value) = entry.split();
         result.push((key.to_vec(), value.to_vec()));
         Ok(())
     })?;

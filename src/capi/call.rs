@@ -24,11 +24,11 @@
 //! A call on two handles takes their locks in the order of their addresses, at the beginning and after each callback,
 //! and nothing waits for a callback with a lock held.
 
-use super::handle::Handle;
+use super::handle::{Handle, Inside};
 use super::turn::ThreadId;
 use crate::db::Db;
-use crate::error::Result;
 use crate::error::internal_error;
+use crate::error::{Error, Result};
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
@@ -49,13 +49,15 @@ struct Call {
     /// The handles that it was made on.
     entered: [Option<NonNull<Handle>>; 2],
     /// Those by which its callbacks are shown a source and a target that the library has opened; its own.
-    lent: Cell<[Option<NonNull<Handle>>; 2]>,
+    lent: [Cell<Option<NonNull<Handle>>>; 2],
     /// All of them in the order in which locks are taken, the absent ones last.
-    all: Cell<[Option<NonNull<Handle>>; 4]>,
+    all: [Cell<Option<NonNull<Handle>>>; 4],
     /// The library is at work, not a callback.
     running: Cell<bool>,
     /// `None`: nothing has gone wrong.
     trouble: RefCell<Option<Box<Trouble>>>,
+    /// Whether there is anything that the handler has not been told of.
+    has_untold: Cell<bool>,
 }
 
 /// What has gone wrong in a call.
@@ -70,31 +72,35 @@ struct Trouble {
 /// A call remembers no more internal errors than this: a scan may pass any number of damaged chunks without a callback.
 const MOST_UNTOLD: usize = 1000;
 
-/// Runs the work of a C function with the locks of these handles, and gives it their databases.
+/// Runs the work of a C function with the locks of these handles, and gives it their databases; or, if no call may begin,
+/// tells why.
 ///
 /// # Safety
 /// The handles are live, by the pointer contract of `capi`.
 pub(super) unsafe fn with<T>(
     handles: [Option<NonNull<Handle>>; 2],
     work: impl FnOnce([Option<&Db>; 2]) -> T,
-) -> Result<T> {
+    refused: impl FnOnce(Error) -> T,
+) -> T {
     let entered = if handles[0] == handles[1] { [handles[0], None] } else { handles };
     internal_error::postpone_with(postpone);
     INNERMOST.with(|innermost| {
-        let (outer, lent, running) = (innermost.get(), Cell::default(), Cell::new(true));
-        let trouble = RefCell::default();
-        let all = Cell::new(in_order(entered, [None; 2]));
+        let (outer, lent, running) = (innermost.get(), <_>::default(), Cell::new(true));
+        let (trouble, has_untold) = (RefCell::default(), Cell::new(false));
+        let all = in_order(entered, [None; 2]).map(Cell::new);
         let thread = ThreadId::of(innermost);
-        let call = Call { thread, outer, entered, lent, all, running, trouble };
-        call.enter()?;
+        let call = Call { thread, outer, entered, lent, all, running, trouble, has_untold };
+        if let Err(error) = call.enter() {
+            return refused(error);
+        }
         innermost.set(&raw const call);
         let _leave = Leave { call: &call, innermost };
         // SAFETY: entered above, and left only after the work.
         let done = work(handles.map(|handle| unsafe { handle?.as_ref().inside().db() }));
-        if call.has_untold() {
+        if call.has_untold.get() {
             callback(|| {});
         }
-        Ok(done)
+        done
     })
 }
 
@@ -105,6 +111,7 @@ fn postpone(text: &str) -> bool {
     let untold = &mut trouble.get_or_insert_default().untold;
     if untold.len() < MOST_UNTOLD {
         untold.push(text.to_owned());
+        call.has_untold.set(true);
     }
     true
 }
@@ -145,11 +152,19 @@ impl Drop for Leave<'_> {
 
 impl Call {
     /// Runs `action` on all handles of the call, in the order in which locks are taken.
+    #[inline]
     fn for_each(&self, mut action: impl FnMut(&Handle)) {
-        for handle in self.all.get().into_iter().map_while(|handle| handle) {
+        for handle in self.all.iter().map_while(Cell::get) {
             // SAFETY: live as long as the call, by the contract of `with` or because the call owns it.
             action(unsafe { handle.as_ref() });
         }
+    }
+
+    /// What is inside the handles that it lends, which it has locked.
+    #[inline]
+    fn lent(&self) -> impl Iterator<Item = &Inside> {
+        // SAFETY: the call owns those that it lends.
+        self.lent.iter().filter_map(Cell::get).map(|handle| unsafe { handle.as_ref().inside() })
     }
 
     fn lock(&self) {
@@ -207,7 +222,7 @@ impl Call {
             // SAFETY: locked by this call, which uses it no more.
             unsafe { handle.leave(handle.inside()) };
         });
-        for handle in self.lent.take().into_iter().flatten() {
+        for handle in self.lent.iter().filter_map(Cell::take) {
             // SAFETY: made by this call; the pointers that callbacks got were good until it returns.
             drop(unsafe { Box::from_raw(handle.as_ptr()) });
         }
@@ -228,13 +243,13 @@ impl Call {
 
     fn show_as(&self, role: usize, db: Option<&Db>) -> *mut Handle {
         let Some(db) = db else { return std::ptr::null_mut() };
-        for entered in self.entered.into_iter().flatten() {
+        for entered in self.entered.iter().flatten() {
             // SAFETY: live and locked.
             if unsafe { entered.as_ref().inside() }.is(db) {
                 return entered.as_ptr();
             }
         }
-        let handle = self.lent.get()[role].unwrap_or_else(|| self.begin_lending(role));
+        let handle = self.lent[role].get().unwrap_or_else(|| self.begin_lending(role));
         // SAFETY: live and locked.
         unsafe { handle.as_ref().inside() }.lend(Some(db));
         handle.as_ptr()
@@ -243,17 +258,19 @@ impl Call {
     #[cold]
     fn begin_lending(&self, role: usize) -> NonNull<Handle> {
         let handle = NonNull::from(Box::leak(Handle::for_lending()));
-        let mut lent = self.lent.get();
-        lent[role] = Some(handle);
-        self.lent.set(lent);
-        self.all.set(in_order(self.entered, lent));
+        self.lent[role].set(Some(handle));
+        for (place, handle) in
+            self.all.iter().zip(in_order(self.entered, self.lent.each_ref().map(Cell::get)))
+        {
+            place.set(handle);
+        }
         handle
     }
 
     /// The handle of a call that has but one.
     #[inline]
     fn only(&self) -> Option<&Handle> {
-        let alone = self.entered[1].is_none() && matches!(self.lent.get(), [None, None]);
+        let alone = self.entered[1].is_none() && self.lent.iter().all(|lent| lent.get().is_none());
         // SAFETY: live as long as the call, by the contract of `with`.
         self.entered[0].filter(|_| alone).map(|handle| unsafe { handle.as_ref() })
     }
@@ -284,20 +301,18 @@ impl Call {
 
     fn give_up_all(&self) {
         self.running.set(false);
-        // SAFETY: locked.
-        self.for_each(|handle| unsafe { handle.inside() }.wait(handle));
-        self.unlock();
-    }
-
-    #[inline]
-    fn has_untold(&self) -> bool {
-        self.trouble.borrow().as_ref().is_some_and(|trouble| !trouble.untold.is_empty())
+        self.for_each(|handle| {
+            // SAFETY: locked.
+            unsafe { handle.inside() }.wait(handle);
+            // SAFETY: locked; what is behind it is used again only with the lock.
+            unsafe { handle.unlock() };
+        });
     }
 
     /// Tells the handler of the internal errors so far. With the locks given up.
     #[inline]
     fn tell(&self) {
-        if self.has_untold() {
+        if self.has_untold.take() {
             self.tell_all();
         }
     }
@@ -318,30 +333,30 @@ impl Call {
         self.take_back_all();
     }
 
-    #[cold]
     fn take_back_all(&self) {
-        loop {
-            self.lock();
-            // Another thread may have made a call on a lent handle that waits for a callback. The database may be gone
-            // before it goes on.
-            // SAFETY: the call owns those that it lends, and has locked them.
-            let is_alone = |handle: &NonNull<Handle>| unsafe { handle.as_ref().inside() }.is_only_call();
-            let Some(busy) = self.lent.get().into_iter().flatten().find(|handle| !is_alone(handle)) else {
-                break;
-            };
-            self.unlock();
-            // SAFETY: as above.
-            unsafe { busy.as_ref() }.wait_for_other_calls();
+        self.lock();
+        // Another thread may have made a call on a lent handle that waits for a callback. The database may be gone before it
+        // goes on.
+        while !self.lent().all(Inside::is_only_call) {
+            self.wait_for_lent();
         }
         self.for_each(|handle| {
             // SAFETY: locked above.
             unsafe { handle.inside() }.set_running(true);
         });
-        for handle in self.lent.get().into_iter().flatten() {
-            // SAFETY: as above.
-            unsafe { handle.as_ref().inside() }.lend(None);
-        }
+        self.lent().for_each(|inside| inside.lend(None));
         self.running.set(true);
+    }
+
+    /// Gives the locks up until nobody else has a call on a handle that was lent.
+    #[cold]
+    fn wait_for_lent(&self) {
+        self.unlock();
+        for handle in self.lent.iter().filter_map(Cell::get) {
+            // SAFETY: the call owns those that it lends.
+            unsafe { handle.as_ref() }.wait_for_other_calls();
+        }
+        self.lock();
     }
 }
 

@@ -74,15 +74,22 @@ impl Outcome {
         Outcome { code: ErrorCode::INTERNAL, os_error: 0, said: Some(Box::new(Said::Panic(text))) }
     }
 
-    #[inline]
-    fn tell(self) -> couchstore_error_t {
-        if self.said.is_some() || self.os_error != 0 {
-            self.leave_behind();
-        }
-        self.code.0
+    /// Of a call that was refused.
+    #[cold]
+    fn refused(error: Error) -> Outcome {
+        Outcome::of(&Err(error))
     }
 
-    fn leave_behind(&self) {
+    #[inline]
+    fn tell(self) -> couchstore_error_t {
+        match self {
+            Outcome { code, os_error: 0, said: None } => code.0,
+            outcome => outcome.leave_behind(),
+        }
+    }
+
+    #[cold]
+    fn leave_behind(self) -> couchstore_error_t {
         match self.said.as_deref() {
             None => {}
             Some(Said::Reason(error @ Error::Internal(_))) => internal_error::report(error),
@@ -94,6 +101,7 @@ impl Outcome {
             // SAFETY: the location of this thread's errno is always valid.
             unsafe { *libc::__errno_location() = self.os_error };
         }
+        self.code.0
     }
 }
 
@@ -109,15 +117,13 @@ pub(super) fn last_os_error() -> i32 {
 /// Runs the body of a C function that takes no handle.
 pub(super) fn guard(call: latency::Call, body: impl FnOnce() -> Result<()>) -> couchstore_error_t {
     // SAFETY: no handles.
-    let outcome = unsafe { call::with([None, None], |_| run(call, None, body)) };
-    outcome.unwrap_or_else(|refused| Outcome::of(&Err(refused))).tell()
+    unsafe { call::with([None, None], |_| run(call, None, body), Outcome::refused) }.tell()
 }
 
 /// Runs the body of a C function that tells of failures: its own are no news.
 pub(super) fn guard_answer(call: latency::Call, body: impl FnOnce() -> Result<()>) -> couchstore_error_t {
     // SAFETY: no handles.
-    let outcome = unsafe { call::with([None, None], |_| run(call, None, body)) };
-    outcome.map_or_else(|refused| refused.code(), |outcome| outcome.code).0
+    unsafe { call::with([None, None], |_| run(call, None, body), Outcome::refused) }.code.0
 }
 
 /// Runs the body of a C function on a handle. A panic latches the handle: what was being changed may be half done.
@@ -149,8 +155,7 @@ pub(super) unsafe fn guard_dbs(
         None => Outcome::of(&Err(no_handle())),
     };
     // SAFETY: the contract above.
-    let outcome = unsafe { call::with(handles, work) };
-    outcome.unwrap_or_else(|refused| Outcome::of(&Err(refused))).tell()
+    unsafe { call::with(handles, work, Outcome::refused) }.tell()
 }
 
 /// How [`guard_last`] ended.
@@ -221,13 +226,14 @@ pub(super) unsafe fn ask_value<T>(
 /// Runs something that returns no code; a panic gives `otherwise`.
 pub(super) fn guard_value<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     // SAFETY: no handles.
-    match unsafe { call::with([None, None], |_| catch(body)) } {
-        Ok(Ok(value)) => value,
-        Ok(Err(text)) => {
-            internal_error::report_panic(&text);
+    match unsafe { call::with([None, None], |_| catch(body).map_err(Some), |_| Err(None)) } {
+        Ok(value) => value,
+        Err(panicked) => {
+            if let Some(text) = panicked {
+                internal_error::report_panic(&text);
+            }
             otherwise
         }
-        Err(_) => otherwise,
     }
 }
 

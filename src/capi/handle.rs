@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A handle of C.
 pub struct Handle {
@@ -22,9 +23,15 @@ pub struct Handle {
     /// Used by the thread whose turn it is.
     inside: UnsafeCell<Inside>,
     published: Mutex<Published>,
+    /// The size of the file, if nothing else has changed since all was published, else [`NOT_MOVED`]. Set by the thread whose
+    /// turn it is.
+    moved_end: AtomicU64,
     /// Notified, under the lock of `published`, when a call on a lent handle ends.
     call_ended: Condvar,
 }
+
+/// No file ends there.
+const NOT_MOVED: u64 = u64::MAX;
 
 /// What only the thread uses that holds the lock.
 pub(super) struct Inside {
@@ -175,6 +182,7 @@ impl Handle {
             turn: Turn::default(),
             inside: UnsafeCell::new(inside),
             published: Mutex::new(published),
+            moved_end: AtomicU64::new(NOT_MOVED),
             call_ended: Condvar::new(),
         }
     }
@@ -195,8 +203,14 @@ impl Handle {
 
     /// Answers a question from what was published.
     pub(super) fn ask<T>(&self, answer: impl FnOnce(&Published) -> T) -> T {
-        let published = self.published.lock();
+        let mut published = self.published.lock();
         tsan::taken(&self.published);
+        let end = self.moved_end.load(Ordering::Relaxed);
+        if let Ok(info) = &mut published.info
+            && end != NOT_MOVED
+        {
+            info.file_size = end;
+        }
         let answer = answer(&published);
         tsan::about_to_give_up(&self.published);
         answer
@@ -248,27 +262,35 @@ impl Handle {
             return;
         }
         inside.looked.set(uses);
-        if inside.published.get() != Some(db.stamp()) {
-            self.publish_anew(inside, db);
+        self.publish_changes(inside, db);
+    }
+
+    #[inline(never)]
+    fn publish_changes(&self, inside: &Inside, db: &Db) {
+        let stamp = db.stamp();
+        let before = inside.published.get();
+        if before == Some(stamp) {
+            return;
+        }
+        inside.published.set(Some(stamp));
+        match before.and_then(|before| stamp.only_end_moved(&before)) {
+            // So it is with each document that a compaction shows to a hook.
+            Some(end) => self.moved_end.store(end, Ordering::Relaxed),
+            None => self.publish_anew(db, before.is_some_and(|before| stamp.only_file_changed(&before))),
         }
     }
 
     #[inline(never)]
-    fn publish_anew(&self, inside: &Inside, db: &Db) {
-        let (stamp, before) = (db.stamp(), inside.published.get());
+    fn publish_anew(&self, db: &Db, only_file_changed: bool) {
         let mut published = self.published.lock();
         tsan::taken(&self.published);
-        match (before, &mut published.info) {
-            (Some(before), Ok(info)) => match stamp.only_end_moved(&before) {
-                // So it is with each document that a compaction shows to a hook.
-                Some(end) => info.file_size = end,
-                // And so when a handle is closed.
-                None if stamp.only_file_changed(&before) => published.update_file(db),
-                None => published.update(db),
-            },
-            _ => published.update(db),
+        self.moved_end.store(NOT_MOVED, Ordering::Relaxed);
+        // So it is when a handle is closed.
+        if only_file_changed && published.info.is_ok() {
+            published.update_file(db);
+        } else {
+            published.update(db);
         }
-        inside.published.set(Some(stamp));
         tsan::about_to_give_up(&self.published);
     }
 

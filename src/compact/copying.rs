@@ -38,6 +38,9 @@ pub(super) struct Copy<'a> {
     directory: &'a Path,
     pub(super) options: &'a CompactOptions,
     hooks: &'a mut dyn CompactHooks,
+    /// What these say of themselves.
+    filters: bool,
+    rewrites: bool,
     bodies: BodyLimit<'a>,
     /// Checksums of bodies are the same in source and target.
     same_checksum: bool,
@@ -50,15 +53,9 @@ pub(super) struct Copy<'a> {
 /// Where an entry stands: its leaf, and the offset there.
 type Place<'a> = (&'a Leaf<'a>, usize);
 
-/// A document that is kept: its body, and its rev_meta if that changed.
-#[derive(Default)]
-struct Kept {
-    body: Option<Copied>,
-    rev_meta: Option<Vec<u8>>,
-}
-
-/// A body in the target: where its chunk stands, and its length as it is stored.
-#[derive(Clone, Copy)]
+/// The body of a document that is kept, in the target: where its chunk stands, and its length as it is stored; twice 0 if
+/// there is none.
+#[derive(Clone, Copy, Default)]
 struct Copied {
     position: u64,
     length: usize,
@@ -100,6 +97,8 @@ impl<'a> Copy<'a> {
             options,
             bodies: BodyLimit::new(source),
             ahead: if hooks.filters() { BodiesAhead::default() } else { BodiesAhead::of_all() },
+            filters: hooks.filters(),
+            rewrites: hooks.rewrites(),
             hooks,
             same_checksum: checksum(source)? == checksum(target)?,
             progress: Progress::new(documents_in(&pinned)),
@@ -155,7 +154,7 @@ impl<'a> Copy<'a> {
             same_checksum: self.same_checksum,
         };
         // These hooks look at the target as it grows; and without buffers all of it is calls of the file operations.
-        let alone = self.hooks.filters() || self.hooks.rewrites() || self.options.unbuffered;
+        let alone = self.filters || self.rewrites || self.options.unbuffered;
         let beside = !alone && is_wanted(self.options.threads, documents_in(&self.pinned));
         let built = if beside { copy_beside(self, plan)? } else { None };
         let Roots { by_seq, by_id } = match built {
@@ -237,51 +236,47 @@ impl<'a> Copy<'a> {
             Ok(info) => info,
             Err(rule) => return self.step_over(rule, place.0.position),
         };
-        let kept = self.consider(&info, place, sink)?;
+        let verdict = self.verdict(&info)?;
+        let mut rev_meta = None;
+        let copied = match verdict {
+            Verdict::Drop => None,
+            Verdict::Keep if !self.rewrites => self.hand_over(&info, place, sink)?,
+            _ => self.consider_body((&info, place), verdict == Verdict::NeedBody, sink, &mut rev_meta)?,
+        };
         if info.body_position != 0 {
-            self.ahead.note(kept.is_some());
+            self.ahead.note(copied.is_some());
         }
-        let Some(kept) = kept else { return Ok(0) };
-        let length = kept.body.map_or(0, |body| body.length);
-        if let Some(body) = kept.body {
-            info.body_position = body.position;
-        }
-        if let Some(rev_meta) = &kept.rev_meta {
+        let Some(Copied { position, length }) = copied else { return Ok(0) };
+        info.body_position = position;
+        let before = rev_meta.is_none().then_some(entry.value);
+        if let Some(rev_meta) = &rev_meta {
             info.rev_meta = rev_meta;
         }
-        let before = kept.rev_meta.is_none().then_some(entry.value);
         sink.add(order, entry.key, before, &info)?;
         Ok(length)
     }
 
-    /// Whether, and how, a document is kept. Its body is in the target then.
-    fn consider(
-        &mut self,
-        info: &DocInfoRef<'_>,
-        place: Place<'_>,
-        sink: &mut impl Sink,
-    ) -> Result<Option<Kept>> {
-        let verdict = if self.hooks.filters() {
-            self.hooks.filter(self.target, info, None)?
+    /// What is to become of a document.
+    #[inline]
+    fn verdict(&mut self, info: &DocInfoRef<'_>) -> Result<Verdict> {
+        if self.filters {
+            self.hooks.filter(self.target, info, None)
         } else if self.options.drop_deletes && info.deleted {
-            Verdict::Drop
+            Ok(Verdict::Drop)
         } else {
-            Verdict::Keep
-        };
-        match verdict {
-            Verdict::Drop => Ok(None),
-            Verdict::Keep if !self.hooks.rewrites() => self.hand_over(info, place, sink),
-            _ => self.consider_body((info, place), verdict == Verdict::NeedBody, sink),
+            Ok(Verdict::Keep)
         }
     }
 
-    /// As [`Copy::consider`], for hooks that look at the body.
+    /// Shows a document's body to hooks that look at it, and copies it; also to `new_rev_meta` what they give it. `None`: it is
+    /// left out.
     fn consider_body(
         &mut self,
         (info, place): (&DocInfoRef<'_>, Place<'_>),
         ask_again: bool,
         sink: &mut impl Sink,
-    ) -> Result<Option<Kept>> {
+        new_rev_meta: &mut Option<Vec<u8>>,
+    ) -> Result<Option<Copied>> {
         let body = self.body(info, place)?;
         let Some(bytes) = body.bytes() else { return Ok(None) };
         if ask_again {
@@ -295,10 +290,11 @@ impl<'a> Copy<'a> {
                 }
             }
         }
-        let SourceBody::Stored(body) = body else { return Ok(Some(Kept::default())) };
-        let rewrites = self.hooks.rewrites();
-        let rev_meta = if rewrites { self.hooks.rewrite(info, &body.bytes)? } else { None };
-        if let Some(rev_meta) = &rev_meta
+        let SourceBody::Stored(body) = body else { return Ok(Some(Copied::default())) };
+        if self.rewrites {
+            *new_rev_meta = self.hooks.rewrite(info, &body.bytes)?;
+        }
+        if let Some(rev_meta) = new_rev_meta
             && !(DocInfoRef { rev_meta, ..*info }).fits()
         {
             return Err(Error::InvalidArguments(
@@ -306,14 +302,13 @@ impl<'a> Copy<'a> {
             ));
         }
         let length = body.bytes.len();
-        let position = sink.put_own(body)?;
-        Ok(Some(Kept { body: Some(Copied { position, length }), rev_meta }))
+        Ok(Some(Copied { position: sink.put_own(body)?, length }))
     }
 
     /// Before a body is read that is not at hand: reads ahead those of the leaf from there on, if they will be wanted.
     fn plan(&mut self, info: &DocInfoRef<'_>, (leaf, offset): Place<'_>) -> Result<()> {
         let file = self.source.file();
-        if !self.ahead.is_active() || file.has_read(info.body_position, info.physical_size) {
+        if !self.ahead.is_active() || file.has_read(info.body_position, info.physical_size).is_some() {
             return Ok(());
         }
         let wanted = bodies_of(TreeKind::BySeq, leaf.entries_from(offset), None, ScanOptions::default())?;
@@ -338,13 +333,13 @@ impl<'a> Copy<'a> {
         info: &DocInfoRef<'_>,
         place: Place<'_>,
         sink: &mut impl Sink,
-    ) -> Result<Option<Kept>> {
+    ) -> Result<Option<Copied>> {
         let position = info.body_position;
         if position == 0 {
-            return Ok(Some(Kept::default()));
+            return Ok(Some(Copied::default()));
         }
         if info.physical_size > LARGE_BODY {
-            return self.consider_body((info, place), false, sink);
+            return self.consider_body((info, place), false, sink, &mut None);
         }
         let put = put_into(sink, &mut self.bodies);
         let put = if let Some(put) = self.source.file().with_body_at_hand(position, put) {
@@ -357,8 +352,8 @@ impl<'a> Copy<'a> {
             put
         };
         match put? {
-            Some(copied) => Ok(Some(Kept { body: Some(copied), rev_meta: None })),
             None => Err(self.bodies.exceeded(position)),
+            copied => Ok(copied),
         }
     }
 

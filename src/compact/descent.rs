@@ -107,7 +107,8 @@ impl<'a> Entries<'a> {
         let mut both = Sorter::new(self.place);
         let mut cursor = Cursor::new(file, root, &[], Reading::Verifying);
         let mut last_seq = Vec::new();
-        self.sorter.finish(&mut |key, _| {
+        self.sorter.finish(&mut |entry| {
+            let key = entry.key();
             both.add(key, ASKED_FOR)?;
             let (seq, _) = key.split_at(seq_key(0).len());
             if last_seq == seq {
@@ -135,7 +136,8 @@ impl<'a> Entries<'a> {
 fn count_in_both(both: Sorter) -> Result<u64> {
     let (mut count, mut last_key) = (0, Vec::new());
     let (mut asked_for, mut in_tree) = (false, false);
-    both.finish(&mut |key, origin| {
+    both.finish(&mut |entry| {
+        let (key, origin) = entry.split();
         if last_key != key {
             count += u64::from(asked_for && in_tree);
             (asked_for, in_tree) = (false, false);

@@ -6,7 +6,7 @@
 //! nothing and what is reserved is what is counted. Each chunk is sorted by itself, while its bytes are still at hand
 //! in the processor's cache: it is a run.
 
-use super::merge::{CommonPrefix, OnSorted, Run, key_prefix, merge};
+use super::merge::{CommonPrefix, OnSorted, Run, Sorted, key_prefix, merge};
 use crate::error::Result;
 use crate::memory;
 
@@ -18,15 +18,15 @@ const LARGEST_PIECE: usize = 256 << 10;
 const LARGEST_CHUNK: usize = 64 << 10;
 const PARTS: usize = 8;
 
-/// Where an entry stands, behind the prefix of its key, once its chunk is complete: u64 prefix, u32 piece, u32 offset.
+/// Where an entry stands, behind the prefix of its key: u64 prefix, u32 piece, u32 offset.
 /// As one number, so that most comparisons take no more than that; of equal prefixes the one that was added first comes
 /// first.
 #[derive(Clone, Copy)]
 struct Record(u128);
 
 impl Record {
-    fn new(piece: u32, offset: u32) -> Record {
-        Record(u128::from(piece) << 32 | u128::from(offset))
+    fn new(prefix: u64, piece: u32, offset: u32) -> Record {
+        Record(u128::from(prefix) << 64 | u128::from(u64::from(piece) << 32 | u64::from(offset)))
     }
 
     fn prefix(self) -> u64 {
@@ -49,7 +49,7 @@ impl Record {
 /// Entries that are sorted together.
 struct Chunk {
     records: Vec<Record>,
-    /// From where on their prefixes are of their keys, once they are sorted.
+    /// From where on their prefixes are of their keys: where keys began to differ when the first one came.
     skip: usize,
 }
 
@@ -135,7 +135,8 @@ impl Gathered {
         let (Some(piece), Some(chunk)) = (self.pieces.last_mut(), self.chunks.last_mut()) else {
             return Ok(());
         };
-        chunk.records.push(Record::new(index as u32, piece.len() as u32));
+        let prefix = key_prefix(key, chunk.skip);
+        chunk.records.push(Record::new(prefix, index as u32, piece.len() as u32));
         piece.extend_from_slice(&((key.len() as u64) << 32 | value_length as u64).to_be_bytes());
         piece.extend_from_slice(key);
         put(piece);
@@ -154,36 +155,37 @@ impl Gathered {
             self.sort_last_chunk();
             let mut records = Vec::new();
             memory::reserve_exact(&mut records, self.records_in_chunk)?;
-            self.chunks.push(Chunk { records, skip: 0 });
+            self.chunks.push(Chunk { records, skip: self.common.len() });
         }
         self.reserved += needs;
         Ok(())
     }
 
-    /// Key and value of an entry.
+    /// An entry.
     #[inline]
-    fn entry(&self, record: Record) -> (&[u8], &[u8]) {
+    fn entry(&self, record: Record) -> Sorted<'_> {
         let bytes = self.pieces[record.piece()].get(record.offset()..).unwrap_or_default();
-        let Some((lengths, bytes)) = bytes.split_first_chunk::<LENGTHS>() else { return (&[], &[]) };
+        let Some((lengths, bytes)) = bytes.split_first_chunk::<LENGTHS>() else { return Sorted::default() };
         let lengths = u64::from_be_bytes(*lengths);
-        let (key, bytes) = bytes.split_at((lengths >> 32) as usize);
-        (key, &bytes[..lengths as u32 as usize])
+        let key_length = (lengths >> 32) as usize;
+        Sorted { bytes: &bytes[..key_length + lengths as u32 as usize], key_length }
     }
 
     fn sort_last_chunk(&mut self) {
         let Some(mut chunk) = self.chunks.pop() else { return };
-        // Only now it is known where the keys begin to differ.
+        // Only now it is known where the keys begin to differ, but nearly always it was before.
         let skip = self.common.len();
-        chunk.skip = skip;
-        for record in &mut chunk.records {
-            *record = record.with_prefix(key_prefix(self.entry(*record).0, skip));
+        if std::mem::replace(&mut chunk.skip, skip) != skip {
+            for record in &mut chunk.records {
+                *record = record.with_prefix(key_prefix(self.entry(*record).key(), skip));
+            }
         }
         chunk.records.sort_unstable_by_key(|record| record.0);
         for alike in
             chunk.records.chunk_by_mut(|a, b| a.prefix() == b.prefix()).filter(|alike| alike.len() > 1)
         {
             // Equal keys stay in the order of adding.
-            alike.sort_unstable_by(|a, b| self.entry(*a).0.cmp(self.entry(*b).0).then(a.0.cmp(&b.0)));
+            alike.sort_unstable_by(|a, b| self.entry(*a).key().cmp(self.entry(*b).key()).then(a.0.cmp(&b.0)));
         }
         self.chunks.push(chunk);
     }
@@ -223,11 +225,11 @@ impl Run for SortedChunk<'_> {
         self.record = *record;
         // Keys that came later may have had less in common.
         let is_known = skip == self.skip;
-        Ok(Some(if is_known { record.prefix() } else { key_prefix(self.entry().0, skip) }))
+        Ok(Some(if is_known { record.prefix() } else { key_prefix(self.entry().key(), skip) }))
     }
 
     #[inline]
-    fn entry(&self) -> (&[u8], &[u8]) {
+    fn entry(&self) -> Sorted<'_> {
         self.gathered.entry(self.record)
     }
 }

@@ -5,15 +5,35 @@
 use crate::error::Result;
 use crate::memory;
 
-/// Takes sorted entries: key and value.
-pub(crate) type OnSorted<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+/// Takes sorted entries.
+pub(crate) type OnSorted<'a> = &'a mut dyn FnMut(Sorted<'_>) -> Result<()>;
+
+/// An entry: its key, and right behind it its value.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sorted<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) key_length: usize,
+}
+
+impl<'a> Sorted<'a> {
+    #[inline]
+    pub(crate) fn key(self) -> &'a [u8] {
+        self.split().0
+    }
+
+    /// Key and value.
+    #[inline]
+    pub(crate) fn split(self) -> (&'a [u8], &'a [u8]) {
+        self.bytes.split_at_checked(self.key_length).unwrap_or_default()
+    }
+}
 
 /// Entries in ascending order of keys, one at a time.
 pub(super) trait Run {
     /// Goes to the next entry, at first to the first one, and returns [`key_prefix`] of its key; `None`: there is none.
     fn advance(&mut self, skip: usize) -> Result<Option<u64>>;
-    /// Key and value of the entry at hand.
-    fn entry(&self) -> (&[u8], &[u8]);
+    /// The entry at hand.
+    fn entry(&self) -> Sorted<'_>;
 }
 
 /// Eight bytes of a key as a number, from byte `skip` on, which is where keys begin to differ: decides most comparisons
@@ -35,6 +55,8 @@ pub(super) fn key_prefix(key: &[u8], skip: usize) -> u64 {
 pub(super) struct CommonPrefix {
     /// As many bytes as all keys so far have in common; `None` before the first key.
     bytes: Option<Vec<u8>>,
+    /// If they are eight or fewer: these as a number, and which bits of it count. Keys of so many bytes are compared at once.
+    few: Option<(u64, u64)>,
 }
 
 impl CommonPrefix {
@@ -45,6 +67,11 @@ impl CommonPrefix {
     /// Notes a key.
     #[inline]
     pub(super) fn add(&mut self, key: &[u8]) -> Result<()> {
+        if let (Some((head, bits)), Some(first)) = (self.few, key.first_chunk())
+            && (u64::from_be_bytes(*first) ^ head) & bits == 0
+        {
+            return Ok(());
+        }
         match &self.bytes {
             Some(bytes) if key.starts_with(bytes) => Ok(()),
             _ => self.shorten(key),
@@ -59,6 +86,9 @@ impl CommonPrefix {
         };
         let alike = bytes.iter().zip(key).take_while(|(a, b)| a == b).count();
         bytes.truncate(alike);
+        let others = size_of::<u64>().checked_sub(alike);
+        let bits = others.map(|others| u64::MAX.checked_shl(8 * others as u32).unwrap_or(0));
+        self.few = bits.map(|bits| (key_prefix(bytes, 0), bits));
         Ok(())
     }
 }
@@ -114,7 +144,7 @@ impl<'a, R: Run> Tournament<'a, R> {
     #[cold]
     fn is_before_by_key(&self, a: Head, b: Head) -> bool {
         match (self.runs.get(a.run), self.runs.get(b.run)) {
-            (Some(one), Some(other)) => (one.entry().0, a.run) < (other.entry().0, b.run),
+            (Some(one), Some(other)) => (one.entry().key(), a.run) < (other.entry().key(), b.run),
             (one, _) => one.is_some(),
         }
     }
@@ -148,9 +178,33 @@ fn head<R: Run>(runs: &mut [R], run: usize, skip: usize) -> Result<Head> {
 pub(super) fn merge<R: Run>(runs: &mut [R], skip: usize, take: OnSorted<'_>) -> Result<()> {
     let mut tournament = Tournament::new(runs, skip)?;
     while let Some(run) = tournament.runs.get(tournament.winner.run) {
-        let (key, value) = run.entry();
-        take(key, value)?;
+        take(run.entry())?;
         tournament.advance()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_keys_have_in_common_is_as_long_as_the_shortest_of_it() {
+        let key = b"0123456789abcdef";
+        for alike in 0..key.len() {
+            for length in alike..=key.len() {
+                let mut other = key.get(..length).unwrap().to_vec();
+                other.iter_mut().skip(alike).for_each(|byte| *byte ^= 0x81);
+                let mut common = CommonPrefix::default();
+                common.add(key).unwrap();
+                for seen in [&other[..], key, &other[..]] {
+                    common.add(seen).unwrap();
+                    assert_eq!(common.len(), alike, "{length}");
+                }
+                common.add(b"").unwrap();
+                assert_eq!(common.len(), 0);
+            }
+        }
+    }
 }

@@ -87,7 +87,7 @@ impl Sorter {
             None => Spill::new(&self.directory, self.secret)?,
         };
         let mut run = spill.begin_run()?;
-        self.gathered.drain_sorted(&mut |key, value| run.add(key, value))?;
+        self.gathered.drain_sorted(&mut |entry| run.add(entry))?;
         run.finish()?;
         self.spill = Some(spill);
         Ok(())
@@ -115,12 +115,12 @@ impl Sorter {
         let mut count: u64 = 0;
         for group in groups {
             let mut run = merged.begin_run()?;
-            merge(&mut spill.readers(group.clone()), self.gathered.common_prefix(), &mut |key, value| {
+            merge(&mut spill.readers(group.clone()), self.gathered.common_prefix(), &mut |entry| {
                 count += 1;
                 if count.is_multiple_of(TICK_STEP) {
                     tick()?;
                 }
-                run.add(key, value)
+                run.add(entry)
             })?;
             run.finish()?;
         }
@@ -178,7 +178,8 @@ mod tests {
         let runs = sorter.spill.as_ref().map_or(0, Spill::runs);
         let mut out = Vec::new();
         sorter
-            .finish(&mut |key, value| {
+            .finish(&mut |entry| {
+                let (key, value) = entry.split();
                 out.push((key.to_vec(), value.to_vec()));
                 Ok(())
             })

@@ -12,7 +12,7 @@
 //! Where the runs are and how long they are stays in memory, as key and salt do, which no other file has: whatever the
 //! disk gives back instead of a frame - changed bytes, another frame, one of an earlier file - is noticed.
 
-use super::merge::{Run, key_prefix};
+use super::merge::{Run, Sorted, key_prefix};
 use crate::crypto::cipher::{Cipher, Failed, NONCE_LEN, TAG_LEN};
 use crate::error::{Error, ErrorCode, Operation, Result};
 use crate::format::chunk::Checksum;
@@ -179,12 +179,12 @@ pub(super) struct RunWriter<'a> {
 
 impl RunWriter<'_> {
     /// Adds an entry; keys do not descend.
-    pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.span.longest = self.span.longest.max(key.len() + value.len());
-        self.put(&(key.len() as u32).to_be_bytes())?;
-        self.put(&(value.len() as u32).to_be_bytes())?;
-        self.put(key)?;
-        self.put(value)
+    pub(super) fn add(&mut self, entry: Sorted<'_>) -> Result<()> {
+        let Sorted { bytes, key_length } = entry;
+        self.span.longest = self.span.longest.max(bytes.len());
+        self.put(&(key_length as u32).to_be_bytes())?;
+        self.put(&((bytes.len() - key_length) as u32).to_be_bytes())?;
+        self.put(bytes)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
@@ -304,11 +304,11 @@ impl Run for SpilledRun<'_> {
         memory::reserve_exact(&mut self.entry, key + value)?;
         self.take(key + value)?;
         self.key_length = key;
-        Ok(Some(key_prefix(self.entry().0, skip)))
+        Ok(Some(key_prefix(self.entry().key(), skip)))
     }
 
-    fn entry(&self) -> (&[u8], &[u8]) {
-        self.entry.split_at_checked(self.key_length).unwrap_or_default()
+    fn entry(&self) -> Sorted<'_> {
+        Sorted { bytes: &self.entry, key_length: self.key_length }
     }
 }
 
@@ -336,7 +336,9 @@ mod tests {
         for _ in 0..2 {
             let mut run = spill.begin_run().unwrap();
             for number in 0..entries {
-                run.add(&[KEY, &number.to_be_bytes()].concat(), &VALUE).unwrap();
+                let key = [KEY, &number.to_be_bytes()].concat();
+                let bytes = [&key[..], &VALUE].concat();
+                run.add(Sorted { bytes: &bytes, key_length: key.len() }).unwrap();
             }
             run.finish().unwrap();
         }
@@ -346,9 +348,9 @@ mod tests {
     /// Entries that are read before an error, if there is one. Each must be one that was written.
     fn read(spill: &Spill) -> Result<u32> {
         let mut count = 0;
-        merge(&mut spill.readers(0..spill.runs()), 0, &mut |key, value| {
+        merge(&mut spill.readers(0..spill.runs()), 0, &mut |entry| {
             let number: u32 = count / 2;
-            assert_eq!((key, value), (&[KEY, &number.to_be_bytes()].concat()[..], &VALUE[..]));
+            assert_eq!(entry.split(), (&[KEY, &number.to_be_bytes()].concat()[..], &VALUE[..]));
             count += 1;
             Ok(())
         })

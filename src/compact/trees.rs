@@ -5,6 +5,7 @@
 //! The by-sequence tree grows while documents come, each leaf behind the bodies of its documents. The entries of the
 //! by-id tree are sorted meanwhile, and that tree is built at the end.
 
+use super::merge::Sorted;
 use super::progress::Steps;
 use super::sort::{SortPlace, Sorter};
 use crate::error::Result;
@@ -90,11 +91,11 @@ impl<'a> Trees<'a> {
         let mut by_id = TreeBuilder::new(file, TreeKind::ById, plan.nodes);
         sorter.prepare(&mut || on_step(Step::Further))?;
         let mut steps = Steps::default();
-        sorter.finish(&mut |key, value| {
-            if steps.are_many(value.len()) {
+        sorter.finish(&mut |Sorted { bytes, key_length }| {
+            if steps.are_many(bytes.len() - key_length) {
                 on_step(Step::Further)?;
             }
-            by_id.add(key, value)
+            by_id.add_joined(bytes, key_length)
         })?;
         Ok(Roots { by_seq, by_id: by_id.finish()? })
     }
@@ -124,9 +125,12 @@ impl Sink for Trees<'_> {
         before: Option<&[u8]>,
         info: &DocInfoRef<'_>,
     ) -> Result<()> {
-        self.by_seq.add_accepted(order, key, info.by_seq_length(), |node| match before {
-            Some(before) => info.encode_moved(before, node),
-            None => info.encode_by_seq(node),
+        self.by_seq.add_accepted(order, key, info.by_seq_length(), |node| {
+            node.extend_from_slice(key);
+            match before {
+                Some(before) => info.encode_moved(before, node),
+                None => info.encode_by_seq(node),
+            }
         })?;
         self.sorter.add_with(info.id, info.by_id_length(), |out| info.encode_by_id(out))
     }

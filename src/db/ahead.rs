@@ -7,7 +7,9 @@
 
 #![forbid(unsafe_code)]
 
+use crate::format::block::content_end;
 use crate::io::shared::SharedFile;
+use std::ops::Range;
 
 /// So many bodies in a row are taken for a sign that all will be read.
 const ROW: u32 = 4;
@@ -23,6 +25,9 @@ pub(crate) struct BodiesAhead {
     /// Documents with a body that were shown of it, and those whose body was read.
     shown: u32,
     read: u32,
+    /// All of this was read when that was looked at last: most bodies of a leaf stand one behind the other. Should a callback
+    /// have read something else meanwhile, they are read one by one.
+    held: Range<u64>,
 }
 
 impl BodiesAhead {
@@ -39,24 +44,35 @@ impl BodiesAhead {
     /// Another leaf comes.
     pub(crate) fn begin_leaf(&mut self) {
         self.active &= self.read * 2 >= self.shown;
-        (self.planned, self.shown, self.read) = (false, 0, 0);
+        (self.planned, self.shown, self.read, self.held) = (false, 0, 0, 0..0);
     }
 
     /// A document with its body there is about to be shown. Whether the body and those of the documents behind it are to
     /// be read ahead: not so if the body is there already.
     #[inline]
     pub(crate) fn are_missing(&mut self, file: &SharedFile, body: u64, size: u64) -> bool {
-        file.take_last_body();
-        let are_missing = self.active && !self.planned && body != 0 && !file.has_read(body, size);
-        self.planned |= are_missing;
-        are_missing
+        if !self.active || self.planned || body == 0 {
+            return false;
+        }
+        if self.held.start <= body && content_end(body, size) <= self.held.end {
+            return false;
+        }
+        self.planned = match file.has_read(body, size) {
+            Some(end) => {
+                self.held = body..end;
+                false
+            }
+            None => true,
+        };
+        self.planned
     }
 
-    /// It was shown.
+    /// It was shown. What was read meanwhile is forgotten, so that the next one is seen by itself.
     #[inline]
     pub(crate) fn after(&mut self, file: &SharedFile, body: u64) {
+        let last = file.take_last_body();
         if body != 0 {
-            self.note(file.take_last_body() == body);
+            self.note(last == body);
         }
     }
 
@@ -64,8 +80,12 @@ impl BodiesAhead {
     #[inline]
     pub(crate) fn note(&mut self, was_read: bool) {
         self.shown += 1;
-        self.read += u32::from(was_read);
-        self.row = if was_read { self.row + 1 } else { 0 };
-        self.active |= self.row >= ROW;
+        if was_read {
+            self.read += 1;
+            self.row += 1;
+            self.active |= self.row >= ROW;
+        } else {
+            self.row = 0;
+        }
     }
 }

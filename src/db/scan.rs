@@ -149,13 +149,14 @@ impl Db {
         let mut cursor = Cursor::of_all(&self.file, root.as_ref(), first, last, Reading::Scanning);
         let mut bodies = BodiesAhead::default();
         let mut damage = Damage::new(options);
+        self.file.take_last_body();
         loop {
             let Some(leaf) = damage.pass(cursor.next_leaf())? else { continue };
             let Some(leaf) = leaf else { return damage.result() };
             bodies.begin_leaf();
             let mut rest = leaf.entries();
             loop {
-                let here = rest.clone();
+                let offset = rest.offset();
                 let Some(entry) = rest.next() else { break };
                 let entry = match entry {
                     Ok(entry) => entry,
@@ -167,16 +168,18 @@ impl Db {
                 if last.is_some_and(|last| entry.key > last) {
                     return damage.result();
                 }
-                let info = match parse(tree, &entry) {
+                // Looked at where it is: copying it would take as long as reading it.
+                let parsed = parse(tree, &entry);
+                let info = match &parsed {
                     Ok(info) => info,
-                    Err(rule) => self.make_do(&entry, leaf.position, rule, &mut damage)?,
+                    Err(rule) => &self.make_do(&entry, leaf.position, *rule, &mut damage)?,
                 };
-                if options.shows(&info) {
+                if options.shows(info) {
                     if bodies.are_missing(&self.file, info.body_position, info.physical_size) {
-                        let wanted = bodies_of(tree, here, last, options)?;
+                        let wanted = bodies_of(tree, leaf.entries_from(offset), last, options)?;
                         damage.pass(self.file.read_ahead(Plan::Bodies, &wanted))?;
                     }
-                    visit(&info)?;
+                    visit(info)?;
                     bodies.after(&self.file, info.body_position);
                 }
             }

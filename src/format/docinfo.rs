@@ -113,6 +113,7 @@ impl<'a> DocInfoRef<'a> {
     }
 
     /// Appends the by-id value.
+    #[inline]
     pub(crate) fn encode_by_id(&self, out: &mut Vec<u8>) {
         let (size, position) = (u64::from(self.physical_size as u32), self.position_field());
         let mut fixed = [0; BY_ID_FIXED];

@@ -67,11 +67,18 @@ struct AheadPiece {
 }
 
 impl AheadPiece {
+    /// Where in the buffer its bytes from `offset` on are, if there are so many.
+    #[inline]
+    fn range(&self, offset: u64, least: usize) -> Option<Range<usize>> {
+        let skipped = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        let left = self.length.checked_sub(skipped)?;
+        (left >= least).then(|| self.at + skipped..self.at + self.length)
+    }
+
     /// Whether it has so many bytes from `offset` on.
     #[inline]
     fn holds(&self, offset: u64, least: usize) -> bool {
-        let left = (self.start + self.length as u64).checked_sub(offset);
-        self.start <= offset && left.is_some_and(|left| left >= least as u64)
+        self.range(offset, least).is_some()
     }
 
     fn overlaps(&self, start: u64, end: u64) -> bool {
@@ -126,13 +133,15 @@ impl Ahead {
     /// At least `least` bytes from `offset` on, if they are here.
     #[inline]
     fn slice(&self, offset: u64, least: usize) -> Option<&[u8]> {
-        let piece = match self.pieces.get(self.recent.get()) {
-            Some(piece) if piece.holds(offset, least) => piece,
-            _ => self.pieces.get(self.find(offset, least)?)?,
+        let recent = self.pieces.get(self.recent.get());
+        let range = match recent.and_then(|piece| piece.range(offset, least)) {
+            Some(range) => range,
+            None => self.pieces.get(self.find(offset, least)?)?.range(offset, least)?,
         };
-        self.bytes.get(piece.at + (offset - piece.start) as usize..piece.at + piece.length)
+        self.bytes.get(range)
     }
 
+    #[inline(never)]
     fn find(&self, offset: u64, least: usize) -> Option<usize> {
         let recent = self.recent.get();
         if self.pieces.get(recent).is_some_and(|piece| piece.holds(offset, least)) {
@@ -204,11 +213,17 @@ impl Pieces {
     /// At least `least` bytes from `offset` on, if they are kept.
     #[inline]
     pub(super) fn get(&self, offset: u64, least: usize) -> Option<&[u8]> {
+        // Who has read bodies ahead asks for them most often.
+        if !self.bodies.pieces.is_empty()
+            && let Some(found) = self.bodies.slice(offset, least)
+        {
+            return Some(found);
+        }
         let found = self.last.get(offset);
         if found.len() >= least {
             return Some(found);
         }
-        self.bodies.slice(offset, least).or_else(|| self.nodes.slice(offset, least))
+        self.nodes.slice(offset, least)
     }
 
     /// The last piece, to be read anew or to be continued. If it did not begin at `offset` it is empty.

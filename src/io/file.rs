@@ -281,26 +281,36 @@ impl DbFile {
     }
 
     /// Writes the pieces of a chunk that stands from `position` to `end`.
+    #[inline]
     fn write_chunk(
         &mut self,
         (position, end): (u64, u64),
-        pieces: [&[u8]; 2],
+        (prefix, body): (&[u8], &[u8]),
         tag: FileTag,
     ) -> Result<(), IoError> {
-        if let Some(buffer) = self.io.room_in_buffer(position, (end - position) as usize) {
-            // Nothing is asked of the file operations.
-            let [prefix, body] = pieces;
-            if end - position == (prefix.len() + body.len()) as u64 {
-                buffer.extend_from_slice(prefix);
-                buffer.extend_from_slice(body);
-            } else {
-                let at = put_content(buffer, position, prefix);
-                put_content(buffer, at, body);
-            }
-            return Ok(());
+        let Some(buffer) = self.io.room_in_buffer(position, (end - position) as usize) else {
+            return self.write_through(position, (prefix, body), tag);
+        };
+        // Nothing is asked of the file operations.
+        if end - position == (prefix.len() + body.len()) as u64 {
+            buffer.extend_from_slice(prefix);
+            buffer.extend_from_slice(body);
+        } else {
+            let at = put_content(buffer, position, prefix);
+            put_content(buffer, at, body);
         }
+        Ok(())
+    }
+
+    /// As [`DbFile::write_chunk`], where the write buffer has no room or is no part of it.
+    #[inline(never)]
+    fn write_through(
+        &mut self,
+        position: u64,
+        (prefix, body): (&[u8], &[u8]),
+        tag: FileTag,
+    ) -> Result<(), IoError> {
         self.io.tag(tag);
-        let [prefix, body] = pieces;
         let written = self.write_content(position, prefix).and_then(|at| self.write_content(at, body));
         self.io.tag(FileTag::Unknown);
         written.map(|_| ())
@@ -421,42 +431,40 @@ impl DbFile {
             self.tail = self.tail.moved_to(end);
             return Ok(Appended { position, size });
         }
-        let sealed = self.seal(position, body)?;
-        let written = if let Some(sealed) = &sealed {
-            self.write_chunk((position, end), [sealed, &[]], tag)
+        let written = if self.encryption.is_some() {
+            let sealed = self.seal(position, body)?;
+            self.write_through(position, (&sealed, &[]), tag)
         } else {
             let crc = crc.unwrap_or_else(|| self.checksum.compute(body));
             let prefix = ChunkPrefix { length: body.len() as u32, crc }.encode_data();
-            self.write_chunk((position, end), [&prefix, body], tag)
+            self.write_chunk((position, end), (&prefix, body), tag)
         };
-        match written {
-            Ok(()) => {
-                self.tail = self.tail.moved_to(end);
-                Ok(Appended { position, size })
-            }
-            Err(error) => {
-                self.take_back(self.end());
-                Err(self.error(Operation::Write, position, error))
-            }
+        if let Err(error) = written {
+            self.take_back(self.end());
+            return Err(self.error(Operation::Write, position, error));
         }
+        self.tail = self.tail.moved_to(end);
+        Ok(Appended { position, size })
     }
 
-    /// The whole chunk for an encrypted file, `None` if the file is plain.
+    /// The whole chunk for an encrypted file.
     ///
     /// What is sealed for a position is written there or nowhere: after a failure the append position goes behind
     /// everything that was handed to the file operations, so that no position is ever encrypted twice on the disk.
-    fn seal(&self, position: u64, body: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Some(encryption) = &self.encryption else { return Ok(None) };
+    fn seal(&self, position: u64, body: &[u8]) -> Result<Vec<u8>> {
         let length = body.len() + TAG_LEN;
         let mut chunk = Vec::new();
         memory::reserve_exact(&mut chunk, ENCRYPTED_PREFIX + length)?;
         chunk.extend_from_slice(&(length as u32).to_be_bytes());
         chunk.extend_from_slice(body);
         let (_, sealed) = chunk.split_at_mut(ENCRYPTED_PREFIX);
-        let tag = encryption.cipher.seal_chunk(position, sealed);
-        let tag = tag.map_err(|_| Error::Encrypt { file: self.name(), reason: "the cipher failed" })?;
+        let tag = self
+            .encryption
+            .as_ref()
+            .and_then(|encryption| encryption.cipher.seal_chunk(position, sealed).ok());
+        let tag = tag.ok_or_else(|| Error::Encrypt { file: self.name(), reason: "the cipher failed" })?;
         chunk.extend_from_slice(&tag);
-        Ok(Some(chunk))
+        Ok(chunk)
     }
 
     /// Compresses and appends.

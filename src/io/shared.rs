@@ -48,6 +48,20 @@ impl SharedFile {
         }
     }
 
+    /// As [`SharedFile::with`], for what leaves the file's end where it is, and `errno` too unless a call fails: nothing is
+    /// counted then.
+    #[inline]
+    fn reading<T>(&self, action: impl FnOnce(&mut DbFile) -> Result<T>) -> Result<T> {
+        let mut file = self.file.borrow_mut();
+        let Some(file) = file.as_mut() else { return Err(Error::FileClosed) };
+        let before = (file.end(), file.last_os_error());
+        let done = action(file);
+        if before != (file.end(), file.last_os_error()) {
+            self.count_use();
+        }
+        done
+    }
+
     fn count_use(&self) {
         self.uses.set(self.uses.get().wrapping_add(1));
     }
@@ -79,7 +93,7 @@ impl SharedFile {
     #[inline]
     pub(crate) fn read_node(&self, position: u64, hint: Hint, bytes: Room) -> Result<StoredNode> {
         let mut bytes = bytes;
-        self.with(|file| {
+        self.reading(|file| {
             if bytes.size() == 0 {
                 bytes = file.io().node_memory();
             }
@@ -119,7 +133,7 @@ impl SharedFile {
     /// Reads a document's body as it is stored. Its entry says that its chunk is of this size.
     pub(crate) fn read_body(&self, position: u64, size: u64) -> Result<Body> {
         self.last_body.set(position);
-        self.with(|file| file.read_chunk(position, Hint::Size(size), FileTag::Document))
+        self.reading(|file| file.read_chunk(position, Hint::Size(size), FileTag::Document))
     }
 
     /// Shows a document's body, inflated or as it is stored, to `visit`, which must not call back into the caller's code.
@@ -131,7 +145,7 @@ impl SharedFile {
     ) -> Result<T> {
         self.last_body.set(position);
         let (hint, tag) = (Hint::Size(size), FileTag::Document);
-        self.with(|file| {
+        self.reading(|file| {
             if inflated {
                 file.with_inflated(position, hint, tag, visit)
             } else {
@@ -140,10 +154,10 @@ impl SharedFile {
         })
     }
 
-    /// Whether so many bytes of content at `position` were read already.
+    /// Whether so many bytes of content at `position` were read already; if so, up to where all bytes were.
     #[inline]
-    pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
-        self.file.borrow().as_ref().is_some_and(|file| file.has_read(position, size))
+    pub(crate) fn has_read(&self, position: u64, size: u64) -> Option<u64> {
+        self.file.borrow().as_ref()?.has_read(position, size)
     }
 
     /// As [`SharedFile::with_stored_body`] if the whole body was read already, and stands within one block; else `None`.
@@ -165,18 +179,18 @@ impl SharedFile {
         visit: impl FnOnce(&[u8], Option<u32>) -> T,
     ) -> Result<T> {
         self.last_body.set(position);
-        self.with(|file| file.with_summed_chunk(position, Hint::Size(size), FileTag::Document, visit))
+        self.reading(|file| file.with_summed_chunk(position, Hint::Size(size), FileTag::Document, visit))
     }
 
     /// Reads and inflates a document's body.
     pub(crate) fn read_inflated_body(&self, position: u64, size: u64) -> Result<Vec<u8>> {
         self.last_body.set(position);
-        self.with(|file| file.read_inflated_body(position, Hint::Size(size), FileTag::Document))
+        self.reading(|file| file.read_inflated_body(position, Hint::Size(size), FileTag::Document))
     }
 
     /// Reads ahead what is about to be wanted.
     pub(crate) fn read_ahead(&self, plan: Plan, chunks: &[(u64, u64)]) -> Result<()> {
-        self.with(|file| file.read_ahead(plan, chunks))
+        self.reading(|file| file.read_ahead(plan, chunks))
     }
 
     /// Lets go of what was read, ahead too, and of the memory for it: there is no more work for now.

@@ -11,7 +11,7 @@ use super::{NodeSizes, TreeKind};
 use crate::error::Result;
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
-use crate::format::node::NodeKind;
+use crate::format::node::{NodeKind, key_head};
 use std::cmp::Ordering;
 
 /// The rule that keys in disorder break.
@@ -30,6 +30,8 @@ pub(crate) struct TreeBuilder<'a> {
     /// What was written and is not handed up yet: the last leaf, if no entry is pending.
     written: Pointers,
     spare: Pointers,
+    /// Head of the key that was added last; `None`: none was.
+    last_head: Option<u128>,
     /// Of the last leaf that was written as it filled up: all but the last entry.
     before_last: Vec<u8>,
 }
@@ -44,12 +46,13 @@ impl<'a> TreeBuilder<'a> {
             levels: vec![NodeWriter::new(file, tree, NodeKind::Leaf, sizes, <_>::default())],
             written: Pointers::default(),
             spare: Pointers::default(),
+            last_head: None,
             before_last: Vec::new(),
         }
     }
 
     /// The key that was added last.
-    #[inline]
+    #[cold]
     fn last_key(&self) -> Option<&[u8]> {
         self.levels.first().and_then(NodeWriter::last_key).or_else(|| self.written.first_key())
     }
@@ -58,18 +61,32 @@ impl<'a> TreeBuilder<'a> {
     /// for [`TreeBuilder::add_accepted`].
     #[inline]
     pub(crate) fn accepts(&self, key: &[u8]) -> Result<Ordering, Malformed> {
-        let order = self.last_key().map_or(Ordering::Less, |last| last.cmp(key));
+        let order = match self.last_head.map(|last| last.cmp(&key_head(key))) {
+            None => Ordering::Less,
+            Some(Ordering::Equal) => self.last_key().map_or(Ordering::Less, |last| last.cmp(key)),
+            Some(order) => order,
+        };
         if order == Ordering::Greater { Err(DISORDER) } else { Ok(order) }
     }
 
     /// Adds an entry. One with the same key as the last takes its place, but in the by-sequence tree.
     pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let order = self.accepts(key).map_err(|rule| self.file.malformed(self.file.end(), rule))?;
-        self.add_accepted(order, key, value.len(), |node| node.extend_from_slice(value))
+        self.add_accepted(order, key, value.len(), |node| {
+            node.extend_from_slice(key);
+            node.extend_from_slice(value);
+        })
     }
 
-    /// As [`TreeBuilder::add`], once it is known that the key may come next: the value, of this length, is appended to
-    /// its node by `put`.
+    /// As [`TreeBuilder::add`], for a key of this length that stands right before its value.
+    pub(crate) fn add_joined(&mut self, entry: &[u8], key_length: usize) -> Result<()> {
+        let (key, value) = entry.split_at_checked(key_length).unwrap_or_default();
+        let order = self.accepts(key).map_err(|rule| self.file.malformed(self.file.end(), rule))?;
+        self.add_accepted(order, key, value.len(), |node| node.extend_from_slice(entry))
+    }
+
+    /// As [`TreeBuilder::add`], once it is known that the key may come next: it and the value, of this length, are appended to
+    /// their node by `put`.
     #[inline]
     pub(crate) fn add_accepted(
         &mut self,
@@ -88,7 +105,8 @@ impl<'a> TreeBuilder<'a> {
             self.written.clear();
             leaves.resume(&self.before_last);
         }
-        leaves.push_with(key, value_length, put)?;
+        self.last_head = Some(key_head(key));
+        leaves.push_with(key.len(), value_length, put)?;
         if leaves.is_filled() { self.write_leaf() } else { Ok(()) }
     }
 

@@ -70,6 +70,7 @@ pub(super) struct NodeWriter<'a> {
     tree: TreeKind,
     kind: NodeKind,
     threshold: usize,
+    two_thirds: usize,
     /// The node as it would be written now: kind, then entries.
     node: Vec<u8>,
     /// Where the entry begins that was pushed last; 0: none is pending.
@@ -94,7 +95,7 @@ impl<'a> NodeWriter<'a> {
             NodeKind::Interior => sizes.interior,
             NodeKind::Leaf => sizes.leaf,
         };
-        NodeWriter { file, tree, kind, threshold, node, last: 0, source }
+        NodeWriter { file, tree, kind, threshold, two_thirds: threshold * 2 / 3, node, last: 0, source }
     }
 
     /// Its memory, for another one.
@@ -104,26 +105,28 @@ impl<'a> NodeWriter<'a> {
 
     /// Adds an entry; keys come in ascending order.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.push_with(key, value.len(), |node| node.extend_from_slice(value))
+        self.push_with(key.len(), value.len(), |node| {
+            node.extend_from_slice(key);
+            node.extend_from_slice(value);
+        })
     }
 
-    /// Adds an entry whose value, of this length, is appended by `put`.
+    /// Adds an entry whose key and value, of these lengths, are appended by `put`.
     #[inline]
     pub(super) fn push_with(
         &mut self,
-        key: &[u8],
+        key_length: usize,
         value_length: usize,
         put: impl FnOnce(&mut Vec<u8>),
     ) -> Result<()> {
-        if key.len() > MAX_KEY || value_length > MAX_VALUE {
+        if key_length > MAX_KEY || value_length > MAX_VALUE {
             return Err(Error::InvalidArguments(
                 "expected a key of at most 4095 bytes and a value below 2^28 bytes",
             ));
         }
-        memory::reserve(&mut self.node, ENTRY_PREFIX + key.len() + value_length)?;
+        memory::reserve(&mut self.node, ENTRY_PREFIX + key_length + value_length)?;
         self.last = self.node.len();
-        put_u12_u28(&mut self.node, key.len(), value_length);
-        self.node.extend_from_slice(key);
+        put_u12_u28(&mut self.node, key_length, value_length);
         put(&mut self.node);
         Ok(())
     }
@@ -184,10 +187,6 @@ impl<'a> NodeWriter<'a> {
         }
     }
 
-    fn two_thirds(&self) -> usize {
-        self.threshold * 2 / 3
-    }
-
     /// Fewest entries of a node: a pointer node with one child only would add a level for nothing.
     fn fewest(&self) -> usize {
         match self.kind {
@@ -225,7 +224,7 @@ impl<'a> NodeWriter<'a> {
         // What is written is dropped once, at the end.
         let mut start = 1;
         while self.is_large(start)? {
-            let limit = Limit { enough: start + self.two_thirds(), fewest: self.fewest() };
+            let limit = Limit { enough: start + self.two_thirds, fewest: self.fewest() };
             start = self.write_slice(start, limit, out)?;
         }
         self.node.drain(1..start);
@@ -240,7 +239,7 @@ impl<'a> NodeWriter<'a> {
             NodeKind::Interior => self.last > 1,
             NodeKind::Leaf => self.last > 0,
         };
-        is_enough && self.node.len() - 1 > self.two_thirds()
+        is_enough && self.node.len() - 1 > self.two_thirds
     }
 
     /// Writes all pending entries, if any, as one node.

@@ -195,8 +195,13 @@ impl Buffered {
         if !self.is_exact() {
             return None;
         }
-        let pending = self.writes.get(offset);
-        if pending.len() >= least { Some(pending) } else { self.scratch.as_ref()?.pieces.get(offset, least) }
+        if !self.writes.data.is_empty() {
+            let pending = self.writes.get(offset);
+            if pending.len() >= least {
+                return Some(pending);
+            }
+        }
+        self.scratch.as_ref()?.pieces.get(offset, least)
     }
 
     /// The bytes from `offset` on that were found there.

@@ -170,12 +170,12 @@ impl DbFile {
         self.with_stored(position, hint, tag, |_, stored| visit(stored))
     }
 
-    /// Whether so many bytes of content at `position` were read already.
+    /// Whether so many bytes of content at `position` were read already; if so, up to where all bytes were.
     #[inline]
-    pub(crate) fn has_read(&self, position: u64, size: u64) -> bool {
+    pub(crate) fn has_read(&self, position: u64, size: u64) -> Option<u64> {
         let start = content_start(position);
-        let length = content_end(position, size) - start;
-        usize::try_from(length).is_ok_and(|length| self.io.at_hand(start, length).is_some())
+        let length = usize::try_from(content_end(position, size) - start).ok()?;
+        self.io.at_hand(start, length).map(|bytes| start + bytes.len() as u64)
     }
 
     /// Body and checksum of the chunk at `position`, if all of it was read already, stands within one block and is as it
@@ -442,11 +442,24 @@ impl DbFile {
             Err(snap::Error::BufferTooSmall { min, .. })
                 if min <= (compressed.len() as u64).saturating_mul(MAX_SNAPPY_RATIO) =>
             {
-                plain.renew(least.max(min as usize))?;
-                self.inflate_into(position, compressed, plain, least)
+                self.inflate_into_new(position, compressed, plain, least.max(min as usize))
             }
             Err(_) => Err(self.not_snappy(position, compressed)),
         }
+    }
+
+    /// As [`DbFile::inflate_into`], into other memory of this size. By itself, so that there is one place where the decoder is
+    /// called: then it is compiled as a part of that.
+    #[cold]
+    fn inflate_into_new(
+        &self,
+        position: u64,
+        compressed: &[u8],
+        plain: &mut Room,
+        size: usize,
+    ) -> Result<()> {
+        plain.renew(size)?;
+        self.inflate_into(position, compressed, plain, size)
     }
 
     #[cold]

@@ -176,8 +176,7 @@ impl<'a> DocInfoRef<'a> {
 
 /// Reads a key of the by-sequence tree.
 pub(crate) fn parse_seq_key(key: &[u8]) -> Result<u64, Malformed> {
-    let key = <&[u8; 6]>::try_from(key).map_err(|_| Malformed("a sequence key of 6 bytes"))?;
-    Ok(u48(key))
+    key.try_into().map(u48).map_err(|_| Malformed("a sequence key of 6 bytes"))
 }
 
 /// What the reduce value of the by-id tree counts of a by-id value: whether the document is deleted, and the physical

@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
     /// 48 bits.
     #[inline]
     pub(crate) fn u48(&mut self) -> Result<u64, Malformed> {
-        self.array().map(|bytes| u48(&bytes))
+        self.array().map(u48)
     }
 
     /// 64 bits.
@@ -85,7 +85,7 @@ impl<'a> Fields<'a> {
 
 /// These bytes as a number: two reads, where byte by byte would be three.
 #[inline]
-pub(crate) fn u48(&[a, b, c, d, e, f]: &[u8; 6]) -> u64 {
+pub(crate) fn u48([a, b, c, d, e, f]: [u8; 6]) -> u64 {
     u64::from(u32::from_be_bytes([a, b, c, d])) << 16 | u64::from(u16::from_be_bytes([e, f]))
 }
 

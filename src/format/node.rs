@@ -236,7 +236,7 @@ fn seek_by(bytes: &[u8], is_below: impl Fn(&[u8]) -> bool) -> Result<(usize, usi
 /// The number that a key of six bytes is.
 #[inline]
 fn seq_of(key: &[u8]) -> Option<u64> {
-    <&[u8; 6]>::try_from(key).ok().map(u48)
+    key.try_into().ok().map(u48)
 }
 
 /// Iterates over the entries of a node; ends after the first malformed one.

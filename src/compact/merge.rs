@@ -38,6 +38,7 @@ pub(super) trait Run {
 
 /// Eight bytes of a key as a number, from byte `skip` on, which is where keys begin to differ: decides most comparisons
 /// without looking at the key.
+#[inline]
 pub(super) fn key_prefix(key: &[u8], skip: usize) -> u64 {
     let rest = key.get(skip..).unwrap_or_default();
     if let Some(first) = rest.first_chunk() {

@@ -155,12 +155,20 @@ pub unsafe extern "C" fn couchstore_docinfos_by_id(
 ) -> couchstore_error_t {
     let body = |db: &Db| {
         db.check_open()?;
-        // SAFETY: the pointer contract of `capi`, for the array and the buffers in it.
-        let mut ids =
-            unsafe { memory::try_collect(ptr::slice(ids, numDocs)?.iter().map(|id| ptr::buf(id))) }?;
+        let scan = scan_options(options);
+        // SAFETY: the pointer contract of `capi`.
+        let ids = unsafe { ptr::slice(ids, numDocs) }?;
+        if let [id] = ids
+            && options & RANGES == 0
+        {
+            // SAFETY: the same contract, for the buffer.
+            let id = unsafe { ptr::buf(id) }?;
+            return with_callback(db, callback, ctx, |visit| db.only_doc_by_id(id, scan, visit));
+        }
+        // SAFETY: the same contract, for the buffers.
+        let mut ids = memory::try_collect(ids.iter().map(|id| unsafe { ptr::buf(id) }))?;
         let [first, ..] = ids[..] else { return no_keys(db.by_id_root().is_none()) };
         let last = ids.get(1).copied();
-        let scan = scan_options(options);
         with_callback(db, callback, ctx, |visit| {
             if options & RANGES != 0 {
                 db.docs_in_range(first, last, scan, visit)

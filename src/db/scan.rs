@@ -107,7 +107,33 @@ impl Db {
 
     /// Shows those of the documents with these ids that exist, in order of ids. `ids` may be in any order.
     pub fn docs_by_id(&self, ids: &[&[u8]], options: ScanOptions, visit: OnDocument<'_>) -> Result<()> {
-        self.docs_by_ids_of(&mut memory::copy(ids)?, options, visit)
+        match *ids {
+            [id] => self.only_doc_by_id(id, options, visit),
+            _ => self.docs_by_ids_of(&mut memory::copy(ids)?, options, visit),
+        }
+    }
+
+    /// As [`Db::docs_by_id`] with one id.
+    pub(crate) fn only_doc_by_id(
+        &self,
+        id: &[u8],
+        options: ScanOptions,
+        visit: OnDocument<'_>,
+    ) -> Result<()> {
+        self.check_open()?;
+        let mut damage = Damage::new(options);
+        match lookup(&self.file, self.begin_of(TreeKind::ById), id) {
+            Ok(found) => {
+                let entry = Entry { key: id, value: &found };
+                self.show(TreeKind::ById, &entry, found.position(), &mut damage, visit)?;
+            }
+            // There is at most one.
+            Err(Error::DocNotFound) => {}
+            Err(error) => {
+                damage.pass::<()>(Err(error))?;
+            }
+        }
+        damage.result()
     }
 
     /// As [`Db::docs_by_id`]; puts `ids` in order.
@@ -195,20 +221,6 @@ impl Db {
     ) -> Result<()> {
         self.check_open()?;
         let mut damage = Damage::new(options);
-        if let (TreeKind::ById, &[key]) = (tree, keys.as_slice()) {
-            match lookup(&self.file, self.begin_of(tree), key) {
-                Ok(found) => {
-                    let entry = Entry { key, value: &found };
-                    self.show(tree, &entry, found.position(), &mut damage, visit)?;
-                }
-                // There is at most one.
-                Err(Error::DocNotFound) => {}
-                Err(error) => {
-                    damage.pass::<()>(Err(error))?;
-                }
-            }
-            return damage.result();
-        }
         keys.sort_unstable();
         keys.dedup();
         let root = self.root_of(tree);

@@ -34,7 +34,11 @@ impl Prospect {
             return None;
         }
         let known = cache.known(&stamp);
-        let header = header_at(file, position, known.header())?;
+        // Just read, and found to be whole.
+        let header = match file.checked_header_at_hand(position) {
+            Some(bytes) => HeaderBytes { position, bytes: shared_bytes(bytes, known.header()) },
+            None => header_at(file, position, known.header())?,
+        };
         let now = place_of(file, filename).stamp()?;
         if now != stamp {
             return None;
@@ -57,11 +61,16 @@ fn header_at(file: &mut DbFile, position: u64, known: Option<&HeaderBytes>) -> O
     if file.block_type(position).ok()? != Some(BlockType::Header as u8) {
         return None;
     }
-    let bytes = file.with_header_chunk(position, false, |_, bytes| match known {
+    let bytes = file.with_header_chunk(position, false, |_, bytes| shared_bytes(bytes, known));
+    Some(HeaderBytes { position, bytes: bytes.ok()? })
+}
+
+/// Those of the `known` header, if they are the same.
+fn shared_bytes(bytes: &[u8], known: Option<&HeaderBytes>) -> Arc<[u8]> {
+    match known {
         Some(known) if *known.bytes == *bytes => known.bytes.clone(),
         _ => Arc::from(bytes),
-    });
-    Some(HeaderBytes { position, bytes: bytes.ok()? })
+    }
 }
 
 /// From now on the nodes of this handle's file are kept, if there are buffers; with others' if it may be.

@@ -142,6 +142,11 @@ impl<'a> Sought<'a> {
                 return head < sought;
             }
         }
+        self.is_above_whole(node, offset)
+    }
+
+    #[inline(never)]
+    fn is_above_whole(&self, node: &[u8], offset: usize) -> bool {
         compare_keys(key_at(node, offset), self.key).is_lt()
     }
 

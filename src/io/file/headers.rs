@@ -42,6 +42,11 @@ impl DbFile {
         self.check_header_chunk(position, prefix, body, any_checksum).map(|()| visit(self, body))
     }
 
+    /// Body of the header whose block starts at `position`, which was read and checked before, if it still is in memory.
+    pub(crate) fn checked_header_at_hand(&self, position: u64) -> Option<&[u8]> {
+        self.header_at_hand(position).map(|(_, body)| body)
+    }
+
     /// A header that was read with the block that it was found in, as nearly all are. Its checksum is still to be checked.
     #[inline]
     fn header_at_hand(&self, position: u64) -> Option<(ChunkPrefix, &[u8])> {

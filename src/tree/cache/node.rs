@@ -78,10 +78,22 @@ impl KeptNode {
         if offsets.is_empty() {
             return sought.find(&self.bytes, from).map_or(self.bytes.len(), |spot| spot.at);
         }
-        let first = if from <= 1 { 0 } else { offsets.partition_point(|&offset| (offset as usize) < from) };
-        let behind = offsets.get(first..).unwrap_or_default();
-        let index = behind.partition_point(|&offset| sought.is_above(&self.bytes, offset as usize));
-        behind.get(index).map_or(self.bytes.len(), |&offset| offset as usize)
+        let (mut low, mut high) = (0, offsets.len());
+        if from > 1 {
+            low = offsets.partition_point(|&offset| (offset as usize) < from);
+        }
+        // By hand, so that nothing is called at each step.
+        let mut found = self.bytes.len();
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(&offset) = offsets.get(middle) else { break };
+            if sought.is_above(&self.bytes, offset as usize) {
+                low = middle + 1;
+            } else {
+                (high, found) = (middle, offset as usize);
+            }
+        }
+        found
     }
 }
 

@@ -302,6 +302,21 @@ impl DbFile {
         Ok(())
     }
 
+    /// As [`DbFile::write_chunk`], for an encrypted one.
+    #[inline(never)]
+    fn write_sealed(
+        &mut self,
+        (position, end): (u64, u64),
+        chunk: &[u8],
+        tag: FileTag,
+    ) -> Result<(), IoError> {
+        let Some(buffer) = self.io.room_in_buffer(position, (end - position) as usize) else {
+            return self.write_through(position, (chunk, &[]), tag);
+        };
+        put_content(buffer, position, chunk);
+        Ok(())
+    }
+
     /// As [`DbFile::write_chunk`], where the write buffer has no room or is no part of it.
     #[inline(never)]
     fn write_through(
@@ -433,7 +448,7 @@ impl DbFile {
         }
         let written = if self.encryption.is_some() {
             let sealed = self.seal(position, body)?;
-            self.write_through(position, (&sealed, &[]), tag)
+            self.write_sealed((position, end), &sealed, tag)
         } else {
             let crc = crc.unwrap_or_else(|| self.checksum.compute(body));
             let prefix = ChunkPrefix { length: body.len() as u32, crc }.encode_data();

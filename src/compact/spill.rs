@@ -377,7 +377,9 @@ mod tests {
             for (may_write, number) in [(true, libc::ENOSPC), (false, libc::EBADF)] {
                 spill.file = File::options().read(true).write(may_write).open("/dev/full").unwrap();
                 let run = spill.begin_run();
-                let written = run.and_then(|mut run| (0..100).try_for_each(|_| run.add(KEY, &VALUE)));
+                let written = run.and_then(|mut run| {
+                    (0..100).try_for_each(|_| run.add(Sorted { bytes: &VALUE, key_length: 8 }))
+                });
                 let error = written.unwrap_err();
                 assert_eq!((error.code(), error.os_error()), (ErrorCode::WRITE, Some(number)));
                 assert!(matches!(error, Error::Io { position, .. } if position == end), "{error}");

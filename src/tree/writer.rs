@@ -318,7 +318,7 @@ mod tests {
         let mut writer =
             NodeWriter::new(db.file(), TreeKind::Local, NodeKind::Leaf, sizes, (Vec::new(), None));
         for (key, value) in [(MAX_KEY + 1, 0), (1, MAX_VALUE + 1)] {
-            let pushed = writer.push_with(&vec![b'k'; key], value, |_| panic!("nothing is put"));
+            let pushed = writer.push_with(key, value, |_| panic!("nothing is put"));
             assert!(matches!(pushed, Err(Error::InvalidArguments(_))));
         }
         writer.push(&[b'k'; MAX_KEY], b"v").unwrap();

@@ -302,6 +302,31 @@ TEST(hook_is_given_the_target) {
     CLOSE(db);
 }
 
+static uint64_t sizes_seen[6];
+static int sizes_count;
+
+static int see_size(Db *target, DocInfo *info, const sized_buf *item) {
+    DbInfo now;
+    (void)info, (void)item;
+    CHECK_OK(couchstore_db_info(target, &now));
+    CHECK(sizes_count < 6);
+    sizes_seen[sizes_count++] = now.file_size;
+    return COUCHSTORE_COMPACT_KEEP_ITEM;
+}
+
+TEST(hook_sees_the_target_grow) {
+    struct hook hook = {.decide = see_size};
+    Db *db = source_db();
+    CHECK_OK(compact_with(db, &hook, 0, NULL));
+    CLOSE(db);
+    CHECK_EQ_INT(sizes_count, 6);
+    CHECK_EQ_INT(sizes_seen[1], sizes_seen[0]); /* a has no body */
+    CHECK(sizes_seen[2] > sizes_seen[1]);
+    CHECK(sizes_seen[3] > sizes_seen[2]);
+    CHECK(sizes_seen[4] > sizes_seen[3]);
+    CHECK(sizes_seen[5] > sizes_seen[4]); /* both trees */
+}
+
 /* ---- the docinfo hook ---- */
 
 static char dhook_seen[500];

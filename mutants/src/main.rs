@@ -44,6 +44,9 @@ struct Cli {
     /// For how long mutants are tried; building comes on top.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
+    /// For how long tests are run for each mutant.
+    #[arg(long, default_value_t = 60)]
+    each: u64,
     /// Folders of src/.
     #[arg(long, value_delimiter = ',', default_value = "format,tree,db,compact")]
     folder: Vec<String>,
@@ -53,6 +56,9 @@ struct Cli {
     /// Tries those again that were not found.
     #[arg(long)]
     again: bool,
+    /// Lists those that are not tried, and why.
+    #[arg(long)]
+    left_out: bool,
     /// Where the copy and the results are.
     #[arg(long, default_value = "work")]
     work: PathBuf,
@@ -111,25 +117,30 @@ fn try_mutants(cli: &Cli) -> Result<usize, String> {
     let tests = reach(&runner, &programs, &work)?;
 
     let mut results = Results::open(&work.join("results.txt"), sources, cli.again)?;
-    let wanted: Vec<_> = mutants.iter().filter(|mutant| is_wanted(cli, mutant)).collect();
+    let mut wanted: Vec<_> = mutants.iter().filter(|mutant| is_wanted(cli, mutant)).collect();
+    wanted.sort_by_key(|mutant| cli.folder.iter().position(|folder| is_in(mutant, folder)));
     let tried = Trial { cli, copy: &copy, runner: &runner, programs: &programs, tests: &tests };
     tried.try_all(&wanted, &mut results)?;
-    Ok(tell(&wanted, &copy, &results, &harmless, cli.only.is_some()))
+    Ok(tell(&wanted, &copy, &results, &harmless, cli))
 }
 
 fn is_wanted(cli: &Cli, mutant: &Mutant) -> bool {
-    let within = |folder: &String| mutant.file.starts_with(&format!("src/{folder}/"));
     let is_meant =
         cli.only.as_ref().is_none_or(|text| mutant.name.contains(text) || mutant.key.contains(text));
-    is_meant && cli.folder.iter().any(within)
+    is_meant && cli.folder.iter().any(|folder| is_in(mutant, folder))
 }
 
-/// A number for the sources that have mutants.
+fn is_in(mutant: &Mutant, folder: &str) -> bool {
+    mutant.file.starts_with(&format!("src/{folder}/"))
+}
+
+/// A number for the sources that have mutants, without the tests at their ends.
 fn hash(root: &Path, mutants: &[Mutant]) -> Result<u64, String> {
     let mut hasher = DefaultHasher::new();
     let files: std::collections::BTreeSet<_> = mutants.iter().map(|mutant| &mutant.file).collect();
     for file in files {
-        std::fs::read(root.join(file)).map_err(|error| error.to_string())?.hash(&mut hasher);
+        let text = std::fs::read_to_string(root.join(file)).map_err(|error| error.to_string())?;
+        text.split("\n#[cfg(test)]\nmod tests").next().hash(&mut hasher);
     }
     Ok(hasher.finish())
 }
@@ -216,7 +227,7 @@ impl Trial<'_> {
     }
 
     fn outcome(&self, mutant: &Mutant) -> (Outcome, String) {
-        let batches = batches(self.tests, mutant.id);
+        let batches = batches(self.tests, mutant.id, Duration::from_secs(self.cli.each));
         let outcome = if batches.is_empty() { Outcome::NotReached } else { Outcome::Survived };
         let try_batch = |batch: &tests::Batch<'_>| {
             let program = self.programs.get(batch.program)?;
@@ -230,7 +241,7 @@ impl Trial<'_> {
 }
 
 /// Tells what came of all, by folder.
-fn tell(wanted: &[&Mutant], copy: &Copy, results: &Results, harmless: &Harmless, is_part: bool) -> usize {
+fn tell(wanted: &[&Mutant], copy: &Copy, results: &Results, harmless: &Harmless, cli: &Cli) -> usize {
     let mut rows: BTreeMap<&str, [usize; 5]> = BTreeMap::new();
     let mut unexplained = 0;
     for mutant in wanted {
@@ -250,9 +261,9 @@ fn tell(wanted: &[&Mutant], copy: &Copy, results: &Results, harmless: &Harmless,
         };
         row[column] += 1;
     }
-    if !is_part {
-        for pattern in harmless.stale(wanted) {
-            println!("mutants: harmless.txt has what does not exist or was not asked for: {pattern}");
+    if cli.only.is_none() {
+        for pattern in harmless.stale(wanted, &cli.folder) {
+            println!("mutants: harmless.txt has what there is not: {pattern}");
         }
     }
     println!("folder      mutants  found  harmless  survived  not tried");
@@ -260,8 +271,12 @@ fn tell(wanted: &[&Mutant], copy: &Copy, results: &Results, harmless: &Harmless,
         println!("{folder:10} {all:8} {found:6} {known:9} {survived:9} {rest:10}");
     }
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for why in wanted.iter().filter_map(|mutant| copy.left_out.get(&mutant.id)) {
+    for mutant in wanted {
+        let Some(why) = copy.left_out.get(&mutant.id) else { continue };
         *reasons.entry(why).or_default() += 1;
+        if cli.left_out {
+            println!("mutants: not tried: {}: {why}", mutant.name);
+        }
     }
     let reasons: Vec<_> = reasons.iter().map(|(why, count)| format!("{why} {count}")).collect();
     println!("of those not tried: {}", if reasons.is_empty() { "none".into() } else { reasons.join(", ") });

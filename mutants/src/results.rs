@@ -86,10 +86,15 @@ impl Harmless {
         self.patterns.iter().any(|pattern| matches(pattern, key))
     }
 
-    /// The patterns that fit no mutant.
-    pub(crate) fn stale<'a>(&'a self, mutants: &[&Mutant]) -> BTreeSet<&'a str> {
+    /// The patterns of some folders that fit no mutant.
+    pub(crate) fn stale<'a>(&'a self, mutants: &[&Mutant], folders: &[String]) -> BTreeSet<&'a str> {
+        let is_meant = |pattern: &&String| {
+            folders
+                .iter()
+                .any(|folder| pattern.starts_with("**") || pattern.starts_with(&format!("src/{folder}/")))
+        };
         let fits = |pattern: &&String| mutants.iter().any(|mutant| matches(pattern, &mutant.key));
-        self.patterns.iter().filter(|pattern| !fits(pattern)).map(String::as_str).collect()
+        self.patterns.iter().filter(is_meant).filter(|pattern| !fits(pattern)).map(String::as_str).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// No test may take longer with nothing switched on.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A test, of which is known what it reaches.
 #[derive(Clone, Debug)]
@@ -101,12 +101,14 @@ impl Runner {
             let notes = self.scratch.join("reached");
             let _ = fs::remove_file(&notes);
             let variable = ("COUCHSTORE_MUTANTS_REACHED", &*notes.to_string_lossy());
+            let begin = Instant::now();
             self.run(program, &["--exact", name], variable, LONGEST);
+            let is_short = begin.elapsed() < LONGEST;
             let reached = fs::read_to_string(&notes).unwrap_or_default();
             let reached: BTreeSet<_> = reached.lines().filter_map(|line| line.parse().ok()).collect();
             let begin = Instant::now();
             if reached.is_empty() {
-            } else if self.try_tests(program, &[name], 0, LONGEST) == Ended::Passed {
+            } else if is_short && self.try_tests(program, &[name], 0, LONGEST) == Ended::Passed {
                 tests.push(Test { program: index, name: name.to_owned(), time: begin.elapsed(), reached });
             } else {
                 left_out.push(format!("{} {name}", program.name));
@@ -124,13 +126,20 @@ pub(crate) struct Batch<'a> {
     pub(crate) limit: Duration,
 }
 
-/// The tests that reach a mutant, the short ones first, several of a program together.
-pub(crate) fn batches(tests: &[Test], id: usize) -> Vec<Batch<'_>> {
+/// The tests that reach a mutant, the short ones first, several of a program together. They take so long at most, if nothing
+/// is switched on.
+pub(crate) fn batches(tests: &[Test], id: usize, longest: Duration) -> Vec<Batch<'_>> {
     let mut reaching: Vec<_> = tests.iter().filter(|test| test.reached.contains(&id)).collect();
     // Tests that take some 5, 10, 20.. ms.
     let class = |test: &Test| (test.time.as_millis() as u64 / 5).checked_ilog2().map_or(0, |class| class + 1);
     reaching.sort_by_key(|test| (class(test), test.program, test.time));
-    reaching
+    let mut sum = Duration::ZERO;
+    let within = reaching.iter().take_while(|test| {
+        sum += test.time;
+        sum <= longest
+    });
+    let count = within.count().max(1).min(reaching.len());
+    reaching[..count]
         .chunk_by(|a, b| class(a) == class(b) && a.program == b.program)
         .map(|tests| Batch {
             program: tests.first().map_or(0, |test| test.program),

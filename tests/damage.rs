@@ -179,6 +179,27 @@ fn expect(mut forge: Forge, root: u64, code: ErrorCode) {
 }
 
 #[test]
+fn interior_nodes_without_entries_are_empty_trees() {
+    let mut forge = Forge::new();
+    let node = forge.node(0, &vec![]);
+    forge.header(1000, &forge::by_seq_root(node), &forge::by_id_root(node), &forge::local_root(node));
+    let memory = Memory::default();
+    memory.put(NAME, forge.bytes);
+    let db = memory.options().open(NAME).unwrap();
+    db.save(&[Document::new(b"id", b"body")], SaveOptions::default()).unwrap();
+    db.save_local(&[LocalUpdate { id: b"_local/id", body: Some(b"local") }]).unwrap();
+    assert_eq!(db.get(b"id").unwrap().unwrap(), b"body");
+    assert_eq!(db.local(b"_local/id").unwrap().unwrap(), b"local");
+    let mut ids = Vec::new();
+    db.changes_since(0, ScanOptions::default(), &mut |info| {
+        ids.push(info.id.to_vec());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(ids, [b"id"]);
+}
+
+#[test]
 fn a_chunk_that_claims_two_gigabytes() {
     let mut forge = Forge::new();
     let node = forge.chunk_claiming(0x7fff_ffff, b"little");

@@ -129,6 +129,7 @@ fn removing_the_last_local_document_leaves_an_empty_tree() {
         model.local_both(&db, &removals);
         let [_, _, local] = commit_and_check(&db, &memory);
         assert!(local.entries.iter().map(|(key, _)| key).eq(model.local.keys()));
+        check_levels(&local);
     }
     let header = raw::File::new(memory.bytes(NAME)).last_header();
     assert_eq!(header.local, None);
@@ -166,19 +167,24 @@ fn bulk_built_trees_have_no_root_with_one_child() {
     }
 }
 
-/// Sizes of nodes of a bulk-built tree: written as soon as they are over two thirds of the threshold.
-fn check_bulk(checked: &Checked, threshold: usize) {
+/// A root has more than one child. Pointers of all levels lie at one depth: leaves are the deepest nodes, and nothing else
+/// is that deep.
+fn check_levels(checked: &Checked) {
     if let Some(root) = checked.shapes.first() {
         assert!(root.leaf || root.entries > 1, "a root with one child: {root:?}");
     }
+    let depth = checked.depth();
+    assert!(checked.shapes.iter().all(|shape| shape.leaf == (shape.depth + 1 == depth)));
+}
+
+/// Sizes of nodes of a bulk-built tree: written as soon as they are over two thirds of the threshold.
+fn check_bulk(checked: &Checked, threshold: usize) {
+    check_levels(checked);
     for shape in &checked.shapes {
         let fewest = if shape.leaf { 1 } else { 2 };
         let grew_only_while_small = shape.before_last <= threshold * 2 / 3 || shape.entries == fewest;
         assert!(grew_only_while_small, "{shape:?}");
     }
-    // Pointers of all levels lie at one depth: leaves are the deepest nodes, and nothing else is that deep.
-    let depth = checked.depth();
-    assert!(checked.shapes.iter().all(|shape| shape.leaf == (shape.depth + 1 == depth)));
 }
 
 #[test]

@@ -47,6 +47,9 @@ struct Cli {
     /// For how long tests are run for each mutant.
     #[arg(long, default_value_t = 60)]
     each: u64,
+    /// Only tests of these programs, by name; that of the unit tests is "couchstore".
+    #[arg(long, value_delimiter = ',')]
+    test: Vec<String>,
     /// Folders of src/.
     #[arg(long, value_delimiter = ',', default_value = "format,tree,db,compact")]
     folder: Vec<String>,
@@ -114,7 +117,9 @@ fn try_mutants(cli: &Cli) -> Result<usize, String> {
     let programs = cargo.build()?;
     shown.finish_and_clear();
     let runner = Runner::new(&work)?;
-    let tests = reach(&runner, &programs, &work)?;
+    let mut tests = reach(&runner, &programs, &work)?;
+    let is_meant = |program: &Program| cli.test.is_empty() || cli.test.contains(&program.name);
+    tests.retain(|test| programs.get(test.program).is_some_and(is_meant));
 
     let mut results = Results::open(&work.join("results.txt"), sources, cli.again)?;
     let mut wanted: Vec<_> = mutants.iter().filter(|mutant| is_wanted(cli, mutant)).collect();

@@ -117,9 +117,11 @@ fn try_mutants(cli: &Cli) -> Result<usize, String> {
     let programs = cargo.build()?;
     shown.finish_and_clear();
     let runner = Runner::new(&work)?;
-    let mut tests = reach(&runner, &programs, &work)?;
-    let is_meant = |program: &Program| cli.test.is_empty() || cli.test.contains(&program.name);
-    tests.retain(|test| programs.get(test.program).is_some_and(is_meant));
+    let programs: Vec<_> = programs
+        .into_iter()
+        .filter(|program| cli.test.is_empty() || cli.test.contains(&program.name))
+        .collect();
+    let tests = reach(&runner, &programs, &work)?;
 
     let mut results = Results::open(&work.join("results.txt"), sources, cli.again)?;
     let mut wanted: Vec<_> = mutants.iter().filter(|mutant| is_wanted(cli, mutant)).collect();

@@ -130,8 +130,9 @@ pub(crate) struct Batch<'a> {
 /// is switched on.
 pub(crate) fn batches(tests: &[Test], id: usize, longest: Duration) -> Vec<Batch<'_>> {
     let mut reaching: Vec<_> = tests.iter().filter(|test| test.reached.contains(&id)).collect();
-    // Tests that take some 5, 10, 20.. ms.
-    let class = |test: &Test| (test.time.as_millis() as u64 / 5).checked_ilog2().map_or(0, |class| class + 1);
+    // Tests that take up to 40, 80, 160.. ms: a process takes its time, too.
+    let class =
+        |test: &Test| (test.time.as_millis() as u64 / 40).checked_ilog2().map_or(0, |class| class + 1);
     reaching.sort_by_key(|test| (class(test), test.program, test.time));
     let mut sum = Duration::ZERO;
     let within = reaching.iter().take_while(|test| {

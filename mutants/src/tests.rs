@@ -36,10 +36,18 @@ pub(crate) struct Runner {
     scratch: PathBuf,
 }
 
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.scratch);
+    }
+}
+
 impl Runner {
+    /// With a folder in memory, where there is such a place, or below `work`. What killed tests leave there is removed.
     pub(crate) fn new(work: &Path) -> Result<Runner, String> {
-        let scratch = work.join("scratch");
-        let _ = fs::remove_dir_all(&scratch);
+        let in_memory = Path::new("/dev/shm");
+        let parent = if in_memory.is_dir() { in_memory } else { work };
+        let scratch = parent.join(format!("couchstore-mutants-{}", std::process::id()));
         fs::create_dir_all(&scratch).map_err(|error| error.to_string())?;
         Ok(Runner { scratch })
     }

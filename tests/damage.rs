@@ -219,6 +219,16 @@ fn a_value_that_is_cut_short_is_told_of_by_the_place_of_its_leaf() {
         assert_eq!(result.unwrap_err().position(), Some(leaf));
         assert!(shown.is_empty());
     }
+    // Whoever tolerates damage is shown what there is.
+    let mut shown = Vec::new();
+    let result = db.docs_by_id(&[b"id"], TOLERANT, &mut |info| {
+        shown.push((info.id.to_vec(), info.rev_meta.to_vec()));
+        Ok(())
+    });
+    assert_eq!(
+        (result.unwrap_err().position(), shown),
+        (Some(leaf), vec![(b"id".to_vec(), b"short".to_vec())])
+    );
     let mut shown = Vec::new();
     for ids in [&[&b"id2"[..]][..], &[b"missing"], &[b"id2", b"missing"]] {
         let mut visit = |info: &DocInfoRef<'_>| {

@@ -56,7 +56,7 @@ struct Cli {
     /// Only mutants with this in their names, whatever is known of them.
     #[arg(long)]
     only: Option<String>,
-    /// Tries those again that were not found.
+    /// Tries those again that were not found, and are not known to be harmless.
     #[arg(long)]
     again: bool,
     /// Lists those that are not tried, and why.
@@ -123,7 +123,8 @@ fn try_mutants(cli: &Cli) -> Result<usize, String> {
         .collect();
     let tests = reach(&runner, &programs, &work)?;
 
-    let mut results = Results::open(&work.join("results.txt"), sources, cli.again)?;
+    let mut results =
+        Results::open(&work.join("results.txt"), sources, |key| cli.again && !harmless.has(key))?;
     let mut wanted: Vec<_> = mutants.iter().filter(|mutant| is_wanted(cli, mutant)).collect();
     wanted.sort_by_key(|mutant| cli.folder.iter().position(|folder| is_in(mutant, folder)));
     let tried = Trial { cli, copy: &copy, runner: &runner, programs: &programs, tests: &tests };

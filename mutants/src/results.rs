@@ -32,8 +32,9 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    /// Takes earlier results if the sources are the same. Those of mutants that were not found are left out if `again`.
-    pub(crate) fn open(path: &Path, sources: u64, again: bool) -> Result<Results, String> {
+    /// Takes earlier results if the sources are the same. Those of mutants that were not found are left out if they are to be
+    /// tried `again`.
+    pub(crate) fn open(path: &Path, sources: u64, again: impl Fn(&str) -> bool) -> Result<Results, String> {
         let old = fs::read_to_string(path).unwrap_or_default();
         let head = format!("{sources:016x}");
         let mut lines = vec![head.clone()];
@@ -43,7 +44,7 @@ impl Results {
             let mut fields = line.split('\t');
             let (Some(name), Some(key)) = (fields.next(), fields.next()) else { continue };
             let Some((outcome, _)) = Outcome::ALL.iter().find(|(_, word)| *word == name) else { continue };
-            if *outcome == Outcome::Found || !again {
+            if *outcome == Outcome::Found || !again(key) {
                 lines.push(line.to_owned());
                 outcomes.insert(key.to_owned(), *outcome);
             }

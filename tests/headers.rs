@@ -17,6 +17,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const NAME: &str = "headers.couch";
 
@@ -40,6 +41,17 @@ fn history(memory: &Memory) -> (Db, [i64; 4]) {
     let db = memory.open(NAME);
     let positions = ["a", "b", "c", "d"].map(|id| step(&db, id, 1));
     (db, positions)
+}
+
+#[test]
+fn a_commit_has_the_time_of_the_clock() {
+    let memory = Memory::default();
+    let db = memory.open("clock.couch");
+    db.commit().unwrap();
+    let nanoseconds = u128::from(db.info().unwrap().timestamp);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    // Not to the second: clocks are set.
+    assert!(nanoseconds.abs_diff(now) < 86_400 * 1_000_000_000, "{nanoseconds} at {now}");
 }
 
 #[test]

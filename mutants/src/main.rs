@@ -12,10 +12,10 @@
 //! * `copy`, `cargo`: the copy of the repository; what does not compile is left out, as the compiler's errors tell
 //! * `switch`: not part of this program, but of the copy
 //! * `tests`: which tests get to which mutants
-//! * `results`: what came of them; `harmless.txt` says why some may survive
+//! * `results`: what came of them; `harmless.txt` says why some may survive, `open.txt` has those that nobody has looked into
 //!
-//! Not tried this way: what the compiler evaluates (`const fn`, patterns), and the chains of `if let`. It ends with 0 if all
-//! that survive are known to be harmless, with 1 if others do, and with 77 if it could not be done.
+//! Not tried this way: what the compiler evaluates (`const fn`, patterns), and the chains of `if let`. It ends with 0 if none
+//! survive but those that stand in these files, with 1 if others do, and with 77 if it could not be done.
 
 mod cargo;
 mod copy;
@@ -30,7 +30,7 @@ use clap::Parser;
 use copy::Copy;
 use indicatif::{ProgressBar, ProgressStyle};
 use list::Mutant;
-use results::{Harmless, Outcome, Results};
+use results::{Known, Outcome, Results};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -94,10 +94,11 @@ fn bar(length: u64, title: &str) -> ProgressBar {
     bar.with_prefix(title.to_owned())
 }
 
-/// Returns how many survive that are not known to be harmless.
+/// Returns how many survive that are not known to.
 fn try_mutants(cli: &Cli) -> Result<usize, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no repository")?;
-    let harmless = Harmless::read(&root.join("mutants/harmless.txt"))?;
+    let harmless = Known::harmless(&root.join("mutants/harmless.txt"))?;
+    let open = Known::open(&root.join("mutants/open.txt"))?;
     let mutants = list::list(root, &FOLDERS.map(str::to_owned))?;
     std::fs::create_dir_all(&cli.work).map_err(|error| error.to_string())?;
     let work = cli.work.canonicalize().map_err(|error| error.to_string())?;
@@ -129,7 +130,7 @@ fn try_mutants(cli: &Cli) -> Result<usize, String> {
     wanted.sort_by_key(|mutant| cli.folder.iter().position(|folder| is_in(mutant, folder)));
     let tried = Trial { cli, copy: &copy, runner: &runner, programs: &programs, tests: &tests };
     tried.try_all(&wanted, &mut results)?;
-    Ok(tell(&wanted, &copy, &results, &harmless, cli))
+    Ok(tell(&wanted, &copy, &results, (&harmless, &open), cli))
 }
 
 fn is_wanted(cli: &Cli, mutant: &Mutant) -> bool {
@@ -249,8 +250,14 @@ impl Trial<'_> {
 }
 
 /// Tells what came of all, by folder.
-fn tell(wanted: &[&Mutant], copy: &Copy, results: &Results, harmless: &Harmless, cli: &Cli) -> usize {
-    let mut rows: BTreeMap<&str, [usize; 5]> = BTreeMap::new();
+fn tell(
+    wanted: &[&Mutant],
+    copy: &Copy,
+    results: &Results,
+    (harmless, open): (&Known, &Known),
+    cli: &Cli,
+) -> usize {
+    let mut rows: BTreeMap<&str, [usize; 6]> = BTreeMap::new();
     let mut unexplained = 0;
     for mutant in wanted {
         let folder = mutant.file.split('/').nth(1).unwrap_or_default();
@@ -259,13 +266,14 @@ fn tell(wanted: &[&Mutant], copy: &Copy, results: &Results, harmless: &Harmless,
         let column = match results.outcomes.get(&mutant.key) {
             Some(Outcome::Found) => 1,
             Some(_) if harmless.has(&mutant.key) => 2,
+            Some(_) if open.has(&mutant.key) => 3,
             Some(outcome) => {
                 let how = if *outcome == Outcome::NotReached { "not reached" } else { "survived" };
                 println!("mutants: {how}: {} (COUCHSTORE_MUTANT={})", mutant.name, mutant.id);
                 unexplained += 1;
-                3
+                4
             }
-            None => 4,
+            None => 5,
         };
         row[column] += 1;
     }
@@ -274,9 +282,9 @@ fn tell(wanted: &[&Mutant], copy: &Copy, results: &Results, harmless: &Harmless,
             println!("mutants: harmless.txt has what there is not: {pattern}");
         }
     }
-    println!("folder      mutants  found  harmless  survived  not tried");
-    for (folder, [all, found, known, survived, rest]) in rows {
-        println!("{folder:10} {all:8} {found:6} {known:9} {survived:9} {rest:10}");
+    println!("folder      mutants  found  harmless  open  other survivors  not tried");
+    for (folder, [all, found, known, open, others, rest]) in rows {
+        println!("{folder:10} {all:8} {found:6} {known:9} {open:5} {others:16} {rest:10}");
     }
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for mutant in wanted {

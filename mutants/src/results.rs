@@ -64,23 +64,30 @@ impl Results {
     }
 }
 
-/// Mutants that change nothing that a test could or should see. Lines of the file: the mutant, " -- " and why. "**"
-/// stands for any text; "#" begins a comment.
-pub(crate) struct Harmless {
+/// Mutants that are known to survive: `harmless.txt` has those that change nothing that a test could or should see, each with
+/// " -- " and the reason behind it, `open.txt` those of which nobody has found out. "**" stands for any text; "#" begins a
+/// comment.
+pub(crate) struct Known {
     patterns: Vec<String>,
 }
 
-impl Harmless {
-    pub(crate) fn read(path: &Path) -> Result<Harmless, String> {
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let pattern = |line: &str| match line.split_once(" -- ") {
+impl Known {
+    pub(crate) fn harmless(path: &Path) -> Result<Known, String> {
+        Known::read(path, |line| match line.split_once(" -- ") {
             Some((pattern, why)) if !why.trim().is_empty() => Ok(pattern.trim().to_owned()),
-            _ => {
-                Err(format!("{}: expected a mutant, \" -- \" and why it is harmless: {line}", path.display()))
-            }
-        };
-        Ok(Harmless { patterns: lines.map(pattern).collect::<Result<_, _>>()? })
+            _ => Err(format!("expected a mutant, \" -- \" and why it is harmless: {line}")),
+        })
+    }
+
+    pub(crate) fn open(path: &Path) -> Result<Known, String> {
+        Known::read(path, |line| Ok(line.to_owned()))
+    }
+
+    fn read(path: &Path, pattern: impl Fn(&str) -> Result<String, String>) -> Result<Known, String> {
+        let failed = |error: String| format!("{}: {error}", path.display());
+        let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Ok(Known { patterns: lines.map(|line| pattern(line).map_err(failed)).collect::<Result<_, _>>()? })
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {

@@ -60,10 +60,16 @@ impl Cargo {
         if found.is_empty() { Err("the copy does not compile".into()) } else { Ok(found) }
     }
 
-    /// Builds the programs of tests.
-    pub(crate) fn build(&self) -> Result<Vec<Program>, String> {
-        let packages = ["test", "--quiet", "--no-run", "-p", "couchstore", "--lib", "--tests"];
-        let (passed, messages) = self.run(&packages)?;
+    /// Builds the programs of tests with these names, or all.
+    pub(crate) fn build(&self, names: &[String]) -> Result<Vec<Program>, String> {
+        let mut arguments = vec!["test", "--quiet", "--no-run", "-p", "couchstore"];
+        for name in names {
+            arguments.extend(if name == "couchstore" { vec!["--lib"] } else { vec!["--test", name] });
+        }
+        if names.is_empty() {
+            arguments.extend(["--lib", "--tests"]);
+        }
+        let (passed, messages) = self.run(&arguments)?;
         if !passed {
             let errors = messages.iter().map(|message| &message["message"]["rendered"]);
             return Err(errors.filter_map(Value::as_str).collect());

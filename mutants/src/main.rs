@@ -115,13 +115,9 @@ fn try_mutants(cli: &Cli) -> Result<usize, String> {
         |left_out| shown.set_message(format!("{left_out} left out")),
     )?;
     shown.set_message("building");
-    let programs = cargo.build()?;
+    let programs = cargo.build(&cli.test)?;
     shown.finish_and_clear();
     let runner = Runner::new(&work)?;
-    let programs: Vec<_> = programs
-        .into_iter()
-        .filter(|program| cli.test.is_empty() || cli.test.contains(&program.name))
-        .collect();
     let tests = reach(&runner, &programs, &work)?;
 
     let mut results =

@@ -12,8 +12,8 @@ use common::memory::Memory;
 use common::model::{Doc, Model};
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
-    CompactOptions, Db, Document, Error, ErrorCode, LocalUpdate, OpenOptions, Result, SaveOptions, compact,
-    replay,
+    CompactHooks, CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, LocalUpdate, OpenOptions,
+    Result, SaveOptions, Verdict, compact, compact_with, replay,
 };
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -62,6 +62,43 @@ fn ids_and_values_have_longest_lengths() {
     assert!(is_refused(db.save(&[Document::new(b"a", &huge)], SaveOptions::default())));
     assert!(is_refused(db.save_local(&[LocalUpdate { id: b"a", body: Some(&huge) }])));
     assert!(!db.contains(b"a").unwrap() && db.local(b"a").unwrap().is_none());
+}
+
+/// Gives every document a `rev_meta` of this length.
+struct Rewriting(usize);
+
+impl CompactHooks for Rewriting {
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn filter(&mut self, _: &Db, _: &DocInfoRef<'_>, _: Option<&[u8]>) -> Result<Verdict> {
+        Ok(Verdict::Keep)
+    }
+
+    fn rewrites(&self) -> bool {
+        true
+    }
+
+    fn rewrite(&mut self, _: &DocInfoRef<'_>, _: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(Some(vec![0; self.0]))
+    }
+}
+
+#[test]
+fn a_hook_cannot_give_what_does_not_fit() {
+    let memory = Memory::default();
+    let db = memory.open(NAME);
+    save(&db, &["id"]).unwrap();
+    let options = CompactOptions::new().file_ops(memory.ops());
+    for (length, fits) in [(1000, true), (1 << 28, false)] {
+        let result = compact_with(&db, "target", &options, &mut Rewriting(length));
+        match result {
+            Ok(()) => assert!(fits),
+            Err(error) => assert!(!fits && error.code() == ErrorCode::INVALID_ARGUMENTS, "{error}"),
+        }
+        memory.remove("target");
+    }
 }
 
 // ---- sequence numbers ----------------------------------------------------------------------------------------------

@@ -267,3 +267,18 @@ fn scans_show_deleted_documents_or_others_or_both() {
         assert_eq!(walked(|visit| db.walk_local(b"", options, visit)), [(b"_local/a".to_vec(), 5)]);
     }
 }
+
+#[test]
+fn ids_that_differ_late_are_different() {
+    let dir = common::temp_dir();
+    let db = Db::create(dir.path().join("a.couch")).unwrap();
+    // The first has nothing in common with the others, which are sorted by their first eight bytes and then by the rest.
+    let given =
+        [("b", "1"), ("aaaaaaaa-2", "2"), ("aaaaaaaa-1", "3"), ("aaaaaaaa-2", "4"), ("aaaaaaaa", "5")];
+    let documents = given.map(|(id, body)| Document::new(id.as_bytes(), body.as_bytes()));
+    db.save(&documents, SaveOptions::default()).unwrap();
+    let found: Vec<_> =
+        db.iter().bodies().map(|found| found.unwrap()).map(|(info, body)| (info.id, body)).collect();
+    let expected = [("aaaaaaaa", "5"), ("aaaaaaaa-1", "3"), ("aaaaaaaa-2", "4"), ("b", "1")];
+    assert_eq!(found, expected.map(|(id, body)| (id.as_bytes().to_vec(), body.as_bytes().to_vec())));
+}

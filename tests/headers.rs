@@ -9,6 +9,7 @@ mod common;
 use common::forge::Forge;
 use common::memory::Memory;
 use common::raw::{self, BLOCK};
+use common::rng::Rng;
 use common::watched::{Effect, Fault, Kind, Watched};
 use couchstore::inspect::Headers;
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
@@ -41,6 +42,20 @@ fn history(memory: &Memory) -> (Db, [i64; 4]) {
     let db = memory.open(NAME);
     let positions = ["a", "b", "c", "d"].map(|id| step(&db, id, 1));
     (db, positions)
+}
+
+#[test]
+fn blocks_of_data_are_stepped_over_on_the_way_forward() {
+    let memory = Memory::default();
+    let db = memory.open(NAME);
+    let first = step(&db, "first", 1);
+    db.put("large", Rng::new().noise(20_000)).unwrap();
+    let second = step(&db, "second", 2);
+    assert!(second > first + 3 * BLOCK.cast_signed());
+    db.seek(Direction::Backward).unwrap();
+    assert_eq!(db.header_position().cast_signed(), first);
+    db.seek(Direction::Forward).unwrap();
+    assert_eq!(db.header_position().cast_signed(), second);
 }
 
 #[test]

@@ -282,3 +282,13 @@ fn ids_that_differ_late_are_different() {
     let expected = [("aaaaaaaa", "5"), ("aaaaaaaa-1", "3"), ("aaaaaaaa-2", "4"), ("b", "1")];
     assert_eq!(found, expected.map(|(id, body)| (id.as_bytes().to_vec(), body.as_bytes().to_vec())));
 }
+
+#[test]
+fn all_documents_with_a_number_are_shown() {
+    let dir = common::temp_dir();
+    let db = Db::create(dir.path().join("a.couch")).unwrap();
+    let document = |id: &'static [u8], db_seq| Document { db_seq, ..Document::new(id, b"") };
+    let documents = [document(b"a", 7), document(b"b", 8), document(b"c", 7), document(b"d", 9)];
+    db.save(&documents, SaveOptions::new().keep_sequences(true)).unwrap();
+    assert_eq!(shown(|visit| db.docs_by_seq(&[9, 7], ScanOptions::default(), visit)), [b"a", b"c", b"d"]);
+}

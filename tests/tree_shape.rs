@@ -12,7 +12,7 @@ use common::model::{Doc, Model};
 use common::raw::{self, Checked, Shape, Tree};
 use common::rng::Rng;
 use common::watched::Watched;
-use couchstore::{CompactOptions, Db, OpenOptions, SaveOptions, compact};
+use couchstore::{CompactOptions, Db, LocalUpdate, OpenOptions, SaveOptions, compact};
 
 const NAME: &str = "shape.couch";
 
@@ -185,6 +185,53 @@ fn check_bulk(checked: &Checked, threshold: usize) {
         let grew_only_while_small = shape.before_last <= threshold * 2 / 3 || shape.entries == fewest;
         assert!(grew_only_while_small, "{shape:?}");
     }
+}
+
+#[test]
+fn pointer_nodes_have_two_children_however_long_keys_are() {
+    let memory = Memory::default();
+    let db = memory.options().create(true).node_sizes(100, 100).open(NAME).unwrap();
+    let mut model = Model::default();
+    for first in 0..4 {
+        let ids = (first..100).step_by(4).map(|number| format!("{number:0500}"));
+        let batch: Vec<_> = ids.map(|id| Doc::new(id.as_bytes(), b"")).collect();
+        model.save_both(&db, &batch, SaveOptions::default());
+        let [by_id, ..] = commit_and_check(&db, &memory);
+        assert!(by_id.shapes.iter().all(|shape| shape.leaf || shape.entries >= 2));
+    }
+    let dir = common::temp_dir();
+    let target = dir.path().join("target");
+    compact(&db, &target, &CompactOptions::default()).unwrap();
+    let file = raw::File::new(std::fs::read(&target).unwrap());
+    check_levels(&raw::check_tree(&file, Tree::ById, file.last_header().by_id.as_ref()));
+}
+
+/// Entries of the leaves of a tree of local documents that take `length` bytes each.
+fn local_leaves(count: usize, length: usize, compacted: bool) -> Vec<usize> {
+    let dir = common::temp_dir();
+    let path = dir.path().join(NAME);
+    let db = OpenOptions::new().create(true).node_sizes(150, 150).open(&path).unwrap();
+    let ids: Vec<_> = (0..count).map(|number| format!("{number:010}")).collect();
+    let body = vec![b'x'; length - 5 - 10];
+    let update = |id| LocalUpdate { id: str::as_bytes(id), body: Some(&body) };
+    db.save_local(&ids.iter().map(|id| update(id)).collect::<Vec<_>>()).unwrap();
+    db.commit().unwrap();
+    let target = dir.path().join("target");
+    compact(&db, &target, &CompactOptions::default()).unwrap();
+    let file = raw::File::new(std::fs::read(if compacted { &target } else { &path }).unwrap());
+    let tree = raw::check_tree(&file, Tree::Local, file.last_header().local.as_ref());
+    tree.shapes.iter().filter(|shape| shape.leaf).map(|shape| shape.entries).collect()
+}
+
+#[test]
+fn nodes_are_split_at_their_thresholds_to_the_byte() {
+    // Of 150 bytes, and two thirds of them. What is changed is split behind the threshold, if it has more than three entries.
+    assert_eq!(local_leaves(6, 25, false), [6]);
+    assert_eq!(local_leaves(7, 25, false), [4, 3]);
+    assert_eq!(local_leaves(3, 200, false), [3]);
+    assert_eq!(local_leaves(4, 200, false), [1, 3]);
+    // What is built is written once it is over two thirds.
+    assert_eq!(local_leaves(11, 25, true), [5, 5, 1]);
 }
 
 #[test]

@@ -120,10 +120,11 @@ fn try_mutants(cli: &Cli) -> Result<usize, String> {
     let runner = Runner::new(&work)?;
     let tests = reach(&runner, &programs, &work)?;
 
-    let mut results =
-        Results::open(&work.join("results.txt"), sources, |key| cli.again && !harmless.has(key))?;
+    let mut results = Results::open(&work.join("results.txt"), sources, |key| {
+        cli.again && !harmless.has(key) && cli.folder.iter().any(|folder| is_in(key, folder))
+    })?;
     let mut wanted: Vec<_> = mutants.iter().filter(|mutant| is_wanted(cli, mutant)).collect();
-    wanted.sort_by_key(|mutant| cli.folder.iter().position(|folder| is_in(mutant, folder)));
+    wanted.sort_by_key(|mutant| cli.folder.iter().position(|folder| is_in(&mutant.file, folder)));
     let tried = Trial { cli, copy: &copy, runner: &runner, programs: &programs, tests: &tests };
     tried.try_all(&wanted, &mut results)?;
     Ok(tell(&wanted, &copy, &results, (&harmless, &open), cli))
@@ -132,11 +133,12 @@ fn try_mutants(cli: &Cli) -> Result<usize, String> {
 fn is_wanted(cli: &Cli, mutant: &Mutant) -> bool {
     let is_meant =
         cli.only.as_ref().is_none_or(|text| mutant.name.contains(text) || mutant.key.contains(text));
-    is_meant && cli.folder.iter().any(|folder| is_in(mutant, folder))
+    is_meant && cli.folder.iter().any(|folder| is_in(&mutant.file, folder))
 }
 
-fn is_in(mutant: &Mutant, folder: &str) -> bool {
-    mutant.file.starts_with(&format!("src/{folder}/"))
+/// Whether a file, or the mutant whose name begins with it, is in a folder of src/.
+fn is_in(file: &str, folder: &str) -> bool {
+    file.starts_with(&format!("src/{folder}/"))
 }
 
 /// A number for the sources that have mutants, without the tests at their ends.

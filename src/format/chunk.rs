@@ -160,7 +160,7 @@ mod tests {
         let stated = |length: u32| ChunkPrefix::stated_length(ChunkPrefix::join(length, 7));
         assert_eq!([0, 3, 4, 43, 1024, 1025].map(stated), [0, 3, 4, 43, 1024, 1025]);
         assert_eq!([0, 3, 1025, 1 << 30].map(|length| stated(DATA_BIT | length)), [0, 3, 1025, 1 << 30]);
-        assert_eq!(stated(DATA_BIT | 43), DATA_BIT | 43);
+        assert_eq!(stated(DATA_BIT | 0x2b), DATA_BIT | 0x2b);
     }
 
     #[test]

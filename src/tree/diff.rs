@@ -206,7 +206,9 @@ mod tests {
             let sizes = db.options().nodes();
             let mut writer =
                 NodeWriter::new(db.file(), TreeKind::Local, NodeKind::Leaf, sizes, <_>::default());
-            keys.iter().for_each(|key| writer.push(key.as_bytes(), b"").unwrap());
+            for key in keys {
+                writer.push(key.as_bytes(), b"").unwrap();
+            }
             writer.write_rest(&mut written).unwrap();
             written.only().unwrap()
         };

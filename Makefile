@@ -3,7 +3,7 @@
 # The usual tasks. "make" alone lists them.
 #
 # Variables: JOBS (parallel jobs), BUILD (folder of the CMake build), FILE (for demo), QUICK (for check), SECONDS (for
-# torture, fuzz and powercut), TARGET (for fuzz), DISK and LARGE (for bench, plots and compare).
+# torture, fuzz, powercut and mutants), TARGET (for fuzz), FOLDER (for mutants), DISK and LARGE (for bench, plots and compare).
 
 BUILD ?= build
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -12,6 +12,7 @@ FILE ?=
 QUICK ?=
 SECONDS ?= 600
 TARGET ?=
+FOLDER ?=
 DISK ?=
 LARGE ?=
 
@@ -23,7 +24,7 @@ configure = out=$$(cmake -S . -B "$(BUILD)" -G Ninja -DCMAKE_BUILD_TYPE=Release 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check check-all build test lint deny advisories licences semver abi deb wheel header torture powercut \
-	fuzz miri asan tsan coverage bench plots compare figures criterion counts fmt clean
+	mutants fuzz miri asan tsan coverage bench plots compare figures criterion counts fmt clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -98,6 +99,9 @@ torture: ## prove the promises for SECONDS (default 600): power cuts, faults, ki
 powercut: ## cut the power of databases on ext4, XFS and btrfs for SECONDS (default 600); needs root; see docs/reliability.md
 	@SECONDS_ALL=$(SECONDS) scripts/powercut.sh
 
+mutants: ## try mutants of the library, or of FOLDER in src, for SECONDS (default 600); see docs/reliability.md
+	@SECONDS_ALL=$(SECONDS) FOLDER=$(FOLDER) scripts/mutants.sh
+
 fuzz: ## fuzz each target, or TARGET alone, for SECONDS (default 600); see docs/reliability.md
 	@SECONDS_EACH=$(SECONDS) TARGET=$(TARGET) scripts/fuzz.sh
 
@@ -149,4 +153,4 @@ fmt: ## format the Rust, C and C++ files
 
 clean: ## remove everything that was built
 	$(CARGO) clean
-	rm -rf "$(BUILD)" "$(BUILD)"-* fuzz/target powercut/target bench-compare/target
+	rm -rf "$(BUILD)" "$(BUILD)"-* fuzz/target powercut/target mutants/target mutants/work bench-compare/target

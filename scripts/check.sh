@@ -41,7 +41,7 @@ case $scope in
         ;;
 esac
 if [ "$scope" = all ]; then
-    steps="$steps features build_matrix cargo_c packages crates wheel licences api miri asan tsan torture powercut"
+    steps="$steps features build_matrix cargo_c packages crates wheel licences api miri asan tsan torture powercut mutants"
     steps="$steps differential fuzz"
 fi
 
@@ -78,6 +78,8 @@ describe() {
             hint="the seed stands above; docs/reliability.md says how to repeat it" ;;
         powercut) title="power cuts on real file systems"
             hint="seed and image stand above; docs/reliability.md says how to repeat it" ;;
+        mutants) title="mutants of the library for ten minutes"
+            hint="what survives needs a test, or a line in mutants/harmless.txt; docs/reliability.md says how to try it again" ;;
         differential) title="differential tests, many cases"
             hint="the seed stands above: COUCHSTORE_TEST_SEED and COUCHSTORE_DIFFERENTIAL_CASES repeat it" ;;
         fuzz) title="fuzzing for a minute each" hint="docs/reliability.md says what to do with fuzz/artifacts" ;;
@@ -116,7 +118,7 @@ clippy() {
     # With the profile of the tests: what build scripts compile, AWS-LC above all, is compiled once for both.
     cargo clippy --workspace --all-targets --all-features --locked --profile test-release -- -D warnings
     # Workspaces of their own, which nothing above builds: their lock files must follow this one's dependencies.
-    for folder in fuzz bench-compare powercut; do
+    for folder in fuzz bench-compare powercut mutants; do
         cargo metadata --locked --format-version 1 --manifest-path $folder/Cargo.toml >/dev/null
     done
 }
@@ -264,6 +266,14 @@ powercut() {
     cargo clippy --manifest-path powercut/Cargo.toml --release --all-targets --locked -- -D warnings
     cargo test --manifest-path powercut/Cargo.toml --release --locked
     SECONDS_ALL=180 scripts/powercut.sh
+}
+
+# Ends with 77, "not done", where there is no cargo-mutants.
+mutants() {
+    cargo fmt --check --manifest-path mutants/Cargo.toml
+    cargo clippy --manifest-path mutants/Cargo.toml --release --all-targets --locked -- -D warnings
+    cargo test --manifest-path mutants/Cargo.toml --release --locked
+    scripts/mutants.sh
 }
 
 differential() {

@@ -179,6 +179,68 @@ fn expect(mut forge: Forge, root: u64, code: ErrorCode) {
 }
 
 #[test]
+fn interior_nodes_without_entries_are_empty_trees() {
+    let mut forge = Forge::new();
+    let node = forge.node(0, &vec![]);
+    forge.header(1000, &forge::by_seq_root(node), &forge::by_id_root(node), &forge::local_root(node));
+    let memory = Memory::default();
+    memory.put(NAME, forge.bytes);
+    let db = memory.options().open(NAME).unwrap();
+    db.save(&[Document::new(b"id", b"body")], SaveOptions::default()).unwrap();
+    db.save_local(&[LocalUpdate { id: b"_local/id", body: Some(b"local") }]).unwrap();
+    assert_eq!(db.get(b"id").unwrap().unwrap(), b"body");
+    assert_eq!(db.local(b"_local/id").unwrap().unwrap(), b"local");
+    let mut ids = Vec::new();
+    db.changes_since(0, ScanOptions::default(), &mut |info| {
+        ids.push(info.id.to_vec());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(ids, [b"id"]);
+}
+
+#[test]
+fn a_value_that_is_cut_short_is_told_of_by_the_place_of_its_leaf() {
+    let mut forge = Forge::new();
+    let entries = vec![(b"id".to_vec(), b"short".to_vec()), (b"id2".to_vec(), forge::by_id_value(0, 0))];
+    let leaf = forge.node(1, &entries);
+    let root = forge.node(0, &vec![(b"id2".to_vec(), forge::pointer(leaf))]);
+    forge.header(1000, &[], &forge::by_id_root(root), &[]);
+    let memory = Memory::default();
+    memory.put(NAME, forge.bytes);
+    let db = memory.open(NAME);
+    // One id goes another way than several.
+    for ids in [&[&b"id"[..]][..], &[b"id", b"id2"]] {
+        let mut shown = Vec::new();
+        let result = db.docs_by_id(ids, ScanOptions::default(), &mut |info| {
+            shown.push(info.id.to_vec());
+            Ok(())
+        });
+        assert_eq!(result.unwrap_err().position(), Some(leaf));
+        assert!(shown.is_empty());
+    }
+    // Whoever tolerates damage is shown what there is.
+    let mut shown = Vec::new();
+    let result = db.docs_by_id(&[b"id"], TOLERANT, &mut |info| {
+        shown.push((info.id.to_vec(), info.rev_meta.to_vec()));
+        Ok(())
+    });
+    assert_eq!(
+        (result.unwrap_err().position(), shown),
+        (Some(leaf), vec![(b"id".to_vec(), b"short".to_vec())])
+    );
+    let mut shown = Vec::new();
+    for ids in [&[&b"id2"[..]][..], &[b"missing"], &[b"id2", b"missing"]] {
+        let mut visit = |info: &DocInfoRef<'_>| {
+            shown.push(info.id.to_vec());
+            Ok(())
+        };
+        db.docs_by_id(ids, ScanOptions::default(), &mut visit).unwrap();
+    }
+    assert_eq!(shown, [b"id2", b"id2"]);
+}
+
+#[test]
 fn a_chunk_that_claims_two_gigabytes() {
     let mut forge = Forge::new();
     let node = forge.chunk_claiming(0x7fff_ffff, b"little");

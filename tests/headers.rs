@@ -10,6 +10,7 @@ use common::forge::Forge;
 use common::forwarding::{Call, Forwarding};
 use common::memory::Memory;
 use common::raw::{self, BLOCK};
+use common::rng::Rng;
 use common::watched::{Effect, Fault, Kind, Watched};
 use couchstore::inspect::Headers;
 use couchstore::io::IoError;
@@ -18,6 +19,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const NAME: &str = "headers.couch";
 
@@ -41,6 +43,31 @@ fn history(memory: &Memory) -> (Db, [i64; 4]) {
     let db = memory.open(NAME);
     let positions = ["a", "b", "c", "d"].map(|id| step(&db, id, 1));
     (db, positions)
+}
+
+#[test]
+fn blocks_of_data_are_stepped_over_on_the_way_forward() {
+    let memory = Memory::default();
+    let db = memory.open(NAME);
+    let first = step(&db, "first", 1);
+    db.put("large", Rng::new().noise(20_000)).unwrap();
+    let second = step(&db, "second", 2);
+    assert!(second > first + 3 * BLOCK.cast_signed());
+    db.seek(Direction::Backward).unwrap();
+    assert_eq!(db.header_position().cast_signed(), first);
+    db.seek(Direction::Forward).unwrap();
+    assert_eq!(db.header_position().cast_signed(), second);
+}
+
+#[test]
+fn a_commit_has_the_time_of_the_clock() {
+    let memory = Memory::default();
+    let db = memory.open("clock.couch");
+    db.commit().unwrap();
+    let nanoseconds = u128::from(db.info().unwrap().timestamp);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    // Not to the second: clocks are set.
+    assert!(nanoseconds.abs_diff(now) < 86_400 * 1_000_000_000, "{nanoseconds} at {now}");
 }
 
 #[test]

@@ -50,10 +50,14 @@ fn both_ends_of_every_tree() {
     assert_eq!(ids_of(db.changes(..)), all);
     assert_eq!(ids_of(db.changes(..).with_deleted(false)), live);
     assert!(ids_of(db.changes(..).rev()).into_iter().eq(all.iter().rev().cloned()));
-    for found in db.iter().bodies().chain(db.iter().bodies().rev()) {
+    let both_ways = db.iter().bodies().chain(db.iter().bodies().rev()).map(|found| {
         let (info, body) = found.unwrap();
         assert_eq!(info.id, body);
-    }
+    });
+    assert_eq!(both_ways.count(), 2 * live.len());
+    // Deleted documents have empty ones.
+    let bodies: Vec<_> = db.changes(..3).bodies().map(|found| found.unwrap().1).collect();
+    assert_eq!(bodies, [vec![], id(1)]);
     assert_eq!(ids_of((&db).into_iter().take(1)), [id(1)]);
     let mut seqs = db.changes(10..=12).map(|info| info.unwrap().db_seq);
     assert_eq!(
@@ -87,6 +91,14 @@ fn ranges_are_those_of_rust() {
     assert_eq!(db.changes(..0).count() + db.changes(101..).count() + db.changes(u64::MAX..).count(), 0);
     assert_eq!(db.changes(99..u64::MAX).count(), 2);
     assert_eq!(db.changes((Bound::Excluded(98), Bound::Included(u64::MAX))).rev().count(), 2);
+    // There are numbers of 48 bits.
+    let highest = (1 << 48) - 1;
+    let last = Document { db_seq: highest, ..Document::new(b"last", b"") };
+    db.save(&[last], SaveOptions::new().keep_sequences(true)).unwrap();
+    for beyond in [1 << 48, (1 << 48) + 1, u64::MAX] {
+        assert_eq!((db.changes(beyond..).count(), db.changes(100..beyond).count()), (0, 2), "{beyond}");
+    }
+    assert_eq!((db.changes(highest..).count(), db.changes(100..highest).count()), (1, 1));
 }
 
 /// Neither what is saved nor what is committed by the same handle meanwhile shows, nor going to another header.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Numbers that the format has no room for: sequence numbers of 48 bits, positions of 47, sizes of subtrees of 48.
+//! Numbers that the format has no room for: sequence numbers of 48 bits, positions of 47, sizes of subtrees of 48, lengths of
+//! 12 and 28.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -11,8 +12,8 @@ use common::memory::Memory;
 use common::model::{Doc, Model};
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
-    CompactOptions, Db, Document, Error, ErrorCode, LocalUpdate, OpenOptions, Result, SaveOptions, compact,
-    replay,
+    CompactHooks, CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, LocalUpdate, OpenOptions,
+    Result, SaveOptions, Verdict, compact, compact_with, replay,
 };
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -31,6 +32,73 @@ fn doc(id: &str, db_seq: u64) -> Doc {
 fn save(db: &Db, ids: &[&str]) -> Result<Vec<u64>> {
     let docs: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), b"body")).collect();
     db.save(&docs, SaveOptions::default())
+}
+
+// ---- lengths ---------------------------------------------------------------------------------------------------------
+
+/// Whether something was not saved because of one of its lengths.
+fn is_refused<T>(result: Result<T>) -> bool {
+    match result {
+        Ok(_) => false,
+        Err(Error::Refused { index: 0, .. }) => true,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn ids_and_values_have_longest_lengths() {
+    let db = Memory::default().open(NAME);
+    // Nobody writes to it: it takes no memory.
+    let huge = vec![0; 1 << 28];
+    let (longest, too_long) = (vec![b'i'; 4095], vec![b'i'; 4096]);
+    for (id, refused) in [(&longest, false), (&too_long, true)] {
+        assert_eq!(is_refused(db.save(&[Document::new(id, b"body")], SaveOptions::default())), refused);
+        assert_eq!(is_refused(db.save_local(&[LocalUpdate { id, body: Some(b"body") }])), refused);
+        assert_eq!(db.contains(id).unwrap(), !refused);
+        assert_eq!(db.local(id).unwrap().is_some(), !refused);
+    }
+    let with_huge_meta = Document { rev_meta: &huge, ..Document::new(b"a", b"body") };
+    assert!(is_refused(db.save(&[with_huge_meta], SaveOptions::default())));
+    assert!(is_refused(db.save(&[Document::new(b"a", &huge)], SaveOptions::default())));
+    assert!(is_refused(db.save_local(&[LocalUpdate { id: b"a", body: Some(&huge) }])));
+    assert!(!db.contains(b"a").unwrap() && db.local(b"a").unwrap().is_none());
+}
+
+/// Gives every document a `rev_meta` of this length.
+struct Rewriting(usize);
+
+impl CompactHooks for Rewriting {
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn filter(&mut self, _: &Db, _: &DocInfoRef<'_>, _: Option<&[u8]>) -> Result<Verdict> {
+        Ok(Verdict::Keep)
+    }
+
+    fn rewrites(&self) -> bool {
+        true
+    }
+
+    fn rewrite(&mut self, _: &DocInfoRef<'_>, _: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(Some(vec![0; self.0]))
+    }
+}
+
+#[test]
+fn a_hook_cannot_give_what_does_not_fit() {
+    let memory = Memory::default();
+    let db = memory.open(NAME);
+    save(&db, &["id"]).unwrap();
+    let options = CompactOptions::new().file_ops(memory.ops());
+    for (length, fits) in [(1000, true), (1 << 28, false)] {
+        let result = compact_with(&db, "target", &options, &mut Rewriting(length));
+        match result {
+            Ok(()) => assert!(fits),
+            Err(error) => assert!(!fits && error.code() == ErrorCode::INVALID_ARGUMENTS, "{error}"),
+        }
+        memory.remove("target");
+    }
 }
 
 // ---- sequence numbers ----------------------------------------------------------------------------------------------

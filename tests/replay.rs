@@ -134,6 +134,17 @@ fn local_documents_alone_are_a_change() {
     assert_eq!(world.reopened().info().unwrap().timestamp, 7);
 }
 
+/// What is not there has no body, not an empty one.
+#[test]
+fn short_local_documents_are_added() {
+    let mut world = World::new();
+    let added = ["", "\0", "\x01"].map(|body| local(&format!("added {body:?}"), Some(body)));
+    world.model.local_both(&world.writer, &added);
+    world.writer.commit_with(7, None).unwrap();
+    world.replay(&mut (), 1000).unwrap();
+    world.model.check(&world.reopened());
+}
+
 #[test]
 fn local_documents_that_only_the_target_has_stay() {
     let mut world = World::new();

@@ -11,8 +11,8 @@ use common::model::{Doc, Model};
 use common::raw;
 use common::rng::Rng;
 use couchstore::{
-    COMPRESSED, CompactOptions, Db, DocInfo, Error, FormatVersion, OpenOptions, SaveOptions, ScanOptions,
-    compact,
+    COMPRESSED, CompactOptions, Db, DocInfo, Document, Error, FormatVersion, LocalUpdate, OnDocument, OnItem,
+    OpenOptions, Result, SaveOptions, ScanOptions, WalkItem, compact,
 };
 use std::path::Path;
 
@@ -206,7 +206,7 @@ fn ranges_and_lists_of_keys() {
     assert_eq!(deleted.len() + live.len(), all);
 }
 
-fn gather(scan: impl FnOnce(couchstore::OnDocument<'_>) -> couchstore::Result<()>) -> Vec<DocInfo> {
+fn gather(scan: impl FnOnce(OnDocument<'_>) -> Result<()>) -> Vec<DocInfo> {
     let mut found = Vec::new();
     scan(&mut |info| {
         found.push(info.to_owned());
@@ -214,4 +214,81 @@ fn gather(scan: impl FnOnce(couchstore::OnDocument<'_>) -> couchstore::Result<()
     })
     .expect("scan");
     found
+}
+
+/// The ids that a scan shows.
+fn shown(scan: impl FnOnce(OnDocument<'_>) -> Result<()>) -> Vec<Vec<u8>> {
+    gather(scan).into_iter().map(|info| info.id).collect()
+}
+
+/// The documents that a walk shows.
+fn walked(walk: impl FnOnce(OnItem<'_>) -> Result<()>) -> Vec<(Vec<u8>, u64)> {
+    let mut found = Vec::new();
+    walk(&mut |_, item| {
+        if let WalkItem::Document(info) = item {
+            found.push((info.id.to_vec(), info.physical_size));
+        }
+        Ok(())
+    })
+    .unwrap();
+    found
+}
+
+#[test]
+fn scans_show_deleted_documents_or_others_or_both() {
+    let dir = common::temp_dir();
+    let db = Db::create(dir.path().join("a.couch")).unwrap();
+    let ids: Vec<_> = (0..10).map(|number| format!("{number}").into_bytes()).collect();
+    let documents = ids.iter().enumerate().map(|(number, id)| {
+        if number % 3 == 0 { Document::deletion(id) } else { Document::new(id, b"body") }
+    });
+    db.save(&documents.collect::<Vec<_>>(), SaveOptions::default()).unwrap();
+    db.save_local(&[LocalUpdate { id: b"_local/a", body: Some(b"12345") }]).unwrap();
+    let all: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
+    let numbers: Vec<_> = (1..=10).collect();
+    let options = ScanOptions::default;
+    for (options, wanted) in [
+        (options(), [true, true]),
+        (options().no_deletes(true), [true, false]),
+        (options().deletes_only(true), [false, true]),
+    ] {
+        let expected = ids.iter().enumerate().filter(|(number, _)| wanted[usize::from(number % 3 == 0)]);
+        let expected: Vec<_> = expected.map(|(_, id)| id.clone()).collect();
+        assert_eq!(shown(|visit| db.all_docs(b"", options, visit)), expected);
+        assert_eq!(shown(|visit| db.changes_since(0, options, visit)), expected);
+        assert_eq!(shown(|visit| db.docs_by_id(&all, options, visit)), expected);
+        assert_eq!(shown(|visit| db.docs_by_seq(&numbers, options, visit)), expected);
+        let one_by_one: Vec<_> =
+            all.iter().flat_map(|id| shown(|visit| db.docs_by_id(&[id], options, visit))).collect();
+        assert_eq!(one_by_one, expected);
+        let by_id = walked(|visit| db.walk_by_id(b"", options, visit)).into_iter().map(|(id, _)| id);
+        assert!(by_id.eq(expected));
+        // These are never deleted, and always shown.
+        assert_eq!(walked(|visit| db.walk_local(b"", options, visit)), [(b"_local/a".to_vec(), 5)]);
+    }
+}
+
+#[test]
+fn ids_that_differ_late_are_different() {
+    let dir = common::temp_dir();
+    let db = Db::create(dir.path().join("a.couch")).unwrap();
+    // The first has nothing in common with the others, which are sorted by their first eight bytes and then by the rest.
+    let given =
+        [("b", "1"), ("aaaaaaaa-2", "2"), ("aaaaaaaa-1", "3"), ("aaaaaaaa-2", "4"), ("aaaaaaaa", "5")];
+    let documents = given.map(|(id, body)| Document::new(id.as_bytes(), body.as_bytes()));
+    db.save(&documents, SaveOptions::default()).unwrap();
+    let found: Vec<_> =
+        db.iter().bodies().map(|found| found.unwrap()).map(|(info, body)| (info.id, body)).collect();
+    let expected = [("aaaaaaaa", "5"), ("aaaaaaaa-1", "3"), ("aaaaaaaa-2", "4"), ("b", "1")];
+    assert_eq!(found, expected.map(|(id, body)| (id.as_bytes().to_vec(), body.as_bytes().to_vec())));
+}
+
+#[test]
+fn all_documents_with_a_number_are_shown() {
+    let dir = common::temp_dir();
+    let db = Db::create(dir.path().join("a.couch")).unwrap();
+    let document = |id: &'static [u8], db_seq| Document { db_seq, ..Document::new(id, b"") };
+    let documents = [document(b"a", 7), document(b"b", 8), document(b"c", 7), document(b"d", 9)];
+    db.save(&documents, SaveOptions::new().keep_sequences(true)).unwrap();
+    assert_eq!(shown(|visit| db.docs_by_seq(&[9, 7], ScanOptions::default(), visit)), [b"a", b"c", b"d"]);
 }

@@ -12,7 +12,7 @@ use common::model::{Doc, Model};
 use common::raw::{self, Checked, Shape, Tree};
 use common::rng::Rng;
 use common::watched::Watched;
-use couchstore::{CompactOptions, Db, OpenOptions, SaveOptions, compact};
+use couchstore::{CompactOptions, Db, LocalUpdate, OpenOptions, SaveOptions, compact};
 
 const NAME: &str = "shape.couch";
 
@@ -129,6 +129,7 @@ fn removing_the_last_local_document_leaves_an_empty_tree() {
         model.local_both(&db, &removals);
         let [_, _, local] = commit_and_check(&db, &memory);
         assert!(local.entries.iter().map(|(key, _)| key).eq(model.local.keys()));
+        check_levels(&local);
     }
     let header = raw::File::new(memory.bytes(NAME)).last_header();
     assert_eq!(header.local, None);
@@ -166,19 +167,71 @@ fn bulk_built_trees_have_no_root_with_one_child() {
     }
 }
 
-/// Sizes of nodes of a bulk-built tree: written as soon as they are over two thirds of the threshold.
-fn check_bulk(checked: &Checked, threshold: usize) {
+/// A root has more than one child. Pointers of all levels lie at one depth: leaves are the deepest nodes, and nothing else
+/// is that deep.
+fn check_levels(checked: &Checked) {
     if let Some(root) = checked.shapes.first() {
         assert!(root.leaf || root.entries > 1, "a root with one child: {root:?}");
     }
+    let depth = checked.depth();
+    assert!(checked.shapes.iter().all(|shape| shape.leaf == (shape.depth + 1 == depth)));
+}
+
+/// Sizes of nodes of a bulk-built tree: written as soon as they are over two thirds of the threshold.
+fn check_bulk(checked: &Checked, threshold: usize) {
+    check_levels(checked);
     for shape in &checked.shapes {
         let fewest = if shape.leaf { 1 } else { 2 };
         let grew_only_while_small = shape.before_last <= threshold * 2 / 3 || shape.entries == fewest;
         assert!(grew_only_while_small, "{shape:?}");
     }
-    // Pointers of all levels lie at one depth: leaves are the deepest nodes, and nothing else is that deep.
-    let depth = checked.depth();
-    assert!(checked.shapes.iter().all(|shape| shape.leaf == (shape.depth + 1 == depth)));
+}
+
+#[test]
+fn pointer_nodes_have_two_children_however_long_keys_are() {
+    let memory = Memory::default();
+    let db = memory.options().create(true).node_sizes(100, 100).open(NAME).unwrap();
+    let mut model = Model::default();
+    for first in 0..4 {
+        let ids = (first..100).step_by(4).map(|number| format!("{number:0500}"));
+        let batch: Vec<_> = ids.map(|id| Doc::new(id.as_bytes(), b"")).collect();
+        model.save_both(&db, &batch, SaveOptions::default());
+        let [by_id, ..] = commit_and_check(&db, &memory);
+        assert!(by_id.shapes.iter().all(|shape| shape.leaf || shape.entries >= 2));
+    }
+    let dir = common::temp_dir();
+    let target = dir.path().join("target");
+    compact(&db, &target, &CompactOptions::default()).unwrap();
+    let file = raw::File::new(std::fs::read(&target).unwrap());
+    check_levels(&raw::check_tree(&file, Tree::ById, file.last_header().by_id.as_ref()));
+}
+
+/// Entries of the leaves of a tree of local documents that take `length` bytes each.
+fn local_leaves(count: usize, length: usize, compacted: bool) -> Vec<usize> {
+    let dir = common::temp_dir();
+    let path = dir.path().join(NAME);
+    let db = OpenOptions::new().create(true).node_sizes(150, 150).open(&path).unwrap();
+    let ids: Vec<_> = (0..count).map(|number| format!("{number:010}")).collect();
+    let body = vec![b'x'; length - 5 - 10];
+    let update = |id| LocalUpdate { id: str::as_bytes(id), body: Some(&body) };
+    db.save_local(&ids.iter().map(|id| update(id)).collect::<Vec<_>>()).unwrap();
+    db.commit().unwrap();
+    let target = dir.path().join("target");
+    compact(&db, &target, &CompactOptions::default()).unwrap();
+    let file = raw::File::new(std::fs::read(if compacted { &target } else { &path }).unwrap());
+    let tree = raw::check_tree(&file, Tree::Local, file.last_header().local.as_ref());
+    tree.shapes.iter().filter(|shape| shape.leaf).map(|shape| shape.entries).collect()
+}
+
+#[test]
+fn nodes_are_split_at_their_thresholds_to_the_byte() {
+    // Of 150 bytes, and two thirds of them. What is changed is split behind the threshold, if it has more than three entries.
+    assert_eq!(local_leaves(6, 25, false), [6]);
+    assert_eq!(local_leaves(7, 25, false), [4, 3]);
+    assert_eq!(local_leaves(3, 200, false), [3]);
+    assert_eq!(local_leaves(4, 200, false), [1, 3]);
+    // What is built is written once it is over two thirds.
+    assert_eq!(local_leaves(11, 25, true), [5, 5, 1]);
 }
 
 #[test]

@@ -17,23 +17,13 @@ use couchstore::{
     ReplayHooks, Result, SaveOptions, compact, compact_online, compact_with, replay,
 };
 use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 // ---- sorting on the disk --------------------------------------------------------------------------------------------
 
 /// Documents of which the first run holds most.
 const DOCUMENTS: usize = 130;
-
-/// The file in this folder that the process has open and that has no name; the target, which has none yet either, has
-/// little in it so far.
-fn sort_file_in(folder: &Path) -> Option<File> {
-    let links = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
-    let in_folder = links.filter(|link| std::fs::read_link(link).is_ok_and(|to| to.starts_with(folder)));
-    let unnamed = in_folder.filter(|link| std::fs::metadata(link).unwrap().nlink() == 0);
-    let link = unnamed.max_by_key(|link| std::fs::metadata(link).unwrap().len())?;
-    Some(File::options().read(true).write(true).open(link).unwrap())
-}
 
 /// Does something to the sort file before it is read.
 struct Tamper<'a> {
@@ -44,7 +34,7 @@ struct Tamper<'a> {
 impl CompactHooks for Tamper<'_> {
     fn progress(&mut self, done: u64, total: u64, _: u64) -> Result<()> {
         if done == total {
-            let file = sort_file_in(self.folder).expect("a sort file");
+            let file = common::sort_file_in(self.folder).expect("a sort file");
             (self.action)(&file);
         }
         Ok(())

@@ -6,7 +6,7 @@
 //! part of the history, and a replay by sequence number would miss others. So before each replay both headers are
 //! compared ([`leads_to`]). The comparison skips what both share, so it costs as much as the replay itself.
 
-use super::copy::{documents_in, is_encrypted};
+use super::copy::{documents_in, is_secret};
 use super::descent::leads_to;
 use super::hooks::ReplayHooks;
 use super::options::OnlineOptions;
@@ -106,7 +106,7 @@ impl Copied {
         let changed = count_range(self.source.file(), changed, &seq_key(first), &seq_key(u64::MAX))?;
         self.progress.catch_up_with(changed);
         self.tell(lock)?;
-        let secret = is_encrypted(&self.source)? || is_encrypted(&self.target)?;
+        let secret = is_secret(&self.source, &self.target)?;
         let place = SortPlace { directory, budget: options.compact.memory_budget, secret };
         let headers = (&self.base.header, &newest.header);
         if !leads_to(self.source.file(), headers, place, &mut || self.tell(lock))? {

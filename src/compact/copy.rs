@@ -305,7 +305,8 @@ pub(super) fn documents_in(header: &FileHeader) -> u64 {
     header.by_seq.as_ref().map_or(0, |root| parse_count(&root.reduce).unwrap_or(0))
 }
 
-/// Whether the file of `db` is.
-pub(super) fn is_encrypted(db: &Db) -> Result<bool> {
-    db.file().with(|file| Ok(file.encryption().is_some()))
+/// Whether what goes from one to the other may not be readable on the disk.
+pub(super) fn is_secret(source: &Db, target: &Db) -> Result<bool> {
+    let is_encrypted = |db: &Db| db.file().with(|file| Ok(file.encryption().is_some()));
+    Ok(is_encrypted(source)? || is_encrypted(target)?)
 }

@@ -5,7 +5,7 @@
 
 use super::beside::{Stream, copy_beside, is_wanted};
 use super::bodies::BodyLimit;
-use super::copy::{CompactHooks, CompactOptions, Verdict, documents_in, is_encrypted};
+use super::copy::{CompactHooks, CompactOptions, Verdict, documents_in, is_secret};
 use super::exchange::News;
 use super::progress::Progress;
 use super::sort::SortPlace;
@@ -146,7 +146,7 @@ impl<'a> Copy<'a> {
 
     fn documents(&mut self) -> Result<()> {
         let (source, target) = (self.source, self.target);
-        let secret = is_encrypted(source)? || is_encrypted(target)?;
+        let secret = is_secret(source, target)?;
         let budget = self.options.memory_budget;
         let plan = TreesPlan {
             nodes: target.options().nodes(),

@@ -208,6 +208,8 @@ mod tests {
             [|_| 7, |number| u64::from(number) + 1, |number| u64::from(number % 10)];
         for numbers in numbers {
             assert!(compare(numbers, |_| {}));
+            // One that had lost its entry is changed.
+            assert!(compare(numbers, |db| save(db, 900_000..900_001, |_| 2_000_000)));
             // Somebody else's entry below is gone.
             assert!(!compare(numbers, |db| {
                 save(db, 900_002..900_003, |_| 1_000_000);

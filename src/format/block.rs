@@ -118,6 +118,15 @@ mod tests {
     }
 
     #[test]
+    fn three_bytes_are_types() {
+        for byte in 0..=u8::MAX {
+            let expected =
+                [BlockType::Data, BlockType::Header, BlockType::Metadata].get(usize::from(byte)).copied();
+            assert_eq!(BlockType::from_byte(byte), expected);
+        }
+    }
+
+    #[test]
     fn boundaries() {
         assert_eq!(boundary_at_or_above(0), 0);
         assert_eq!(boundary_at_or_above(1), 4096);

@@ -154,4 +154,25 @@ mod tests {
         assert!(ChunkPrefix::parse_header([0x80, 0, 0, 43, 0, 0, 0, 0]).is_err());
         assert!(ChunkPrefix::parse_header([0, 0, 4, 0, 0, 0, 0, 0]).is_ok());
     }
+
+    #[test]
+    fn stated_lengths_of_headers_lose_a_top_bit_that_is_not_all_that_is_wrong() {
+        let stated = |length: u32| ChunkPrefix::stated_length(ChunkPrefix::join(length, 7));
+        assert_eq!([0, 3, 4, 43, 1024, 1025].map(stated), [0, 3, 4, 43, 1024, 1025]);
+        assert_eq!([0, 3, 1025, 1 << 30].map(|length| stated(DATA_BIT | length)), [0, 3, 1025, 1 << 30]);
+        assert_eq!(stated(DATA_BIT | 0x2b), DATA_BIT | 0x2b);
+    }
+
+    #[test]
+    fn chunks_of_longest_bodies_have_sizes_of_28_bits() {
+        assert_eq!(longest_body(false) + PREFIX, (1 << 28) - 1);
+        assert_eq!(longest_body(true) + ENCRYPTED_PREFIX + TAG as usize, (1 << 28) - 1);
+    }
+
+    #[test]
+    fn what_is_shown() {
+        assert_eq!(Checksum::Crc32.to_string(), "CRC-32");
+        assert_eq!(Checksum::Crc32c.to_string(), "CRC-32C");
+        assert_eq!(Malformed("a header").to_string(), "a header");
+    }
 }

@@ -132,7 +132,7 @@ impl<'a> DocInfoRef<'a> {
         let mut fixed = [0; BY_SEQ_FIXED];
         put_eight::<0, BY_SEQ_FIXED>(&mut fixed, lengths << 24 | position >> 24);
         // The first byte of these is the last one of the position.
-        put_eight::<10, BY_SEQ_FIXED>(&mut fixed, position << 56 | self.revision_fields());
+        put_eight::<10, BY_SEQ_FIXED>(&mut fixed, self.revision_fields());
         put_eight::<8, BY_SEQ_FIXED>(&mut fixed, position << 40 | self.revision_fields() >> 16);
         out.extend_from_slice(&fixed);
         out.extend_from_slice(self.id);
@@ -269,6 +269,29 @@ mod tests {
         moved.borrowed().encode_by_seq(&mut anew);
         moved.borrowed().encode_moved(&value, &mut changed);
         assert_eq!(changed, anew);
+    }
+
+    #[test]
+    fn no_value_is_longer_than_the_longest() {
+        let info = sample();
+        let info = info.borrowed();
+        let longer = info.by_id_length().max(info.by_seq_length());
+        assert!((longer..longer + 10).contains(&info.longest_value()));
+    }
+
+    #[test]
+    fn strings_fit_into_both_trees_or_not_at_all() {
+        // Nobody writes to these: they take no memory.
+        let (id, rev_meta) = (vec![0; MAX_KEY + 1], vec![0; MAX_VALUE]);
+        let fits = |id_length, rev_meta_length| {
+            let (id, rev_meta) = (id.get(..id_length).unwrap(), rev_meta.get(..rev_meta_length).unwrap());
+            DocInfoRef { id, rev_meta, ..DocInfoRef::default() }.fits()
+        };
+        assert!(fits(MAX_KEY, 0) && !fits(MAX_KEY + 1, 0));
+        // The by-id value has five fixed bytes more, the by-sequence value has the id.
+        let longest = MAX_VALUE - BY_ID_FIXED;
+        assert!(fits(0, longest) && !fits(0, longest + 1));
+        assert!(fits(5, longest) && !fits(6, longest));
     }
 
     #[test]

@@ -293,6 +293,8 @@ mod tests {
             let header = full(version);
             assert_eq!(header.stored_size(), (PREFIX + header.encode().len()) as u64);
             assert_eq!(FileHeader::parse(&header.encode(), 8192), Ok(header));
+            let empty = FileHeader::empty(version);
+            assert_eq!(FileHeader::parse(&empty.encode(), 8192), Ok(empty));
         }
     }
 

@@ -118,6 +118,8 @@ mod tests {
             let mut value = Reduce::from(bytes.clone());
             assert_eq!((&*value, value.size()), (&bytes[..], bytes.len()));
             assert_eq!(value, value.clone());
+            assert_eq!(format!("{value:?}"), format!("{bytes:?}"));
+            assert_eq!(value.last_mut().is_some(), length > 0);
             if let Some(last) = value.last_mut() {
                 *last += 1;
                 assert_ne!(value, Reduce::from(bytes));

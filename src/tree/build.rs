@@ -158,3 +158,37 @@ impl<'a> TreeBuilder<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::cache::file::Reading;
+    use super::super::read::Cursor;
+    use super::*;
+    use crate::Db;
+
+    /// Wherever it stands in its leaf, and however many leaves were written before.
+    #[test]
+    fn the_last_entry_gives_way_to_one_with_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::create(dir.path().join("a.couch")).unwrap();
+        let sizes = NodeSizes { interior: 100, leaf: 100 };
+        for count in 1..100 {
+            let keys: Vec<_> = (0..count).map(|number| format!("{number:04}").into_bytes()).collect();
+            let mut builder = TreeBuilder::new(db.file(), TreeKind::Local, sizes);
+            for key in &keys {
+                builder.add(key, b"old").unwrap();
+            }
+            let last = keys.last().unwrap();
+            builder.add(last, b"new").unwrap();
+            let root = builder.finish().unwrap();
+            let mut cursor = Cursor::new(db.file(), root.as_ref(), &[], Reading::Verifying);
+            let mut found = Vec::new();
+            while let Some((entry, _)) = cursor.next_entry().unwrap() {
+                assert_eq!(entry.value, if entry.key == last { b"new" } else { b"old" });
+                found.push(entry.key.to_vec());
+            }
+            assert_eq!(found, keys);
+        }
+    }
+}

@@ -138,7 +138,10 @@ fn pass_entries(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::super::TreeKind;
+    use super::super::writer::{NodeWriter, Pointers};
     use super::*;
+    use crate::format::node::NodeKind;
     use crate::{Db, Document, Error, SaveOptions};
     use std::collections::BTreeMap;
 
@@ -203,6 +206,35 @@ mod tests {
                 check(&db, old.as_ref(), new.as_ref());
             }
         }
+    }
+
+    #[test]
+    fn keys_may_be_the_same_but_not_smaller() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::create(dir.path().join("a.couch")).unwrap();
+        let leaf = |keys: &[&str]| {
+            let mut written = Pointers::default();
+            let sizes = db.options().nodes();
+            let mut writer =
+                NodeWriter::new(db.file(), TreeKind::Local, NodeKind::Leaf, sizes, <_>::default());
+            for key in keys {
+                writer.push(key.as_bytes(), b"").unwrap();
+            }
+            writer.write_rest(&mut written).unwrap();
+            written.only().unwrap()
+        };
+        let shown = |root: &NodeRef| {
+            let mut keys = Vec::new();
+            let visit = &mut |difference: &Difference<'_>| {
+                keys.push(String::from_utf8_lossy(difference.key).into_owned());
+                Ok(())
+            };
+            diff(db.file(), None, Some(root), visit).map(|()| keys)
+        };
+        assert_eq!(shown(&leaf(&["a", "b", "b", "c"])).unwrap(), ["a", "b", "b", "c"]);
+        let disordered = leaf(&["a", "c", "b"]);
+        let error = shown(&disordered).unwrap_err();
+        assert!(error.to_string().contains(&format!(" {}", disordered.position)), "{error}");
     }
 
     #[test]

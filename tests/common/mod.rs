@@ -32,16 +32,29 @@ pub(crate) mod store;
 pub(crate) mod watched;
 pub(crate) mod world;
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// A temporary folder, in memory where the system has such a place: syncs cost nothing there.
+/// A temporary folder, in memory where the system has such a place and `TMPDIR` names no other: syncs cost nothing there.
 pub(crate) fn temp_dir() -> tempfile::TempDir {
     let in_memory = Path::new("/dev/shm");
-    let dir = if in_memory.is_dir() { tempfile::tempdir_in(in_memory) } else { tempfile::tempdir() };
+    let is_free = std::env::var_os("TMPDIR").is_none() && in_memory.is_dir();
+    let dir = if is_free { tempfile::tempdir_in(in_memory) } else { tempfile::tempdir() };
     dir.expect("temporary folder")
 }
 
 /// Number of files in a folder, whatever their names.
 pub(crate) fn files_in(dir: &Path) -> usize {
     std::fs::read_dir(dir).expect("folder").count()
+}
+
+/// The file in this folder that compaction sorts in: the process has it open, and it has no name. The target, which has none
+/// yet either, has little in it so far.
+pub(crate) fn sort_file_in(folder: &Path) -> Option<File> {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    let in_folder = links.filter(|link| std::fs::read_link(link).is_ok_and(|to| to.starts_with(folder)));
+    let unnamed = in_folder.filter(|link| std::fs::metadata(link).unwrap().nlink() == 0);
+    let link = unnamed.max_by_key(|link| std::fs::metadata(link).unwrap().len())?;
+    Some(File::options().read(true).write(true).open(link).unwrap())
 }

@@ -2,13 +2,14 @@
 
 //! Compaction to and from encrypted files, and replay.
 
-use crate::common::{files_in, temp_dir};
+use crate::common::{files_in, sort_file_in, temp_dir};
 use crate::support::{Noting, SECRETS, contents, creating, fill, key, keys, shows, some_keys};
 use couchstore::{
     CompactHooks, CompactOptions, Db, Direction, Document, ErrorCode, KeyDerivation, KeyStore,
     KeyStoreFailed, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, SaveOptions, Swap, compact,
-    compact_online, replay,
+    compact_online, compact_with, replay,
 };
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -102,6 +103,39 @@ fn uncommitted_changes_and_large_sorts_are_copied() {
     let copy = open(&target, some_keys()).unwrap();
     assert!(contents(&copy).unwrap() == contents(&source).unwrap());
     assert_eq!(files_in(dir.path()), 2);
+}
+
+/// Looks into the file that a compaction sorts in, once all is in it.
+struct SortFile<'a> {
+    folder: &'a Path,
+    /// What was in it.
+    bytes: Vec<u8>,
+}
+
+impl CompactHooks for SortFile<'_> {
+    fn progress(&mut self, done: u64, total: u64, _: u64) -> couchstore::Result<()> {
+        if done == total && self.bytes.is_empty() {
+            let mut file = sort_file_in(self.folder).expect("a file to sort in");
+            file.seek(SeekFrom::Start(0)).unwrap();
+            file.read_to_end(&mut self.bytes).unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_sorted_is_as_secret_as_the_files() {
+    for (from, to) in [(None, None), (some_keys(), None), (None, some_keys()), (some_keys(), some_keys())] {
+        let dir = temp_dir();
+        let is_secret = from.is_some() || to.is_some();
+        let source = source(dir.path(), from);
+        let ids: Vec<_> = (0..130).map(|number| format!("secret-id-{:03}", number * 37 % 130)).collect();
+        let documents: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), b"x")).collect();
+        source.save(&documents, SaveOptions::default()).unwrap();
+        let mut hooks = SortFile { folder: dir.path(), bytes: Vec::new() };
+        compact_with(&source, dir.path().join("target"), &with(to).memory_budget(1), &mut hooks).unwrap();
+        assert_eq!(shows(&hooks.bytes, "secret-id"), !is_secret);
+    }
 }
 
 struct NoHooks;

@@ -109,27 +109,23 @@ pub(crate) fn count_range(file: &TreeFile, root: Option<&NodeRef>, min: &[u8], m
     count_node(&mut guarded, Child::root(root.position), min, max)
 }
 
-/// Counts of a damaged file may be of any size.
-fn add(a: u64, b: u64) -> u64 {
-    a.saturating_add(b)
-}
-
 fn count_node(guarded: &mut Guarded<'_>, child: Child, min: &[u8], max: &[u8]) -> Result<u64> {
     let (kind, node) = guarded.read(child)?;
     let broken = |rule| guarded.file.malformed(child.position, rule);
-    let mut count = 0;
+    // Counts of a damaged file may be of any size.
+    let mut count = 0_u64;
     let mut partial = Vec::new();
     let mut lowest: Option<&[u8]> = None;
     for entry in Entries::of(&node) {
         let entry = entry.map_err(broken)?;
         match kind {
-            NodeKind::Leaf => count = add(count, u64::from(entry.key >= min && entry.key <= max)),
+            NodeKind::Leaf => count = count.saturating_add(u64::from(entry.key >= min && entry.key <= max)),
             NodeKind::Interior => {
                 let begins_before_end = lowest.is_none_or(|lowest| lowest <= max);
                 if entry.key >= min && begins_before_end {
                     let pointer = ChildPointer::parse(entry.value).map_err(broken)?;
                     if entry.key <= max && lowest.is_some_and(|lowest| lowest >= min) {
-                        count = add(count, parse_count(pointer.reduce).map_err(broken)?);
+                        count = count.saturating_add(parse_count(pointer.reduce).map_err(broken)?);
                     } else {
                         memory::push(&mut partial, pointer.position)?;
                     }
@@ -139,7 +135,7 @@ fn count_node(guarded: &mut Guarded<'_>, child: Child, min: &[u8], max: &[u8]) -
         }
     }
     for position in partial {
-        count = add(count, count_node(guarded, child.below(position), min, max)?);
+        count = count.saturating_add(count_node(guarded, child.below(position), min, max)?);
     }
     Ok(count)
 }

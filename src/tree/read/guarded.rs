@@ -198,3 +198,21 @@ impl<'a> Guarded<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_a_node_is_as_long_as_what_is_above_it() {
+        let mut way = Way::default();
+        // Down to where depths are unusual, and further.
+        let sums: Vec<_> = (0..10).map(|depth| way.count(depth, 1 << depth)).collect();
+        assert_eq!(sums, [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023]);
+        // Back up, and down another way.
+        assert_eq!(way.count(7, 1000), 127 + 1000);
+        assert_eq!(way.count(8, 1), 127 + 1001);
+        assert_eq!(way.count(2, 100), 3 + 100);
+        assert_eq!(way.count(3, 5), 3 + 105);
+    }
+}

@@ -184,8 +184,8 @@ impl FileHeader {
     }
 
     /// The header of a body that was found at `position`.
-    #[cfg(test)]
-    fn parse(body: &[u8], position: u64) -> Result<FileHeader, HeaderError> {
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn parse(body: &[u8], position: u64) -> Result<FileHeader, HeaderError> {
         let mut header = FileHeader::empty(FormatVersion::NEWEST);
         header.read(body, position).map(|()| header)
     }

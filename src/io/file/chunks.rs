@@ -136,8 +136,9 @@ impl DbFile {
                 file.inflate_into(position, stored, plain, LEAST_ROOM)
             };
             match (unchecked, hint) {
-                // Of known leaves each is as likely to come again as any other.
-                (Some(prefix), Hint::None | Hint::Subtree(_)) if file.recalls_nodes() => {
+                // Only where trees are gone down: leaves that are known as such are each as likely to come again as any other,
+                // and what writers read, of which nothing is known, they replace.
+                (Some(prefix), Hint::Subtree(_)) if file.recalls_nodes() => {
                     alike::inflated((prefix, stored), plain, LEAST_ROOM, inflate)?;
                 }
                 _ => inflate(plain)?,

@@ -3,6 +3,7 @@
 //! A reduce value in memory.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 /// The longest value that a tree of this format has: that of the by-id tree.
 const USUAL: usize = 16;
@@ -17,8 +18,9 @@ enum Bytes {
         length: u8,
         bytes: [u8; USUAL],
     },
-    /// A longer one, which a damaged file may have.
-    Long(Box<[u8]>),
+    /// A longer one, which a damaged file may have. Not in a box: letting one go asks for its length first, also where there
+    /// is none, and Valgrind takes that for an error.
+    Long(Arc<[u8]>),
 }
 
 impl Reduce {
@@ -88,7 +90,7 @@ impl DerefMut for Reduce {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.0 {
             Bytes::Usual { length, bytes } => bytes.get_mut(..usize::from(*length)).unwrap_or_default(),
-            Bytes::Long(bytes) => bytes,
+            Bytes::Long(bytes) => Arc::make_mut(bytes),
         }
     }
 }

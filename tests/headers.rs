@@ -14,7 +14,9 @@ use common::rng::Rng;
 use common::watched::{Effect, Fault, Kind, Watched};
 use couchstore::inspect::Headers;
 use couchstore::io::IoError;
-use couchstore::{Db, Direction, Document, Error, ErrorCode, LocalUpdate, OpenOptions, Result, SaveOptions};
+use couchstore::{
+    Db, Direction, Document, Error, ErrorCode, LocalUpdate, OpenOptions, Result, SaveOptions, Sought,
+};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -161,8 +163,39 @@ fn before_a_first_header_that_is_not_at_the_start() {
     let memory = Memory::default();
     memory.put(NAME, forge.bytes);
     let db = memory.options().open(NAME).unwrap();
-    assert_eq!(code(db.seek(Direction::Backward)), ErrorCode::DB_NO_LONGER_VALID);
+    let error = db.seek(Direction::Backward).unwrap_err();
+    let Error::DbNoLongerValid(cause) = &error else { panic!("{error}") };
+    assert!(matches!(**cause, Error::NoHeader { sought: Sought::AtOrBelow(0), .. }), "{error:?}");
     put(&db, "still usable");
+}
+
+/// A header may lie about where the one before it is: then that is searched for.
+#[test]
+fn there_is_no_header_where_the_one_before_is_said_to_be() {
+    // The header itself, what is behind it, and a block of data.
+    for previous in [3 * BLOCK, 4 * BLOCK, 0] {
+        let mut forge = Forge::new();
+        forge.header(1, &[], &[], &[]);
+        let before = forge.header(2, &[], &[], &[]);
+        forge.previous = previous;
+        assert_eq!(forge.header(3, &[], &[], &[]), 3 * BLOCK);
+        let memory = Memory::default();
+        memory.put(NAME, forge.bytes);
+        let db = memory.options().open(NAME).unwrap();
+        db.seek(Direction::Backward).unwrap();
+        assert_eq!(db.header_position(), before, "{previous}");
+    }
+}
+
+#[test]
+fn of_headers_with_the_same_sequence_the_first_has_reached_it() {
+    let memory = Memory::default();
+    let (db, [.., d]) = history(&memory);
+    db.save_local(&[LocalUpdate { id: b"_local/a", body: Some(b"1") }]).unwrap();
+    db.commit().unwrap();
+    assert!(db.header_position().cast_signed() > d);
+    db.seek_first_header_containing(4, 1).unwrap();
+    assert_eq!(db.header_position().cast_signed(), d);
 }
 
 #[test]

@@ -98,11 +98,24 @@ impl<'a> Placer<'a> {
         self.placed.edits.push(Edit::Insert { at, id: mutant.id, text });
     }
 
-    /// A function. Its mutants begin where its first statement does.
-    fn function(&mut self, signature: &syn::Signature, attributes: &[syn::Attribute], block: &syn::Block) {
-        let Some(first) = block.stmts.first() else { return };
+    /// A function: its own mutants, and what `visit` finds in it. In a constant one none can be switched on.
+    fn function(
+        &mut self,
+        signature: &syn::Signature,
+        attributes: &[syn::Attribute],
+        block: &syn::Block,
+        visit: impl FnOnce(&mut Self),
+    ) {
         let fixed = usize::from(signature.constness.is_some());
         self.fixed += fixed;
+        self.whole_body(attributes, block);
+        visit(self);
+        self.fixed -= fixed;
+    }
+
+    /// The mutants of a whole body, which begin where its first statement does.
+    fn whole_body(&mut self, attributes: &[syn::Attribute], block: &syn::Block) {
+        let Some(first) = block.stmts.first() else { return };
         let inner = attributes.iter().filter(|attribute| matches!(attribute.style, syn::AttrStyle::Inner(_)));
         let open = block.brace_token.span.open().byte_range().end;
         let at = inner.map(|attribute| range(attribute).end).max().unwrap_or(open);
@@ -110,7 +123,6 @@ impl<'a> Placer<'a> {
             let condition = condition(mutant.id);
             self.insert(at, mutant, format!(" if {condition} {{ return {}; }}", mutant.replacement));
         }
-        self.fixed -= fixed;
     }
 
     fn within_constant(&mut self, visit: impl FnOnce(&mut Self)) {
@@ -136,26 +148,19 @@ fn has_let(expression: &syn::Expr) -> bool {
 
 impl<'ast> Visit<'ast> for Placer<'_> {
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        self.function(&item.sig, &item.attrs, &item.block);
-        let fixed = usize::from(item.sig.constness.is_some());
-        self.fixed += fixed;
-        visit::visit_item_fn(self, item);
-        self.fixed -= fixed;
+        self.function(&item.sig, &item.attrs, &item.block, |placer| visit::visit_item_fn(placer, item));
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        self.function(&item.sig, &item.attrs, &item.block);
-        let fixed = usize::from(item.sig.constness.is_some());
-        self.fixed += fixed;
-        visit::visit_impl_item_fn(self, item);
-        self.fixed -= fixed;
+        self.function(&item.sig, &item.attrs, &item.block, |placer| visit::visit_impl_item_fn(placer, item));
     }
 
     fn visit_trait_item_fn(&mut self, item: &'ast syn::TraitItemFn) {
-        if let Some(block) = &item.default {
-            self.function(&item.sig, &item.attrs, block);
+        let visit = |placer: &mut Self| visit::visit_trait_item_fn(placer, item);
+        match &item.default {
+            Some(block) => self.function(&item.sig, &item.attrs, block, visit),
+            None => visit(self),
         }
-        visit::visit_trait_item_fn(self, item);
     }
 
     fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {

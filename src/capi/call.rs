@@ -380,12 +380,15 @@ pub(super) fn callback_on<T>(db: &Db, code: impl FnOnce(*mut Handle) -> T) -> T 
     callback_with([None, Some(db)], |[_, handle]| code(handle))
 }
 
-/// Callbacks of one call that are all shown the same database: a scan makes very many.
+/// Callbacks of one call that are all shown the same database: a scan makes very many. From the first one on the lock stays
+/// given up until whoever makes them has to use the database again.
 pub(super) struct CallbacksOn<'a> {
     call: &'a Call,
     db: &'a Db,
     /// The handle of a call on this database alone.
     only: Option<&'a Handle>,
+    /// That one is given up.
+    waiting: Cell<bool>,
 }
 
 impl<'a> CallbacksOn<'a> {
@@ -393,27 +396,51 @@ impl<'a> CallbacksOn<'a> {
         let call = innermost().expect("callbacks are made within calls");
         // SAFETY: locked.
         let only = call.only().filter(|handle| unsafe { handle.inside() }.is(db));
-        CallbacksOn { call, db, only }
+        CallbacksOn { call, db, only, waiting: Cell::new(false) }
     }
 
-    /// Runs one.
+    /// Runs one. The database must not be used until [`CallbacksOn::go_on`].
     #[inline]
     pub(super) fn run<T>(&self, code: impl FnOnce(*mut Handle) -> T) -> T {
         let Some(handle) = self.only else { return callback_on(self.db, code) };
+        if self.waiting.get() {
+            self.call.running.set(false);
+        } else {
+            self.begin(handle);
+        }
+        let result = code(std::ptr::from_ref(handle).cast_mut());
+        // Else the panic of a callback unwinds.
+        self.call.running.set(true);
+        result
+    }
+
+    #[inline(never)]
+    fn begin(&self, handle: &Handle) {
         self.call.wait_on(handle);
-        let _take_back = TakeBackOne(self.call, handle);
+        self.waiting.set(true);
         self.call.tell();
-        code(std::ptr::from_ref(handle).cast_mut())
+    }
+
+    /// Takes the lock back, if a callback was run.
+    #[inline]
+    pub(super) fn go_on(&self) {
+        if self.waiting.get() {
+            self.take_back();
+        }
+    }
+
+    #[inline(never)]
+    fn take_back(&self) {
+        self.waiting.set(false);
+        if let Some(handle) = self.only {
+            self.call.go_on(handle);
+        }
     }
 }
 
-/// Goes on after a callback of a call on one handle.
-struct TakeBackOne<'a>(&'a Call, &'a Handle);
-
-impl Drop for TakeBackOne<'_> {
-    #[inline]
+impl Drop for CallbacksOn<'_> {
     fn drop(&mut self) {
-        self.0.go_on(self.1);
+        self.go_on();
     }
 }
 

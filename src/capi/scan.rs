@@ -9,36 +9,57 @@ use super::guard::{callback_result, guard_db};
 use super::latency::Call;
 use super::ptr::{self, Out};
 use super::types::{
-    Handle, couchstore_changes_callback_fn, couchstore_docinfos_options, couchstore_error_t,
+    DocInfo, Handle, couchstore_changes_callback_fn, couchstore_docinfos_options, couchstore_error_t,
     couchstore_walk_tree_callback_fn, sized_buf,
 };
 use crate::db::Db;
-use crate::db::scan::{OnDocument, OnItem, WalkItem};
+use crate::db::scan::{OnItem, Visitor, WalkItem, seq_key};
 use crate::error::{Error, Result};
+use crate::format::docinfo::DocInfoRef;
 use crate::memory;
+use crate::tree::TreeKind;
 use std::ffi::{c_int, c_uint, c_void};
+
+/// A [`couchstore_changes_callback_fn`] that is there.
+type Callback = unsafe extern "C" fn(*mut Handle, *mut DocInfo, *mut c_void) -> c_int;
+
+/// Shows documents to a C callback.
+struct ToCallback<'a> {
+    callbacks: CallbacksOn<'a>,
+    callback: Callback,
+    ctx: *mut c_void,
+    block: alloc::DocInfoBlock,
+}
+
+impl Visitor for ToCallback<'_> {
+    #[inline]
+    fn show(&mut self, info: &DocInfoRef<'_>) -> Result<()> {
+        let docinfo = self.block.fill(info)?;
+        // SAFETY: the pointer contract of `capi`.
+        let code = self.callbacks.run(|handle| unsafe { (self.callback)(handle, docinfo, self.ctx) });
+        if code > 0 {
+            // The callback keeps it.
+            self.block.give_away();
+        }
+        callback_result(code).map(|_| ())
+    }
+
+    #[inline]
+    fn before_use(&mut self) {
+        self.callbacks.go_on();
+    }
+}
 
 /// Runs `scan` with a visitor that shows each document to the C callback.
 fn with_callback(
     db: &Db,
     callback: couchstore_changes_callback_fn,
     ctx: *mut c_void,
-    scan: impl FnOnce(OnDocument<'_>) -> Result<()>,
+    scan: impl FnOnce(&mut ToCallback<'_>) -> Result<()>,
 ) -> Result<()> {
     db.check_open()?;
     let callback = callback.ok_or(Error::InvalidArguments("expected a callback, got NULL"))?;
-    let mut block = alloc::DocInfoBlock::default();
-    let callbacks = CallbacksOn::new(db);
-    scan(&mut |info| {
-        let docinfo = block.fill(info)?;
-        // SAFETY: the pointer contract of `capi`.
-        let code = callbacks.run(|handle| unsafe { callback(handle, docinfo, ctx) });
-        if code > 0 {
-            // The callback keeps it.
-            block.give_away();
-        }
-        callback_result(code).map(|_| ())
-    })
+    scan(&mut ToCallback { callbacks: CallbacksOn::new(db), callback, ctx, block: <_>::default() })
 }
 
 /// Shows all documents with a sequence number of at least since, in order, deleted ones too.
@@ -59,7 +80,10 @@ pub unsafe extern "C" fn couchstore_changes_since(
     ctx: *mut c_void,
 ) -> couchstore_error_t {
     let body = |db: &Db| {
-        with_callback(db, callback, ctx, |visit| db.changes_since(since, scan_options(options), visit))
+        let options = scan_options(options);
+        with_callback(db, callback, ctx, |visitor| {
+            db.scan(TreeKind::BySeq, &seq_key(since), None, options, visitor)
+        })
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::ChangesSince, db, body) }
@@ -85,7 +109,8 @@ pub unsafe extern "C" fn couchstore_all_docs(
         db.check_open()?;
         // SAFETY: the pointer contract of `capi`.
         let from = unsafe { ptr::optional_buf(startKeyPtr) }?;
-        with_callback(db, callback, ctx, |visit| db.all_docs(from, scan_options(options), visit))
+        let options = scan_options(options);
+        with_callback(db, callback, ctx, |visitor| db.scan(TreeKind::ById, from, None, options, visitor))
     };
     // SAFETY: the pointer contract of `capi`.
     unsafe { guard_db(Call::AllDocs, db, body) }
@@ -122,11 +147,12 @@ pub unsafe extern "C" fn couchstore_docinfos_by_sequence(
         let sequences = unsafe { ptr::slice(sequence, numDocs as usize) }?;
         let [first, rest @ ..] = sequences else { return no_keys(db.by_seq_root().is_none()) };
         let scan = scan_options(options);
-        with_callback(db, callback, ctx, |visit| {
+        with_callback(db, callback, ctx, |visitor| {
             if options & RANGES != 0 {
-                db.changes_in_range(*first, rest.first().copied(), scan, visit)
+                let last = rest.first().map(|&seq| seq_key(seq));
+                db.scan(TreeKind::BySeq, &seq_key(*first), last.as_ref().map(|key| &key[..]), scan, visitor)
             } else {
-                db.docs_by_seq(sequences, scan, visit)
+                db.docs_by_seqs_for(sequences, scan, visitor)
             }
         })
     };
@@ -163,17 +189,17 @@ pub unsafe extern "C" fn couchstore_docinfos_by_id(
         {
             // SAFETY: the same contract, for the buffer.
             let id = unsafe { ptr::buf(id) }?;
-            return with_callback(db, callback, ctx, |visit| db.only_doc_by_id(id, scan, visit));
+            return with_callback(db, callback, ctx, |visitor| db.only_doc_by_id(id, scan, visitor));
         }
         // SAFETY: the same contract, for the buffers.
         let mut ids = memory::try_collect(ids.iter().map(|id| unsafe { ptr::buf(id) }))?;
         let [first, ..] = ids[..] else { return no_keys(db.by_id_root().is_none()) };
         let last = ids.get(1).copied();
-        with_callback(db, callback, ctx, |visit| {
+        with_callback(db, callback, ctx, |visitor| {
             if options & RANGES != 0 {
-                db.docs_in_range(first, last, scan, visit)
+                db.scan(TreeKind::ById, first, last, scan, visitor)
             } else {
-                db.docs_by_ids_of(&mut ids, scan, visit)
+                db.docs_by_ids_of(&mut ids, scan, visitor)
             }
         })
     };

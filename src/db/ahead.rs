@@ -47,14 +47,20 @@ impl BodiesAhead {
         (self.planned, self.shown, self.read, self.held) = (false, 0, 0, 0..0);
     }
 
+    /// Whether [`BodiesAhead::are_missing`] has to be asked.
+    #[inline]
+    pub(crate) fn may_be_missing(&self, body: u64, size: u64) -> bool {
+        self.active
+            && !self.planned
+            && body != 0
+            && !(self.held.start <= body && content_end(body, size) <= self.held.end)
+    }
+
     /// A document with its body there is about to be shown. Whether the body and those of the documents behind it are to
     /// be read ahead: not so if the body is there already.
     #[inline]
     pub(crate) fn are_missing(&mut self, file: &SharedFile, body: u64, size: u64) -> bool {
-        if !self.active || self.planned || body == 0 {
-            return false;
-        }
-        if self.held.start <= body && content_end(body, size) <= self.held.end {
+        if !self.may_be_missing(body, size) {
             return false;
         }
         self.planned = match file.has_read(body, size) {

@@ -2,6 +2,9 @@
 
 //! Going through documents: by sequence, by id, by lists of keys, and node by node.
 
+#[cfg(test)]
+mod tests;
+
 use super::Db;
 use super::ahead::BodiesAhead;
 use crate::error::{Error, Result};
@@ -40,6 +43,38 @@ impl ScanOptions {
 
 /// Shown one document at a time. An error ends the scan, which returns it.
 pub type OnDocument<'a> = &'a mut dyn FnMut(&DocInfoRef<'_>) -> Result<()>;
+
+/// Whoever is shown the documents of a scan.
+///
+/// From the moment that a document is shown until [`Visitor::before_use`] a scan uses nothing of the database but the node at
+/// hand, which is its own, and [`SharedFile::take_last_body`]. So a visitor may leave the database to another thread for all
+/// that time: callbacks of C do.
+///
+/// [`SharedFile::take_last_body`]: crate::io::shared::SharedFile::take_last_body
+pub(crate) trait Visitor {
+    /// Shown one document. An error ends the scan.
+    fn show(&mut self, info: &DocInfoRef<'_>) -> Result<()>;
+
+    /// The scan is about to use the database, or is over, whatever has ended it. Perhaps nothing was shown since it was told so.
+    #[inline]
+    fn before_use(&mut self) {}
+}
+
+impl<F: FnMut(&DocInfoRef<'_>) -> Result<()> + ?Sized> Visitor for F {
+    #[inline]
+    fn show(&mut self, info: &DocInfoRef<'_>) -> Result<()> {
+        self(info)
+    }
+}
+
+/// The visitor of a scan. It must go before whatever else uses the database when it goes.
+struct Shown<'a, V: Visitor + ?Sized>(&'a mut V);
+
+impl<V: Visitor + ?Sized> Drop for Shown<'_, V> {
+    fn drop(&mut self) {
+        self.0.before_use();
+    }
+}
 
 /// What a walk comes to.
 #[derive(Clone, Copy, Debug)]
@@ -118,14 +153,17 @@ impl Db {
         &self,
         id: &[u8],
         options: ScanOptions,
-        visit: OnDocument<'_>,
+        visitor: &mut (impl Visitor + ?Sized),
     ) -> Result<()> {
         self.check_open()?;
         let mut damage = Damage::new(options);
         match lookup(&self.file, self.begin_of(TreeKind::ById), id) {
             Ok(found) => {
                 let entry = Entry { key: id, value: &found };
-                self.show(TreeKind::ById, &entry, found.position(), &mut damage, visit)?;
+                let info = self.decode(TreeKind::ById, &entry, found.position(), &mut damage)?;
+                if options.shows(&info) {
+                    Shown(visitor).0.show(&info)?;
+                }
             }
             // There is at most one.
             Err(Error::DocNotFound) => {}
@@ -141,16 +179,26 @@ impl Db {
         &self,
         ids: &mut Vec<&[u8]>,
         options: ScanOptions,
-        visit: OnDocument<'_>,
+        visitor: &mut (impl Visitor + ?Sized),
     ) -> Result<()> {
-        self.lookup_all(TreeKind::ById, ids, options, visit)
+        self.lookup_all(TreeKind::ById, ids, options, visitor)
     }
 
     /// Shows those of the documents with these sequence numbers that exist, in order.
     pub fn docs_by_seq(&self, seqs: &[u64], options: ScanOptions, visit: OnDocument<'_>) -> Result<()> {
+        self.docs_by_seqs_for(seqs, options, visit)
+    }
+
+    /// As [`Db::docs_by_seq`].
+    pub(crate) fn docs_by_seqs_for(
+        &self,
+        seqs: &[u64],
+        options: ScanOptions,
+        visitor: &mut (impl Visitor + ?Sized),
+    ) -> Result<()> {
         let keys = memory::collect(seqs.iter().map(|&seq| u48_bytes(seq)))?;
         let mut keys = memory::collect(keys.iter().map(|key| &key[..]))?;
-        self.lookup_all(TreeKind::BySeq, &mut keys, options, visit)
+        self.lookup_all(TreeKind::BySeq, &mut keys, options, visitor)
     }
 
     /// Number of documents with sequence numbers from `min` to `max`, both included. Costs a few node reads.
@@ -162,13 +210,14 @@ impl Db {
         count_range(&self.file, self.by_seq_root().as_ref(), &seq_key(min), &seq_key(max))
     }
 
-    fn scan(
+    /// Shows the documents of a tree with keys from `first` to `last`, both included, in order.
+    pub(crate) fn scan(
         &self,
         tree: TreeKind,
         first: &[u8],
         last: Option<&[u8]>,
         options: ScanOptions,
-        visit: OnDocument<'_>,
+        visitor: &mut (impl Visitor + ?Sized),
     ) -> Result<()> {
         self.check_open()?;
         let root = self.root_of(tree);
@@ -176,7 +225,10 @@ impl Db {
         let mut bodies = BodiesAhead::default();
         let mut damage = Damage::new(options);
         self.file.take_last_body();
+        // It goes before the cursor, which gives memory back.
+        let shown = Shown(visitor);
         loop {
+            shown.0.before_use();
             let Some(leaf) = damage.pass(cursor.next_leaf())? else { continue };
             let Some(leaf) = leaf else { return damage.result() };
             bodies.begin_leaf();
@@ -187,6 +239,7 @@ impl Db {
                 let entry = match entry {
                     Ok(entry) => entry,
                     Err(rule) => {
+                        shown.0.before_use();
                         damage.pass::<()>(Err(self.file.malformed(leaf.position, rule)))?;
                         break;
                     }
@@ -198,14 +251,20 @@ impl Db {
                 let parsed = parse(tree, &entry);
                 let info = match &parsed {
                     Ok(info) => info,
-                    Err(rule) => &self.make_do(&entry, leaf.position, *rule, &mut damage)?,
+                    Err(rule) => {
+                        shown.0.before_use();
+                        &self.make_do(&entry, leaf.position, *rule, &mut damage)?
+                    }
                 };
                 if options.shows(info) {
-                    if bodies.are_missing(&self.file, info.body_position, info.physical_size) {
-                        let wanted = bodies_of(tree, leaf.entries_from(offset), last, options)?;
-                        damage.pass(self.file.read_ahead(Plan::Bodies, &wanted))?;
+                    if bodies.may_be_missing(info.body_position, info.physical_size) {
+                        shown.0.before_use();
+                        if bodies.are_missing(&self.file, info.body_position, info.physical_size) {
+                            let wanted = bodies_of(tree, leaf.entries_from(offset), last, options)?;
+                            damage.pass(self.file.read_ahead(Plan::Bodies, &wanted))?;
+                        }
                     }
-                    visit(info)?;
+                    shown.0.show(info)?;
                     bodies.after(&self.file, info.body_position);
                 }
             }
@@ -217,7 +276,7 @@ impl Db {
         tree: TreeKind,
         keys: &mut Vec<&[u8]>,
         options: ScanOptions,
-        visit: OnDocument<'_>,
+        visitor: &mut (impl Visitor + ?Sized),
     ) -> Result<()> {
         self.check_open()?;
         let mut damage = Damage::new(options);
@@ -225,17 +284,23 @@ impl Db {
         keys.dedup();
         let root = self.root_of(tree);
         let mut cursor = Cursor::of_keys(&self.file, root.as_ref(), keys);
+        let shown = Shown(visitor);
         for (index, key) in keys.iter().enumerate() {
+            shown.0.before_use();
             cursor.look_for(index);
             loop {
                 let Some(next) = damage.pass(cursor.next_entry())? else { continue };
                 match next {
                     Some((entry, position)) if entry.key == *key => {
-                        self.show(tree, &entry, position, &mut damage, visit)?;
+                        let info = self.decode(tree, &entry, position, &mut damage)?;
+                        if options.shows(&info) {
+                            shown.0.show(&info)?;
+                        }
                         // Several documents may have been given one sequence number.
                         if tree == TreeKind::ById {
                             break;
                         }
+                        shown.0.before_use();
                     }
                     Some(_) => {
                         cursor.put_back();
@@ -246,19 +311,6 @@ impl Db {
             }
         }
         damage.result()
-    }
-
-    /// Decodes an entry and shows it if the options say so.
-    fn show(
-        &self,
-        tree: TreeKind,
-        entry: &Entry<'_>,
-        position: u64,
-        damage: &mut Damage,
-        visit: OnDocument<'_>,
-    ) -> Result<()> {
-        let info = self.decode(tree, entry, position, damage)?;
-        if damage.options.shows(&info) { visit(&info) } else { Ok(()) }
     }
 
     fn decode<'e>(

@@ -14,6 +14,7 @@ use crate::error::{Error, Found, Result};
 use crate::format::Malformed;
 use crate::memory::Room;
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A node as read.
 pub(crate) struct StoredNode {
@@ -26,8 +27,8 @@ pub(crate) struct StoredNode {
 /// A file that can be closed while others hold a reference to it.
 pub(crate) struct SharedFile {
     file: RefCell<Option<Box<DbFile>>>,
-    /// Position of the body that was read last.
-    last_body: Cell<u64>,
+    /// Position of the body that was read last. A scan asks while another thread may be reading one.
+    last_body: AtomicU64,
     /// Counts whatever may have changed the file's end, or the last error.
     uses: Cell<u64>,
 }
@@ -35,7 +36,7 @@ pub(crate) struct SharedFile {
 impl SharedFile {
     /// Shares an open file.
     pub(crate) fn new(file: Box<DbFile>) -> SharedFile {
-        SharedFile { file: RefCell::new(Some(file)), last_body: Cell::new(0), uses: Cell::new(0) }
+        SharedFile { file: RefCell::new(Some(file)), last_body: AtomicU64::new(0), uses: Cell::new(0) }
     }
 
     /// Runs `action` on the open file. It must not call back into the caller's code.
@@ -132,7 +133,7 @@ impl SharedFile {
 
     /// Reads a document's body as it is stored. Its entry says that its chunk is of this size.
     pub(crate) fn read_body(&self, position: u64, size: u64) -> Result<Body> {
-        self.last_body.set(position);
+        self.last_body.store(position, Ordering::Relaxed);
         self.reading(|file| file.read_chunk(position, Hint::Size(size), FileTag::Document))
     }
 
@@ -143,7 +144,7 @@ impl SharedFile {
         inflated: bool,
         visit: impl FnOnce(&[u8]) -> Result<T>,
     ) -> Result<T> {
-        self.last_body.set(position);
+        self.last_body.store(position, Ordering::Relaxed);
         let (hint, tag) = (Hint::Size(size), FileTag::Document);
         self.reading(|file| {
             if inflated {
@@ -178,19 +179,25 @@ impl SharedFile {
         (position, size): (u64, u64),
         visit: impl FnOnce(&[u8], Option<u32>) -> T,
     ) -> Result<T> {
-        self.last_body.set(position);
+        self.last_body.store(position, Ordering::Relaxed);
         self.reading(|file| file.with_summed_chunk(position, Hint::Size(size), FileTag::Document, visit))
     }
 
     /// Reads and inflates a document's body.
     pub(crate) fn read_inflated_body(&self, position: u64, size: u64) -> Result<Vec<u8>> {
-        self.last_body.set(position);
+        self.last_body.store(position, Ordering::Relaxed);
         self.reading(|file| file.read_inflated_body(position, Hint::Size(size), FileTag::Document))
     }
 
     /// Reads ahead what is about to be wanted.
     pub(crate) fn read_ahead(&self, plan: Plan, chunks: &[(u64, u64)]) -> Result<()> {
         self.reading(|file| file.read_ahead(plan, chunks))
+    }
+
+    /// Keeps the file from being used by anybody else: that panics.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> std::cell::RefMut<'_, Option<Box<DbFile>>> {
+        self.file.borrow_mut()
     }
 
     /// Lets go of what was read, ahead too, and of the memory for it: there is no more work for now.
@@ -203,7 +210,11 @@ impl SharedFile {
     /// Position of the body that was read last, which is forgotten by this.
     #[inline]
     pub(crate) fn take_last_body(&self) -> u64 {
-        self.last_body.take()
+        let position = self.last_body.load(Ordering::Relaxed);
+        if position != 0 {
+            self.last_body.store(0, Ordering::Relaxed);
+        }
+        position
     }
 
     /// Rehearses `action`, which appends chunks: they get the positions that they will have, but are not written. Its

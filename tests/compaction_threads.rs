@@ -202,6 +202,29 @@ fn progress_is_told_on_the_way_and_in_order() {
     world.check_nothing_left();
 }
 
+#[test]
+fn progress_tells_of_bodies_of_both_trees_and_of_bytes() {
+    let _alone = alone();
+    let dir = common::temp_dir();
+    let (source, target) = (Db::create(dir.path().join("source")).unwrap(), dir.path().join("target"));
+    let ids: Vec<_> = (0..1500).map(|number| format!("{number:04}")).collect();
+    let body = Rng::new().noise(4000);
+    let documents: Vec<_> = ids.iter().map(|id| Document::new(id.as_bytes(), &body)).collect();
+    source.save(&documents, SaveOptions::default()).unwrap();
+    source.commit().unwrap();
+    for threads in [1, 2] {
+        let mut observer = Observer::default();
+        compact_with(&source, &target, &with_threads(threads), &mut observer).unwrap();
+        std::fs::remove_file(&target).unwrap();
+        let told = observer.told;
+        // The beginning, a thousand documents, the by-sequence tree, a thousand entries of the by-id tree.
+        let done: Vec<_> = told.iter().map(|&(done, ..)| done).collect();
+        assert_eq!(done, [0, 1000, 1500, 1500], "{threads}");
+        // A few batches of documents are on their way.
+        assert!(told[1].2 > 2_000_000 && told[2].2 > 6_000_000 && told[3].2 >= told[2].2, "{told:?}");
+    }
+}
+
 /// Hooks that are shown the target see it as it grows.
 #[test]
 fn a_filter_runs_alone() {
@@ -350,6 +373,20 @@ fn a_call_that_fails_ends_it_with_its_error() {
             assert!(world.take_target() == whole);
         }
     }
+}
+
+#[test]
+fn after_a_call_that_fails_nothing_more_is_read() {
+    let _alone = alone();
+    let world = World::new();
+    let watched = Watched::new(Arc::new(PosixOps));
+    let options = with_threads(2).file_ops(watched.ops());
+    watched.set_fault(Some(Fault { kind: Kind::Write, index: 1, times: usize::MAX, effect: Effect::Fail }));
+    let mut observer = Observer::default();
+    let error = compact_with(&world.source, world.target(), &options, &mut observer).unwrap_err();
+    assert_eq!(error.code(), FAILURE);
+    // A few batches are on their way.
+    assert!(observer.told.len() <= 2, "{:?}", observer.told);
 }
 
 #[test]

@@ -146,6 +146,15 @@ fn short_local_documents_are_added() {
 }
 
 #[test]
+fn a_local_document_may_have_an_empty_id() {
+    let mut world = World::new();
+    world.model.local_both(&world.writer, &[local("", Some("1"))]);
+    world.writer.commit_with(200, None).unwrap();
+    world.replay(&mut (), 0).unwrap();
+    assert_eq!(world.reopened().local(b"").unwrap().unwrap(), b"1");
+}
+
+#[test]
 fn local_documents_that_only_the_target_has_stay() {
     let mut world = World::new();
     world.go_on();

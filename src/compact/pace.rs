@@ -116,7 +116,48 @@ fn left_after(last: u64, delta: u64, rounds: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::compact::copy::CompactHooks;
+    use crate::compact::hooks::ReplayHooks;
+
+    struct Host;
+
+    impl CompactHooks for Host {}
+    impl ReplayHooks for Host {}
+    impl OnlineHooks for Host {}
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn the_lock_is_held_for_a_stretch_and_given_back_for_a_pause() {
+        let mut host = Host;
+        let mut lock = Lock::new(&mut host);
+        lock.alternate(HOUR).unwrap();
+        assert!(lock.is_taken(), "at the beginning");
+        lock.alternate(HOUR).unwrap();
+        assert!(lock.is_taken(), "the stretch is not over");
+        lock.alternate(Duration::ZERO).unwrap();
+        assert!(!lock.is_taken(), "the stretch is over");
+        // No time has passed since what has yet to come.
+        lock.released = Some(Instant::now() + HOUR);
+        lock.alternate(Duration::ZERO).unwrap();
+        assert!(!lock.is_taken(), "the pause is not over");
+        lock.released = Instant::now().checked_sub(2 * PAUSE);
+        lock.alternate(HOUR).unwrap();
+        assert!(lock.is_taken(), "the pause is over");
+    }
+
+    #[test]
+    fn the_longest_time_counts() {
+        let mut host = Host;
+        let mut lock = Lock::new(&mut host);
+        for held in [PAUSE, 2 * PAUSE, PAUSE] {
+            lock.taken = Instant::now().checked_sub(held);
+            lock.release();
+        }
+        assert!(lock.longest() >= 2 * PAUSE);
+    }
 
     const LITTLE: u64 = 1 << 20;
     const MUCH: u64 = 1 << 30;

@@ -261,6 +261,25 @@ mod tests {
     }
 
     #[test]
+    fn a_pass_ticks_once_per_thousand_entries() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sorter = sorter(dir.path(), TINY, false);
+        for (key, value) in &entries(5000) {
+            sorter.add(key, value).unwrap();
+        }
+        let runs = sorter.spill.as_ref().map_or(0, Spill::runs) + 1;
+        let mut ticks = 0;
+        sorter
+            .prepare(&mut || {
+                ticks += 1;
+                Ok(())
+            })
+            .unwrap();
+        // Each pass but the last, which hands out, halves the number of runs.
+        assert!(ticks > 0 && ticks % 5 == 0 && ticks <= 5 * runs.ilog2(), "{ticks} {runs}");
+    }
+
+    #[test]
     fn the_budget_counts_what_is_reserved() {
         let dir = tempfile::tempdir().unwrap();
         for (budget, length) in [(64 << 10, 10), (64 << 10, 3000), (1 << 20, 50), (1 << 20, 100_000)] {

@@ -403,6 +403,20 @@ mod tests {
         }
     }
 
+    /// Memory for it is as large as both in sum.
+    #[test]
+    fn an_entry_with_a_large_key_and_a_large_value() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = vec![7; 2 << 24];
+        let mut spill = Spill::new(dir.path(), false).unwrap();
+        let mut run = spill.begin_run().unwrap();
+        run.add(Sorted { bytes: &bytes, key_length: 1 << 24 }).unwrap();
+        run.finish().unwrap();
+        let mut run = spill.readers(0..1).pop().unwrap();
+        run.advance(0).unwrap();
+        assert!(run.entry().bytes == bytes && run.entry().key_length == 1 << 24);
+    }
+
     #[test]
     fn a_flipped_bit_at_any_position_is_noticed() {
         let dir = tempfile::tempdir().unwrap();

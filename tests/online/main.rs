@@ -15,6 +15,7 @@
 //! * [`schedules`]: the same as coroutines, in random schedules
 //! * `disk`: a simulated disk with a source, a writer and a host (feature `sim`)
 //! * `power`: the whole procedure on a simulated disk (feature `sim`)
+//! * [`rounds`]: how many rounds there are, when writers are kept out, and what is told of it in the end
 //! * [`cost`]: how long the lock is held, and what the writer feels (not part of the usual run)
 //!
 //! A failure prints the seed of its history: `COUCHSTORE_TEST_SEED=seed` runs that one.
@@ -34,6 +35,7 @@ mod interleavings;
 mod leftovers;
 #[cfg(feature = "sim")]
 mod power;
+mod rounds;
 mod schedules;
 mod steps;
 mod swap;

@@ -49,9 +49,9 @@ impl Cargo {
         Ok((output.status.success(), lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()))
     }
 
-    /// The errors of the library; none if it compiles.
+    /// The errors of the library, and of what there is of it for tests only; none if it compiles.
     pub(crate) fn check(&self) -> Result<Vec<Finding>, String> {
-        let (passed, messages) = self.run(&["check", "--quiet", "--lib"])?;
+        let (passed, messages) = self.run(&["check", "--quiet", "--lib", "--tests"])?;
         if passed {
             return Ok(Vec::new());
         }

@@ -53,9 +53,9 @@ struct Cli {
     /// Folders of src/.
     #[arg(long, value_delimiter = ',', default_value = "format,tree,db,compact")]
     folder: Vec<String>,
-    /// Only mutants with this in their names, whatever is known of them.
+    /// Only mutants with this, or one of several such texts, in their names, whatever is known of them.
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
     /// Tries those again that were not found, and are not known to be harmless.
     #[arg(long)]
     again: bool,
@@ -132,7 +132,8 @@ fn try_mutants(cli: &Cli) -> Result<usize, String> {
 
 fn is_wanted(cli: &Cli, mutant: &Mutant) -> bool {
     let is_meant =
-        cli.only.as_ref().is_none_or(|text| mutant.name.contains(text) || mutant.key.contains(text));
+        cli.only.is_empty()
+            || cli.only.iter().any(|text| mutant.name.contains(text) || mutant.key.contains(text));
     is_meant && cli.folder.iter().any(|folder| is_in(&mutant.file, folder))
 }
 
@@ -217,7 +218,7 @@ impl Trial<'_> {
         let mut survived = 0;
         for mutant in wanted {
             shown.inc(1);
-            let is_known = results.outcomes.contains_key(&mutant.key) && self.cli.only.is_none();
+            let is_known = results.outcomes.contains_key(&mutant.key) && self.cli.only.is_empty();
             if is_known || self.copy.left_out.contains_key(&mutant.id) {
                 continue;
             }
@@ -275,7 +276,7 @@ fn tell(
         };
         row[column] += 1;
     }
-    if cli.only.is_none() {
+    if cli.only.is_empty() {
         for pattern in harmless.stale(wanted, &cli.folder) {
             println!("mutants: harmless.txt has what there is not: {pattern}");
         }

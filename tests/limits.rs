@@ -13,7 +13,7 @@ use common::model::{Doc, Model};
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
     COMPRESSED, CompactHooks, CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, LocalUpdate,
-    OpenOptions, Result, SaveOptions, Verdict, compact, compact_with, replay,
+    OpenOptions, Result, SaveOptions, ScanOptions, Verdict, compact, compact_with, replay,
 };
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -171,6 +171,17 @@ fn numbers_end_at_the_last_one() {
         model.check(&db);
         model.check(&memory.options().open(NAME).unwrap());
     }
+}
+
+#[test]
+fn no_change_has_a_number_behind_the_last_one() {
+    let (_, db, _) = with_far_document(LAST_SEQ);
+    let shown = |first: u64| {
+        let mut shown = 0;
+        db.for_each_change(first.., ScanOptions::new(), |_| shown += 1).unwrap();
+        shown
+    };
+    assert_eq!([1, 2, 3, LAST_SEQ, LAST_SEQ + 1, u64::MAX].map(shown), [3, 2, 1, 1, 0, 0]);
 }
 
 #[test]

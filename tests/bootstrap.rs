@@ -6,13 +6,18 @@
 
 mod common;
 
+use common::forwarding::{Call, Forwarding};
 use common::memory::Memory;
 use common::watched::Watched;
 use couchstore::io::posix::PosixOps;
+use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{Db, Document, Error, ErrorCode, OpenOptions, SaveOptions};
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 fn put(db: &Db) {
     db.save(&[Document::new(b"a", b"1")], SaveOptions::default()).unwrap();
@@ -112,5 +117,187 @@ fn what_is_no_regular_file_is_called_so() {
         assert!(matches!(error, Error::NotRegular { .. }), "{error:?}");
         assert_eq!((error.code(), error.os_error()), (ErrorCode::OPEN_FILE, Some(libc::EINVAL)));
         assert_eq!(error.to_string(), "/dev/null: not a regular file, so it cannot be a database");
+    }
+}
+
+/// File operations on the real file system that note how files are opened.
+#[derive(Default)]
+struct Noting(Mutex<Vec<(PathBuf, OpenMode)>>);
+
+impl FileOps for Noting {
+    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
+        let path = PathBuf::from(OsStr::from_bytes(name.to_bytes()));
+        self.0.lock().unwrap().push((path, mode));
+        PosixOps.open(name, mode)
+    }
+}
+
+/// A temporary name may be another's by chance: that one's file is not taken for a new one.
+#[test]
+fn a_callers_operations_make_temporary_files_that_did_not_exist() {
+    let (dir, ops) = (common::temp_dir(), Arc::new(Noting::default()));
+    let path = dir.path().join("a");
+    OpenOptions::new().create(true).bootstrap(true).file_ops(ops.clone()).open(&path).unwrap();
+    let opened = ops.0.lock().unwrap();
+    assert!(opened.iter().any(|(name, mode)| *name != path && mode.create));
+    assert!(opened.iter().all(|(_, mode)| mode.exclusive == mode.create), "{opened:?}");
+}
+
+/// Files in memory, of which is said, as if somebody made them right after the question, that they do not exist.
+struct Hurried {
+    memory: Memory,
+    removed: AtomicBool,
+    /// What opened files answer when they are asked for their size.
+    size: Option<i32>,
+}
+
+impl FileOps for Hurried {
+    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
+        // Files in memory do not know which of two was there first.
+        let handle = self.memory.ops().open(name, OpenMode { exclusive: false, ..mode })?;
+        let (size, error) = (self.size, |errno| Err(IoError::new(ErrorCode::READ, errno)));
+        let ops = Forwarding::on(Arc::new(Opened(Mutex::new(Some(handle)))));
+        let ops = ops.before(move |call| match (call, size) {
+            (Call::Size, Some(errno)) => error(errno),
+            _ => Ok(()),
+        });
+        ops.open(name, mode)
+    }
+
+    fn exists(&self, _: &CStr) -> bool {
+        false
+    }
+
+    fn remove(&self, _: &CStr) {
+        self.removed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One file that is open already.
+struct Opened(Mutex<Option<Box<dyn FileHandle>>>);
+
+impl FileOps for Opened {
+    fn open(&self, _: &CStr, _: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
+        Ok(self.0.lock().unwrap().take().unwrap())
+    }
+}
+
+/// Whether a file is removed again that could not be opened after all.
+fn is_removed(name: &str, content: Option<&[u8]>, exclusive: bool, size: Option<i32>) -> bool {
+    let memory = Memory::default();
+    if let Some(content) = content {
+        memory.put(name, content.to_vec());
+    }
+    let ops = Arc::new(Hurried { memory, removed: AtomicBool::new(false), size });
+    let options = OpenOptions::new().create(true).exclusive(exclusive).file_ops(ops.clone());
+    options.open(name).unwrap_err();
+    ops.removed.load(Ordering::Relaxed)
+}
+
+#[test]
+fn only_what_was_made_here_is_removed_again() {
+    let folder = common::temp_dir();
+    let folder = folder.path().to_str().unwrap();
+    assert!(is_removed("new", None, false, Some(libc::EIO)));
+    assert!(is_removed("new", None, true, Some(libc::EIO)));
+    // Somebody was faster, as the content tells, or the kind.
+    assert!(!is_removed("faster", Some(b"no database"), false, None));
+    assert!(!is_removed(folder, None, false, Some(libc::EIO)));
+    // Where the operations promise that it is new they are believed.
+    assert!(is_removed("new", Some(b"no database"), true, None));
+}
+
+#[test]
+fn what_was_there_is_not_removed() {
+    let dir = common::temp_dir();
+    let path = dir.path().join("a");
+    std::fs::write(&path, "").unwrap();
+    let failing = Forwarding::default().before(|call| match call {
+        Call::Size => Err(IoError::new(ErrorCode::READ, libc::EIO)),
+        _ => Ok(()),
+    });
+    OpenOptions::new().create(true).file_ops(Arc::new(failing.clone())).open(&path).unwrap_err();
+    assert!(path.exists());
+    std::fs::remove_file(&path).unwrap();
+    OpenOptions::new().create(true).file_ops(Arc::new(failing)).open(&path).unwrap_err();
+    assert!(!path.exists(), "made by the call that failed");
+}
+
+/// What can be asked of file operations, which refuse one of them.
+struct Asked {
+    ops: PosixOps,
+    asked: Arc<Mutex<Vec<&'static str>>>,
+    refused: &'static str,
+}
+
+struct AskedFile {
+    file: Box<dyn FileHandle>,
+    asked: Arc<Mutex<Vec<&'static str>>>,
+    refused: &'static str,
+}
+
+impl AskedFile {
+    fn ask(&self, what: &'static str) -> Result<(), IoError> {
+        self.asked.lock().unwrap().push(what);
+        if what == self.refused { Err(IoError::new(ErrorCode::OPEN_FILE, libc::ENOTSUP)) } else { Ok(()) }
+    }
+}
+
+impl FileOps for Asked {
+    fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
+        let (file, asked, refused) = (self.ops.open(name, mode)?, self.asked.clone(), self.refused);
+        Ok(Box::new(AskedFile { file, asked, refused }))
+    }
+}
+
+impl FileHandle for AskedFile {
+    fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
+        self.file.pread(buf, offset)
+    }
+    fn pwrite(&mut self, buf: &[u8], offset: u64) -> Result<usize, IoError> {
+        self.file.pwrite(buf, offset)
+    }
+    fn size(&mut self) -> Result<u64, IoError> {
+        self.file.size()
+    }
+    fn sync(&mut self) -> Result<(), IoError> {
+        self.file.sync()
+    }
+    fn close(&mut self) -> Result<(), IoError> {
+        self.file.close()
+    }
+    fn set_periodic_sync(&mut self, _: u64) -> Result<(), IoError> {
+        self.ask("periodic sync")
+    }
+    fn set_tracing(&mut self) -> Result<(), IoError> {
+        self.ask("tracing")
+    }
+    fn set_write_validation(&mut self) -> Result<(), IoError> {
+        self.ask("write validation")
+    }
+    fn set_mprotect(&mut self) -> Result<(), IoError> {
+        self.ask("mprotect")
+    }
+}
+
+#[test]
+fn file_operations_are_asked_for_what_is_wanted_and_may_refuse() {
+    let dir = common::temp_dir();
+    let wanted = ["tracing", "write validation", "mprotect", "periodic sync"];
+    for (index, &refused) in wanted.iter().chain(&[""]).enumerate() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let ops = Arc::new(Asked { ops: PosixOps, asked: asked.clone(), refused });
+        let options = OpenOptions::new().create(true).file_ops(ops);
+        let name = dir.path().join(index.to_string());
+        options.open(&name).unwrap();
+        assert!(asked.lock().unwrap().is_empty());
+        let all = options.tracing(true).write_validation(true).mprotect(true).periodic_sync(Some(1 << 20));
+        let opened = all.open(&name);
+        assert_eq!(opened.is_err(), !refused.is_empty());
+        if let Err(error) = opened {
+            assert_eq!((error.code(), error.os_error()), (ErrorCode::OPEN_FILE, Some(libc::ENOTSUP)));
+        }
+        let all: Vec<_> = wanted.iter().take(index + 1).copied().collect();
+        assert_eq!(*asked.lock().unwrap(), all);
     }
 }

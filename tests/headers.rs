@@ -172,16 +172,18 @@ fn before_a_first_header_that_is_not_at_the_start() {
 /// A header may lie about where the one before it is: then that is searched for.
 #[test]
 fn there_is_no_header_where_the_one_before_is_said_to_be() {
-    // The header itself, what is behind it, and a block of data.
-    for previous in [3 * BLOCK, 4 * BLOCK, 0] {
+    // The header itself, one behind it that is not its successor, the end of the file, within a block, and a block of data.
+    for previous in [3 * BLOCK, 4 * BLOCK, 5 * BLOCK, 2 * BLOCK + 1, 0] {
         let mut forge = Forge::new();
         forge.header(1, &[], &[], &[]);
         let before = forge.header(2, &[], &[], &[]);
-        forge.previous = previous;
+        forge.previous = previous << 1;
         assert_eq!(forge.header(3, &[], &[], &[]), 3 * BLOCK);
+        forge.header(4, &[], &[], &[]);
         let memory = Memory::default();
         memory.put(NAME, forge.bytes);
         let db = memory.options().open(NAME).unwrap();
+        db.seek_offset(3 * BLOCK as i64).unwrap();
         db.seek(Direction::Backward).unwrap();
         assert_eq!(db.header_position(), before, "{previous}");
     }

@@ -206,6 +206,23 @@ impl From<Error> for Own {
     }
 }
 
+/// What lies beside a range is not read.
+#[test]
+fn a_range_is_gone_through_from_its_beginning_to_its_end() {
+    let (dir, db) = filled(1..10_000);
+    db.commit().unwrap();
+    let reads = |range: (Bound<&str>, Bound<&str>)| {
+        let db = Db::open(dir.path().join("a.couch")).unwrap();
+        db.for_each::<&str, _>(range, ScanOptions::new(), |_| ()).unwrap();
+        db.file_stats().unwrap().read_count
+    };
+    let one = reads((Bound::Included("05000"), Bound::Included("05000")));
+    let all = reads((Bound::Unbounded, Bound::Unbounded));
+    for half in [(Bound::Included("05000"), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded("05000"))] {
+        assert!(one < reads(half) && reads(half) < all);
+    }
+}
+
 #[test]
 fn callbacks_decide_what_comes_back() {
     let (_dir, db) = filled(1..100);

@@ -12,8 +12,8 @@ use common::memory::Memory;
 use common::model::{Doc, Model};
 use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
-    CompactHooks, CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, LocalUpdate, OpenOptions,
-    Result, SaveOptions, Verdict, compact, compact_with, replay,
+    COMPRESSED, CompactHooks, CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, LocalUpdate,
+    OpenOptions, Result, SaveOptions, ScanOptions, Verdict, compact, compact_with, replay,
 };
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -62,6 +62,31 @@ fn ids_and_values_have_longest_lengths() {
     assert!(is_refused(db.save(&[Document::new(b"a", &huge)], SaveOptions::default())));
     assert!(is_refused(db.save_local(&[LocalUpdate { id: b"a", body: Some(&huge) }])));
     assert!(!db.contains(b"a").unwrap() && db.local(b"a").unwrap().is_none());
+}
+
+#[test]
+fn the_longest_bodies_are_saved() {
+    let longest = (1 << 28) - 1 - 8;
+    let huge = vec![0; longest + 1];
+    for (length, content_meta, compress, refused) in [
+        (longest, 0, false, false),
+        (longest + 1, 0, false, true),
+        // What counts is what is stored.
+        (longest + 1, COMPRESSED, true, false),
+        (longest + 1, 0, true, true),
+        (longest + 1, COMPRESSED, false, true),
+    ] {
+        let db = Memory::default().open(NAME);
+        let body = Some(&huge[..length]);
+        let document = Document { body, content_meta, ..Document::new(b"a", b"") };
+        let saved = db.save(&[document], SaveOptions::new().compress(compress));
+        assert_eq!(is_refused(saved), refused, "{length} {content_meta} {compress}");
+        assert_eq!(db.contains(b"a").unwrap(), !refused);
+    }
+    let db = Memory::default().open(NAME);
+    let huge = vec![0; (1 << 28) - 1];
+    db.save_local(&[LocalUpdate { id: b"a", body: Some(&huge) }]).unwrap();
+    assert!(db.local(b"a").unwrap().unwrap() == huge);
 }
 
 /// Gives every document a `rev_meta` of this length.
@@ -146,6 +171,17 @@ fn numbers_end_at_the_last_one() {
         model.check(&db);
         model.check(&memory.options().open(NAME).unwrap());
     }
+}
+
+#[test]
+fn no_change_has_a_number_behind_the_last_one() {
+    let (_, db, _) = with_far_document(LAST_SEQ);
+    let shown = |first: u64| {
+        let mut shown = 0;
+        db.for_each_change(first.., ScanOptions::new(), |_| shown += 1).unwrap();
+        shown
+    };
+    assert_eq!([1, 2, 3, LAST_SEQ, LAST_SEQ + 1, u64::MAX].map(shown), [3, 2, 1, 1, 0, 0]);
 }
 
 #[test]

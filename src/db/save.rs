@@ -56,6 +56,11 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Whether its body, if it has one, is to be compressed.
+    fn is_to_be_compressed(&self, options: SaveOptions) -> bool {
+        options.compress && self.content_meta & COMPRESSED != 0
+    }
+
     fn info(&self, db_seq: u64) -> DocInfoRef<'a> {
         DocInfoRef {
             id: self.id,
@@ -181,12 +186,12 @@ impl Db {
         }
         let Some(body) = document.body else { return Ok(None) };
         let longest = self.file.with(|file| Ok(file.longest_body()))?;
-        let compress = options.compress && document.content_meta & COMPRESSED != 0;
-        let length = if compress && snap::raw::max_compress_len(body.len()) > longest {
-            self.file.with(|file| file.deflated_length(body))?
-        } else {
-            body.len()
-        };
+        let length =
+            if document.is_to_be_compressed(options) && snap::raw::max_compress_len(body.len()) > longest {
+                self.file.with(|file| file.deflated_length(body))?
+            } else {
+                body.len()
+            };
         let too_long = || format!("expected a body of at most {longest} bytes as it is stored, got {length}");
         Ok((length > longest).then(too_long))
     }
@@ -203,8 +208,7 @@ impl Db {
         for &index in &given {
             let document = &documents[index];
             if let Some(body) = document.body {
-                let compress = options.compress && document.content_meta & COMPRESSED != 0;
-                let appended = if compress {
+                let appended = if document.is_to_be_compressed(options) {
                     self.file.append_compressed_body(body)?
                 } else {
                     self.file.append_body(body, None)?

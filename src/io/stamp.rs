@@ -75,6 +75,13 @@ impl Place<'_> {
 }
 
 impl FileStamp {
+    /// Of a file of this size that was last changed so many seconds after the epoch.
+    #[cfg(test)]
+    pub(crate) fn made_up(size: u64, changed: i64) -> FileStamp {
+        let key = FileKey { device: (0, 0), inode: 1, born: (0, 0) };
+        FileStamp { key, size, modified: (changed, 0), changed: (changed, 0) }
+    }
+
     pub(crate) fn key(&self) -> &FileKey {
         &self.key
     }

@@ -56,6 +56,7 @@ pub(super) struct Files {
 }
 
 /// What is to be made of a file that is opened.
+#[derive(Debug, PartialEq, Eq)]
 enum Judgement {
     Same,
     /// Its newest header is another one, which lies behind the recorded one: that has to be looked at.
@@ -187,5 +188,144 @@ impl Files {
         let key = *stamp.key();
         records.insert(key, Record { header, stamp, settled, generation, writers, committed });
         Some(generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    /// Nothing: what was changed long ago is settled all the same.
+    const PLACE: Place<'_> = Place::Named(c"/there is no such file");
+
+    fn header(position: u64, bytes: &[u8]) -> HeaderBytes {
+        HeaderBytes { position, bytes: bytes.into() }
+    }
+
+    fn record(settled: bool, writers: u32) -> Record {
+        let (header, stamp) = (header(4096, b"header"), FileStamp::made_up(9000, 100));
+        Record { header, stamp, settled, generation: Generation::new(), writers, committed: false }
+    }
+
+    #[test]
+    fn a_file_is_judged_by_its_header_and_its_stamp() {
+        let (same, newer) = (header(4096, b"header"), header(8192, b"header"));
+        let stamp = FileStamp::made_up;
+        for (settled, writers, found, (size, changed), expected) in [
+            (true, 0, &same, (9000, 100), Judgement::Same),
+            (true, 1, &same, (9000, 100), Judgement::Same),
+            (false, 0, &same, (9000, 100), Judgement::Other),
+            // It has changed, and nobody here is writing; or somebody is.
+            (true, 0, &same, (9001, 101), Judgement::Other),
+            (true, 0, &same, (9000, 101), Judgement::Other),
+            (true, 0, &same, (9001, 100), Judgement::Other),
+            (true, 1, &same, (9001, 101), Judgement::Unclear),
+            (true, 1, &same, (9001, 100), Judgement::Unclear),
+            // Looked at before the record was made.
+            (true, 0, &same, (9000, 99), Judgement::Unclear),
+            (true, 0, &newer, (9999, 99), Judgement::Unclear),
+            // There is another header.
+            (true, 0, &newer, (9001, 101), Judgement::Grown),
+            (false, 0, &newer, (9001, 101), Judgement::Grown),
+            (true, 1, &newer, (9001, 101), Judgement::Grown),
+            (true, 0, &newer, (9000, 101), Judgement::Grown),
+            (true, 0, &newer, (8999, 101), Judgement::Other),
+            (true, 0, &header(4096, b"another"), (9001, 101), Judgement::Other),
+            (true, 1, &header(4096, b"another"), (9001, 101), Judgement::Other),
+            (true, 0, &header(0, b"header"), (9001, 101), Judgement::Other),
+        ] {
+            let judged = record(settled, writers).judge(&stamp(size, changed), found);
+            assert_eq!(judged, expected, "{settled} {writers} {found:?} {size} {changed}");
+        }
+    }
+
+    /// A file of which a handle knows this generation.
+    fn known(files: &Files, at: &FileStamp, header: &HeaderBytes) -> Generation {
+        let known = files.known(at.key());
+        files.open(known.as_ref(), (at, PLACE), header, |_| unreachable!()).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_has_grown_keeps_its_generation_if_the_old_header_stands() {
+        for stands in [true, false] {
+            let files = Files::default();
+            let (old, new) = (header(4096, b"old"), header(8192, b"new"));
+            let first = known(&files, &FileStamp::made_up(5000, 100), &old);
+            assert_eq!(known(&files, &FileStamp::made_up(5000, 100), &old), first);
+            let grown = FileStamp::made_up(9000, 101);
+            let before = files.known(grown.key());
+            let looked_at = |header: &HeaderBytes| {
+                assert_eq!(*header, old);
+                stands
+            };
+            let second = files.open(before.as_ref(), (&grown, PLACE), &new, looked_at).unwrap();
+            assert_eq!(second == first, stands);
+            // From now on this is what is known.
+            assert_eq!(known(&files, &grown, &new), second);
+        }
+    }
+
+    #[test]
+    fn a_commit_that_follows_keeps_the_generation() {
+        let (old, new) = (header(4096, b"old"), header(8192, b"new"));
+        let (before, after) = (FileStamp::made_up(5000, 100), FileStamp::made_up(9000, 101));
+        let at = (&after, PLACE);
+        let opened = || {
+            let files = Files::default();
+            let generation = known(&files, &before, &old);
+            (files, generation)
+        };
+        let (files, generation) = opened();
+        assert!(files.commit(at, &new, &old, generation));
+        assert_eq!(known(&files, &after, &new), generation);
+        // Somebody has opened the file at the new header before the commit is told of.
+        let (files, generation) = opened();
+        let between = files.known(after.key());
+        assert_eq!(files.open(between.as_ref(), at, &new, |_| true), Some(generation));
+        assert!(files.commit(at, &new, &old, generation));
+        assert_eq!(known(&files, &after, &new), generation);
+        // Somebody else has committed the same header, or another one; the writer knows another file; or none is known.
+        let (files, generation) = opened();
+        assert!(files.commit(at, &new, &old, generation));
+        assert!(!files.commit(at, &new, &old, generation));
+        assert_ne!(known(&files, &after, &new), generation);
+        let (files, generation) = opened();
+        assert!(!files.commit(at, &new, &header(0, b"older"), generation));
+        let (files, generation) = opened();
+        assert!(!files.commit(at, &new, &old, Generation::new()));
+        assert_ne!(known(&files, &after, &new), generation);
+        assert!(!Files::default().commit(at, &new, &old, generation));
+        // The file was looked at before what is known of it.
+        let (files, generation) = opened();
+        assert!(!files.commit((&FileStamp::made_up(9000, 99), PLACE), &new, &old, generation));
+        assert_eq!(known(&files, &before, &old), generation);
+    }
+
+    #[test]
+    fn a_record_takes_the_place_of_the_known_one_only() {
+        let (old, new) = (header(4096, b"old"), header(8192, b"new"));
+        let (before, after) = (FileStamp::made_up(5000, 100), FileStamp::made_up(9000, 101));
+        let files = Files::default();
+        let generation = known(&files, &before, &old);
+        files.count_writer(before.key(), generation, true);
+        files.count_writer(before.key(), Generation::new(), true);
+        let known = files.known(before.key()).unwrap();
+        assert_eq!(known.writers, 1);
+        let others = [
+            Record { generation: Generation::new(), ..known.clone() },
+            Record { header: new.clone(), ..known.clone() },
+        ];
+        for other in others.iter().map(Some).chain([None]) {
+            assert_eq!(files.record((&after, PLACE), &new, other, Some(generation), false), None);
+        }
+        // Those who write go on with their generation, and are nobody in another one.
+        assert!(files.record((&after, PLACE), &new, Some(&known), Some(generation), false).is_some());
+        let known = files.known(before.key()).unwrap();
+        assert_eq!((&known.header, known.writers), (&new, 1));
+        assert!(files.record((&after, PLACE), &new, Some(&known), None, false).is_some());
+        assert_eq!(files.known(before.key()).unwrap().writers, 0);
+        let empty = Files::default();
+        assert_eq!(empty.record((&after, PLACE), &new, Some(&known), None, false), None);
     }
 }

@@ -38,12 +38,14 @@ impl Staged {
 
     /// Adds a node, if there is room for it.
     pub(super) fn push(&mut self, position: u64, node: Arc<KeptNode>) {
+        // A position that comes again was taken back meanwhile: what is behind it is nowhere any more.
+        if self.nodes.last().is_some_and(|&(at, _)| at >= position) {
+            self.give_up();
+        }
         let bytes = self.bytes + node.weight();
         if bytes > MOST || bytes > self.granted.bytes() && !self.granted.ask_for_more() {
             return;
         }
-        // A position that comes again was taken back meanwhile.
-        self.forget_from(position);
         self.bytes += node.weight();
         self.nodes.push((position, node));
     }
@@ -51,15 +53,6 @@ impl Staged {
     /// Nothing of it is going to be committed.
     pub(super) fn give_up(&mut self) {
         *self = Staged::default();
-    }
-
-    /// Forgets the nodes from this position on.
-    fn forget_from(&mut self, position: u64) {
-        while self.nodes.last().is_some_and(|&(at, _)| at >= position) {
-            if let Some((_, node)) = self.nodes.pop() {
-                self.bytes -= node.weight();
-            }
-        }
     }
 
     /// Another node takes the place of this one.
@@ -84,5 +77,34 @@ impl Staged {
                 share.insert(position, node);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::format::node::NodeKind;
+
+    #[test]
+    fn what_was_taken_back_is_not_found() {
+        let node =
+            |stored_size| Arc::new(KeptNode::of_written(&[NodeKind::Leaf as u8], 0, stored_size).unwrap());
+        let sizes = |staged: &Staged| {
+            [10, 20, 30].map(|position| staged.get(position).map_or(0, |node| node.stored_size()))
+        };
+        let mut staged = Staged::default();
+        for (position, size) in [(10, 1), (20, 2), (30, 3)] {
+            staged.push(position, node(size));
+        }
+        assert_eq!(sizes(&staged), [1, 2, 3]);
+        staged.push(20, node(4));
+        assert_eq!(sizes(&staged), [0, 4, 0]);
+        staged.push(30, node(5));
+        assert_eq!(sizes(&staged), [0, 4, 5]);
+        staged.push(30, node(6));
+        assert_eq!(sizes(&staged), [0, 0, 6]);
+        staged.give_up();
+        assert_eq!(sizes(&staged), [0, 0, 0]);
     }
 }

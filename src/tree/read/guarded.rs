@@ -201,7 +201,77 @@ impl<'a> Guarded<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::Db;
+    use std::os::unix::fs::FileExt;
+
+    fn database(folder: &tempfile::TempDir) -> Db {
+        let db = Db::create(folder.path().join("a.couch")).unwrap();
+        for number in 0..100 {
+            db.put(format!("document {number}"), "body").unwrap();
+        }
+        db.commit().unwrap();
+        db
+    }
+
+    #[test]
+    fn what_may_be_entered_and_what_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = database(&folder);
+        let mut guarded = Guarded::new(db.file(), Reading::Verifying);
+        let child = |depth, position| Child { position, parent: 1000, depth, hint: Hint::None };
+        for (depth, position, may) in [
+            (0, 0, true),
+            (MAX_DEPTH, 999, true),
+            (MAX_DEPTH + 1, 0, false),
+            (0, 1000, false),
+            (0, 1001, false),
+        ] {
+            assert_eq!(guarded.check(child(depth, position)).is_ok(), may, "{depth} {position}");
+        }
+        guarded.budget = 0;
+        assert!(guarded.check(child(0, 0)).is_err());
+    }
+
+    #[test]
+    fn pointer_nodes_on_the_way_have_a_longest_sum() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = database(&folder);
+        let node = vec![0; LONGEST_WAY + 1];
+        let way = |lengths: &[(NodeKind, usize)]| {
+            let mut guarded = Guarded::new(db.file(), Reading::Verifying);
+            lengths.iter().enumerate().try_for_each(|(depth, &(kind, length))| {
+                let child = Child { position: 0, parent: 1, depth, hint: Hint::None };
+                guarded.count(child, kind, node.get(..length).unwrap(), 0)
+            })
+        };
+        let (interior, leaf) = (NodeKind::Interior, NodeKind::Leaf);
+        assert!(way(&[(interior, 5), (interior, LONGEST_WAY - 5)]).is_ok());
+        assert!(way(&[(interior, 5), (interior, LONGEST_WAY - 4)]).is_err());
+        assert!(way(&[(interior, LONGEST_WAY + 1)]).is_err());
+        assert!(way(&[(interior, LONGEST_WAY), (leaf, LONGEST_WAY + 1)]).is_ok());
+    }
+
+    /// What is looked at before it is entered, too.
+    #[test]
+    fn who_verifies_finds_nothing_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = database(&folder);
+        let root = db.by_id_root().unwrap().position;
+        for number in 0..100 {
+            db.get(format!("document {number}").as_bytes()).unwrap();
+        }
+        assert!(db.file().kept(root).is_some());
+        let file = std::fs::File::options().write(true).open(folder.path().join("a.couch")).unwrap();
+        file.write_all_at(&[0xff; 20], root + PREFIX as u64).unwrap();
+        db.file().rest();
+        let look = |reading| Guarded::new(db.file(), reading).look_ahead(root, u64::MAX);
+        assert!(look(Reading::Verifying).is_err());
+        for reading in [Reading::Scanning, Reading::Seeking] {
+            assert!(look(reading).is_ok());
+        }
+    }
 
     #[test]
     fn the_way_to_a_node_is_as_long_as_what_is_above_it() {

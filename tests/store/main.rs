@@ -4,7 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod handles;
 
 use common::watched::{Effect, FAILURE, Fault, Kind};
 use common::world::World;

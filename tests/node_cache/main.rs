@@ -5,7 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod writers;
 
 use common::forwarding::Forwarding;
 use common::temp_dir;

@@ -10,7 +10,12 @@ use std::path::Path;
 
 #[path = "../../tests/reliability/oracle.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "tests, of which the simulated disk uses the rest")]
-mod oracle;
+pub(crate) mod oracle;
+
+/// Options for databases that may be encrypted.
+fn options() -> OpenOptions {
+    small_nodes(OpenOptions::new().keys(oracle::keys(true)))
+}
 
 const AGAIN: &str = "again";
 
@@ -18,7 +23,7 @@ const AGAIN: &str = "again";
 /// which is returned, and which is not before `least`.
 pub(crate) fn check_database(path: &Path, least: u64, states: &mut States) -> u64 {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let db = small_nodes(OpenOptions::new().read_only(true)).open(path);
+    let db = options().read_only(true).open(path);
     let db = db.unwrap_or_else(|error| panic!("{name} does not open: {error}"));
     let found = db.info().unwrap_or_else(|error| panic!("{name}: {error}")).purge_seq;
     assert!(found >= least, "{name}: acknowledged was commit {least}, found is {found}");
@@ -47,10 +52,10 @@ pub(crate) fn go_on(folder: &Path, told: &Told, states: &mut States) {
     let Some((name, fact)) = told.files.iter().find(|(_, fact)| fact.exists) else { return };
     let path = folder.join(name);
     let found = check_database(&path, fact.least, states);
-    let db = small_nodes(OpenOptions::new()).open(&path).expect("open again");
+    let db = options().open(&path).expect("open again");
     let after = oracle::further_work(&db, states.after(found).expect("a state that was found"));
     drop(db);
-    let db = Db::open(&path).expect("open after a further commit");
+    let db = options().open(&path).expect("open after a further commit");
     after.check(&db);
     compact(&db, folder.join(AGAIN), &CompactOptions::default()).expect("a further compaction");
     after.check(&Db::open(folder.join(AGAIN)).expect("what was compacted"));

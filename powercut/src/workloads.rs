@@ -5,13 +5,14 @@
 mod compactions;
 mod faults;
 
+use crate::check::oracle;
 use crate::common::forwarding::Forwarding;
 use crate::history::{small_nodes, transaction};
 use crate::sabotage::{Neighbour, Sabotage};
 use crate::told::{START, have, hold};
 use clap::ValueEnum;
 use couchstore::io::sim::random::Random;
-use couchstore::{CompactOptions, Db, OpenOptions, Result, compact};
+use couchstore::{CompactOptions, Db, KeyStore, OpenOptions, Result, compact};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -87,11 +88,6 @@ impl Marks {
     }
 }
 
-/// A caller's own file operations.
-fn forwarding() -> OpenOptions {
-    small_nodes(OpenOptions::new().file_ops(Arc::new(Forwarding::default())).bootstrap(true))
-}
-
 /// Where a workload works, and with what.
 pub(crate) struct Stage<'a> {
     pub(crate) folder: &'a Path,
@@ -101,16 +97,32 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// The keys of its databases: half of the stages have encrypted ones.
+    fn keys(&self) -> Option<Arc<dyn KeyStore>> {
+        oracle::keys(Random::for_run(self.seed, 3).percent(50))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
+    /// With the library's own file operations, and all syncs.
+    fn usual_options(&self) -> OpenOptions {
+        small_nodes(OpenOptions::new().keys(self.keys()))
+    }
+
     fn options(&self) -> OpenOptions {
-        small_nodes(OpenOptions::new().file_ops(self.sabotage.file_ops()).naming(self.sabotage.naming()))
+        self.usual_options().file_ops(self.sabotage.file_ops()).naming(self.sabotage.naming())
+    }
+
+    /// With a caller's file operations.
+    fn forwarding(&self) -> OpenOptions {
+        self.usual_options().file_ops(Arc::new(Forwarding::default())).bootstrap(true)
     }
 
     fn compact_options(&self) -> CompactOptions {
-        CompactOptions::new().file_ops(self.sabotage.file_ops()).naming(self.sabotage.naming())
+        let options = CompactOptions::new().keys(self.keys());
+        options.file_ops(self.sabotage.file_ops()).naming(self.sabotage.naming())
     }
 
     /// Makes a commit, and says so once it was acknowledged.
@@ -139,14 +151,14 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// What has to be there before: with the library's own operations, and all syncs.
+    /// What has to be there before.
     fn prepare(&self, workload: Workload) -> Result<u64> {
         if matches!(workload, Workload::Create | Workload::Bootstrap) {
             return Ok(0);
         }
         let commits = 1 + Random::for_run(self.seed, 0).below(20);
         self.marks.say(&hold(NAME, 0));
-        let db = small_nodes(OpenOptions::new()).create(true).open(self.path(NAME))?;
+        let db = self.usual_options().create(true).open(self.path(NAME))?;
         self.commit_some(&db, NAME, 1, commits)?;
         Ok(commits)
     }
@@ -155,7 +167,7 @@ impl Stage<'_> {
         let mut random = Random::for_run(self.seed, 1);
         match workload {
             Workload::Create => self.create_some(&self.options(), &mut random),
-            Workload::Bootstrap => self.create_some(&forwarding(), &mut random),
+            Workload::Bootstrap => self.create_some(&self.forwarding(), &mut random),
             Workload::Commit => {
                 let db = self.options().open(self.path(NAME))?;
                 let first = 2 + random.below(8);
@@ -176,7 +188,7 @@ impl Stage<'_> {
             Workload::Online => compactions::beside(self, commits, TARGET, &mut random),
             Workload::InPlace => compactions::beside(self, commits, NAME, &mut random),
             Workload::Faults => faults::survive(self, &self.options(), commits, &mut random),
-            Workload::ForwardingFaults => faults::survive(self, &forwarding(), commits, &mut random),
+            Workload::ForwardingFaults => faults::survive(self, &self.forwarding(), commits, &mut random),
         }
     }
 

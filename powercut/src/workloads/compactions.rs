@@ -3,12 +3,9 @@
 //! Compaction beside a writer: a thread that goes on committing, with the new file once the host has switched over.
 
 use super::{NAME, Over, Stage};
-use crate::history::small_nodes;
 use crate::told::{have, hold};
 use couchstore::io::sim::random::Random;
-use couchstore::{
-    CompactHooks, Db, OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, Result, Swap, compact_online,
-};
+use couchstore::{CompactHooks, Db, OnlineHooks, OnlineOptions, ReplayHooks, Result, Swap, compact_online};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -85,7 +82,7 @@ pub(super) fn beside(
         let over = Over(&stop);
         let mut host = Host { writer: &writer, guard: None, target, published: 0 };
         let swap = if target == NAME { Swap::Replace } else { Swap::None };
-        let source = small_nodes(OpenOptions::new());
+        let source = stage.usual_options();
         let compact = stage.compact_options();
         // Little is left for the lock: there are rounds before it.
         let options =

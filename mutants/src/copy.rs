@@ -51,6 +51,24 @@ fn files(root: &Path) -> Result<Vec<String>, String> {
     Ok(String::from_utf8_lossy(&output.stdout).split_terminator('\0').map(str::to_owned).collect())
 }
 
+/// Removes what was copied before and is not in the repository any more: cargo would take it for another test.
+fn remove_others(copy: &Path, folder: &str, files: &BTreeSet<String>) -> Result<(), String> {
+    let path = copy.join(folder);
+    if !path.is_dir() {
+        return Ok(());
+    }
+    for entry in told(fs::read_dir(&path), &path)? {
+        let entry = told(entry, &path)?;
+        let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            remove_others(copy, &name, files)?;
+        } else if !files.contains(&name) && name != "src/mutant.rs" {
+            told(fs::remove_file(entry.path()), &entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 impl Copy {
     /// Copies the repository, and writes the mutants into it.
     pub(crate) fn make(root: &Path, folder: &Path, mutants: &[Mutant]) -> Result<Copy, String> {
@@ -66,9 +84,13 @@ impl Copy {
             sources.insert(file.to_owned(), Source { text, edits: placed.edits });
         }
         let copy = Copy { folder: folder.to_owned(), sources, left_out };
-        for file in files(root)? {
+        let files: BTreeSet<_> = files(root)?.into_iter().filter(|file| root.join(file).is_file()).collect();
+        for cargo_looks_there in ["src", "tests", "tools", "benches", "examples"] {
+            remove_others(folder, cargo_looks_there, &files)?;
+        }
+        for file in files {
             let (from, to) = (root.join(&file), folder.join(&file));
-            if from.is_file() && !copy.sources.contains_key(&file) && file != "src/lib.rs" {
+            if !copy.sources.contains_key(&file) && file != "src/lib.rs" {
                 update(&to, &told(fs::read(&from), &from)?)?;
                 let permissions = told(fs::metadata(&from), &from)?.permissions();
                 told(fs::set_permissions(&to, permissions), &to)?;

@@ -131,9 +131,8 @@ fn try_mutants(cli: &Cli) -> Result<usize, String> {
 }
 
 fn is_wanted(cli: &Cli, mutant: &Mutant) -> bool {
-    let is_meant =
-        cli.only.is_empty()
-            || cli.only.iter().any(|text| mutant.name.contains(text) || mutant.key.contains(text));
+    let is_meant = cli.only.is_empty()
+        || cli.only.iter().any(|text| mutant.name.contains(text) || mutant.key.contains(text));
     is_meant && cli.folder.iter().any(|folder| is_in(&mutant.file, folder))
 }
 

@@ -162,6 +162,7 @@ impl SharedFile {
     }
 
     /// As [`SharedFile::with_stored_body`] if the whole body was read already, and stands within one block; else `None`.
+    #[inline]
     pub(crate) fn with_body_at_hand<T>(
         &self,
         position: u64,

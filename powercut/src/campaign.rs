@@ -4,11 +4,13 @@
 
 use crate::disk::{Content, Disk, Event};
 use crate::filesystem::FileSystem;
+use crate::history::plain;
 use crate::images::{Image, Recording};
 use crate::processes::{Checker, run_workload};
 use crate::report::{Tally, Violation};
 use crate::sabotage::Sabotage;
 use crate::serve::{Served, locked};
+use crate::told::Told;
 use crate::worker::{Place, Run, Task};
 use crate::workloads::Workload;
 use couchstore::io::sim::random::Random;
@@ -20,7 +22,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Images that are made of one recording.
-pub(crate) const IMAGES_EACH: u64 = 25;
+const IMAGES_FIRST: u64 = 20;
+/// And those of what is done on one of them, until the power goes again.
+const IMAGES_AGAIN: u64 = 5;
+pub(crate) const IMAGES_EACH: u64 = IMAGES_FIRST + IMAGES_AGAIN;
 
 /// What to do with a file system.
 #[derive(Clone, Debug)]
@@ -67,11 +72,11 @@ impl Ground {
         Ok(disk.with(|disk| disk.content.clone()))
     }
 
-    /// Records a workload on a new file system.
+    /// Records a workload on a disk with this content, of which so much is known.
     fn record(
         &self,
         plan: &Plan,
-        base: &Content,
+        (base, told): (&Content, Told),
         seed: u64,
         workload: Workload,
     ) -> Result<Vec<Event>, String> {
@@ -80,7 +85,7 @@ impl Ground {
         let mount = self.mount_point("work").map_err(|error| error.to_string())?;
         let place = Place { system: plan.system, mount };
         let (path, mark, sabotage) = (disk.path.clone(), disk.mark.clone(), plan.sabotage);
-        run_workload(&Run { place, disk: path, mark, workload, seed, sabotage })?;
+        run_workload(&Run { place, disk: path, mark, workload, seed, sabotage, told })?;
         Ok(disk.with(|disk| disk.log.take()).unwrap_or_default())
     }
 }
@@ -118,22 +123,44 @@ impl Shared<'_> {
             }
             let index = (recording % self.plan.workloads.len() as u64) as usize;
             let (workload, seed) = (self.plan.workloads[index], self.recording_seed(recording));
+            let seed = if workload.needs_plain_content() { plain(seed) } else { seed };
             let number = recording * IMAGES_EACH;
-            let events = match self.ground.record(self.plan, base, seed, workload) {
-                Ok(events) => events,
-                Err(text) => {
-                    self.violation(number, workload, text, None);
-                    continue;
+            let new = Image::of_new(base.clone());
+            let mut first = None;
+            self.cut(&new, (number, IMAGES_FIRST), (seed, workload), queue, |image| {
+                if image.slot == 0 {
+                    first = Some(image.clone());
                 }
-            };
-            locked(self.tally).recorded(workload, &events);
-            let recording = Recording { system: self.plan.system, base, events: &events, seed };
-            recording.each_image(IMAGES_EACH, |image| {
-                let job = Job { number: number + image.slot, seed, workload, image };
-                let wanted = self.plan.only.is_none_or(|only| only == job.number);
-                !wanted || !self.is_over() && queue.send(job).is_ok()
             });
+            if let Some(first) = first.filter(|_| !self.is_over() || self.plan.only.is_some()) {
+                let numbers = (number + IMAGES_FIRST, IMAGES_AGAIN);
+                self.cut(&first, numbers, (seed, Workload::Again), queue, |_| {});
+            }
         }
+    }
+
+    /// Records what is done on a disk, and makes so many images, the first of which has this number.
+    fn cut(
+        &self,
+        start: &Image,
+        (number, count): (u64, u64),
+        (seed, workload): (u64, Workload),
+        queue: &SyncSender<Job>,
+        mut made: impl FnMut(&Image),
+    ) {
+        let (base, told) = (&start.content, start.told.clone());
+        let events = match self.ground.record(self.plan, (base, told), seed, workload) {
+            Ok(events) => events,
+            Err(text) => return self.violation(number, workload, text, None),
+        };
+        locked(self.tally).recorded(workload, &events);
+        let recording = Recording { system: self.plan.system, base, events: &events, seed };
+        recording.each_image(count, |image| {
+            made(&image);
+            let job = Job { number: number + image.slot, seed, workload, image };
+            let wanted = self.plan.only.is_none_or(|only| only == job.number);
+            !wanted || !self.is_over() && queue.send(job).is_ok()
+        });
     }
 
     fn recording_seed(&self, recording: u64) -> u64 {

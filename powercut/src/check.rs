@@ -5,7 +5,7 @@
 use crate::common::naming::{is_temporary, names_in};
 use crate::history::{States, small_nodes};
 use crate::told::Told;
-use couchstore::{CompactOptions, Db, OpenOptions, compact};
+use couchstore::{CompactOptions, OpenOptions, compact};
 use std::path::Path;
 
 #[path = "../../tests/reliability/oracle.rs"]
@@ -57,8 +57,9 @@ pub(crate) fn go_on(folder: &Path, told: &Told, states: &mut States) {
     drop(db);
     let db = options().open(&path).expect("open after a further commit");
     after.check(&db);
-    compact(&db, folder.join(AGAIN), &CompactOptions::default()).expect("a further compaction");
-    after.check(&Db::open(folder.join(AGAIN)).expect("what was compacted"));
+    let keys = CompactOptions::new().keys(oracle::keys(states.are_encrypted()));
+    compact(&db, folder.join(AGAIN), &keys).expect("a further compaction");
+    after.check(&options().open(folder.join(AGAIN)).expect("what was compacted"));
     let left: Vec<_> = names_in(folder).into_iter().filter(|name| is_temporary(name)).collect();
     assert!(left.is_empty(), "left for good: {left:?}");
 }

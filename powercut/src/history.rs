@@ -14,10 +14,21 @@ pub(crate) use shared::{Transaction, small_nodes};
 /// No workload commits so often.
 const MOST: u64 = 500;
 
+/// Whether the databases of this seed are encrypted: half of them are.
+pub(crate) fn is_encrypted(seed: u64) -> bool {
+    !seed.is_multiple_of(2)
+}
+
+/// The seed next to this one whose databases are not encrypted.
+pub(crate) fn plain(seed: u64) -> u64 {
+    seed - seed % 2
+}
+
 /// The transaction with this number, from 1. Some of its bodies are such that a disk knows them.
 pub(crate) fn transaction(seed: u64, number: u64) -> Transaction {
     let mut random = Random::for_run(seed, number);
-    let mut transaction = Transaction::random(&mut random, number);
+    let mut transaction =
+        Transaction { encrypted: is_encrypted(seed), ..Transaction::random(&mut random, number) };
     for large in 0..=random.below(3) {
         let id = format!("large-{}", (number + large) % 8);
         let length = 100 + random.below(20_000) as usize;
@@ -36,6 +47,11 @@ pub(crate) struct States {
 impl States {
     pub(crate) fn new(seed: u64) -> States {
         States { seed, known: vec![Model::default()] }
+    }
+
+    /// Whether they are those of encrypted databases.
+    pub(crate) fn are_encrypted(&self) -> bool {
+        is_encrypted(self.seed)
     }
 
     /// Whether they come from this seed.

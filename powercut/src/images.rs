@@ -25,6 +25,13 @@ pub(crate) struct Image {
     pub(crate) made: String,
 }
 
+impl Image {
+    /// Of a disk with a new file system.
+    pub(crate) fn of_new(content: Content) -> Image {
+        Image { slot: 0, content, told: Told::default(), made: String::new() }
+    }
+}
+
 /// When the power goes, and what survives.
 #[derive(Debug)]
 struct Choice {

@@ -44,6 +44,7 @@ pub(crate) fn run_workload(run: &Run) -> Result<(), String> {
         command.arg("--disk").arg(&run.disk).arg("--mark").arg(&run.mark);
         command.args(["--seed", &run.seed.to_string(), "--workload", &run.workload.name(), "--sabotage"]);
         command.arg(name(run.sabotage.to_possible_value()).unwrap_or_default());
+        command.args(["--told", &run.told.to_string()]);
         command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()
     });
     let mut child = child.map_err(|error| error.to_string())?;

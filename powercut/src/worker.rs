@@ -65,6 +65,9 @@ pub(crate) struct Run {
     pub(crate) seed: u64,
     #[arg(long, default_value = "none")]
     pub(crate) sabotage: Sabotage,
+    /// What is known of what is on it.
+    #[arg(long, default_value = "")]
+    pub(crate) told: Told,
 }
 
 /// Mounts of this process are nobody else's from now on. To be called before there are threads.
@@ -108,7 +111,8 @@ fn run_workload(run: &Run) -> Result<(), String> {
     let folder = mounted.folder.join(FOLDER);
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let marks = Marks::new(&run.mark);
-    let stage = Stage { folder: &folder, marks: &marks, seed: run.seed, sabotage: run.sabotage };
+    let told = run.told.clone();
+    let stage = Stage { folder: &folder, marks: &marks, seed: run.seed, sabotage: run.sabotage, told };
     let result = caught(|| stage.run(run.workload));
     // Writing everything back belongs to the recording.
     let unmounted = mounted.unmount();

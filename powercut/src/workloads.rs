@@ -2,14 +2,15 @@
 
 //! What is done while the disk is recorded.
 
+mod again;
 mod compactions;
 mod faults;
 
 use crate::check::oracle;
 use crate::common::forwarding::Forwarding;
-use crate::history::{small_nodes, transaction};
+use crate::history::{is_encrypted, small_nodes, transaction};
 use crate::sabotage::{Neighbour, Sabotage};
-use crate::told::{START, have, hold};
+use crate::told::{START, Told, have, hold};
 use clap::ValueEnum;
 use couchstore::io::sim::random::Random;
 use couchstore::{CompactOptions, Db, KeyStore, OpenOptions, Result, compact};
@@ -44,9 +45,12 @@ pub(crate) enum Workload {
     Faults,
     /// The same with a caller's file operations.
     ForwardingFaults,
+    /// What is on a disk after a power cut is gone on with, until the power goes again.
+    Again,
 }
 
 impl Workload {
+    /// Those that begin with an empty file system.
     pub(crate) const ALL: [Workload; 8] = [
         Workload::Create,
         Workload::Commit,
@@ -61,6 +65,11 @@ impl Workload {
     /// As the command line calls it.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// The disk knows by the content what to fail: it must not be encrypted.
+    pub(crate) fn needs_plain_content(self) -> bool {
+        matches!(self, Workload::Faults | Workload::ForwardingFaults)
     }
 }
 
@@ -94,12 +103,13 @@ pub(crate) struct Stage<'a> {
     pub(crate) marks: &'a Marks,
     pub(crate) seed: u64,
     pub(crate) sabotage: Sabotage,
+    /// What was said before.
+    pub(crate) told: Told,
 }
 
 impl Stage<'_> {
-    /// The keys of its databases: half of the stages have encrypted ones.
     fn keys(&self) -> Option<Arc<dyn KeyStore>> {
-        oracle::keys(Random::for_run(self.seed, 3).percent(50))
+        oracle::keys(is_encrypted(self.seed))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -153,8 +163,13 @@ impl Stage<'_> {
 
     /// What has to be there before.
     fn prepare(&self, workload: Workload) -> Result<u64> {
-        if matches!(workload, Workload::Create | Workload::Bootstrap) {
-            return Ok(0);
+        match workload {
+            Workload::Create | Workload::Bootstrap => return Ok(0),
+            Workload::Again => {
+                again::look_around(self);
+                return Ok(0);
+            }
+            _ => {}
         }
         let commits = 1 + Random::for_run(self.seed, 0).below(20);
         self.marks.say(&hold(NAME, 0));
@@ -189,6 +204,7 @@ impl Stage<'_> {
             Workload::InPlace => compactions::beside(self, commits, NAME, &mut random),
             Workload::Faults => faults::survive(self, &self.options(), commits, &mut random),
             Workload::ForwardingFaults => faults::survive(self, &self.forwarding(), commits, &mut random),
+            Workload::Again => again::commit_to_all(self, &mut random),
         }
     }
 

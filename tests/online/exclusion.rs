@@ -7,7 +7,7 @@ use crate::common::memory::Memory;
 use crate::common::naming::{Failure, Fault, Faulty, Lacks, Then, names_in};
 use crate::common::rng::Rng;
 use crate::common::temp_dir;
-use crate::swap::nothing;
+use crate::swap::{While, nothing};
 use crate::world::{Habits, World};
 use couchstore::io::IoError;
 use couchstore::{
@@ -113,12 +113,27 @@ fn a_name_that_cannot_be_followed_is_an_error() {
     assert_eq!((error.code(), error.os_error()), (ErrorCode::NO_SUCH_FILE, Some(libc::ENOENT)));
 }
 
+/// Whose rights the result is to have must be known, too; but for files that only a caller's operations know.
+#[test]
+fn a_name_that_cannot_be_followed_any_more_is_an_error() {
+    let world = world();
+    let source = world.source();
+    let mut displace = While(|| {
+        std::fs::rename(&source, source.with_extension("moved")).unwrap();
+        symlink(source.file_name().unwrap(), &source).unwrap();
+    });
+    let ops = CompactOptions::new().file_ops(Arc::new(Forwarding::default()));
+    let options = OnlineOptions::new().swap(Swap::Replace).compact(ops);
+    let error = compact_online(&source, "", &options, &mut displace).unwrap_err();
+    assert_eq!((error.code(), error.os_error()), (ErrorCode::OPEN_FILE, Some(libc::ELOOP)));
+}
+
 /// Compacts a source of so many large bodies; returns how often the caller's operations were asked to sync, too.
 fn counted(replacing: bool, blocks: usize, mut before_publish: impl FnMut(&AtomicBool)) -> (World, usize) {
     let mut world = world();
-    for _ in 0..blocks {
-        let body = world.rng.noise(1 << 20);
-        world.writer.save(&[Document::new(b"large", &body)], SaveOptions::default()).unwrap();
+    for number in 0..blocks {
+        let (id, body) = (format!("large-{number}"), world.rng.noise(1 << 20));
+        world.writer.save(&[Document::new(id.as_bytes(), &body)], SaveOptions::default()).unwrap();
         world.writer.commit().unwrap();
     }
     let (failing, syncs) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -160,7 +175,7 @@ fn a_replaced_file_goes_though_the_callers_operations_do_not_read_any_more() {
 /// What a copy is to be synced on the way is for the library's own operations.
 #[test]
 fn a_callers_operations_are_asked_for_no_further_syncs() {
-    let [small, large] = [0, 6].map(|blocks| counted(false, blocks, |_| {}).1);
+    let [small, large] = [0, 12].map(|blocks| counted(false, blocks, |_| {}).1);
     assert_eq!(small, large);
 }
 

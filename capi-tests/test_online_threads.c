@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Compactions beside a writer and readers, each in a thread of its own. The writer changes the file in one of several
- * ways; in the end the file holds what the writer's model says.
+ * ways; in the end the file holds what the writer's model says. Some files are encrypted.
  */
 #include "testlib.h"
 
@@ -21,6 +21,7 @@ struct model {
 struct world {
     void (*pattern)(struct world *world);
     const char *name;
+    couchstore_key_fn keys; /* NULL: it is not encrypted */
 
     pthread_mutex_t
             lock; /* held by the writer from save to commit, and for the end of a compaction */
@@ -38,6 +39,12 @@ struct world {
     long commits, reopened, rewinds;
     long reads[READERS];
 };
+
+static couchstore_error_t open_file(const struct world *world,
+                                    couchstore_open_flags flags,
+                                    Db **db) {
+    return couchstore_open_db_with_key(world->name, flags, NULL, world->keys, NULL, db);
+}
 
 static double now(void) {
     struct timespec time;
@@ -145,7 +152,7 @@ static void reopen_if_replaced(struct world *world) {
         couchstore_close_file(world->writer);
         couchstore_free_db(world->writer);
         world->writer = NULL;
-        code = couchstore_open_db(world->name, 0, &world->writer);
+        code = open_file(world, 0, &world->writer);
         world->commits_since_open = 0;
         ++world->reopened;
     }
@@ -209,7 +216,7 @@ static void *read_all_the_time(void *ctx) {
     struct world *world = reader->world;
     while (!stopped(world)) {
         Db *db = NULL;
-        couchstore_error_t code = couchstore_open_db(world->name, COUCHSTORE_OPEN_FLAG_RDONLY, &db);
+        couchstore_error_t code = open_file(world, COUCHSTORE_OPEN_FLAG_RDONLY, &db);
         if (code != COUCHSTORE_SUCCESS) {
             note(world, "opening for reading", code);
             break;
@@ -263,8 +270,12 @@ static int cancel(void *ctx, uint64_t done, uint64_t total, uint64_t bytes) {
 
 /* Compares the file with the model. */
 static void compare(const struct world *world) {
-    Db *db = OPEN(world->name, COUCHSTORE_OPEN_FLAG_RDONLY);
+    Db *db = NULL;
+    size_t key_id;
     couchstore_header_info header;
+    CHECK_OK(open_file(world, COUCHSTORE_OPEN_FLAG_RDONLY, &db));
+    CHECK_OK(couchstore_get_encryption_key_id(db, NULL, 0, &key_id));
+    CHECK_EQ_INT(key_id > 0, world->keys != NULL);
     uint64_t live = 0, deleted = 0;
     for (uint32_t index = 0; index < IDS; ++index) {
         char id[16], expected[32];
@@ -307,17 +318,18 @@ static void compare(const struct world *world) {
     CLOSE(db);
 }
 
-static void run(const char *title, void (*pattern)(struct world *world)) {
+static void run(const char *title, void (*pattern)(struct world *world), couchstore_key_fn keys) {
     static struct world world;
     pthread_t writer, readers[READERS];
     struct reader contexts[READERS];
     memset(&world, 0, sizeof world);
     world.pattern = pattern;
     world.name = path("busy.couch.1");
+    world.keys = keys;
     world.random = 12345;
     pthread_mutex_init(&world.lock, NULL);
     pthread_mutex_init(&world.state_lock, NULL);
-    world.writer = CREATE(world.name);
+    CHECK_OK(open_file(&world, COUCHSTORE_OPEN_FLAG_CREATE, &world.writer));
     save(&world, 0, MAX_BATCH, false);
     CHECK_OK(couchstore_commit(world.writer));
     world.previous = world.model;
@@ -334,6 +346,7 @@ static void run(const char *title, void (*pattern)(struct world *world)) {
                                                  .unlock = unlock,
                                                  .publish = publish,
                                                  .ctx = &world,
+                                                 .keys = keys,
                                                  .swap = COUCHSTORE_SWAP_REPLACE,
                                                  .delta_bytes_for_lock = 4096};
     long compactions = 0, refused = 0, cancelled = 0;
@@ -384,25 +397,45 @@ static void run(const char *title, void (*pattern)(struct world *world)) {
 }
 
 TEST(beside_inserts) {
-    run("inserts", inserts);
+    run("inserts", inserts, NULL);
 }
 
 TEST(beside_updates) {
-    run("updates", updates);
+    run("updates", updates, NULL);
 }
 
 TEST(beside_deletions) {
-    run("deletions", deletions);
+    run("deletions", deletions, NULL);
 }
 
 TEST(beside_local_documents) {
-    run("local documents only", local_documents_only);
+    run("local documents only", local_documents_only, NULL);
 }
 
 TEST(beside_rewinds) {
-    run("rewinds", rewinds);
+    run("rewinds", rewinds, NULL);
 }
 
 TEST(beside_tiny_commits) {
-    run("tiny commits", tiny_commits);
+    run("tiny commits", tiny_commits, NULL);
 }
+
+#if HAS_ENCRYPTION
+/* The key of encrypted files: for any thread, and nothing is written. */
+static int the_key(void *ctx, const char *id, size_t id_size, couchstore_encryption_key *key) {
+    static char name[] = "key", secret[32] = "0123456789abcdef0123456789abcde";
+    (void)ctx, (void)id, (void)id_size;
+    key->id = (sized_buf){name, sizeof name - 1};
+    key->key = (sized_buf){secret, sizeof secret};
+    key->derivation = COUCHSTORE_KEY_WRAPPED;
+    return 1;
+}
+
+TEST(beside_updates_of_encrypted_files) {
+    run("updates, encrypted", updates, the_key);
+}
+
+TEST(beside_rewinds_of_encrypted_files) {
+    run("rewinds, encrypted", rewinds, the_key);
+}
+#endif

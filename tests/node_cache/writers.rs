@@ -46,13 +46,16 @@ fn a_writer_finds_its_own_nodes_where_another_has_committed() {
 fn what_a_writer_has_given_up_is_nobodys() {
     for world in worlds() {
         // Large nodes are not kept in small caches.
-        let cached = world.cached.clone().node_cache(Arc::new(NodeCache::new(1 << 30)));
+        let cache = Arc::new(NodeCache::new(1 << 30));
+        let cached = world.cached.clone().node_cache(cache.clone());
         write_state(&world.path, 'a');
         let writer = cached.open(&world.path).unwrap();
         for (byte, committed) in [(b'1', false), (b'2', true)] {
             let large = vec![byte; 5 << 20];
+            let shared = cache.bytes();
             save_local(&writer, &large);
             assert!(writer.local(b"local").unwrap().unwrap() == large);
+            assert_eq!(cache.bytes(), shared);
             if committed {
                 writer.commit().unwrap();
                 assert!(cached.open(&world.path).unwrap().local(b"local").unwrap().unwrap() == large);

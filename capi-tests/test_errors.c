@@ -236,6 +236,41 @@ TEST(closed_handle) {
     CHECK_EQ_INT(dir_entries(path(".")), 2); /* no target was left behind */
 }
 
+/* No memory is as large as this, whatever the pointer says. */
+TEST(sizes_beyond_all_memory) {
+    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX / 2 + 1};
+    Db *db = CREATE(path("a.couch"));
+    CHECK_OK(put(db, "a", "1"));
+    for (size_t i = 0; i < COUNT_OF(sizes); ++i) {
+        const size_t size = sizes[i];
+        sized_buf buf = {id_a, size};
+        Doc body = doc_a;
+        DocInfo id = info_a, rev_meta = info_a;
+        LocalDoc local_id = local_a, local_body = local_a;
+        id.id = body.data = rev_meta.rev_meta = local_id.id = local_body.json = buf;
+        const couchstore_error_t codes[] = {
+                couchstore_docinfo_by_id(db, id_a, size, &info_out),
+                couchstore_open_document(db, id_a, size, &doc_out, 0),
+                couchstore_open_local_document(db, id_a, size, &local_out),
+                couchstore_all_docs(db, &buf, 0, ignore_doc, NULL),
+                couchstore_scan_local_docs(db, &buf, ignore_local, NULL),
+                couchstore_walk_id_tree(db, &buf, 0, ignore_node, NULL),
+                couchstore_walk_local_tree(db, &buf, 0, ignore_node, NULL),
+                couchstore_docinfos_by_id(db, &buf, 1, 0, ignore_doc, NULL),
+                couchstore_save_document(db, &doc_a, &id, 0),
+                couchstore_save_document(db, &body, &info_a, 0),
+                couchstore_save_document(db, &doc_a, &rev_meta, 0),
+                couchstore_save_local_document(db, &local_id),
+                couchstore_save_local_document(db, &local_body),
+        };
+        for (size_t call = 0; call < COUNT_OF(codes); ++call) {
+            CHECK_EQ_INT(codes[call], COUCHSTORE_ERROR_INVALID_ARGUMENTS);
+        }
+    }
+    CHECK_STR(docs_by_id(db), "a@1");
+    CLOSE(db);
+}
+
 TEST(closed_handle_that_is_rewound) {
     Db *db = CREATE(path("a.couch"));
     CHECK_OK(couchstore_close_file(db));

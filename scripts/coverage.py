@@ -36,6 +36,8 @@ LEFT_OUT = {"c.memory"}
 
 Lines = dict[int, int]
 Files = dict[str, Lines]
+# By file; first line and column, last ones.
+Regions = dict[str, dict[tuple[int, int, int, int], int]]
 
 
 def output(*command, **options):
@@ -151,9 +153,26 @@ class Coverage:
                        check=False, stderr=subprocess.DEVNULL)
         if not merged.exists():
             return {}
-        text = output(self.cov, "export", "--format=lcov", f"--instr-profile={merged}", str(program),
-                      "--skip-functions", "--skip-branches", "--sources", str(ROOT / "src"), stderr=subprocess.DEVNULL)
+        text = self.export(name, program, "--format=lcov", "--skip-functions", "--skip-branches")
         return parse_lcov(text)
+
+    def regions_of_program(self, name: str, program: pathlib.Path) -> Regions:
+        """The pieces of src/ between two branches, and how often the test program has run each."""
+        if not (self.profiles / name / "merged.profdata").exists():
+            return {}
+        regions: Regions = collections.defaultdict(collections.Counter)
+        for function in json.loads(self.export(name, program, "--format=text"))["data"][0]["functions"]:
+            for *extent, count, file, _, kind in function["regions"]:
+                path = pathlib.Path(function["filenames"][file])
+                # Of generic functions there are several.
+                if kind == 0 and path.is_relative_to(ROOT):
+                    regions[str(path.relative_to(ROOT))][tuple(extent)] += count
+        return regions
+
+    def export(self, name: str, program: pathlib.Path, *options: str) -> str:
+        merged = self.profiles / name / "merged.profdata"
+        return output(self.cov, "export", *options, f"--instr-profile={merged}", str(program), "--sources",
+                      str(ROOT / "src"), stderr=subprocess.DEVNULL)
 
     def lines_of_cxx(self) -> Files:
         """What all C and C++ tests together have run of cxx/."""
@@ -231,9 +250,39 @@ MAKES = re.compile(r"\b(?:Error|Failed|Unusable)::([A-Z]\w*)\b(?!\s*(?:\{[^}]*\.
 PATTERN = re.compile(r"=>|matches!|if let|while let|^\s*\|")
 
 
-def errors(by_program: dict[str, Files]) -> str:
+# These get an error that is made in any case; what tells is the "?" behind.
+EAGER = re.compile(r"\b(?:ok_or|map_err)\($")
+
+
+def place_of(text: list[str], number: int, made: re.Match) -> tuple[int, int] | None:
+    """Line and column of what is only run if the error is made, if there is such a thing."""
+    row = text[number - 1]
+    before = row[: made.start()]
+    if not EAGER.search(before if before.strip() else text[number - 2].rstrip()):
+        return number, made.start() + 1
+    depth, at = 1, made.start()
+    for behind in range(number, min(number + 8, len(text)) + 1):
+        row = text[behind - 1]
+        while at < len(row):
+            depth += {"(": 1, ")": -1}.get(row[at], 0)
+            at += 1
+            if depth == 0:
+                return (behind, at + 1) if row[at: at + 1] == "?" else None
+        at = 0
+    return None
+
+
+def runs(regions: dict[tuple[int, int, int, int], int], place: tuple[int, int]) -> int:
+    """How often the innermost of the regions around a place was run."""
+    around = [(end[0] - begin[0], end[1] - begin[1], count)
+              for (*first, line, column), count in regions.items()
+              if (begin := tuple(first)) <= place < (end := (line, column))]
+    return min(around, default=(0, 0, 0))[2]
+
+
+def errors(by_program: dict[str, Files], regions: dict[str, Regions]) -> str:
     """A table of all places that make an error."""
-    rows, reached = [], 0
+    rows, reached, unknown = [], 0, 0
     for path in sorted((ROOT / "src").rglob("*.rs")):
         name = str(path.relative_to(ROOT))
         if name.startswith("src/error") or name.startswith("src/io/sim/") or is_test_file(name):
@@ -247,26 +296,29 @@ def errors(by_program: dict[str, Files]) -> str:
             made = MAKES.search(row)
             if not made or (PATTERN.search(row) and not re.search(r"=>.*\b(?:Error|Failed|Unusable)::", row)):
                 continue
-            # The line itself, or the one of the expression that it ends.
-            programs = [program for program, files in by_program.items()
-                        if any(files.get(name, {}).get(number + step, 0) > 0 for step in (0, 1))]
+            place = place_of(text, number, made)
+            programs = [program for program in by_program if place and runs(regions[program].get(name, {}), place)]
             said = re.search(r'"([^"]+)"', row + (text[number] if number < len(text) else ""))
             reached += bool(programs)
-            rows.append((name, function, made[1], said[1] if said else "", programs))
-    lines = [
+            unknown += place is None
+            if programs:
+                first = min(programs, key=lambda program: (len(by_program[program]), program))
+                by = f"{first} ({len(programs)})"
+            else:
+                by = "**none**" if place else "cannot be told"
+            rows.append((name, function, made[1], said[1].replace("|", "/") if said else "", by))
+    return "\n".join([
         "# Where errors are made, and the tests that reach them",
         "",
-        "Made by `make coverage`, which runs every test program by itself and looks which lines it has run.",
+        "Made by `make coverage`, which runs every test program by itself and looks which pieces of code it has run. Where an",
+        "error is made in any case, and thrown away if all is well, what counts is the return with it.",
         "",
-        f"{reached} of {len(rows)} places are reached.",
+        f"{reached} of {len(rows)} places are reached" + (f"; of {unknown} that cannot be told." if unknown else "."),
         "",
         "| File | Function | Error | Text | Reached by (of how many programs) |",
         "|---|---|---|---|---|",
-    ]
-    for name, function, kind, said, programs in rows:
-        by = f"{min(programs, key=lambda program: (len(by_program[program]), program))} ({len(programs)})" if programs else "**none**"
-        lines.append(f"| {name} | `{function}` | `{kind}` | {said.replace('|', '/')} | {by} |")
-    return "\n".join(lines) + "\n"
+        *(f"| {name} | `{function}` | `{kind}` | {said} | {by} |" for name, function, kind, said, by in rows),
+    ]) + "\n"
 
 
 def main() -> None:
@@ -289,7 +341,9 @@ def main() -> None:
         add(total, {path: lines for path, lines in files.items() if path.startswith("src/")})
     add(total, coverage.lines_of_cxx())
     write_lcov(total, coverage.build / "lcov.info")
-    table = errors(by_program)
+    regions = {name: coverage.regions_of_program(name, pathlib.Path(program))
+               for name, program in json.loads(kept.read_text()).items()}
+    table = errors(by_program, regions)
     for target in filter(None, [coverage.build / "errors.md", arguments.errors]):
         target.write_text(table)
     if shutil.which("genhtml"):

@@ -16,6 +16,7 @@ use couchstore::io::{FileHandle, FileOps, IoError, OpenMode};
 use couchstore::{
     CompactHooks, CompactOptions, Db, DocInfoRef, Document, Error, ErrorCode, LocalUpdate, OnDocument,
     OnlineHooks, OnlineOptions, OpenOptions, ReplayHooks, SaveOptions, ScanOptions, compact, compact_online,
+    replay,
 };
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -243,6 +244,40 @@ fn reopening_compares_sequence_numbers() {
     assert_eq!(db.info().unwrap().last_sequence, MAX_48);
     let name = CString::new(NAME).unwrap();
     assert!(matches!(db.reopen(&name, &memory.options()), Err(Error::DbNoLongerValid(_))));
+}
+
+/// The end of a replay is a position of the source's.
+#[test]
+fn a_replay_has_no_end_at_2_to_the_63() {
+    let memory = Memory::default();
+    let (source, target) = (sample(&memory.options()), memory.open("target.couch"));
+    for end in [1 << 63, u64::MAX] {
+        let replayed = replay(&source, &target, end, &mut (), 0);
+        assert!(matches!(replayed, Err(Error::InvalidArguments(_))), "{end}");
+        assert_eq!(target.info().unwrap().doc_count, 0);
+        assert_ne!(source.info().unwrap().doc_count, 0);
+    }
+}
+
+/// The operating system could only be given the part before it.
+#[test]
+fn no_name_has_a_zero_byte() {
+    let (dir, memory) = (tempfile::tempdir().unwrap(), Memory::default());
+    let (whole, wrong) = (dir.path().join("a.couch"), dir.path().join("a.couch\0b"));
+    let source = OpenOptions::new().create(true).open(&whole).unwrap();
+    let online = |source: &Path, target: &Path| {
+        compact_online(source, target, &OnlineOptions::new(), &mut Nothing).map(drop)
+    };
+    let results = [
+        memory.options().open(&wrong).map(drop),
+        OpenOptions::new().create(true).open(&wrong).map(drop),
+        compact(&source, &wrong, &CompactOptions::new()),
+        online(&whole, &wrong),
+        online(&wrong, &whole),
+    ];
+    for (index, result) in results.into_iter().enumerate() {
+        assert!(matches!(result, Err(Error::InvalidArguments(_))), "{index}");
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //!
 //! Threads take turns on a handle: a call holds its lock while the library works, the caller's file operations
 //! included. Around every callback the lock is given up ([`callback`]), because a callback may hand work on the
-//! handle to another thread and wait for it, or wait for a lock of the host's whose holder waits for the handle.
+//! handle to another thread and wait for it, or wait for a lock of the host's whose holder waits for the handle. A scan
+//! takes it again when it needs the database, not between documents that it has at hand ([`CallbacksOn`]).
 //!
 //! # Why other calls may use a database while one waits for its callback
 //!

@@ -69,6 +69,10 @@ pub unsafe extern "C" fn couchstore_seek_offset(db: *mut Handle, offset: cs_off_
 /// Forward and backward stay within the size that the file had when it was opened, or at the last
 /// move to the end; the handle's own commits count.
 ///
+/// What is saved after a move to the end may get the place of what that has discarded. So a scan, a
+/// walk or a compaction that is going through uncommitted changes, and from whose callback the move
+/// is made, ends with COUCHSTORE_ERROR_INVALID_ARGUMENTS when the callback returns.
+///
 /// @param direction COUCHSTORE_SEEK_FORWARD, COUCHSTORE_SEEK_BACKWARD, or COUCHSTORE_SEEK_END to
 ///                  look for headers that others have written meanwhile
 /// @return as couchstore_seek_offset()

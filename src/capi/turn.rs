@@ -2,7 +2,8 @@
 
 //! The lock under which threads take turns on a handle. The thread whose turn it is may take it again.
 //!
-//! A scan gives it up and takes it again for every document. So a thread says who it is, which a call has found out once.
+//! A scan gives it up for the documents of each leaf, and takes it again before the next. So a thread says who it is, which a
+//! call has found out once.
 
 use super::call;
 use parking_lot::RawMutex;

@@ -64,7 +64,7 @@ fn work(exchange: &Arc<Exchange>, plan: Plan<'_>) -> impl FnOnce() -> Done + Sen
     move || {
         let _end = exchange.until_end();
         let Some(file) = exchange.take_file() else { return (None, Err(left_alone())) };
-        let file = TreeFile::new(file);
+        let file = TreeFile::new(file, 0);
         let place = SortPlace { directory: &directory, budget, secret };
         let built = build(&exchange, &file, Plan { nodes, place, same_checksum });
         (file.take(), built)

@@ -23,6 +23,7 @@ use crate::io::file::Body;
 use crate::tree::TreeKind;
 use crate::tree::build::TreeBuilder;
 use crate::tree::cache::file::Reading;
+use crate::tree::footing::Footing;
 use crate::tree::read::{Cursor, Leaf};
 use std::path::Path;
 
@@ -35,6 +36,8 @@ pub(super) struct Copy<'a> {
     pub(super) target: &'a Db,
     /// What is copied.
     pinned: FileHeader,
+    /// As it was then: what is not committed may be given up by hooks.
+    footing: Footing<'a>,
     directory: &'a Path,
     pub(super) options: &'a CompactOptions,
     hooks: &'a mut dyn CompactHooks,
@@ -103,6 +106,7 @@ impl<'a> Copy<'a> {
             same_checksum: checksum(source)? == checksum(target)?,
             progress: Progress::new(documents_in(&pinned)),
             pinned,
+            footing: Footing::new(source.file()),
             last_damage: None,
         })
     }
@@ -237,6 +241,7 @@ impl<'a> Copy<'a> {
             Err(rule) => return self.step_over(rule, place.0.position),
         };
         let verdict = self.verdict(&info)?;
+        self.footing.check(place.0.position)?;
         let mut rev_meta = None;
         let copied = match verdict {
             Verdict::Drop => None,
@@ -361,6 +366,9 @@ impl<'a> Copy<'a> {
         let nodes = self.target.options().nodes();
         let mut builder = TreeBuilder::new(self.target.file(), TreeKind::Local, nodes);
         let root = self.pinned.local.clone();
+        if let Some(root) = &root {
+            self.footing.check(root.position)?;
+        }
         let mut cursor = Cursor::new(self.source.file(), root.as_ref(), &[], Reading::Verifying);
         loop {
             let next = cursor.next_entry();

@@ -187,6 +187,9 @@ impl Db {
 
     /// Moves the handle to another header and discards uncommitted changes. Failures are those of
     /// [`Db::seek_offset`].
+    ///
+    /// What is saved after a move to the end may get the place of what that has discarded. So whoever is going through
+    /// uncommitted changes when it is made gets [`Error::InvalidArguments`].
     pub fn seek(&self, direction: Direction) -> Result<()> {
         self.check_open()?;
         let _exclusive = self.begin_exclusive()?;
@@ -226,7 +229,9 @@ impl Db {
         let own = self.snapshot().position;
         self.load(|file| {
             let old = file.tail();
-            self.note_discarded();
+            if old.append_at() > self.file.committed() {
+                self.file.note_discarded();
+            }
             // The old header was found within the old size, and so it is again.
             load_newest(file, own).inspect_err(|_| file.set_tail(old))
         })

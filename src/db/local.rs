@@ -9,6 +9,7 @@ use crate::format::ints::{MAX_KEY, MAX_VALUE};
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::cache::file::Reading;
+use crate::tree::footing::Footing;
 use crate::tree::modify::{Action, Edit, modify};
 use crate::tree::read::{Cursor, Found, lookup};
 
@@ -82,8 +83,10 @@ impl Db {
         self.check_open()?;
         let root = self.local_root();
         let mut cursor = Cursor::of_all(&self.file, root.as_ref(), from, None, Reading::Scanning);
-        while let Some((entry, _)) = cursor.next_entry()? {
+        let footing = Footing::new(&self.file);
+        while let Some((entry, position)) = cursor.next_entry()? {
             visit(entry.key, entry.value)?;
+            footing.check(position)?;
         }
         Ok(())
     }

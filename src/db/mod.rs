@@ -118,8 +118,6 @@ pub struct Db {
     state: RefCell<Box<State>>,
     /// Counts the changes of the state.
     changes: Cell<u64>,
-    /// Counts how often what was not committed was given up, so that something else may get its place in the file.
-    discarded: Cell<u64>,
     latch: Cell<Option<Latch>>,
     /// A save or commit is under way.
     writing: Cell<bool>,
@@ -165,12 +163,11 @@ impl Db {
         let place = Box::new_uninit();
         let db = Db {
             key_id: RefCell::new(key_id.unwrap_or_default()),
-            file: TreeFile::new(file),
+            file: TreeFile::new(file, state.committed_end()),
             options: RefCell::new(options),
             filename: RefCell::new(shared),
             state: RefCell::new(state),
             changes: Cell::new(0),
-            discarded: Cell::new(0),
             latch: Cell::new(None),
             writing: Cell::new(false),
             unseen: Cell::new(false),

@@ -9,7 +9,7 @@
 use super::Db;
 use super::get::owned;
 use super::scan::parse;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::docinfo::{DocInfo, DocInfoRef};
 use crate::format::header::{FileHeader, NodeRef};
 use crate::format::ints::u48_bytes;
@@ -19,6 +19,7 @@ use crate::tree::TreeKind;
 use crate::tree::back::{BackCursor, Place};
 use crate::tree::build::DISORDER;
 use crate::tree::cache::file::Reading;
+use crate::tree::footing::given_up;
 use crate::tree::read::Cursor;
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -84,13 +85,6 @@ pub(crate) mod sealed {
 
 impl sealed::Sealed for &Db {}
 
-impl Db {
-    /// What was not committed is given up: something else may get its place in the file.
-    pub(super) fn note_discarded(&self) {
-        self.discarded.set(self.discarded.get() + 1);
-    }
-}
-
 /// Has a database, or can have one for a while, that stands on the same header each time.
 pub trait Reader: sealed::Sealed {
     /// Runs `action` on it.
@@ -109,7 +103,7 @@ impl Reader for &Db {
     }
 
     fn discarded(&self, root: u64) -> Option<u64> {
-        (root > self.state.borrow().at()).then(|| self.discarded.get())
+        (root > self.state.borrow().at()).then(|| self.file.discards())
     }
 }
 
@@ -221,12 +215,10 @@ struct Root {
 impl Root {
     /// Fails if something else may be in its place by now.
     fn node(&self, db: &Db) -> Result<&NodeRef> {
-        if self.discarded.is_none_or(|times| times == db.discarded.get()) {
+        if self.discarded.is_none_or(|times| times == db.file.discards()) {
             return Ok(&self.node);
         }
-        Err(Error::InvalidArguments(
-            "expected uncommitted changes to be gone through before they are discarded",
-        ))
+        Err(given_up())
     }
 }
 

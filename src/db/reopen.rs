@@ -25,8 +25,9 @@ impl Db {
         let (file, state) = opened.map_err(|error| Error::DbNoLongerValid(Box::new(error)))?;
         let key_id = file.encryption().map(|encryption| encryption.key_id.clone());
         *self.key_id.borrow_mut() = key_id.unwrap_or_default();
-        self.note_discarded();
+        self.file.note_discarded();
         self.file.replace(file);
+        self.file.moved_to(state.committed_end());
         // It may stand on an older header than the newest: what that is in a cache is for whoever opens the file anew.
         sharing::begin_keeping(options, None, filename, &self.file, &state);
         self.update_state(|current| *current = *state);

@@ -17,6 +17,7 @@ use crate::io::buffered::Plan;
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::cache::file::Reading;
+use crate::tree::footing::Footing;
 use crate::tree::read::{Cursor, Event, count_range, lookup};
 
 /// Most leaves have no more bodies than this.
@@ -222,6 +223,7 @@ impl Db {
         self.check_open()?;
         let root = self.root_of(tree);
         let mut cursor = Cursor::of_all(&self.file, root.as_ref(), first, last, Reading::Scanning);
+        let footing = Footing::new(&self.file);
         let mut bodies = BodiesAhead::default();
         let mut damage = Damage::new(options);
         self.file.take_last_body();
@@ -265,6 +267,7 @@ impl Db {
                         }
                     }
                     shown.0.show(info)?;
+                    footing.check(leaf.position)?;
                     bodies.after(&self.file, info.body_position);
                 }
             }
@@ -284,6 +287,7 @@ impl Db {
         keys.dedup();
         let root = self.root_of(tree);
         let mut cursor = Cursor::of_keys(&self.file, root.as_ref(), keys);
+        let footing = Footing::new(&self.file);
         let shown = Shown(visitor);
         for (index, key) in keys.iter().enumerate() {
             shown.0.before_use();
@@ -295,6 +299,7 @@ impl Db {
                         let info = self.decode(tree, &entry, position, &mut damage)?;
                         if options.shows(&info) {
                             shown.0.show(&info)?;
+                            footing.check(position)?;
                         }
                         // Several documents may have been given one sequence number.
                         if tree == TreeKind::ById {
@@ -356,6 +361,7 @@ impl Db {
         self.check_open()?;
         let root = self.root_of(tree);
         let mut cursor = Cursor::of_all(&self.file, root.as_ref(), from, None, Reading::Verifying);
+        let footing = Footing::new(&self.file);
         let mut damage = Damage::new(options);
         loop {
             let Some(event) = damage.pass(cursor.advance())? else { continue };
@@ -372,6 +378,7 @@ impl Db {
                     let info = self.decode(tree, &entry, cursor.position(), &mut damage)?;
                     if tree == TreeKind::Local || options.shows(&info) {
                         visit(cursor.depth(), &WalkItem::Document(info))?;
+                        footing.check(cursor.position())?;
                     }
                 }
             }

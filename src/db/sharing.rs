@@ -88,7 +88,7 @@ pub(super) fn begin_keeping(
     }
     let share = prospect
         .and_then(|prospect| file.with(|file| Ok(prospect.share(filename, file, state))).ok().flatten());
-    file.begin_keeping(state.committed_end(), share);
+    file.begin_keeping(share);
 }
 
 /// The handle has committed: this is its state now.

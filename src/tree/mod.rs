@@ -8,6 +8,7 @@
 //!   what comes up into nodes of the right size, and appends them; [`reduce`]: the sums that go up with them
 //! * [`build`]: the same from sorted entries alone, without an old tree
 //! * `diff`: what two roots do not have in common
+//! * `footing`: what of that may have been given up since somebody began to go through it
 //!
 //! Three trees share this code; they differ in how values reduce ([`reduce`]). Keys are compared as unsigned bytes
 //! in all three: sequence numbers are stored big-endian.
@@ -23,6 +24,7 @@ pub(crate) mod back;
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod diff;
+pub(crate) mod footing;
 pub(crate) mod modify;
 pub(crate) mod read;
 pub(crate) mod reduce;

@@ -8,6 +8,7 @@
 mod common;
 
 mod handles;
+mod panics;
 
 use common::watched::{Effect, FAILURE, Fault, Kind};
 use common::world::World;

@@ -16,6 +16,7 @@ use crate::io::stamp::{FileStamp, Place};
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a traversal makes of nodes that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub(crate) struct TreeFile {
     descents: Cell<u32>,
     /// End of the newest header that the handle has opened or committed. What lies behind it is not committed.
     committed: Cell<u64>,
+    /// How often what was not committed was given up, so that something else may get its place in the file. Callbacks look
+    /// at it without a lock.
+    discards: AtomicU64,
     /// `None`: nothing is kept yet.
     kept: RefCell<Option<Box<Kept>>>,
 }
@@ -72,22 +76,21 @@ impl Deref for TreeFile {
 }
 
 impl TreeFile {
-    /// Of an open file, of which nothing is kept.
-    pub(crate) fn new(file: Box<DbFile>) -> TreeFile {
+    /// Of an open file, of which nothing is kept. The handle stands on a header that ends at `committed`.
+    pub(crate) fn new(file: Box<DbFile>, committed: u64) -> TreeFile {
         TreeFile {
             file: SharedFile::new(file),
             may_keep: Cell::new(false),
             descents: Cell::new(0),
-            committed: Cell::new(0),
+            committed: Cell::new(committed),
+            discards: AtomicU64::new(0),
             kept: RefCell::new(None),
         }
     }
 
-    /// From now on nodes may be kept. The handle stands on a header that ends at `committed`; nodes up to there are those
-    /// of the `share`, if they are shared.
-    pub(crate) fn begin_keeping(&self, committed: u64, share: Option<Share>) {
+    /// From now on nodes may be kept; committed ones are those of the `share`, if they are shared.
+    pub(crate) fn begin_keeping(&self, share: Option<Share>) {
         self.may_keep.set(true);
-        self.committed.set(committed);
         self.kept.replace(share.map(|share| Box::new(Kept::Shared(share, Staged::default()))));
     }
 
@@ -224,9 +227,25 @@ impl TreeFile {
         self.kept.take();
     }
 
-    /// The handle stands on a header that ends here, after [`TreeFile::forget_all`].
+    /// The handle stands on a header that ends here, after [`TreeFile::forget_all`] or in another file.
     pub(crate) fn moved_to(&self, committed: u64) {
         self.committed.set(committed);
+    }
+
+    /// Where that begins which is not committed.
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed.get()
+    }
+
+    /// What was not committed is given up: something else may get its place in the file.
+    pub(crate) fn note_discarded(&self) {
+        self.discards.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that has happened.
+    #[inline]
+    pub(crate) fn discards(&self) -> u64 {
+        self.discards.load(Ordering::Relaxed)
     }
 
     /// A header that ends at `committed` was committed to the file at this `place`.

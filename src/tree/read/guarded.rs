@@ -5,6 +5,7 @@
 use super::super::MAX_DEPTH;
 use super::super::cache::Node;
 use super::super::cache::file::{Reading, TreeFile};
+use super::super::footing::Footing;
 use crate::error::Result;
 use crate::format::Malformed;
 use crate::format::chunk::PREFIX;
@@ -24,9 +25,11 @@ const LONGEST_WAY: usize = 32 << 20;
 
 /// Guards a traversal of a file that may be malicious: nodes must lie before their parents, depth is limited, the
 /// pointer nodes on the way to a leaf are no larger than [`LONGEST_WAY`], and all nodes together cannot be larger than
-/// the file, since a traversal comes to each of them once. This holds for nodes that are kept in memory as well.
+/// the file, since a traversal comes to each of them once. This holds for nodes that are kept in memory as well. And what
+/// has been given up since it began is not read any more ([`Footing`]).
 pub(crate) struct Guarded<'a> {
     pub(super) file: &'a TreeFile,
+    footing: Footing<'a>,
     reading: Reading,
     budget: u64,
     way: Way,
@@ -81,7 +84,7 @@ impl<'a> Guarded<'a> {
         if reading == Reading::Seeking {
             file.begin_descent();
         }
-        Guarded { file, reading, budget: file.end(), way: Way::default() }
+        Guarded { file, footing: Footing::new(file), reading, budget: file.end(), way: Way::default() }
     }
 
     /// Finds a node, in memory or in the file.
@@ -176,6 +179,7 @@ impl<'a> Guarded<'a> {
     /// Whether it may be read.
     #[inline]
     fn check(&self, child: Child) -> Result<()> {
+        self.footing.check(child.position)?;
         if child.position >= child.parent {
             return Err(self.file.malformed(child.position, OUT_OF_ORDER));
         }

@@ -224,33 +224,33 @@ fn what_was_there_is_not_removed() {
 }
 
 /// What can be asked of file operations, which refuse one of them.
-struct Asked {
+struct Refusing {
     ops: PosixOps,
     asked: Arc<Mutex<Vec<&'static str>>>,
     refused: &'static str,
 }
 
-struct AskedFile {
+struct RefusingFile {
     file: Box<dyn FileHandle>,
     asked: Arc<Mutex<Vec<&'static str>>>,
     refused: &'static str,
 }
 
-impl AskedFile {
+impl RefusingFile {
     fn ask(&self, what: &'static str) -> Result<(), IoError> {
         self.asked.lock().unwrap().push(what);
         if what == self.refused { Err(IoError::new(ErrorCode::OPEN_FILE, libc::ENOTSUP)) } else { Ok(()) }
     }
 }
 
-impl FileOps for Asked {
+impl FileOps for Refusing {
     fn open(&self, name: &CStr, mode: OpenMode) -> Result<Box<dyn FileHandle>, IoError> {
         let (file, asked, refused) = (self.ops.open(name, mode)?, self.asked.clone(), self.refused);
-        Ok(Box::new(AskedFile { file, asked, refused }))
+        Ok(Box::new(RefusingFile { file, asked, refused }))
     }
 }
 
-impl FileHandle for AskedFile {
+impl FileHandle for RefusingFile {
     fn pread(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, IoError> {
         self.file.pread(buf, offset)
     }
@@ -286,7 +286,7 @@ fn file_operations_are_asked_for_what_is_wanted_and_may_refuse() {
     let wanted = ["tracing", "write validation", "mprotect", "periodic sync"];
     for (index, &refused) in wanted.iter().chain(&[""]).enumerate() {
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let ops = Arc::new(Asked { ops: PosixOps, asked: asked.clone(), refused });
+        let ops = Arc::new(Refusing { ops: PosixOps, asked: asked.clone(), refused });
         let options = OpenOptions::new().create(true).file_ops(ops);
         let name = dir.path().join(index.to_string());
         options.open(&name).unwrap();

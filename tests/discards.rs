@@ -144,18 +144,18 @@ enum Then {
     Commit,
 }
 
-fn play(db: Db, (name, way): &Way, count: usize, at: usize, then: Then) {
+fn play(db: &Db, (name, way): &Way, count: usize, at: usize, then: Then) {
     let case = format!("{name}, {count} documents, {then:?} at {at}");
-    save(&db, 'o', count / 2);
+    save(db, 'o', count / 2);
     db.commit().unwrap();
-    save(&db, 'a', count);
+    save(db, 'a', count);
     if then == Then::DiscardOther {
         db.commit().unwrap();
-        save(&db, 'x', 1);
+        save(db, 'x', 1);
         db.seek(Direction::End).unwrap();
     }
     let mut shown = 0;
-    let result = way(&db, count, &mut |letter| {
+    let result = way(db, count, &mut |letter| {
         shown += 1;
         assert!(letter.is_none_or(|letter| letter == b'a'), "{case}");
         if shown == at {
@@ -163,7 +163,7 @@ fn play(db: Db, (name, way): &Way, count: usize, at: usize, then: Then) {
                 db.commit()?;
             }
             db.seek(Direction::End)?;
-            save(&db, 'b', count);
+            save(db, 'b', count);
         }
         Ok(())
     });
@@ -185,7 +185,7 @@ fn with(open: impl Fn() -> Db) {
         for (count, ats) in [(30, &[1, 3, 20][..]), (1500, &[2, 700])] {
             for &at in ats {
                 for then in [Then::Discard, Then::DiscardOther, Then::Commit] {
-                    play(open(), way, count, at, then);
+                    play(&open(), way, count, at, then);
                 }
             }
         }

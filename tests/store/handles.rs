@@ -44,7 +44,11 @@ fn a_handle_is_used_again_unless_it_was_changed() {
     assert_eq!(opens(), before);
     // Two wait.
     for _ in 0..2 {
-        snapshot.read(|db| Ok::<_, Error>(db.set_purge_seq(5))).unwrap();
+        let changed = snapshot.read(|db| {
+            db.set_purge_seq(5);
+            Ok::<_, Error>(())
+        });
+        changed.unwrap();
     }
     assert_eq!(opens(), before);
     assert_eq!(snapshot.info().unwrap().purge_seq, 0);

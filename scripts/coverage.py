@@ -252,32 +252,57 @@ PATTERN = re.compile(r"=>|matches!|if let|while let|^\s*\|")
 
 # These get an error that is made in any case; what tells is the "?" behind.
 EAGER = re.compile(r"\b(?:ok_or|map_err)\($")
+CLOSURE = re.compile(r"\|[^|]*\|\s*$")
+
+Position = tuple[int, int]
 
 
-def place_of(text: list[str], number: int, made: re.Match) -> tuple[int, int] | None:
-    """Line and column of what is only run if the error is made, if there is such a thing."""
-    row = text[number - 1]
-    before = row[: made.start()]
-    if not EAGER.search(before if before.strip() else text[number - 2].rstrip()):
-        return number, made.start() + 1
-    depth, at = 1, made.start()
-    for behind in range(number, min(number + 8, len(text)) + 1):
-        row = text[behind - 1]
-        while at < len(row):
-            depth += {"(": 1, ")": -1}.get(row[at], 0)
-            at += 1
+def end_of_brackets(text: list[str], number: int, at: int, depth: int) -> Position:
+    """Where as many brackets more are closed than opened, from a place on: number of the line, and index in it."""
+    for line in range(number, min(number + 12, len(text)) + 1):
+        for index in range(at, len(text[line - 1])):
+            depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(text[line - 1][index], 0)
             if depth == 0:
-                return (behind, at + 1) if row[at: at + 1] == "?" else None
+                return line, index + 1
         at = 0
-    return None
+    return number + 1, 0
 
 
-def runs(regions: dict[tuple[int, int, int, int], int], place: tuple[int, int]) -> int:
-    """How often the innermost of the regions around a place was run."""
-    around = [(end[0] - begin[0], end[1] - begin[1], count)
-              for (*first, line, column), count in regions.items()
-              if (begin := tuple(first)) <= place < (end := (line, column))]
-    return min(around, default=(0, 0, 0))[2]
+class Place:
+    """Where an error is made: what is run only then."""
+
+    def __init__(self, text: list[str], number: int, made: re.Match):
+        row = text[number - 1]
+        before = row[: made.start()]
+        self.begin = self.tail = (number, made.start() + 1)
+        self.return_behind = None
+        closure = CLOSURE.search(before)
+        is_eager = EAGER.search(before if before.strip() else text[number - 2].rstrip())
+        if fields := re.match(r" ?[({]", row[made.end(1):]):
+            line, index = end_of_brackets(text, number, made.end(1) + fields.end() - 1, 0)
+            self.tail = (line, index + 1)
+        if is_eager or closure:
+            line, index = end_of_brackets(text, number, made.start(), 1)
+            if text[line - 1][index: index + 1] == "?":
+                self.return_behind = (line, index + 1)
+        # What is around a closure says nothing of it.
+        self.least = (number, closure.start() + 1) if closure else (0, 0)
+        inside = "".join(text[number - 1: self.tail[0]])[made.end():]
+        # A closure that calls nothing is no region.
+        is_silent = is_eager or closure and not re.search(r"\w\(", inside)
+        self.can_be_told = not is_silent or self.return_behind is not None
+
+    def runs(self, regions: dict[tuple[int, int, int, int], int]) -> int:
+        """How often it was run."""
+        inside = [count for (*begin, _, _), count in regions.items() if self.begin <= tuple(begin) < self.tail]
+        if self.return_behind:
+            inside = [count for (*begin, _, _), count in regions.items() if tuple(begin) == self.return_behind]
+        if inside:
+            return max(inside)
+        around = [(end[0] - begin[0], end[1] - begin[1], count)
+                  for (*first, line, column), count in regions.items()
+                  if self.least <= (begin := tuple(first)) <= self.begin < (end := (line, column))]
+        return min(around, default=(0, 0, 0))[2]
 
 
 def errors(by_program: dict[str, Files], regions: dict[str, Regions]) -> str:
@@ -296,16 +321,17 @@ def errors(by_program: dict[str, Files], regions: dict[str, Regions]) -> str:
             made = MAKES.search(row)
             if not made or (PATTERN.search(row) and not re.search(r"=>.*\b(?:Error|Failed|Unusable)::", row)):
                 continue
-            place = place_of(text, number, made)
-            programs = [program for program in by_program if place and runs(regions[program].get(name, {}), place)]
+            place = Place(text, number, made)
+            programs = [program for program in by_program
+                        if place.can_be_told and place.runs(regions[program].get(name, {}))]
             said = re.search(r'"([^"]+)"', row + (text[number] if number < len(text) else ""))
             reached += bool(programs)
-            unknown += place is None
+            unknown += not place.can_be_told
             if programs:
                 first = min(programs, key=lambda program: (len(by_program[program]), program))
                 by = f"{first} ({len(programs)})"
             else:
-                by = "**none**" if place else "cannot be told"
+                by = "**none**" if place.can_be_told else "cannot be told"
             rows.append((name, function, made[1], said[1].replace("|", "/") if said else "", by))
     return "\n".join([
         "# Where errors are made, and the tests that reach them",
@@ -313,7 +339,7 @@ def errors(by_program: dict[str, Files], regions: dict[str, Regions]) -> str:
         "Made by `make coverage`, which runs every test program by itself and looks which pieces of code it has run. Where an",
         "error is made in any case, and thrown away if all is well, what counts is the return with it.",
         "",
-        f"{reached} of {len(rows)} places are reached" + (f"; of {unknown} that cannot be told." if unknown else "."),
+        f"{reached} of {len(rows)} places are reached" + (f"; of {unknown} it cannot be told." if unknown else "."),
         "",
         "| File | Function | Error | Text | Reached by (of how many programs) |",
         "|---|---|---|---|---|",

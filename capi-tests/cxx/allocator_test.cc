@@ -11,10 +11,14 @@
 namespace {
 std::set<void *> blocks;
 int allocations = 0;
+bool noMemory = false;
 }  // namespace
 
 extern "C" {
 __attribute__((visibility("default"))) void *cb_malloc(size_t size) {
+    if (noMemory) {
+        return nullptr;
+    }
     void *block = std::malloc(size);
     ++allocations;
     blocks.insert(block);
@@ -61,6 +65,38 @@ TEST(Allocator, IsTheHosts) {
     }
     EXPECT_LT(20, allocations);
     EXPECT_TRUE(blocks.empty());
+}
+
+TEST(Allocator, HasNoMemory) {
+    auto db = open(sample());
+    auto [code, info] = openDocInfo(*db, "key1000");
+    ASSERT_EQ(COUCHSTORE_SUCCESS, code);
+    int shown = 0;
+    const auto count = [](Db *, DocInfo *, void *ctx) { return ++*static_cast<int *>(ctx), 0; };
+    const auto countLocal = [](Db *, LocalDoc *, void *ctx) {
+        return ++*static_cast<int *>(ctx), 0;
+    };
+    const sized_buf id{info->id};
+    noMemory = true;
+    const couchstore_error_t codes[] = {
+            openDocInfo(*db, "key1000").first,
+            openDocument(*db, "key1000").first,
+            openDocument(*db, *info).first,
+            openLocalDocument(*db, "_local/a").first,
+            couchstore_changes_since(db.get(), 0, 0, count, &shown),
+            couchstore_all_docs(db.get(), nullptr, 0, count, &shown),
+            couchstore_scan_local_docs(db.get(), nullptr, countLocal, &shown),
+    };
+    const auto *made = couchstore_alloc_docinfo(&id, nullptr);
+    noMemory = false;
+    for (const auto found : codes) {
+        EXPECT_EQ(COUCHSTORE_ERROR_ALLOC_FAIL, found);
+    }
+    EXPECT_EQ(nullptr, made);
+    EXPECT_EQ(0, shown);
+    EXPECT_EQ(COUCHSTORE_SUCCESS, openDocument(*db, *info).first);
+    EXPECT_EQ(COUCHSTORE_SUCCESS, couchstore_all_docs(db.get(), nullptr, 0, count, &shown));
+    EXPECT_LT(0, shown);
 }
 
 TEST(Allocator, RewritingHooksMayResizeAnEntry) {

@@ -208,4 +208,31 @@ mod tests {
             }
         }
     }
+
+    /// Keys of eight bytes and more, some of whose bits differ, in every place.
+    #[test]
+    fn a_key_with_any_other_bit_is_noticed() {
+        let key = b"01234567 and more";
+        for alike in 0..=key.len() {
+            let mut second = *key;
+            second.iter_mut().skip(alike).for_each(|byte| *byte = !*byte);
+            for at in 0..key.len() {
+                for bits in [0x01, 0x80, 0xff] {
+                    let mut third = *key;
+                    *third.get_mut(at).unwrap() ^= bits;
+                    let mut common = CommonPrefix::default();
+                    for seen in [key, &second, &third] {
+                        common.add(seen).unwrap();
+                    }
+                    assert_eq!(common.len(), alike.min(at), "{alike} {at} {bits:#x}");
+                }
+            }
+        }
+        // All bits of what is compared differ, and no others of the number.
+        let mut common = CommonPrefix::default();
+        for seen in [&b"aaaa1"[..], b"aaaa2", b"\x9e\x9e\x9e\x9e\0\0\0\0"] {
+            common.add(seen).unwrap();
+        }
+        assert_eq!(common.len(), 0);
+    }
 }

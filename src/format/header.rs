@@ -306,7 +306,8 @@ mod tests {
         assert_eq!(FileHeader::parse(&other, 8192), Err(HeaderError::Version(15)));
         assert_eq!(FileHeader::parse(other.get(..1).unwrap(), 8192), Err(HeaderError::Version(15)));
         for length in 0..body.len() {
-            assert!(FileHeader::parse(body.get(..length).unwrap(), 8192).is_err());
+            let error = FileHeader::parse(body.get(..length).unwrap(), 8192).unwrap_err();
+            assert!(matches!(error, HeaderError::Malformed(_)), "{length}: {error:?}");
         }
         let mut longer = body.clone();
         longer.push(0);

@@ -12,7 +12,7 @@ mod writers;
 
 use common::forwarding::Forwarding;
 use common::temp_dir;
-use couchstore::{Db, Direction, Document, Error, NodeCache, OpenOptions, SaveOptions};
+use couchstore::{Db, Direction, Document, Error, LocalUpdate, NodeCache, OpenOptions, SaveOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -185,6 +185,9 @@ fn another_process_writes_the_file() {
                 .status();
             assert!(status.unwrap().success());
             world.expect(state, "written by another process");
+            if world.counts_reads() {
+                assert_eq!(world.reads(7), 1, "once somebody has looked");
+            }
             assert_eq!(state_of(&reader, 5).unwrap(), meta(5, 'a'));
         }
     }
@@ -234,6 +237,27 @@ fn a_file_is_restored_in_place_while_an_old_reader_goes_on() {
                 }
             }
         }
+    }
+}
+
+/// The file has grown, and where its newest header was there is one still; but not the same.
+#[test]
+fn another_header_stands_where_the_known_one_did() {
+    let commit = |path: &Path, time: u64| {
+        let db = OpenOptions::new().node_cache(None).open(path).unwrap();
+        let update = LocalUpdate { id: b"local", body: Some(b"1") };
+        db.save_local(&[update]).unwrap();
+        db.commit_with(time, None).unwrap();
+        db.info().unwrap().header_position
+    };
+    for world in worlds() {
+        let [(known, _), (other, words)] = twins(world.path.parent().unwrap());
+        assert_eq!(commit(&known, 5), commit(&other, 6));
+        std::fs::copy(known, &world.path).unwrap();
+        assert_ne!(state_of(&world.open(), 7).unwrap(), words);
+        std::fs::copy(other, &world.path).unwrap();
+        commit(&world.path, 7);
+        assert_eq!(state_of(&world.open(), 7).unwrap(), words);
     }
 }
 

@@ -238,6 +238,31 @@ fn a_displaced_file_goes_if_its_successor_went_on_or_has_another_name() {
     assert!(world.temporaries().is_empty());
 }
 
+/// A name says whose file a compaction has displaced, and by whose. A file that is neither is nobody's to remove; nor is
+/// the successor, if that which it was to displace has no name.
+#[test]
+fn whose_a_displaced_file_is() {
+    const NOBODY: u64 = u64::MAX;
+    for (displaced, successor, goes) in [
+        (Some(SOURCE), None, true),
+        (None, None, false),
+        (Some(SOURCE), Some(NOBODY), false),
+        (None, Some(NOBODY), false),
+    ] {
+        let world = world();
+        let folder = world.folder.path();
+        std::fs::copy(world.source(), folder.join("copy")).unwrap();
+        let inode = |name: &str| std::fs::metadata(folder.join(name)).unwrap().ino();
+        let displaced = displaced.map_or(NOBODY - 1, inode);
+        let successor = successor.unwrap_or_else(|| inode("copy"));
+        let name = format!(".couchstore-1-0123456789abcdef-{displaced:x}-{successor:x}-0.old");
+        std::fs::rename(folder.join("copy"), folder.join(&name)).unwrap();
+        assert!(is_displaced(&name));
+        compact_beside(&world, Faulty::counting());
+        assert_eq!(folder.join(&name).exists(), !goes, "{name}");
+    }
+}
+
 #[test]
 fn what_somebody_has_locked_is_left_alone() {
     let (world, old) = after_swap();

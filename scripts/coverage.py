@@ -360,15 +360,14 @@ def main() -> None:
     if not arguments.report:
         programs = {**coverage.rust(), **coverage.c()}
         kept.write_text(json.dumps({name: str(program) for name, program in programs.items()}))
-    by_program = {name: coverage.lines_of_program(name, pathlib.Path(program))
-                  for name, program in json.loads(kept.read_text()).items()}
+    programs = {name: pathlib.Path(program) for name, program in json.loads(kept.read_text()).items()}
+    by_program = {name: coverage.lines_of_program(name, program) for name, program in programs.items()}
     total: Files = {}
     for files in by_program.values():
         add(total, {path: lines for path, lines in files.items() if path.startswith("src/")})
     add(total, coverage.lines_of_cxx())
     write_lcov(total, coverage.build / "lcov.info")
-    regions = {name: coverage.regions_of_program(name, pathlib.Path(program))
-               for name, program in json.loads(kept.read_text()).items()}
+    regions = {name: coverage.regions_of_program(name, program) for name, program in programs.items()}
     table = errors(by_program, regions)
     for target in filter(None, [coverage.build / "errors.md", arguments.errors]):
         target.write_text(table)

@@ -9,7 +9,6 @@ use crate::format::ints::{MAX_KEY, MAX_VALUE};
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::cache::file::Reading;
-use crate::tree::footing::Footing;
 use crate::tree::modify::{Action, Edit, modify};
 use crate::tree::read::{Cursor, Found, lookup};
 
@@ -83,7 +82,7 @@ impl Db {
         self.check_open()?;
         let root = self.local_root();
         let mut cursor = Cursor::of_all(&self.file, root.as_ref(), from, None, Reading::Scanning);
-        let footing = Footing::new(&self.file);
+        let footing = cursor.footing();
         while let Some((entry, position)) = cursor.next_entry()? {
             visit(entry.key, entry.value)?;
             footing.check(position)?;

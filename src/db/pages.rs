@@ -19,7 +19,7 @@ use crate::tree::TreeKind;
 use crate::tree::back::{BackCursor, Place};
 use crate::tree::build::DISORDER;
 use crate::tree::cache::file::Reading;
-use crate::tree::footing::given_up;
+use crate::tree::footing::Standing;
 use crate::tree::read::Cursor;
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -90,9 +90,9 @@ pub trait Reader: sealed::Sealed {
     /// Runs `action` on it.
     fn read<T>(&self, action: impl FnOnce(&Db) -> Result<T>) -> Result<T>;
 
-    /// For a root that is not committed: how often what was not committed has been given up.
+    /// What stands in the file now, if that may change.
     #[doc(hidden)]
-    fn discarded(&self, _root: u64) -> Option<u64> {
+    fn standing(&self) -> Option<Standing> {
         None
     }
 }
@@ -102,8 +102,8 @@ impl Reader for &Db {
         action(self)
     }
 
-    fn discarded(&self, root: u64) -> Option<u64> {
-        (root > self.state.borrow().at()).then(|| self.file.discards())
+    fn standing(&self) -> Option<Standing> {
+        Some(Standing::of(&self.file))
     }
 }
 
@@ -208,17 +208,17 @@ pub(crate) struct Pages<T> {
 #[derive(Clone, Debug)]
 struct Root {
     node: NodeRef,
-    /// As [`Reader::discarded`].
-    discarded: Option<u64>,
+    /// As [`Reader::standing`], when the iterator was made.
+    then: Option<Standing>,
 }
 
 impl Root {
     /// Fails if something else may be in its place by now.
     fn node(&self, db: &Db) -> Result<&NodeRef> {
-        if self.discarded.is_none_or(|times| times == db.file.discards()) {
-            return Ok(&self.node);
+        if let Some(then) = self.then {
+            then.check(&db.file, self.node.position)?;
         }
-        Err(given_up())
+        Ok(&self.node)
     }
 }
 
@@ -230,7 +230,7 @@ impl<T: Item> Pages<T> {
             TreeKind::BySeq => header.by_seq.clone(),
             TreeKind::Local => header.local.clone(),
         };
-        let root = root.map(|node| Root { discarded: reader.discarded(node.position), node });
+        let root = root.map(|node| Root { node, then: reader.standing() });
         Pages { span, root, front: End::default(), back: End::default(), is_done: false }
     }
 

@@ -17,7 +17,6 @@ use crate::io::buffered::Plan;
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::cache::file::Reading;
-use crate::tree::footing::Footing;
 use crate::tree::read::{Cursor, Event, count_range, lookup};
 
 /// Most leaves have no more bodies than this.
@@ -223,7 +222,7 @@ impl Db {
         self.check_open()?;
         let root = self.root_of(tree);
         let mut cursor = Cursor::of_all(&self.file, root.as_ref(), first, last, Reading::Scanning);
-        let footing = Footing::new(&self.file);
+        let footing = cursor.footing();
         let mut bodies = BodiesAhead::default();
         let mut damage = Damage::new(options);
         self.file.take_last_body();
@@ -287,7 +286,7 @@ impl Db {
         keys.dedup();
         let root = self.root_of(tree);
         let mut cursor = Cursor::of_keys(&self.file, root.as_ref(), keys);
-        let footing = Footing::new(&self.file);
+        let footing = cursor.footing();
         let shown = Shown(visitor);
         for (index, key) in keys.iter().enumerate() {
             shown.0.before_use();
@@ -361,7 +360,7 @@ impl Db {
         self.check_open()?;
         let root = self.root_of(tree);
         let mut cursor = Cursor::of_all(&self.file, root.as_ref(), from, None, Reading::Verifying);
-        let footing = Footing::new(&self.file);
+        let footing = cursor.footing();
         let mut damage = Damage::new(options);
         loop {
             let Some(event) = damage.pass(cursor.advance())? else { continue };

@@ -12,6 +12,7 @@ mod plan;
 
 use super::cache::Node;
 use super::cache::file::{Reading, TreeFile};
+use super::footing::Footing;
 use crate::error::{Error, Result};
 use crate::format::Malformed;
 use crate::format::header::NodeRef;
@@ -184,6 +185,11 @@ impl<'a> Cursor<'a> {
         let mut cursor = Cursor::new(file, root, &[], Reading::Seeking);
         cursor.plans.wanted = Wanted::Keys(keys);
         cursor
+    }
+
+    /// What it stands on.
+    pub(crate) fn footing(&self) -> Footing<'a> {
+        self.guarded.footing
     }
 
     /// Goes on to the key of this index, and entries behind it. Only forward.

@@ -29,7 +29,7 @@ const LONGEST_WAY: usize = 32 << 20;
 /// has been given up since it began is not read any more ([`Footing`]).
 pub(crate) struct Guarded<'a> {
     pub(super) file: &'a TreeFile,
-    footing: Footing<'a>,
+    pub(super) footing: Footing<'a>,
     reading: Reading,
     budget: u64,
     way: Way,

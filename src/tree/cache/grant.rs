@@ -4,33 +4,59 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What they have together at most, in bytes.
-pub(super) const ALL_HANDLES: u64 = 64 << 20;
 /// So much is asked for at a time.
 const STEP: u64 = 64 << 10;
 
-/// What has been granted to handles of this process.
-static GRANTED: AtomicU64 = AtomicU64::new(0);
+/// What handles have together.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// In bytes, at most.
+    most: u64,
+    granted: AtomicU64,
+}
+
+/// What all handles of a process have, in bytes.
+pub(super) const OF_A_PROCESS: u64 = 64 << 20;
+static ALL_HANDLES: Pool = Pool::new(OF_A_PROCESS);
+
+impl Pool {
+    pub(super) const fn new(most: u64) -> Pool {
+        Pool { most, granted: AtomicU64::new(0) }
+    }
+}
 
 /// One handle's part; given back when it is dropped.
-#[derive(Debug, Default)]
-pub(super) struct Granted(u64);
+#[derive(Debug)]
+pub(super) struct Granted {
+    pool: &'static Pool,
+    bytes: u64,
+}
+
+impl Default for Granted {
+    fn default() -> Granted {
+        Granted::of(&ALL_HANDLES)
+    }
+}
 
 impl Granted {
+    pub(super) fn of(pool: &'static Pool) -> Granted {
+        Granted { pool, bytes: 0 }
+    }
+
     pub(super) fn bytes(&self) -> u64 {
-        self.0
+        self.bytes
     }
 
     /// Asks for another [`STEP`]. False: the handles have all that they may have.
     pub(super) fn ask_for_more(&mut self) -> bool {
-        let more = |granted: u64| Some(granted + STEP).filter(|&sum| sum <= ALL_HANDLES);
-        let granted = GRANTED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        self.0 += if granted { STEP } else { 0 };
+        let more = |granted: u64| Some(granted + STEP).filter(|&sum| sum <= self.pool.most);
+        let granted = self.pool.granted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        self.bytes += if granted { STEP } else { 0 };
         granted
     }
 
     pub(super) fn give_back(&mut self) {
-        GRANTED.fetch_sub(std::mem::take(&mut self.0), Ordering::Relaxed);
+        self.pool.granted.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 }
 

@@ -38,11 +38,15 @@ fn table(capacity: u64) -> Table {
 
 impl Default for OwnNodes {
     fn default() -> OwnNodes {
-        OwnNodes { table: table(IDLE), granted: Granted::default() }
+        OwnNodes::with(Granted::default())
     }
 }
 
 impl OwnNodes {
+    fn with(granted: Granted) -> OwnNodes {
+        OwnNodes { table: table(IDLE), granted }
+    }
+
     pub(super) fn get(&self, position: u64) -> Option<Arc<KeptNode>> {
         self.table.get(&position).cloned()
     }
@@ -78,7 +82,7 @@ impl OwnNodes {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::super::grant::ALL_HANDLES;
+    use super::super::grant::{OF_A_PROCESS, Pool};
     use super::*;
     use crate::format::node::{NodeKind, push_entry};
 
@@ -88,10 +92,11 @@ mod tests {
         Arc::new(KeptNode::new(&bytes, 0).unwrap())
     }
 
-    /// One test, since what all handles have together is one number.
     #[test]
     fn no_handle_keeps_more_than_it_may_and_all_together_do_not_either() {
-        let mut handles: Vec<_> = (0..100).map(|_| OwnNodes::default()).collect();
+        // Not that of the process: other tests would go without meanwhile.
+        static POOL: Pool = Pool::new(OF_A_PROCESS);
+        let mut handles: Vec<_> = (0..100).map(|_| OwnNodes::with(Granted::of(&POOL))).collect();
         for own in &mut handles {
             for position in 0..2000 {
                 own.insert(position, node(1000));
@@ -101,7 +106,7 @@ mod tests {
             }
         }
         let total: u64 = handles.iter().map(|own| own.table.weight()).sum();
-        assert!(total <= ALL_HANDLES + 100 * IDLE, "{total}");
+        assert!(total <= OF_A_PROCESS + 100 * IDLE, "{total}");
         assert!(handles.first().unwrap().table.weight() > MOST / 2);
         assert!(handles.last().unwrap().table.weight() <= IDLE);
         for own in &mut handles {

@@ -12,7 +12,9 @@ mod writers;
 
 use common::forwarding::Forwarding;
 use common::temp_dir;
-use couchstore::{Db, Direction, Document, Error, LocalUpdate, NodeCache, OpenOptions, SaveOptions};
+use couchstore::{
+    Db, Direction, DocInfoRef, Document, Error, LocalUpdate, NodeCache, OpenOptions, SaveOptions, ScanOptions,
+};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -90,6 +92,26 @@ fn has_fine_times(folder: &Path) -> bool {
     version >= (6, 13) && [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994].contains(&(status.f_type as u64))
 }
 
+/// Scans of both trees find all documents in this state, in order.
+fn expect_in_scans(db: &Db, state: char, what: &str) {
+    let (mut ids, mut changes) = (0, 0);
+    let options = ScanOptions::new;
+    db.for_each("document".."documents", options(), |info| expect_next(&mut ids, info, state, what)).unwrap();
+    let mut next_change = |info: &DocInfoRef<'_>| {
+        if info.id != b"large" {
+            expect_next(&mut changes, info, state, what);
+        }
+    };
+    db.for_each_change(.., options(), &mut next_change).unwrap();
+    assert_eq!((ids, changes), (DOCUMENTS, DOCUMENTS), "{what}");
+}
+
+fn expect_next(number: &mut u32, info: &DocInfoRef<'_>, state: char, what: &str) {
+    let found = (String::from_utf8_lossy(info.id), String::from_utf8_lossy(info.rev_meta));
+    assert_eq!(found, (id(*number).into(), meta(*number, state).into()), "{what}");
+    *number += 1;
+}
+
 impl World {
     fn counts_reads(&self) -> bool {
         has_fine_times(self.path.parent().unwrap())
@@ -102,6 +124,7 @@ impl World {
     /// Whoever opens the file finds this state in it, through the cache, whether that knows the file already or not.
     fn expect(&self, state: char, what: &str) {
         for round in 0..2 {
+            expect_in_scans(&self.open(), state, &format!("{what}, scans of round {round}"));
             let db = self.open();
             for number in 0..DOCUMENTS {
                 assert_eq!(state_of(&db, number).unwrap(), meta(number, state), "{what}, round {round}");
@@ -416,6 +439,34 @@ fn no_more_memory_is_taken_than_was_given() {
             assert!(cache.bytes() <= bytes, "{} of {bytes}", cache.bytes());
         }
         assert_eq!(cache.is_empty(), bytes < 3000);
+    }
+}
+
+/// Scans find leaves that look-ups and commits have put in. They put in none: each is read once.
+#[test]
+fn scans_use_leaves_that_are_shared_and_share_none() {
+    for world in worlds().into_iter().filter(World::counts_reads) {
+        write_state(&world.path, 'a');
+        let reads_of_scans = |state| {
+            let db = world.open();
+            expect_in_scans(&db, state, "a scan");
+            db.file_stats().unwrap().read_count
+        };
+        assert!(reads_of_scans('a') > 5);
+        let pointer_nodes = world.cache.len();
+        assert!(reads_of_scans('a') > 3, "leaves are read again");
+        assert_eq!(world.cache.len(), pointer_nodes);
+        let db = world.open();
+        for number in 0..DOCUMENTS {
+            state_of(&db, number).unwrap();
+        }
+        let kept = world.cache.len();
+        assert!(kept > pointer_nodes + 10, "look-ups put leaves in");
+        let half = reads_of_scans('a');
+        let writer = world.open();
+        save_state(&writer, 'b');
+        writer.commit().unwrap();
+        assert!(half > 1 && reads_of_scans('b') == 1, "the header alone, after a commit of all documents");
     }
 }
 

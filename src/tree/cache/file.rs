@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) enum Reading {
     /// Every node comes from the file: for whoever looks after what is there, or goes by once.
     Verifying,
-    /// Pointer nodes are kept, leaves come from the file: each is read once.
+    /// Pointer nodes are kept. Leaves are not, since each is read once; those that other handles have kept are used.
     Scanning,
     /// All nodes are kept: single keys are looked up.
     Seeking,
@@ -46,6 +46,15 @@ impl Kept {
         match self {
             Kept::Own(own) => own.get(position),
             Kept::Shared(share, _) if position < committed => share.get(position),
+            Kept::Shared(_, staged) => staged.get(position),
+        }
+    }
+
+    /// As [`Kept::get`], of those that are shared. It does not count as a use.
+    fn peek_shared(&self, position: u64, committed: u64) -> Option<Arc<KeptNode>> {
+        match self {
+            Kept::Own(_) => None,
+            Kept::Shared(share, _) if position < committed => share.peek(position),
             Kept::Shared(_, staged) => staged.get(position),
         }
     }
@@ -138,6 +147,12 @@ impl TreeFile {
     #[inline]
     pub(crate) fn kept(&self, position: u64) -> Option<Arc<KeptNode>> {
         self.kept.borrow().as_deref()?.get(position, self.committed.get())
+    }
+
+    /// The node at this position, if it is shared. Whoever goes by once does not keep others from being dropped.
+    #[inline]
+    pub(crate) fn shared(&self, position: u64) -> Option<Arc<KeptNode>> {
+        self.kept.borrow().as_deref()?.peek_shared(position, self.committed.get())
     }
 
     /// Keeps a node that was read from the file, if that is worth while.

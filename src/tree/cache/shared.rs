@@ -196,6 +196,11 @@ impl Share {
         self.cache.nodes.get(&NodeKey { generation: self.generation, position })
     }
 
+    /// As [`Share::get`], without being taken for a use, which would make the node stay longer.
+    pub(super) fn peek(&self, position: u64) -> Option<Arc<KeptNode>> {
+        self.cache.nodes.peek(&NodeKey { generation: self.generation, position })
+    }
+
     pub(super) fn remove(&self, position: u64) {
         self.cache.nodes.remove(&NodeKey { generation: self.generation, position });
     }

@@ -94,13 +94,13 @@ impl<'a> Guarded<'a> {
 
     /// As [`Guarded::read`], with memory that is not needed any more.
     pub(super) fn read_into(&mut self, child: Child, memory: Room) -> Result<(NodeKind, Node)> {
-        // Only pointer nodes have hints of whole subtrees.
-        let may_be_kept = match self.reading {
-            Reading::Verifying => false,
-            Reading::Scanning => !matches!(child.hint, Hint::Size(_)),
-            Reading::Seeking => true,
+        let found = match self.reading {
+            Reading::Verifying => None,
+            // Only pointer nodes have hints of whole subtrees.
+            Reading::Scanning if matches!(child.hint, Hint::Size(_)) => self.file.shared(child.position),
+            Reading::Scanning | Reading::Seeking => self.file.kept(child.position),
         };
-        if may_be_kept && let Some(node) = self.file.kept(child.position) {
+        if let Some(node) = found {
             self.check(child)?;
             let (kind, stored_size) = (node.kind(), node.stored_size());
             let node = Node::Kept(node);
@@ -113,8 +113,10 @@ impl<'a> Guarded<'a> {
 
     /// Reads nodes ahead, but those that will be found in memory.
     pub(super) fn read_ahead(&self, mut nodes: Vec<(u64, u64)>) -> Result<()> {
-        if self.reading == Reading::Seeking {
-            nodes.retain(|&(position, _)| self.file.kept(position).is_none());
+        match self.reading {
+            Reading::Verifying => {}
+            Reading::Scanning => nodes.retain(|&(position, _)| self.file.shared(position).is_none()),
+            Reading::Seeking => nodes.retain(|&(position, _)| self.file.kept(position).is_none()),
         }
         self.file.read_ahead(Plan::Nodes, &nodes)
     }

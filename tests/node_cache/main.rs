@@ -486,6 +486,7 @@ fn a_handle_keeps_its_own_nodes() {
         state_of(&db, number).unwrap();
     }
     assert_eq!(reads(), before);
+    expect_in_scans(&db, 'a', "nodes of its own");
     for state in ['b', 'c', 'd'] {
         save_state(&db, state);
         assert_eq!(state_of(&db, 17).unwrap(), meta(17, state));

@@ -4,7 +4,7 @@
 
 use crate::common::forwarding::{Call, Forwarding};
 use crate::common::temp_dir;
-use crate::{DOCUMENTS, World, id, meta, save_state, state_of, worlds, write_state};
+use crate::{DOCUMENTS, World, expect_in_scans, id, meta, save_state, state_of, worlds, write_state};
 use couchstore::io::IoError;
 use couchstore::{Db, Direction, Document, ErrorCode, LocalUpdate, NodeCache, OpenOptions, SaveOptions};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ fn a_writer_finds_its_own_nodes_where_another_has_committed() {
         save_state(writer, state);
         for committed in [false, true] {
             let case = format!("{state} {committed}");
+            expect_in_scans(writer, state, &case);
             assert_eq!(writer.local(b"local").unwrap().unwrap(), meta(0, state).as_bytes(), "{case}");
             for number in 0..DOCUMENTS {
                 assert_eq!(state_of(writer, number).unwrap(), meta(number, state), "{case}");

@@ -277,6 +277,16 @@ mod tests {
         for reading in [Reading::Scanning, Reading::Seeking] {
             assert!(look(reading).is_ok());
         }
+        // Nor do scans find a leaf that the handle keeps for itself.
+        for (reading, hint, is_found) in [
+            (Reading::Verifying, Hint::Subtree(0), false),
+            (Reading::Scanning, Hint::Subtree(0), true),
+            (Reading::Scanning, Hint::Size(0), false),
+            (Reading::Seeking, Hint::Size(0), true),
+        ] {
+            let read = Guarded::new(db.file(), reading).read(Child { hint, ..Child::root(root) });
+            assert_eq!(read.is_ok(), is_found, "{reading:?} {hint:?}");
+        }
     }
 
     #[test]

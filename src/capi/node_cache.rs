@@ -11,7 +11,8 @@ use crate::tree::cache::process::set_node_cache;
 /// opened for each fetch or flush is read again only where it has changed. Off unless this, or the
 /// environment variable COUCHSTORE_NODE_CACHE (bytes, or such as 64M; asked for at the first open),
 /// switches it on. Another size makes a new cache, with nothing in it; handles that are open keep the
-/// one that they have, which lives as long as they do.
+/// one that they have, which lives as long as they do. Look-ups put in all nodes that they come to,
+/// commits what they have written, scans pointer nodes only; scans use leaves that are there.
 ///
 /// Each open judges whether the file still is the one that nodes are from, by device, inode, birth
 /// time, size, times and newest header. Damage done on the disk after a node was cached is not

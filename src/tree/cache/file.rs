@@ -42,19 +42,12 @@ enum Kept {
 }
 
 impl Kept {
-    fn get(&self, position: u64, committed: u64) -> Option<Arc<KeptNode>> {
+    /// `in_passing`: a scan comes to a leaf.
+    fn get(&self, position: u64, committed: u64, in_passing: bool) -> Option<Arc<KeptNode>> {
         match self {
+            Kept::Own(_) if in_passing => None,
             Kept::Own(own) => own.get(position),
-            Kept::Shared(share, _) if position < committed => share.get(position),
-            Kept::Shared(_, staged) => staged.get(position),
-        }
-    }
-
-    /// As [`Kept::get`], of those that are shared. It does not count as a use.
-    fn peek_shared(&self, position: u64, committed: u64) -> Option<Arc<KeptNode>> {
-        match self {
-            Kept::Own(_) => None,
-            Kept::Shared(share, _) if position < committed => share.peek(position),
+            Kept::Shared(share, _) if position < committed => share.get(position, in_passing),
             Kept::Shared(_, staged) => staged.get(position),
         }
     }
@@ -143,16 +136,15 @@ impl TreeFile {
         }
     }
 
-    /// The node at this position, if it is kept.
+    /// The node at this position, if it is kept and to be found by whoever reads in this way. `is_leaf`: known to be one.
     #[inline]
-    pub(crate) fn kept(&self, position: u64) -> Option<Arc<KeptNode>> {
-        self.kept.borrow().as_deref()?.get(position, self.committed.get())
-    }
-
-    /// The node at this position, if it is shared. Whoever goes by once does not keep others from being dropped.
-    #[inline]
-    pub(crate) fn shared(&self, position: u64) -> Option<Arc<KeptNode>> {
-        self.kept.borrow().as_deref()?.peek_shared(position, self.committed.get())
+    pub(crate) fn kept(&self, position: u64, reading: Reading, is_leaf: bool) -> Option<Arc<KeptNode>> {
+        let in_passing = match reading {
+            Reading::Verifying => return None,
+            Reading::Scanning => is_leaf,
+            Reading::Seeking => false,
+        };
+        self.kept.borrow().as_deref()?.get(position, self.committed.get(), in_passing)
     }
 
     /// Keeps a node that was read from the file, if that is worth while.

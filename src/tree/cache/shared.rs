@@ -192,13 +192,10 @@ impl Share {
         }
     }
 
-    pub(super) fn get(&self, position: u64) -> Option<Arc<KeptNode>> {
-        self.cache.nodes.get(&NodeKey { generation: self.generation, position })
-    }
-
-    /// As [`Share::get`], without being taken for a use, which would make the node stay longer.
-    pub(super) fn peek(&self, position: u64) -> Option<Arc<KeptNode>> {
-        self.cache.nodes.peek(&NodeKey { generation: self.generation, position })
+    /// The node at this position. What is found `in_passing` does not stay longer for that.
+    pub(super) fn get(&self, position: u64, in_passing: bool) -> Option<Arc<KeptNode>> {
+        let key = NodeKey { generation: self.generation, position };
+        if in_passing { self.cache.nodes.peek(&key) } else { self.cache.nodes.get(&key) }
     }
 
     pub(super) fn remove(&self, position: u64) {

@@ -94,13 +94,9 @@ impl<'a> Guarded<'a> {
 
     /// As [`Guarded::read`], with memory that is not needed any more.
     pub(super) fn read_into(&mut self, child: Child, memory: Room) -> Result<(NodeKind, Node)> {
-        let found = match self.reading {
-            Reading::Verifying => None,
-            // Only pointer nodes have hints of whole subtrees.
-            Reading::Scanning if matches!(child.hint, Hint::Size(_)) => self.file.shared(child.position),
-            Reading::Scanning | Reading::Seeking => self.file.kept(child.position),
-        };
-        if let Some(node) = found {
+        // Only pointer nodes have hints of whole subtrees.
+        let is_leaf = matches!(child.hint, Hint::Size(_));
+        if let Some(node) = self.file.kept(child.position, self.reading, is_leaf) {
             self.check(child)?;
             let (kind, stored_size) = (node.kind(), node.stored_size());
             let node = Node::Kept(node);
@@ -111,13 +107,10 @@ impl<'a> Guarded<'a> {
         Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
     }
 
-    /// Reads nodes ahead, but those that will be found in memory.
-    pub(super) fn read_ahead(&self, mut nodes: Vec<(u64, u64)>) -> Result<()> {
-        match self.reading {
-            Reading::Verifying => {}
-            Reading::Scanning => nodes.retain(|&(position, _)| self.file.shared(position).is_none()),
-            Reading::Seeking => nodes.retain(|&(position, _)| self.file.kept(position).is_none()),
-        }
+    /// Reads leaves or pointer nodes ahead, but those that will be found in memory.
+    pub(super) fn read_ahead(&self, kind: NodeKind, mut nodes: Vec<(u64, u64)>) -> Result<()> {
+        let is_leaf = kind == NodeKind::Leaf;
+        nodes.retain(|&(position, _)| self.file.kept(position, self.reading, is_leaf).is_none());
         self.file.read_ahead(Plan::Nodes, &nodes)
     }
 
@@ -126,9 +119,7 @@ impl<'a> Guarded<'a> {
         if position >= parent {
             return Err(self.file.malformed(position, OUT_OF_ORDER));
         }
-        if self.reading != Reading::Verifying
-            && let Some(node) = self.file.kept(position)
-        {
+        if let Some(node) = self.file.kept(position, self.reading, false) {
             let stored_size = node.stored_size();
             return Ok((Node::Kept(node), stored_size));
         }
@@ -268,7 +259,7 @@ mod tests {
         for number in 0..100 {
             db.get(format!("document {number}").as_bytes()).unwrap();
         }
-        assert!(db.file().kept(root).is_some());
+        assert!(db.file().kept(root, Reading::Seeking, false).is_some());
         let file = std::fs::File::options().write(true).open(folder.path().join("a.couch")).unwrap();
         file.write_all_at(&[0xff; 20], root + PREFIX as u64).unwrap();
         db.file().rest();

@@ -130,7 +130,7 @@ impl Cursor<'_> {
         if goes_on {
             self.plan_wider(key, &mut leaves)?;
         }
-        self.guarded.read_ahead(leaves)
+        self.guarded.read_ahead(NodeKind::Leaf, leaves)
     }
 
     /// Adds the leaves of the pointer nodes that come next, from the key of index `key` on.
@@ -148,7 +148,7 @@ impl Cursor<'_> {
         for (_, size) in &mut siblings {
             *size = POINTER_NODE;
         }
-        self.guarded.read_ahead(memory::copy(&siblings)?)?;
+        self.guarded.read_ahead(NodeKind::Interior, memory::copy(&siblings)?)?;
         let mut planned: u64 = leaves.iter().map(|&(_, size)| size).sum();
         for (position, _) in siblings {
             if planned >= ENOUGH {

@@ -15,9 +15,10 @@ extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *block, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
 
-/* Allocations from this size on count; the fail_at-th fails. 0: none does. */
-static size_t counted_from;
-static long fail_at, counted;
+/* Allocations from this size on count; the fail_at-th fails. 0: none does. A compiler believes that malloc neither uses
+ * nor changes what others see. */
+static volatile size_t counted_from;
+static volatile long fail_at, counted;
 
 static bool fails(size_t size) {
     if (counted_from == 0 || size < counted_from || ++counted != fail_at) {
@@ -52,7 +53,8 @@ void *aligned_alloc(size_t alignment, size_t size) {
 static bool in_place(void) {
     counted = 0;
     counted_from = 1000;
-    free(malloc(2000));
+    void *volatile block = malloc(2000); /* nor is it called for what nobody looks at */
+    free(block);
     counted_from = 0;
     return counted == 1;
 }
@@ -169,7 +171,7 @@ static couchstore_error_t save_meta(Db *db) {
 }
 
 static couchstore_error_t save_beside_meta(Db *db) {
-    return put(db, "meta2", "small");
+    return put(db, "m", "small"); /* the leaf ends with "meta" */
 }
 
 static couchstore_error_t save_batch(Db *db) {
@@ -237,25 +239,26 @@ static const struct {
     const char *name;
     couchstore_error_t (*run)(Db *db);
     size_t counted_from; /* bytes */
+    long least;          /* allocations of that size */
 } calls[] = {
-        {"get", get_plain, 100000},
-        {"get, inflated", get_inflated, 100000},
-        {"get an entry with large rev_meta", get_info, 100000},
-        {"get a local document", get_local, 100000},
-        {"scan local documents", scan_local, 100000},
-        {"scan by sequence", scan_changes, 100000},
-        {"scan by id", scan_all, 100000},
-        {"look up many ids", look_up_ids, 50000},
-        {"look up many sequences", look_up_sequences, 50000},
-        {"save a body", save_plain, 100000},
-        {"save a body, compressed", save_compressed, 100000},
-        {"save large rev_meta", save_meta, 100000},
-        {"save beside large rev_meta", save_beside_meta, 100000},
-        {"save a batch", save_batch, 50000},
-        {"save a local document", save_local, 100000},
-        {"delete a local document", delete_local, 100000},
-        {"compact", compact_plain, 400000},
-        {"compact online", compact_online, 800000},
+        {"get", get_plain, 100000, 1},
+        {"get, inflated", get_inflated, 100000, 1},
+        {"get an entry with large rev_meta", get_info, 100000, 1},
+        {"get a local document", get_local, 100000, 1},
+        {"scan local documents", scan_local, 100000, 1},
+        {"scan by sequence", scan_changes, 100000, 1},
+        {"scan by id", scan_all, 100000, 1},
+        {"look up many ids", look_up_ids, 50000, 1},
+        {"look up many sequences", look_up_sequences, 50000, 1},
+        {"save a body", save_plain, 100000, 0}, /* it is written from where it is */
+        {"save a body, compressed", save_compressed, 100000, 1},
+        {"save large rev_meta", save_meta, 100000, 1},
+        {"save beside large rev_meta", save_beside_meta, 100000, 1},
+        {"save a batch", save_batch, 50000, 1},
+        {"save a local document", save_local, 100000, 1},
+        {"delete a local document", delete_local, 100000, 1},
+        {"compact", compact_plain, 400000, 1},
+        {"compact online", compact_online, 800000, 1},
 };
 
 static void fill_arrays(void) {
@@ -341,6 +344,6 @@ TEST(each_large_allocation_fails_once) {
             code = WEXITSTATUS(status);
         }
         printf("%s: %ld large allocations\n", calls[call].name, at - 1);
-        CHECK(at > 1);
+        CHECK(at > calls[call].least);
     }
 }

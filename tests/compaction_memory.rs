@@ -10,13 +10,13 @@ mod common;
 use common::alloc::{Counting, peak_of_process};
 use common::rng::Rng;
 use couchstore::{
-    CompactHooks, CompactOptions, Db, Document, EncryptionKey, KeyDerivation, LocalUpdate, OnlineHooks,
-    OnlineOptions, ReplayHooks, Result, SaveOptions, ScanOptions, compact, compact_online,
+    CompactHooks, CompactOptions, Db, Document, LocalUpdate, OnlineHooks, OnlineOptions, ReplayHooks, Result,
+    SaveOptions, ScanOptions, compact, compact_online,
 };
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -239,14 +239,18 @@ fn local_documents_of_megabytes() {
 }
 
 /// What is sorted on the disk is encrypted, too, and so is each body once more.
+#[cfg(feature = "encryption")]
 #[test]
 fn encrypted_targets() {
+    use couchstore::{EncryptionKey, KeyDerivation, KeyStore};
+    use std::sync::Arc;
+
     let _alone = alone();
     for shape in [Shape { documents: 4, ..HUGE_BODIES }, Shape { documents: 50_000, ..TINY }] {
         let source = Source::new(shape);
         source.rewind();
         let key = EncryptionKey::new("key", &[7; 32], KeyDerivation::KeyBased).unwrap();
-        let keys: Option<Arc<dyn couchstore::KeyStore>> = Some(Arc::new(key));
+        let keys: Option<Arc<dyn KeyStore>> = Some(Arc::new(key));
         let db = Db::open(source.path()).unwrap();
         for threads in [1, 2] {
             let keys = keys.clone();

@@ -31,7 +31,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FEATURES = "header,sim,cxx"
-# C tests that measure how much memory the process has, of which counters take some.
+# C tests that have an allocator of their own, which counts what counters ask for, too.
 LEFT_OUT = {"c.memory"}
 
 Lines = dict[int, int]

@@ -21,7 +21,8 @@ build=${CMAKE_BUILD_DIR:-build}-$kind
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 # What each leaves out, and why:
-#   memory, limits   measure how much memory the process has, of which the sanitizers take most
+#   memory           has an allocator of its own, as the sanitizers do
+#   limits           measures how much memory the process has, of which the sanitizers take most
 #   ctypes, host     Python, which has no runtime of a sanitizer; and a build of its own
 case $kind in
     address)

@@ -13,8 +13,9 @@ endforeach()
 if(GENERATOR MATCHES "Ninja")
   string(FIND "${output}" "no work to do" nothing)
 else()
-  # make has a line for each target in any case. What it does begins with another word.
-  string(REGEX REPLACE "(^|\n)(\\[ *[0-9]+%\\] Built target|Consolidate compiler generated|make)[^\n]*" "" output "${output}")
+  # make has a line for each target in any case, and more for each folder if another make has begun all this. What it does
+  # begins with another word.
+  string(REGEX REPLACE "(^|\n)(\\[ *[0-9]+%\\] Built target|Consolidate compiler generated|g?make)[^\n]*" "" output "${output}")
   string(REGEX MATCH "[^ \n]" something "${output}")
   if(something STREQUAL "")
     set(nothing 0)

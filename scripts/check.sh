@@ -198,7 +198,7 @@ features() {
     for options in "--no-default-features" "--no-default-features --features sim" "--features cxx"; do
         echo "cargo test $options"
         # shellcheck disable=SC2086
-        cargo test --locked --profile test-release $options || return 1
+        cargo test --locked --profile test-release --no-fail-fast $options || return 1
     done
     # The workspaces beside this one use its public interface.
     for folder in bench-compare powercut; do

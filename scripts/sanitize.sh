@@ -49,8 +49,13 @@ flags="$flags -fno-omit-frame-pointer -g1 -Wno-maybe-uninitialized"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$kind -Cforce-frame-pointers=yes"
-if [ "$kind" = thread ] && [ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library" ]; then
-    export CARGO_UNSTABLE_BUILD_STD=std,panic_unwind
+if [ "$kind" = thread ]; then
+    if [ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library" ]; then
+        export CARGO_UNSTABLE_BUILD_STD=std,panic_unwind
+    elif rustc -C help | grep -q unsafe-allow-abi-mismatch; then
+        # Newer compilers have to be told that crates with and without the instrumentation may be mixed.
+        RUSTFLAGS="$RUSTFLAGS -Cunsafe-allow-abi-mismatch=sanitizer"
+    fi
 fi
 link=
 if [ "$kind" = thread ]; then

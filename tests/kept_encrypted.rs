@@ -61,7 +61,7 @@ fn assert_left_out<T>(result: Result<T, Error>) {
     let Err(error) = result else { panic!("no error") };
     assert!(matches!(error, Error::EncryptionLeftOut { .. }), "{error}");
     assert_eq!(error.code(), ErrorCode::NOT_SUPPORTED);
-    assert!(couchstore::last_internal_error().contains("has no encryption"));
+    assert!(error.to_string().contains("has no encryption"));
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Readers {
         let db = Db::from_parts(file, Box::new(state.clone()), self.options.clone(), &self.filename);
         let is_plain = db.file.with(|file| Ok(file.encryption().is_none()))?;
         if is_plain && self.options.keeps_nodes() {
-            db.file.begin_keeping(self.share.as_ref().map(Share::for_reader));
+            db.file.begin_keeping(self.share.as_ref().map(Share::lent_again));
         }
         Ok(db)
     }

@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod hits;
 mod writers;
 
 use common::forwarding::Forwarding;

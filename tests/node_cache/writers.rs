@@ -6,7 +6,10 @@ use crate::common::forwarding::{Call, Forwarding};
 use crate::common::temp_dir;
 use crate::{DOCUMENTS, World, expect_in_scans, id, meta, save_state, state_of, worlds, write_state};
 use couchstore::io::IoError;
-use couchstore::{Db, Direction, Document, ErrorCode, LocalUpdate, NodeCache, OpenOptions, SaveOptions};
+use couchstore::{
+    Db, Direction, Document, Error, ErrorCode, LocalUpdate, NodeCache, OpenOptions, SaveOptions, Snapshot,
+    StoreOptions,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -143,4 +146,39 @@ fn nodes_that_others_have_not_replaced_stay() {
         state_of(&uncached, DOCUMENTS - 1).unwrap();
         assert!(world.reads(DOCUMENTS - 1) < reads(&uncached));
     }
+}
+
+/// Nor do the snapshots of a store whose writer has missed another's commit.
+#[test]
+fn snapshots_of_a_writer_that_missed_anothers_commit_share_nothing() {
+    let [_, world] = worlds();
+    write_state(&world.path, 'a');
+    let options = StoreOptions::new().open(world.cached.clone()).node_cache_bytes(0);
+    let store = options.open_store(&world.path).unwrap();
+    let expect = |snapshot: &Snapshot, state, what: &str| {
+        let read = snapshot.read(|db| {
+            expect_in_scans(db, state, what);
+            for number in 0..DOCUMENTS {
+                assert_eq!(state_of(db, number)?, meta(number, state), "{what}");
+            }
+            Ok::<_, Error>(())
+        });
+        read.unwrap();
+    };
+    let older = store.snapshot();
+    expect(&older, 'a', "before");
+    let other = world.open();
+    save_state(&other, 'b');
+    other.commit_with(1, None).unwrap();
+    let texts: Vec<_> = (0..DOCUMENTS).map(|number| (id(number), meta(number, 'c'))).collect();
+    let wrote = store.write(|batch| {
+        for (id, meta) in &texts {
+            batch.save(&Document { rev_meta: meta.as_bytes(), ..Document::new(id.as_bytes(), b"body") });
+        }
+        Ok(())
+    });
+    wrote.unwrap();
+    expect(&store.snapshot(), 'c', "after another's commit");
+    expect(&older, 'a', "an older snapshot");
+    world.expect('c', "opened anew");
 }

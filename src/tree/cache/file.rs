@@ -99,7 +99,7 @@ impl TreeFile {
     /// The share of a handle that is going to read the same file.
     pub(crate) fn share_for_reader(&self) -> Option<Share> {
         let share = |kept: &mut Kept| match kept {
-            Kept::Shared(share, _) => Some(share.for_reader()),
+            Kept::Shared(share, _) => Some(share.lend()),
             Kept::Own(_) => None,
         };
         self.with_kept(share).flatten()

@@ -9,6 +9,7 @@ use crate::io::stamp::{FileKey, FileStamp, Place};
 use quick_cache::sync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Nodes are about this large, with what belongs to them.
 const USUAL_NODE: u64 = 1 << 10;
@@ -130,6 +131,10 @@ pub(crate) struct Share {
     header: HeaderBytes,
     /// It has written what is not committed.
     is_writing: bool,
+    /// Whether the handle still shares, as those know to whom it was lent; `None`: nobody was.
+    lending: Option<Arc<AtomicBool>>,
+    /// Another handle's, which has lent it.
+    is_lent: bool,
 }
 
 /// What is known of a file that is about to be shared.
@@ -160,19 +165,34 @@ impl Share {
         stands: impl FnOnce(&HeaderBytes) -> bool,
     ) -> Option<Share> {
         let generation = cache.files.open(known.0.as_ref(), at, &header, stands)?;
-        Some(Share { cache, key: *at.0.key(), generation, header, is_writing: false })
+        let key = *at.0.key();
+        Some(Share { cache, key, generation, header, is_writing: false, lending: None, is_lent: false })
     }
 
-    /// Of another handle on the same file, which only reads what is committed.
-    pub(crate) fn for_reader(&self) -> Share {
-        let Share { cache, key, generation, header, .. } = self;
+    /// For a handle on the same file that only reads what this one commits. It finds nothing any more when this one shares
+    /// nothing any more: positions may have got other nodes then.
+    pub(super) fn lend(&mut self) -> Share {
+        self.lending.get_or_insert_with(|| Arc::new(AtomicBool::new(true)));
+        self.lent_again()
+    }
+
+    /// For one more handle, of what was lent.
+    pub(crate) fn lent_again(&self) -> Share {
+        let Share { cache, key, generation, header, lending, .. } = self;
         Share {
             cache: cache.clone(),
             key: *key,
             generation: *generation,
             header: header.clone(),
             is_writing: false,
+            lending: lending.clone(),
+            is_lent: true,
         }
+    }
+
+    #[inline]
+    fn is_withdrawn(&self) -> bool {
+        self.lending.as_ref().is_some_and(|goes_on| !goes_on.load(Ordering::Acquire))
     }
 
     /// The handle has committed this header. Whether the nodes that it has written may be put in; if not, the handle's
@@ -194,6 +214,9 @@ impl Share {
 
     /// The node at this position. What is found `in_passing` does not stay longer for that.
     pub(super) fn get(&self, position: u64, in_passing: bool) -> Option<Arc<KeptNode>> {
+        if self.is_withdrawn() {
+            return None;
+        }
         let key = NodeKey { generation: self.generation, position };
         if in_passing { self.cache.nodes.peek(&key) } else { self.cache.nodes.get(&key) }
     }
@@ -203,6 +226,9 @@ impl Share {
     }
 
     pub(super) fn insert(&self, position: u64, node: Arc<KeptNode>) {
+        if self.is_withdrawn() {
+            return;
+        }
         self.cache.nodes.insert(NodeKey { generation: self.generation, position }, node);
     }
 }
@@ -210,5 +236,8 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.set_writing(false);
+        if let Some(goes_on) = self.lending.as_ref().filter(|_| !self.is_lent) {
+            goes_on.store(false, Ordering::Release);
+        }
     }
 }

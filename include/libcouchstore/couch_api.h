@@ -792,9 +792,9 @@ couchstore_error_t couchstore_last_internal_error(const Db *db,
 
 /**
  * Sets the function that is told of damage and defects in the process, on the thread where they are
- * found, at the end of the call or before its next callback: of what couchstore has texts for, and of failures of the library itself
- * (COUCHSTORE_ERROR_INTERNAL), of which nothing is written to standard error. Other failures are
- * texts of couchstore_last_internal_error() alone.
+ * found, at the end of the call or before its next callback: of what couchstore has texts for, and of
+ * failures of the library itself (COUCHSTORE_ERROR_INTERNAL), of which nothing is written to standard
+ * error. Other failures are texts of couchstore_last_internal_error() alone.
  *
  * @param handler may be called on several threads at once. It may use the library as callbacks may,
  *                but a call of it that meets damage calls it again. At most 1000 errors are told at a
@@ -810,8 +810,11 @@ void couchstore_set_on_internal_error(couchstore_internal_error_fn handler,
  * opened for each fetch or flush is read again only where it has changed. Off unless this, or the
  * environment variable COUCHSTORE_NODE_CACHE (bytes, or such as 64M; asked for at the first open),
  * switches it on. Another size makes a new cache, with nothing in it; handles that are open keep the
- * one that they have, which lives as long as they do. Look-ups put in all nodes that they come to,
- * commits what they have written, scans pointer nodes only; scans use leaves that are there.
+ * one that they have, which lives as long as they do.
+ *
+ * Look-ups and saves put in the nodes that they read. Commits put in what was written, up to 4 MiB of
+ * nodes each. Scans use what is there, but put in no leaves: they would drive out what is looked up.
+ * Opening a file takes a little longer with the cache than without.
  *
  * Each open judges whether the file still is the one that nodes are from, by device, inode, birth
  * time, size, times and newest header. Damage done on the disk after a node was cached is not
@@ -820,7 +823,8 @@ void couchstore_set_on_internal_error(couchstore_internal_error_fn handler,
  * from then on, nor does one that is opened while another has written what is not committed yet.
  * Where times of files are coarse (before Linux 6.13, or on other file systems than ext4, XFS, Btrfs
  * and tmpfs) only nodes of files are shared that have not changed for two seconds, or have grown
- * since. What is remembered of up to 16384 files, about 300 bytes each, comes on top. May be called at any time, on any thread.
+ * since. What is remembered of up to 16384 files, about 300 bytes each, comes on top. May be called at
+ * any time, on any thread.
  *
  * @param bytes memory for nodes, at most; 0: none are shared
  * @return COUCHSTORE_SUCCESS

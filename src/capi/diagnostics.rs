@@ -110,9 +110,9 @@ impl Handler {
 }
 
 /// Sets the function that is told of damage and defects in the process, on the thread where they are
-/// found, at the end of the call or before its next callback: of what couchstore has texts for, and of failures of the library itself
-/// (COUCHSTORE_ERROR_INTERNAL), of which nothing is written to standard error. Other failures are
-/// texts of couchstore_last_internal_error() alone.
+/// found, at the end of the call or before its next callback: of what couchstore has texts for, and of
+/// failures of the library itself (COUCHSTORE_ERROR_INTERNAL), of which nothing is written to standard
+/// error. Other failures are texts of couchstore_last_internal_error() alone.
 ///
 /// @param handler may be called on several threads at once. It may use the library as callbacks may,
 ///                but a call of it that meets damage calls it again. At most 1000 errors are told at a

@@ -11,8 +11,11 @@ use crate::tree::cache::process::set_node_cache;
 /// opened for each fetch or flush is read again only where it has changed. Off unless this, or the
 /// environment variable COUCHSTORE_NODE_CACHE (bytes, or such as 64M; asked for at the first open),
 /// switches it on. Another size makes a new cache, with nothing in it; handles that are open keep the
-/// one that they have, which lives as long as they do. Look-ups put in all nodes that they come to,
-/// commits what they have written, scans pointer nodes only; scans use leaves that are there.
+/// one that they have, which lives as long as they do.
+///
+/// Look-ups and saves put in the nodes that they read. Commits put in what was written, up to 4 MiB of
+/// nodes each. Scans use what is there, but put in no leaves: they would drive out what is looked up.
+/// Opening a file takes a little longer with the cache than without.
 ///
 /// Each open judges whether the file still is the one that nodes are from, by device, inode, birth
 /// time, size, times and newest header. Damage done on the disk after a node was cached is not
@@ -21,7 +24,8 @@ use crate::tree::cache::process::set_node_cache;
 /// from then on, nor does one that is opened while another has written what is not committed yet.
 /// Where times of files are coarse (before Linux 6.13, or on other file systems than ext4, XFS, Btrfs
 /// and tmpfs) only nodes of files are shared that have not changed for two seconds, or have grown
-/// since. What is remembered of up to 16384 files, about 300 bytes each, comes on top. May be called at any time, on any thread.
+/// since. What is remembered of up to 16384 files, about 300 bytes each, comes on top. May be called at
+/// any time, on any thread.
 ///
 /// @param bytes memory for nodes, at most; 0: none are shared
 /// @return COUCHSTORE_SUCCESS

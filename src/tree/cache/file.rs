@@ -23,7 +23,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) enum Reading {
     /// Every node comes from the file: for whoever looks after what is there, or goes by once.
     Verifying,
-    /// Pointer nodes are kept. Leaves are not, since each is read once; those that other handles have kept are used.
+    /// Pointer nodes are kept. Leaves are not, since each is read once; those that are shared are used. (A leaf that is not
+    /// known to be one before it is read, such as the first of a scan, is sought as a pointer node is.)
     Scanning,
     /// All nodes are kept: single keys are looked up.
     Seeking,
@@ -42,7 +43,7 @@ enum Kept {
 }
 
 impl Kept {
-    /// `in_passing`: a scan comes to a leaf.
+    /// `in_passing`: a scan comes to what is known to be a leaf.
     fn get(&self, position: u64, committed: u64, in_passing: bool) -> Option<Arc<KeptNode>> {
         match self {
             Kept::Own(_) if in_passing => None,

@@ -268,7 +268,7 @@ mod tests {
         for reading in [Reading::Scanning, Reading::Seeking] {
             assert!(look(reading).is_ok());
         }
-        // Nor do scans find a leaf that the handle keeps for itself.
+        // Nor do scans find what is known to be a leaf, if the handle keeps it for itself.
         for (reading, hint, is_found) in [
             (Reading::Verifying, Hint::Subtree(0), false),
             (Reading::Scanning, Hint::Subtree(0), true),

@@ -245,26 +245,25 @@ static const struct {
     const char *name;
     couchstore_error_t (*run)(Db *db);
     size_t counted_from; /* bytes */
-    long least;          /* allocations of that size */
 } calls[] = {
-        {"get", get_plain, 100000, 1},
-        {"get, inflated", get_inflated, 100000, 1},
-        {"get an entry with large rev_meta", get_info, 100000, 1},
-        {"get a local document", get_local, 100000, 1},
-        {"scan local documents", scan_local, 100000, 1},
-        {"scan by sequence", scan_changes, 100000, 1},
-        {"scan by id", scan_all, 100000, 1},
-        {"look up many ids", look_up_ids, 50000, 1},
-        {"look up many sequences", look_up_sequences, 50000, 1},
-        {"save a body", save_plain, 100000, 0}, /* it is written from where it is */
-        {"save a body, compressed", save_compressed, 100000, 1},
-        {"save large rev_meta", save_meta, 100000, 1},
-        {"save beside large rev_meta", save_beside_meta, 100000, 1},
-        {"save a batch", save_batch, 50000, 1},
-        {"save a local document", save_local, 100000, 1},
-        {"delete a local document", delete_local, 100000, 1},
-        {"compact", compact_plain, 400000, 1},
-        {"compact online", compact_online, 800000, 1},
+        {"get", get_plain, 100000},
+        {"get, inflated", get_inflated, 100000},
+        {"get an entry with large rev_meta", get_info, 100000},
+        {"get a local document", get_local, 100000},
+        {"scan local documents", scan_local, 100000},
+        {"scan by sequence", scan_changes, 100000},
+        {"scan by id", scan_all, 100000},
+        {"look up many ids", look_up_ids, 50000},
+        {"look up many sequences", look_up_sequences, 50000},
+        {"save a body", save_plain, 100000},
+        {"save a body, compressed", save_compressed, 100000},
+        {"save large rev_meta", save_meta, 100000},
+        {"save beside large rev_meta", save_beside_meta, 100000},
+        {"save a batch", save_batch, 50000},
+        {"save a local document", save_local, 100000},
+        {"delete a local document", delete_local, 100000},
+        {"compact", compact_plain, 400000},
+        {"compact online", compact_online, 800000},
 };
 
 static void fill_arrays(void) {
@@ -351,6 +350,7 @@ TEST(each_large_allocation_fails_once) {
             code = WEXITSTATUS(status);
         }
         printf("%s: %ld large allocations\n", calls[call].name, at - 1);
-        CHECK(at > calls[call].least);
+        /* A body is written from where it is. */
+        CHECK(at > 1 || calls[call].run == save_plain);
     }
 }

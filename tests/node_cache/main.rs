@@ -107,6 +107,13 @@ fn expect_in_scans(db: &Db, state: char, what: &str) {
     assert_eq!((ids, changes), (DOCUMENTS, DOCUMENTS), "{what}");
 }
 
+/// Look-ups find all documents in this state.
+fn expect_in_look_ups(db: &Db, state: char, what: &str) {
+    for number in 0..DOCUMENTS {
+        assert_eq!(state_of(db, number).unwrap(), meta(number, state), "{what}");
+    }
+}
+
 fn expect_next(number: &mut u32, info: &DocInfoRef<'_>, state: char, what: &str) {
     let found = (String::from_utf8_lossy(info.id), String::from_utf8_lossy(info.rev_meta));
     assert_eq!(found, (id(*number).into(), meta(*number, state).into()), "{what}");
@@ -127,9 +134,7 @@ impl World {
         for round in 0..2 {
             expect_in_scans(&self.open(), state, &format!("{what}, scans of round {round}"));
             let db = self.open();
-            for number in 0..DOCUMENTS {
-                assert_eq!(state_of(&db, number).unwrap(), meta(number, state), "{what}, round {round}");
-            }
+            expect_in_look_ups(&db, state, &format!("{what}, round {round}"));
         }
     }
 

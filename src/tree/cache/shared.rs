@@ -39,7 +39,8 @@ impl Weighter<NodeKey, Arc<KeptNode>> for ByMemory {
 /// Handles that open a file for each fetch find its nodes here instead of reading, checking and inflating them; commits
 /// put in what they have written. Scans use leaves that are here and put in none. Whether a file still is the one that
 /// nodes are from is judged at each open by device, inode, birth time, size, times and newest header; where the operating
-/// system does not tell all of these, nothing is shared. Damage that is done on the disk after a node was cached is not noticed by those who find it here.
+/// system does not tell all of these, nothing is shared. Damage that is done on the disk after a node was cached is not
+/// noticed by those who find it here.
 ///
 /// Not used by handles without buffers, of encrypted files, opened for recovery, nor by compaction. A handle that moves to
 /// another header or is reopened shares nothing from then on, and neither does one that is opened while another one of

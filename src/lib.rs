@@ -223,6 +223,7 @@ pub mod io;
 #[cfg(feature = "serde")]
 mod json;
 mod memory;
+mod prefetch;
 mod quiet_thread;
 mod store;
 mod sync;

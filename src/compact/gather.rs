@@ -9,6 +9,7 @@
 use super::merge::{CommonPrefix, OnSorted, Run, Sorted, key_prefix, merge};
 use crate::error::Result;
 use crate::memory;
+use crate::prefetch::prefetch;
 
 /// Lengths of key and value before each entry.
 const LENGTHS: usize = 8;
@@ -161,10 +162,16 @@ impl Gathered {
         Ok(())
     }
 
+    /// An entry and all that stands behind it.
+    #[inline]
+    fn bytes_of(&self, record: Record) -> &[u8] {
+        self.pieces[record.piece()].get(record.offset()..).unwrap_or_default()
+    }
+
     /// An entry.
     #[inline]
     fn entry(&self, record: Record) -> Sorted<'_> {
-        let bytes = self.pieces[record.piece()].get(record.offset()..).unwrap_or_default();
+        let bytes = self.bytes_of(record);
         let Some((lengths, bytes)) = bytes.split_first_chunk::<LENGTHS>() else { return Sorted::default() };
         let lengths = u64::from_be_bytes(*lengths);
         let key_length = (lengths >> 32) as usize;
@@ -223,6 +230,9 @@ impl Run for SortedChunk<'_> {
     fn advance(&mut self, skip: usize) -> Result<Option<u64>> {
         let Some(record) = self.records.next() else { return Ok(None) };
         self.record = *record;
+        // It is read when its turn comes, which with many runs is a while; it stands anywhere, and waiting for memory then would
+        // take longer than all else that is done with it here.
+        prefetch(self.gathered.bytes_of(*record));
         // Keys that came later may have had less in common.
         let is_known = skip == self.skip;
         Ok(Some(if is_known { record.prefix() } else { key_prefix(self.entry().key(), skip) }))

@@ -230,7 +230,7 @@ impl Db {
         let shown = Shown(visitor);
         loop {
             shown.0.before_use();
-            let Some(leaf) = damage.pass(cursor.next_leaf())? else { continue };
+            let Some(leaf) = damage.pass(cursor.next_leaf(bodies.is_active()))? else { continue };
             let Some(leaf) = leaf else { return damage.result() };
             bodies.begin_leaf();
             let mut rest = leaf.entries();

@@ -48,7 +48,7 @@ impl Piece {
 #[derive(Default)]
 pub(super) struct Ahead {
     pub(super) bytes: Vec<u8>,
-    /// The pieces, in ascending order and apart from each other.
+    /// The pieces, in ascending order: both of their starts and of their ends.
     pieces: Vec<AheadPiece>,
     /// Where the last plan ended, if it was one range.
     end: u64,
@@ -87,21 +87,44 @@ impl AheadPiece {
 }
 
 impl Ahead {
-    /// Forgets all pieces, for others to come.
-    pub(super) fn restart(&mut self) {
-        self.bytes.clear();
-        self.pieces.clear();
+    /// Puts those of these ranges first that are not here, in ascending order, and returns their count.
+    fn put_missing_first(&self, ranges: &mut [Range<u64>]) -> usize {
+        ranges.sort_unstable_by_key(|range| range.start);
+        let (mut pieces, mut nearest) = (self.pieces.iter().peekable(), None);
+        let mut missing = 0;
+        for index in 0..ranges.len() {
+            let range = &ranges[index];
+            // Of those that begin no later the last one reaches furthest.
+            while let Some(piece) = pieces.next_if(|piece| piece.start <= range.start) {
+                nearest = Some(piece);
+            }
+            let length = range.end.saturating_sub(range.start) as usize;
+            if !nearest.is_some_and(|piece| piece.holds(range.start, length)) {
+                ranges.swap(index, missing);
+                missing += 1;
+            }
+        }
+        missing
     }
 
-    /// Whether all of these ranges are here.
-    pub(super) fn holds(&self, ranges: &[Range<u64>]) -> bool {
-        let start = ranges.iter().map(|range| range.start).min().unwrap_or(0);
-        let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
-        // Often they are in one piece.
-        if self.find(start, end.saturating_sub(start) as usize).is_some() {
-            return true;
+    /// What is to be read for a plan, near ranges as one: what it wants and is not here. If that is most of it, or has no room
+    /// beside what is here, all of that goes, and everything that is wanted is to be read.
+    pub(super) fn make_room(&mut self, wanted: &mut [Range<u64>]) -> Result<Vec<Range<u64>>> {
+        let missing = self.put_missing_first(wanted);
+        if missing * 2 <= wanted.len() {
+            let joined = join(&mut wanted[..missing])?;
+            if length_of(&joined) <= self.room() {
+                return Ok(joined);
+            }
         }
-        ranges.iter().all(|range| self.find(range.start, (range.end - range.start) as usize).is_some())
+        self.bytes.clear();
+        self.pieces.clear();
+        join(wanted)
+    }
+
+    /// Bytes that may be read beside those that are here.
+    fn room(&self) -> u64 {
+        AHEAD.saturating_sub(self.bytes.len() as u64)
     }
 
     /// Makes the last of the joined ranges longer if plans follow each other in the file, by twice as much each time.
@@ -111,7 +134,7 @@ impl Ahead {
             return;
         };
         let follows = range.start <= self.end.saturating_add(GAP) && range.end > self.end && self.end > 0;
-        let room = AHEAD.saturating_sub(range.end.saturating_sub(range.start));
+        let room = self.room().saturating_sub(range.end.saturating_sub(range.start));
         self.more = if follows { (self.more * 2).clamp(FIRST_MORE, AHEAD).min(room) } else { 0 };
         range.end = range.end.saturating_add(self.more);
         self.end = range.end;
@@ -119,7 +142,14 @@ impl Ahead {
 
     /// The bytes from `at` to the end of the buffer were read at `start`.
     pub(super) fn note(&mut self, start: u64, at: usize) -> Result<()> {
-        memory::push(&mut self.pieces, AheadPiece { start, at, length: self.bytes.len() - at })
+        let new = AheadPiece { start, at, length: self.bytes.len() - at };
+        let place = self.pieces.partition_point(|piece| piece.start < start);
+        // A piece within it would only hide it.
+        let behind = self.pieces.iter().skip(place);
+        let within = behind.take_while(|piece| new.holds(piece.start, piece.length)).count();
+        memory::reserve(&mut self.pieces, 1)?;
+        self.pieces.splice(place..place + within, [new]);
+        Ok(())
     }
 
     #[inline]
@@ -130,18 +160,13 @@ impl Ahead {
         skipped.and_then(|skipped| bytes.get(skipped..)).unwrap_or_default()
     }
 
-    /// At least `least` bytes from `offset` on, if they are here.
+    /// At least `least` bytes from `offset` on, if they are in the piece where something was found last.
     #[inline]
-    fn slice(&self, offset: u64, least: usize) -> Option<&[u8]> {
-        let recent = self.pieces.get(self.recent.get());
-        let range = match recent.and_then(|piece| piece.range(offset, least)) {
-            Some(range) => range,
-            None => self.pieces.get(self.find(offset, least)?)?.range(offset, least)?,
-        };
-        self.bytes.get(range)
+    fn recent(&self, offset: u64, least: usize) -> Option<&[u8]> {
+        self.bytes.get(self.pieces.get(self.recent.get())?.range(offset, least)?)
     }
 
-    #[inline(never)]
+    /// The piece with at least `least` bytes from `offset` on.
     fn find(&self, offset: u64, least: usize) -> Option<usize> {
         let recent = self.recent.get();
         if self.pieces.get(recent).is_some_and(|piece| piece.holds(offset, least)) {
@@ -154,10 +179,12 @@ impl Ahead {
     }
 }
 
-/// What a plan is for: each kind has its own, since bodies are read between leaves.
+/// What a plan is for. Nodes and bodies are kept apart, since bodies are read between leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    Nodes,
+    /// Pointer nodes that are looked at before the leaves below them are planned. They say nothing of where plans go on.
+    Pointers,
+    Leaves,
     Bodies,
 }
 
@@ -173,7 +200,8 @@ pub(super) struct Pieces {
 #[derive(Clone, Copy)]
 pub(super) enum Place {
     Last,
-    Ahead(Plan, usize),
+    Nodes(usize),
+    Bodies(usize),
 }
 
 impl Pieces {
@@ -181,8 +209,8 @@ impl Pieces {
     pub(super) fn at(&self, place: Place, offset: u64) -> &[u8] {
         match place {
             Place::Last => self.last.get(offset),
-            Place::Ahead(Plan::Nodes, index) => self.nodes.get(index, offset),
-            Place::Ahead(Plan::Bodies, index) => self.bodies.get(index, offset),
+            Place::Nodes(index) => self.nodes.get(index, offset),
+            Place::Bodies(index) => self.bodies.get(index, offset),
         }
     }
 
@@ -195,35 +223,33 @@ impl Pieces {
     /// What this plan has read.
     pub(super) fn ahead(&mut self, plan: Plan) -> &mut Ahead {
         match plan {
-            Plan::Nodes => &mut self.nodes,
+            Plan::Pointers | Plan::Leaves => &mut self.nodes,
             Plan::Bodies => &mut self.bodies,
         }
     }
 
     /// Where at least `least` bytes from `offset` on are kept.
+    #[inline(never)]
     pub(super) fn find(&self, offset: u64, least: usize) -> Option<Place> {
         if self.last.get(offset).len() >= least {
             return Some(Place::Last);
         }
-        let nodes = || self.nodes.find(offset, least).map(|index| Place::Ahead(Plan::Nodes, index));
-        let bodies = || self.bodies.find(offset, least).map(|index| Place::Ahead(Plan::Bodies, index));
-        bodies().or_else(nodes)
+        let bodies = self.bodies.find(offset, least).map(Place::Bodies);
+        bodies.or_else(|| self.nodes.find(offset, least).map(Place::Nodes))
     }
 
     /// At least `least` bytes from `offset` on, if they are kept.
     #[inline]
     pub(super) fn get(&self, offset: u64, least: usize) -> Option<&[u8]> {
         // Who has read bodies ahead asks for them most often.
-        if !self.bodies.pieces.is_empty()
-            && let Some(found) = self.bodies.slice(offset, least)
-        {
+        if let Some(found) = self.bodies.recent(offset, least) {
             return Some(found);
         }
-        let found = self.last.get(offset);
-        if found.len() >= least {
+        if let Some(found) = self.nodes.recent(offset, least) {
             return Some(found);
         }
-        self.nodes.slice(offset, least)
+        let place = self.find(offset, least)?;
+        Some(self.at(place, offset))
     }
 
     /// The last piece, to be read anew or to be continued. If it did not begin at `offset` it is empty.
@@ -275,9 +301,14 @@ impl Pieces {
     }
 }
 
+/// What ranges take, together.
+pub(super) fn length_of(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum()
+}
+
 /// Joins ranges of the file that are about to be read, in any order, to those that are read at once: where that comes to
 /// more than a plan keeps, only nearer ones. What is beyond even so, or alone as long, is left out.
-pub(super) fn join(wanted: &mut [Range<u64>]) -> Result<Vec<Range<u64>>> {
+fn join(wanted: &mut [Range<u64>]) -> Result<Vec<Range<u64>>> {
     wanted.sort_unstable_by_key(|range| range.start);
     let mut joined = Vec::new();
     let mut gap = GAP;
@@ -342,7 +373,7 @@ mod tests {
     fn what_is_kept_is_found_until_it_is_overwritten() {
         let mut pieces = Pieces::default();
         pieces.begin(10).bytes = vec![1; 10];
-        for (plan, start) in [(Plan::Nodes, 100), (Plan::Bodies, 150), (Plan::Nodes, 200)] {
+        for (plan, start) in [(Plan::Leaves, 100), (Plan::Bodies, 150), (Plan::Pointers, 200)] {
             let ahead = pieces.ahead(plan);
             let at = ahead.bytes.len();
             ahead.bytes.extend([2; 10]);

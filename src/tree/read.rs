@@ -58,13 +58,11 @@ struct Frame {
     current: usize,
     value: usize,
     next: usize,
-    /// What is below it was read ahead.
-    planned: bool,
 }
 
 impl Frame {
     fn new(node: Node, kind: NodeKind, position: u64) -> Frame {
-        Frame { node, kind, position, current: 1, value: 1, next: 1, planned: false }
+        Frame { node, kind, position, current: 1, value: 1, next: 1 }
     }
 
     /// The entry that [`Frame::advance`] has come to.
@@ -209,8 +207,9 @@ impl<'a> Cursor<'a> {
         above.entry().is_ok_and(|entry| compare_keys(entry.key, key).is_lt())
     }
 
-    /// The next leaf; that at hand is left.
-    pub(crate) fn next_leaf(&mut self) -> Result<Option<Leaf<'_>>> {
+    /// The next leaf; that at hand is left. `with_bodies`: those of its documents are going to be read, too.
+    pub(crate) fn next_leaf(&mut self, with_bodies: bool) -> Result<Option<Leaf<'_>>> {
+        self.plans.with_bodies = with_bodies;
         if self.frames.last().is_some_and(|frame| frame.kind == NodeKind::Leaf) {
             self.leave();
         }
@@ -305,24 +304,33 @@ impl<'a> Cursor<'a> {
             }
         };
         let depth = self.frames.len();
-        if self.plans.are_made() && self.leaves == Some(depth) {
-            // Whoever steps over the error comes to this very child, which may be whole.
-            self.plan().inspect_err(|_| self.put_back())?;
-        }
         let hint =
             if self.leaves == Some(depth) { Hint::Size(subtree_size) } else { Hint::Subtree(subtree_size) };
-        let child = Child { position, parent, depth, hint };
-        let planned = if self.leaves == Some(depth + 1) { self.plans.take(position) } else { None };
-        let is_planned = planned.is_some();
-        let (kind, node) = match planned {
-            Some(found) => self.guarded.enter(child, found?)?,
-            None => self.guarded.read_into(child, self.spare.pop().unwrap_or_default())?,
-        };
+        let (kind, node) = self.bring(Child { position, parent, depth, hint })?;
         if kind == NodeKind::Leaf {
             self.leaves = Some(depth);
         }
-        self.frames.push(Frame { planned: is_planned, ..Frame::new(node, kind, position) });
+        self.frames.push(Frame::new(node, kind, position));
         Ok(())
+    }
+
+    /// Finds a child, in memory or in the file. Of the leaves those that come behind it are read with it.
+    fn bring(&mut self, child: Child) -> Result<(NodeKind, Node)> {
+        if self.leaves == Some(child.depth + 1)
+            && let Some(found) = self.plans.take(child.position)
+        {
+            return self.guarded.enter(child, found?);
+        }
+        if let Some(found) = self.guarded.find(child)? {
+            return Ok(found);
+        }
+        if self.plans.are_made()
+            && let Hint::Size(size) = child.hint
+        {
+            // Whoever steps over the error comes to this very child, which may be whole.
+            self.plan(child.position, size).inspect_err(|_| self.put_back())?;
+        }
+        self.guarded.read_into(child, self.spare.pop().unwrap_or_default())
     }
 
     /// The entry that the last event was about.

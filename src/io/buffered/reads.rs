@@ -7,7 +7,7 @@
 
 use super::{Buffered, Found, Reads, WriteBuffer, no_memory};
 use crate::format::block::{BLOCK_SIZE, boundary_at_or_below};
-use crate::io::exact::{Ahead, Place, Plan, join};
+use crate::io::exact::{Ahead, Place, Plan, length_of};
 use crate::io::scratch::{self, Scratch};
 use crate::io::{FileHandle, FileStats, FileTag, IoError};
 use crate::memory;
@@ -59,11 +59,8 @@ impl Source<'_> {
     }
 
     /// What waits in the write buffer is not read.
-    fn read_ranges(&mut self, wanted: &mut [Range<u64>], ahead: &mut Ahead) -> Result<(), IoError> {
-        let mut joined = join(wanted).map_err(no_memory)?;
-        ahead.go_on(&mut joined);
-        let total: u64 = joined.iter().map(|range| range.end - range.start).sum();
-        memory::reserve_exact(&mut ahead.bytes, total as usize).map_err(no_memory)?;
+    fn read_ranges(&mut self, joined: Vec<Range<u64>>, ahead: &mut Ahead) -> Result<(), IoError> {
+        memory::reserve_exact(&mut ahead.bytes, length_of(&joined) as usize).map_err(no_memory)?;
         let end = if self.writes.data.is_empty() { u64::MAX } else { self.writes.start };
         for range in joined.into_iter().filter(|range| range.start < end) {
             let at = ahead.bytes.len();
@@ -234,23 +231,27 @@ impl Buffered {
         read.map(|()| buf)
     }
 
-    /// Reads what is about to be wanted, if reads are exact: near ranges at once. They take the place of what the plan
-    /// has read before. A failure is that of whatever is wanted first.
+    /// Reads what is about to be wanted and no plan of this kind has read yet, if reads are exact: near ranges at once. They
+    /// take the place of what such plans have read before if there is no room for both. A failure is that of whatever is
+    /// wanted first.
     pub(in crate::io) fn read_ahead(&mut self, plan: Plan, wanted: &mut [Range<u64>]) -> Result<(), IoError> {
         if !self.is_exact() {
             return Ok(());
         }
         let (scratch, mut source) = self.scratch_and_source();
         let ahead = scratch.pieces.ahead(plan);
-        if ahead.holds(wanted) {
+        let mut joined = ahead.make_room(wanted).map_err(no_memory)?;
+        if joined.is_empty() {
             return Ok(());
         }
-        ahead.restart();
+        if plan != Plan::Pointers {
+            ahead.go_on(&mut joined);
+        }
         source.raw.tag(match plan {
-            Plan::Nodes => FileTag::BTree,
+            Plan::Pointers | Plan::Leaves => FileTag::BTree,
             Plan::Bodies => FileTag::Document,
         });
-        let read = source.read_ranges(wanted, ahead);
+        let read = source.read_ranges(joined, ahead);
         source.raw.tag(FileTag::Unknown);
         if read.is_err() {
             *ahead = Ahead::default();

@@ -89,29 +89,37 @@ impl<'a> Guarded<'a> {
 
     /// Finds a node, in memory or in the file.
     pub(in super::super) fn read(&mut self, child: Child) -> Result<(NodeKind, Node)> {
-        self.read_into(child, Room::default())
+        match self.find(child)? {
+            Some(found) => Ok(found),
+            None => self.read_into(child, Room::default()),
+        }
     }
 
-    /// As [`Guarded::read`], with memory that is not needed any more.
-    pub(super) fn read_into(&mut self, child: Child, memory: Room) -> Result<(NodeKind, Node)> {
+    /// Finds a node in memory.
+    #[inline]
+    pub(super) fn find(&mut self, child: Child) -> Result<Option<(NodeKind, Node)>> {
         // Only pointer nodes have hints of whole subtrees.
         let is_leaf = matches!(child.hint, Hint::Size(_));
-        if let Some(node) = self.file.kept(child.position, self.reading, is_leaf) {
-            self.check(child)?;
-            let (kind, stored_size) = (node.kind(), node.stored_size());
-            let node = Node::Kept(node);
-            self.count(child, kind, &node, stored_size)?;
-            return Ok((kind, node));
-        }
+        let Some(node) = self.file.kept(child.position, self.reading, is_leaf) else { return Ok(None) };
+        self.check(child)?;
+        let (kind, stored_size) = (node.kind(), node.stored_size());
+        let node = Node::Kept(node);
+        self.count(child, kind, &node, stored_size)?;
+        Ok(Some((kind, node)))
+    }
+
+    /// Reads a node that is not in memory, with memory that is not needed any more.
+    pub(super) fn read_into(&mut self, child: Child, memory: Room) -> Result<(NodeKind, Node)> {
         let (kind, stored) = self.read_file(child, memory)?;
         Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
     }
 
-    /// Reads leaves or pointer nodes ahead, but those that will be found in memory.
-    pub(super) fn read_ahead(&self, kind: NodeKind, mut nodes: Vec<(u64, u64)>) -> Result<()> {
-        let is_leaf = kind == NodeKind::Leaf;
-        nodes.retain(|&(position, _)| self.file.kept(position, self.reading, is_leaf).is_none());
-        self.file.read_ahead(Plan::Nodes, &nodes)
+    /// Reads leaves or pointer nodes ahead, but those that will be found in memory. Returns the number of the others.
+    pub(super) fn read_ahead(&self, plan: Plan, mut nodes: Vec<(u64, u64)>) -> Result<usize> {
+        let are_leaves = plan == Plan::Leaves;
+        nodes.retain(|&(position, _)| self.file.kept(position, self.reading, are_leaves).is_none());
+        self.file.read_ahead(plan, &nodes)?;
+        Ok(nodes.len())
     }
 
     /// Finds a node before it is entered, and what it takes in the file. It is not counted yet.

@@ -5,17 +5,27 @@
 //! A file that is written to again and again has the leaves of one pointer node in many places, and beside each of them
 //! leaves of the pointer nodes that follow. So a plan reaches over several pointer nodes; those are read before it, and
 //! kept until the cursor enters them. Plans begin small: whoever scans may want a few entries only.
+//!
+//! A file that was compacted has its leaves in order, with bodies between them if the tree is that by sequence number. There
+//! a plan reaches as far as leaves and what is between them can be read at once; and as long as what comes next was read
+//! already, be it with bodies, none is made.
 
 use super::super::cache::Node;
 use super::Cursor;
 use crate::error::{Error, Result};
 use crate::format::node::{ChildPointer, NodeKind, entry_at};
+use crate::io::buffered::Plan;
 use crate::memory;
 use std::collections::VecDeque;
 
 /// Leaves of a plan take about as much in the file. They are read with what is between them, which is no more than
 /// [`crate::io`] keeps of a plan.
 const ENOUGH: u64 = 112 << 10;
+/// Leaves with no more than this between them are read as one even by those who do not want what is there: with each page of
+/// the file there comes one of them.
+const NEAR: u64 = 4 << 10;
+/// So much is no more than is read at once with what is between, where it is wanted.
+const NEAR_WITH_BODIES: u64 = 16 << 10;
 /// Fewer keys than this below a pointer node are looked up one by one.
 const FEWEST_KEYS: usize = 4;
 /// A plan reaches over no more pointer nodes,
@@ -44,13 +54,42 @@ pub(super) enum Wanted<'a> {
     Keys(&'a [&'a [u8]]),
 }
 
+/// Nodes that are to be read at once, in the order of their keys.
+#[derive(Default)]
+struct Load {
+    /// Their positions and sizes.
+    nodes: Vec<(u64, u64)>,
+    /// What they take in the file, with what is between near ones.
+    length: u64,
+    /// Where the last one ends.
+    end: u64,
+    near: u64,
+}
+
+impl Load {
+    fn add(&mut self, position: u64, size: u64) -> Result<()> {
+        let between = position.checked_sub(self.end).filter(|between| *between <= self.near);
+        self.length = self.length.saturating_add(between.unwrap_or(0)).saturating_add(size);
+        self.end = position.saturating_add(size);
+        memory::push(&mut self.nodes, (position, size))
+    }
+
+    fn is_full(&self) -> bool {
+        self.length >= ENOUGH
+    }
+}
+
 /// What a cursor has planned.
 #[derive(Default)]
 pub(super) struct Plans<'a> {
     pub(super) wanted: Wanted<'a>,
     /// Index of the key that is looked for.
     pub(super) key: usize,
-    /// The pointer nodes that come next; their leaves are planned.
+    /// Bodies are wanted as well.
+    pub(super) with_bodies: bool,
+    /// So many of the leaves that come next and are not in memory are planned.
+    left: usize,
+    /// The pointer nodes that come next and were looked at for a plan.
     upcoming: VecDeque<Upcoming>,
     /// Pointer nodes of the last plan.
     width: usize,
@@ -78,18 +117,15 @@ impl Plans<'_> {
         last.is_some_and(|last| highest.is_none_or(|highest| *last <= highest))
     }
 
-    /// Adds positions and sizes of those children of a node that are wanted, from the one at byte `offset` on and from
-    /// the key of index `key` on, which goes on. False: no more are wanted behind them.
-    fn add_children(
-        &self,
-        node: &[u8],
-        offset: usize,
-        key: &mut usize,
-        children: &mut Vec<(u64, u64)>,
-    ) -> Result<bool> {
+    /// Adds those children of a node that are wanted, from the one at byte `offset` on and from the key of index `key` on,
+    /// which goes on. False: no more are wanted behind them, or there is no room for them.
+    fn add_children(&self, node: &[u8], offset: usize, key: &mut usize, load: &mut Load) -> Result<bool> {
         let mut offset = offset;
         // A node that is damaged from somewhere on is read up to there; whoever comes there meets the error.
         while let Ok(Some((entry, next))) = entry_at(node, offset) {
+            if load.is_full() {
+                return Ok(false);
+            }
             let Ok(child) = ChildPointer::parse(entry.value) else { return Ok(false) };
             offset = next;
             if let Wanted::Keys(keys) = self.wanted {
@@ -103,7 +139,7 @@ impl Plans<'_> {
                 }
                 *key += held;
             }
-            memory::push(children, (child.position, child.subtree_size))?;
+            load.add(child.position, child.subtree_size)?;
             if let Wanted::All(Some(until)) = &self.wanted
                 && *entry.key >= **until
             {
@@ -115,62 +151,72 @@ impl Plans<'_> {
 }
 
 impl Cursor<'_> {
-    /// Reads ahead the leaves that come next, once for each node above them.
-    pub(super) fn plan(&mut self) -> Result<()> {
-        let above = self.frames.len().checked_sub(2).and_then(|above| self.frames.get(above));
-        let highest = above.and_then(|above| above.entry().ok()).map(|entry| entry.key);
-        let are_many = self.plans.are_many(highest);
-        let Some(frame) = self.frames.last_mut().filter(|frame| !frame.planned) else { return Ok(()) };
-        frame.planned = true;
-        if !are_many {
+    /// A leaf is about to be read: reads ahead those that come next, from that one on, unless it was read already.
+    pub(super) fn plan(&mut self, position: u64, size: u64) -> Result<()> {
+        if self.plans.left > 0 {
+            self.plans.left -= 1;
             return Ok(());
         }
-        let (mut leaves, mut key) = (Vec::new(), self.plans.key);
+        let above = self.frames.len().checked_sub(2).and_then(|above| self.frames.get(above));
+        let highest = above.and_then(|above| above.entry().ok()).map(|entry| entry.key);
+        let Some(frame) = self.frames.last() else { return Ok(()) };
+        if self.guarded.file.has_read(position, size).is_some() || !self.plans.are_many(highest) {
+            return Ok(());
+        }
+        let near = if self.plans.with_bodies { NEAR_WITH_BODIES } else { NEAR };
+        let (mut leaves, mut key) = (Load { near, ..Load::default() }, self.plans.key);
         let goes_on = self.plans.add_children(&frame.node, frame.current, &mut key, &mut leaves)?;
+        // If the plan fails, none is made again for these.
+        self.plans.left = leaves.nodes.len();
         if goes_on {
             self.plan_wider(key, &mut leaves)?;
         }
-        self.guarded.read_ahead(NodeKind::Leaf, leaves)
+        let planned = self.guarded.read_ahead(Plan::Leaves, leaves.nodes)?;
+        self.plans.left = planned.saturating_sub(1);
+        Ok(())
     }
 
     /// Adds the leaves of the pointer nodes that come next, from the key of index `key` on.
-    fn plan_wider(&mut self, key: usize, leaves: &mut Vec<(u64, u64)>) -> Result<()> {
+    fn plan_wider(&mut self, key: usize, leaves: &mut Load) -> Result<()> {
         let width = self.plans.width;
         self.plans.width = (width * 2).clamp(1, WIDEST);
-        let Some(above) = self.frames.len().checked_sub(2).and_then(|above| self.frames.get(above)) else {
-            return Ok(());
-        };
-        let (mut siblings, mut key_above, mut key) = (Vec::new(), key, key);
-        self.plans.add_children(&above.node, above.next, &mut key_above, &mut siblings)?;
+        self.look_at_siblings(width, key, leaves.length)?;
+        let mut key = key;
+        for Upcoming { node, .. } in self.plans.upcoming.iter().take(width) {
+            let goes_on = match node {
+                Ok((node, _)) if is_small_interior(node) => self.plans.add_children(node, 1, &mut key, leaves)?,
+                _ => false,
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at up to `width` of the pointer nodes that come next, unless that was done: at no more than there is room for in
+    /// a plan that has so many bytes already.
+    fn look_at_siblings(&mut self, width: usize, key: usize, length: u64) -> Result<()> {
+        let above = self.frames.len().checked_sub(2).and_then(|above| self.frames.get(above));
+        let Some(above) = above else { return Ok(()) };
+        let (parent, mut key) = (above.position, key);
+        let mut siblings = Load { length, ..Load::default() };
+        self.plans.add_children(&above.node, above.next, &mut key, &mut siblings)?;
+        let mut siblings = siblings.nodes;
         siblings.truncate(width);
-        let parent = above.position;
+        siblings.retain(|&(position, _)| !self.plans.upcoming.iter().any(|known| known.position == position));
         // Their sizes in the node above are those of all that is below them.
         for (_, size) in &mut siblings {
             *size = POINTER_NODE;
         }
-        self.guarded.read_ahead(NodeKind::Interior, memory::copy(&siblings)?)?;
-        let mut planned: u64 = leaves.iter().map(|&(_, size)| size).sum();
+        self.guarded.read_ahead(Plan::Pointers, memory::copy(&siblings)?)?;
         for (position, _) in siblings {
-            if planned >= ENOUGH {
-                break;
-            }
             let node = match self.guarded.look_ahead(position, parent) {
                 // It ends the scan. What is damaged is met when the cursor comes there.
                 Err(error @ Error::Io { .. }) => return Err(error),
                 node => node,
             };
-            let first = leaves.len();
-            let goes_on = match &node {
-                Ok((node, _)) if is_small_interior(node) => {
-                    self.plans.add_children(node, 1, &mut key, leaves)?
-                }
-                _ => false,
-            };
             self.plans.upcoming.push_back(Upcoming { position, node });
-            if !goes_on {
-                break;
-            }
-            planned += leaves.iter().skip(first).map(|&(_, size)| size).sum::<u64>();
         }
         Ok(())
     }

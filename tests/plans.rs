@@ -78,6 +78,19 @@ fn nodes(db: &Db) -> usize {
     nodes
 }
 
+/// What the nodes of the tree by id take.
+fn tree_size(db: &Db) -> usize {
+    let mut size = 0;
+    db.walk_by_id(b"", ScanOptions::default(), &mut |depth, item| {
+        if let (0, couchstore::WalkItem::Node { subtree_size, .. }) = (depth, item) {
+            size = *subtree_size as usize;
+        }
+        Ok(())
+    })
+    .unwrap();
+    size
+}
+
 #[test]
 fn plans_reach_over_pointer_nodes() {
     let memory = scattered();
@@ -93,6 +106,69 @@ fn plans_reach_over_pointer_nodes() {
     assert_eq!(shown, COUNT);
     let (reads, _) = reader.reads();
     assert!(reads * 2 < nodes, "{reads} reads of {nodes} nodes");
+}
+
+/// A file that was compacted, with so many documents with bodies of this length, in another order by sequence number than by id.
+fn compacted(count: usize, body_length: usize) -> Memory {
+    let (source, target) = (Memory::default(), Memory::default());
+    let db = source.open(NAME);
+    let body: Vec<_> =
+        (0..body_length as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let ids: Vec<_> = (0..count).map(|number| id(number * 7919 % count)).collect();
+    let docs: Vec<_> = ids.iter().map(|id| Document::new(id, &body)).collect();
+    db.save(&docs, SaveOptions::default()).unwrap();
+    db.commit().unwrap();
+    compact(&db, NAME, &CompactOptions::new().file_ops(target.ops())).unwrap();
+    target
+}
+
+/// Leaves stand in order there, those by sequence number with bodies between them: what is beside each other is read at
+/// once, and nothing twice.
+#[test]
+fn a_compacted_file_is_read_in_large_pieces_and_once() {
+    for (count, body_length) in [(20_000, 0), (20_000, 50), (20_000, 200), (4000, 1400), (4000, 5000)] {
+        let memory = compacted(count, body_length);
+        let (size, pieces) = (memory.bytes(NAME).len(), memory.bytes(NAME).len() / (256 << 10));
+        let scan = |by_id: bool, read_bodies: bool| {
+            let reader = Reader::new(&memory, |options| options).unwrap();
+            let (mut shown, all) = (0, ScanOptions::default());
+            let mut show = |info: &DocInfoRef<'_>| {
+                shown += 1;
+                if read_bodies {
+                    assert_eq!(reader.db.body(info)?.len(), body_length);
+                }
+                Ok(())
+            };
+            if by_id {
+                reader.db.all_docs(b"", all, &mut show).unwrap();
+            } else {
+                reader.db.changes_since(0, all, &mut show).unwrap();
+            }
+            assert_eq!(shown, count);
+            let (reads, bytes) = reader.reads();
+            (reads, bytes, format!("bodies of {body_length}: {reads} reads of {bytes} bytes"))
+        };
+        let reader = Reader::new(&memory, |options| options).unwrap();
+        let (nodes, tree) = (nodes(&reader.db), tree_size(&reader.db));
+
+        let (reads, bytes, told) = scan(true, false);
+        assert!(reads <= 16 + nodes / 32 && bytes < tree + tree / 8 + (64 << 10), "{told}, tree of {tree}");
+
+        // Those who read all bodies read the file but for the tree by id, and here and there a leaf by itself.
+        let (reads, bytes, told) = scan(false, true);
+        assert!(
+            reads < 2 * pieces + nodes / 3 && bytes < size + size / 64 + (128 << 10),
+            "{told}, file of {size}"
+        );
+
+        // Those who read none read some where that spares reads: where pages of the file have leaves in them anyway.
+        let (reads, bytes, told) = scan(false, false);
+        if body_length <= 50 {
+            assert!(reads <= nodes / 8 && bytes < size, "{told}");
+        } else {
+            assert!(reads <= nodes + nodes / 8 && bytes < 4 * tree, "{told}");
+        }
+    }
 }
 
 #[test]

@@ -17,7 +17,8 @@ use crate::io::buffered::Plan;
 use crate::memory;
 use crate::tree::TreeKind;
 use crate::tree::cache::file::Reading;
-use crate::tree::read::{Cursor, Event, count_range, lookup};
+use crate::tree::footing::Footing;
+use crate::tree::read::{Cursor, Event, Leaf, count_range, lookup};
 
 /// Most leaves have no more bodies than this.
 const FIRST_BODIES: usize = 32;
@@ -222,52 +223,25 @@ impl Db {
         self.check_open()?;
         let root = self.root_of(tree);
         let mut cursor = Cursor::of_all(&self.file, root.as_ref(), first, last, Reading::Scanning);
-        let footing = cursor.footing();
-        let mut bodies = BodiesAhead::default();
-        let mut damage = Damage::new(options);
-        self.file.take_last_body();
         // It goes before the cursor, which gives memory back.
-        let shown = Shown(visitor);
+        let mut scan = Scan {
+            db: self,
+            tree,
+            last,
+            options,
+            footing: cursor.footing(),
+            bodies: BodiesAhead::default(),
+            damage: Damage::new(options),
+            shown: Shown(visitor),
+        };
+        self.file.take_last_body();
         loop {
-            shown.0.before_use();
-            let Some(leaf) = damage.pass(cursor.next_leaf(bodies.is_active()))? else { continue };
-            let Some(leaf) = leaf else { return damage.result() };
-            bodies.begin_leaf();
-            let mut rest = leaf.entries();
-            loop {
-                let offset = rest.offset();
-                let Some(entry) = rest.next() else { break };
-                let entry = match entry {
-                    Ok(entry) => entry,
-                    Err(rule) => {
-                        shown.0.before_use();
-                        damage.pass::<()>(Err(self.file.malformed(leaf.position, rule)))?;
-                        break;
-                    }
-                };
-                if last.is_some_and(|last| entry.key > last) {
-                    return damage.result();
-                }
-                // Looked at where it is: copying it would take as long as reading it.
-                let parsed = parse(tree, &entry);
-                let info = match &parsed {
-                    Ok(info) => info,
-                    Err(rule) => {
-                        shown.0.before_use();
-                        &self.make_do(&entry, leaf.position, *rule, &mut damage)?
-                    }
-                };
-                if options.shows(info) {
-                    if bodies.may_be_missing(info.body_position, info.physical_size) {
-                        shown.0.before_use();
-                        if bodies.are_missing(&self.file, info.body_position, info.physical_size) {
-                            let wanted = bodies_of(tree, leaf.entries_from(offset), last, options)?;
-                            damage.pass(self.file.read_ahead(Plan::Bodies, &wanted))?;
-                        }
-                    }
-                    shown.0.show(info)?;
-                    footing.check(leaf.position)?;
-                    bodies.after(&self.file, info.body_position);
+            scan.shown.0.before_use();
+            let leaf = scan.damage.pass(cursor.next_leaf(scan.bodies.is_active()))?;
+            if let Some(leaf) = leaf {
+                let goes_on = leaf.map_or(Ok(false), |leaf| scan.leaf(&leaf))?;
+                if !goes_on {
+                    return scan.damage.result();
                 }
             }
         }
@@ -329,6 +303,7 @@ impl Db {
 
     /// What can be said of an entry that makes no sense, if the scan is to go on.
     #[cold]
+    #[inline(never)]
     fn make_do<'e>(
         &self,
         entry: &Entry<'e>,
@@ -382,6 +357,70 @@ impl Db {
                 }
             }
         }
+    }
+}
+
+/// Going through the documents of a tree.
+struct Scan<'a, 'v, V: Visitor + ?Sized> {
+    db: &'a Db,
+    tree: TreeKind,
+    last: Option<&'a [u8]>,
+    options: ScanOptions,
+    footing: Footing<'a>,
+    bodies: BodiesAhead,
+    damage: Damage,
+    shown: Shown<'v, V>,
+}
+
+impl<V: Visitor + ?Sized> Scan<'_, '_, V> {
+    /// Shows the documents of a leaf. False: the last one was among them.
+    // By itself: with all that is around it in one function too much would move between memory and registers.
+    #[inline(never)]
+    fn leaf(&mut self, leaf: &Leaf<'_>) -> Result<bool> {
+        self.bodies.begin_leaf();
+        let mut rest = leaf.entries();
+        loop {
+            let offset = rest.offset();
+            let Some(entry) = rest.next() else { return Ok(true) };
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(rule) => {
+                    self.shown.0.before_use();
+                    self.damage.pass::<()>(Err(self.db.file.malformed(leaf.position, rule)))?;
+                    return Ok(true);
+                }
+            };
+            if self.last.is_some_and(|last| entry.key > last) {
+                return Ok(false);
+            }
+            // Looked at where it is: copying it would take as long as reading it.
+            let parsed = parse(self.tree, &entry);
+            let info = match &parsed {
+                Ok(info) => info,
+                Err(rule) => {
+                    self.shown.0.before_use();
+                    &self.db.make_do(&entry, leaf.position, *rule, &mut self.damage)?
+                }
+            };
+            if self.options.shows(info) {
+                if self.bodies.may_be_missing(info.body_position, info.physical_size) {
+                    self.bring_bodies(info, leaf.entries_from(offset))?;
+                }
+                self.shown.0.show(info)?;
+                self.footing.check(leaf.position)?;
+                self.bodies.after(&self.db.file, info.body_position);
+            }
+        }
+    }
+
+    /// Reads bodies ahead if that of this document is missing: those of the documents with these entries.
+    fn bring_bodies(&mut self, info: &DocInfoRef<'_>, entries: Entries<'_>) -> Result<()> {
+        self.shown.0.before_use();
+        if self.bodies.are_missing(&self.db.file, info.body_position, info.physical_size) {
+            let wanted = bodies_of(self.tree, entries, self.last, self.options)?;
+            self.damage.pass(self.db.file.read_ahead(Plan::Bodies, &wanted))?;
+        }
+        Ok(())
     }
 }
 

@@ -107,13 +107,13 @@ impl Ahead {
         missing
     }
 
-    /// What is to be read for a plan, near ranges as one: what it wants and is not here. If that is most of it, or has no room
-    /// beside what is here, all of that goes, and everything that is wanted is to be read.
-    pub(super) fn make_room(&mut self, wanted: &mut [Range<u64>]) -> Result<Vec<Range<u64>>> {
+    /// What is to be read for a plan, near ranges as one: what it wants and is not here. If that is most of it, or would leave
+    /// less than `spared` bytes of room beside what is here, all of that goes, and everything that is wanted is to be read.
+    pub(super) fn make_room(&mut self, wanted: &mut [Range<u64>], spared: u64) -> Result<Vec<Range<u64>>> {
         let missing = self.put_missing_first(wanted);
         if missing * 2 <= wanted.len() {
             let joined = join(&mut wanted[..missing])?;
-            if length_of(&joined) <= self.room() {
+            if length_of(&joined) + spared <= self.room() {
                 return Ok(joined);
             }
         }
@@ -134,6 +134,8 @@ impl Ahead {
             return;
         };
         let follows = range.start <= self.end.saturating_add(GAP) && range.end > self.end && self.end > 0;
+        // Where another plan has read on already there is nothing to be gained.
+        let follows = follows && self.find(range.end, 1).is_none();
         let room = self.room().saturating_sub(range.end.saturating_sub(range.start));
         self.more = if follows { (self.more * 2).clamp(FIRST_MORE, AHEAD).min(room) } else { 0 };
         range.end = range.end.saturating_add(self.more);
@@ -186,6 +188,17 @@ pub(crate) enum Plan {
     Pointers,
     Leaves,
     Bodies,
+}
+
+impl Plan {
+    /// Room that is left for the next plan.
+    pub(super) fn spares(self) -> u64 {
+        match self {
+            // Leaves are planned at once, and stand between those where they are in order.
+            Plan::Pointers => AHEAD / 2,
+            Plan::Leaves | Plan::Bodies => 0,
+        }
+    }
 }
 
 /// Everything that is kept.
@@ -243,6 +256,10 @@ impl Pieces {
     pub(super) fn get(&self, offset: u64, least: usize) -> Option<&[u8]> {
         // Who has read bodies ahead asks for them most often.
         if let Some(found) = self.bodies.recent(offset, least) {
+            return Some(found);
+        }
+        let found = self.last.get(offset);
+        if found.len() >= least {
             return Some(found);
         }
         if let Some(found) = self.nodes.recent(offset, least) {
@@ -369,6 +386,92 @@ mod tests {
         assert_eq!(join(&mut scattered).unwrap(), scattered);
     }
 
+    /// Reads for a plan what is to be read of these ranges. Each byte is the last one of its offset.
+    fn read(pieces: &mut Pieces, plan: Plan, wanted: &mut [Range<u64>]) -> Vec<Range<u64>> {
+        let ahead = pieces.ahead(plan);
+        let ranges = ahead.make_room(wanted, plan.spares()).unwrap();
+        for range in &ranges {
+            let at = ahead.bytes.len();
+            ahead.bytes.extend(range.clone().map(|offset| offset as u8));
+            ahead.note(range.start, at).unwrap();
+        }
+        ranges
+    }
+
+    fn assert_holds(pieces: &Pieces, range: Range<u64>) {
+        let length = (range.end - range.start) as usize;
+        let expected: Vec<_> = range.clone().map(|offset| offset as u8).collect();
+        let found = pieces.find(range.start, length).map(|place| &pieces.at(place, range.start)[..length]);
+        assert!(found == Some(&expected), "{range:?}");
+        assert!(
+            pieces.get(range.start, length).is_some_and(|bytes| bytes[..length] == expected),
+            "{range:?}"
+        );
+    }
+
+    #[test]
+    fn plans_read_what_is_missing() {
+        const MUCH: u64 = 100_000;
+        let (mut pieces, plan) = (Pieces::default(), Plan::Leaves);
+        assert_eq!(read(&mut pieces, plan, &mut [0..100, 50_000..50_100]), [0..100, 50_000..50_100]);
+        assert_eq!(read(&mut pieces, plan, &mut [50_010..50_090, 0..100]), []);
+        // Half of them are here, in part with others between that are not.
+        assert_eq!(
+            read(&mut pieces, plan, &mut [90..110, 50_000..50_100, 10..20, 49_990..49_995]),
+            [90..110, 49_990..49_995]
+        );
+        assert_eq!(
+            read(&mut pieces, plan, &mut [0..100, 99..101, 49_000..49_001, 50_000..50_050]),
+            [49_000..49_001]
+        );
+        for range in [0..100, 90..110, 99..101, 49_000..49_001, 49_990..49_995, 50_000..50_100] {
+            assert_holds(&pieces, range);
+        }
+        // What is read around others takes their place.
+        let around = 40_000..60_000;
+        assert_eq!(read(&mut pieces, plan, &mut [0..10, 5..20, around.clone()]), [around.clone()]);
+        assert_holds(&pieces, around);
+        assert_holds(&pieces, 0..100);
+        // Most are missing: nothing else is left.
+        let most = [0..10, MUCH..MUCH + 10, 2 * MUCH..2 * MUCH + 10];
+        assert_eq!(read(&mut pieces, plan, &mut most.clone()), most);
+        assert!(pieces.find(50, 1).is_none() && pieces.find(50_000, 1).is_none());
+        most.iter().for_each(|range| assert_holds(&pieces, range.clone()));
+    }
+
+    #[test]
+    fn what_plans_keep_has_a_bound() {
+        let mut pieces = Pieces::default();
+        let all: Vec<_> = (0..100).map(|index| index << 15..(index << 15) + 20_000).collect();
+        for at in 0..all.len() - 2 {
+            for plan in [Plan::Pointers, Plan::Leaves, Plan::Bodies] {
+                let wanted = &all[at..at + 2];
+                read(&mut pieces, plan, &mut wanted.to_vec());
+                wanted.iter().for_each(|range| assert_holds(&pieces, range.clone()));
+                assert!(pieces.ahead(plan).bytes.len() as u64 <= AHEAD - plan.spares(), "{at} {plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn plans_that_follow_each_other_grow_up_to_what_is_here() {
+        let mut pieces = Pieces::default();
+        let grown = |pieces: &mut Pieces, range: Range<u64>| {
+            let mut joined = [range];
+            pieces.ahead(Plan::Leaves).go_on(&mut joined);
+            joined[0].end
+        };
+        assert_eq!(grown(&mut pieces, 0..1000), 1000);
+        assert_eq!(grown(&mut pieces, 1000..2000), 2000 + FIRST_MORE);
+        let next = 2000 + FIRST_MORE;
+        assert_eq!(grown(&mut pieces, next..next + 10), next + 10 + 2 * FIRST_MORE);
+        let next = next + 10 + 2 * FIRST_MORE;
+        read(&mut pieces, Plan::Pointers, &mut [next + 10..next + 1000]);
+        assert_eq!(grown(&mut pieces, next..next + 10), next + 10);
+        // Elsewhere.
+        assert_eq!(grown(&mut pieces, 1 << 30..1 << 31), 1 << 31);
+    }
+
     #[test]
     fn what_is_kept_is_found_until_it_is_overwritten() {
         let mut pieces = Pieces::default();
@@ -391,8 +494,7 @@ mod tests {
         assert!(
             pieces.find(10, 1).is_none() && pieces.find(100, 1).is_none() && pieces.find(200, 10).is_some()
         );
-        pieces.ahead(Plan::Nodes).restart();
-        assert!(pieces.find(200, 1).is_none() && pieces.find(150, 1).is_some());
+
         pieces.clear();
         assert!(pieces.find(150, 1).is_none() && pieces.held() == 0);
     }

@@ -330,7 +330,7 @@ impl<'a> Cursor<'a> {
             // Whoever steps over the error comes to this very child, which may be whole.
             self.plan(child.position, size).inspect_err(|_| self.put_back())?;
         }
-        self.guarded.read_into(child, self.spare.pop().unwrap_or_default())
+        self.guarded.read_missing(child, self.spare.pop().unwrap_or_default())
     }
 
     /// The entry that the last event was about.

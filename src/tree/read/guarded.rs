@@ -89,9 +89,14 @@ impl<'a> Guarded<'a> {
 
     /// Finds a node, in memory or in the file.
     pub(in super::super) fn read(&mut self, child: Child) -> Result<(NodeKind, Node)> {
+        self.read_into(child, Room::default())
+    }
+
+    /// As [`Guarded::read`], with memory that is not needed any more.
+    pub(super) fn read_into(&mut self, child: Child, memory: Room) -> Result<(NodeKind, Node)> {
         match self.find(child)? {
             Some(found) => Ok(found),
-            None => self.read_into(child, Room::default()),
+            None => self.read_missing(child, memory),
         }
     }
 
@@ -108,8 +113,9 @@ impl<'a> Guarded<'a> {
         Ok(Some((kind, node)))
     }
 
-    /// Reads a node that is not in memory, with memory that is not needed any more.
-    pub(super) fn read_into(&mut self, child: Child, memory: Room) -> Result<(NodeKind, Node)> {
+    /// As [`Guarded::read_into`], for a node that is not in memory.
+    #[inline]
+    pub(super) fn read_missing(&mut self, child: Child, memory: Room) -> Result<(NodeKind, Node)> {
         let (kind, stored) = self.read_file(child, memory)?;
         Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
     }

@@ -24,8 +24,10 @@ const ENOUGH: u64 = 112 << 10;
 /// Leaves with no more than this between them are read as one even by those who do not want what is there: with each page of
 /// the file there comes one of them.
 const NEAR: u64 = 4 << 10;
-/// So much is no more than is read at once with what is between, where it is wanted.
+/// Where bodies are wanted, that is what is there.
 const NEAR_WITH_BODIES: u64 = 16 << 10;
+/// If no more than this is between, there are bodies that will be read before the leaf behind them, and that leaf with them.
+const WITHIN_BODIES: u64 = 256 << 10;
 /// Fewer keys than this below a pointer node are looked up one by one.
 const FEWEST_KEYS: usize = 4;
 /// A plan reaches over no more pointer nodes,
@@ -62,20 +64,28 @@ struct Load {
     /// What they take in the file, with what is between near ones.
     length: u64,
     /// Where the last one ends.
-    end: u64,
-    near: u64,
+    end: Option<u64>,
+    with_bodies: bool,
 }
 
 impl Load {
+    /// What is between the last one and one at this position, if that stands behind it.
+    fn between(&self, position: u64) -> Option<u64> {
+        position.checked_sub(self.end?)
+    }
+
     fn add(&mut self, position: u64, size: u64) -> Result<()> {
-        let between = position.checked_sub(self.end).filter(|between| *between <= self.near);
+        let near = if self.with_bodies { NEAR_WITH_BODIES } else { NEAR };
+        let between = self.between(position).filter(|between| *between <= near);
         self.length = self.length.saturating_add(between.unwrap_or(0)).saturating_add(size);
-        self.end = position.saturating_add(size);
+        self.end = Some(position.saturating_add(size));
         memory::push(&mut self.nodes, (position, size))
     }
 
-    fn is_full(&self) -> bool {
-        self.length >= ENOUGH
+    /// Whether it ends before a node at this position.
+    fn is_complete_before(&self, position: u64) -> bool {
+        let comes_with_bodies = |between| (NEAR_WITH_BODIES + 1..=WITHIN_BODIES).contains(&between);
+        self.length >= ENOUGH || self.with_bodies && self.between(position).is_some_and(comes_with_bodies)
     }
 }
 
@@ -123,10 +133,10 @@ impl Plans<'_> {
         let mut offset = offset;
         // A node that is damaged from somewhere on is read up to there; whoever comes there meets the error.
         while let Ok(Some((entry, next))) = entry_at(node, offset) {
-            if load.is_full() {
+            let Ok(child) = ChildPointer::parse(entry.value) else { return Ok(false) };
+            if load.is_complete_before(child.position) {
                 return Ok(false);
             }
-            let Ok(child) = ChildPointer::parse(entry.value) else { return Ok(false) };
             offset = next;
             if let Wanted::Keys(keys) = self.wanted {
                 let rest = keys.get(*key..).unwrap_or_default();
@@ -163,8 +173,8 @@ impl Cursor<'_> {
         if self.guarded.file.has_read(position, size).is_some() || !self.plans.are_many(highest) {
             return Ok(());
         }
-        let near = if self.plans.with_bodies { NEAR_WITH_BODIES } else { NEAR };
-        let (mut leaves, mut key) = (Load { near, ..Load::default() }, self.plans.key);
+        let mut leaves = Load { with_bodies: self.plans.with_bodies, ..Load::default() };
+        let mut key = self.plans.key;
         let goes_on = self.plans.add_children(&frame.node, frame.current, &mut key, &mut leaves)?;
         // If the plan fails, none is made again for these.
         self.plans.left = leaves.nodes.len();
@@ -184,7 +194,9 @@ impl Cursor<'_> {
         let mut key = key;
         for Upcoming { node, .. } in self.plans.upcoming.iter().take(width) {
             let goes_on = match node {
-                Ok((node, _)) if is_small_interior(node) => self.plans.add_children(node, 1, &mut key, leaves)?,
+                Ok((node, _)) if is_small_interior(node) => {
+                    self.plans.add_children(node, 1, &mut key, leaves)?
+                }
                 _ => false,
             };
             if !goes_on {

@@ -5,12 +5,15 @@
 /// Bytes that a processor loads at once.
 const LINE: usize = 64;
 
-/// The first bytes will be read soon: so many as most entries of a tree have. On processors where nothing is known of this,
-/// nothing happens.
+/// The first `most` bytes, about, will be read soon. On processors where nothing is known of this, nothing happens.
 #[inline]
-pub(crate) fn prefetch(bytes: &[u8]) {
-    for line in bytes.chunks(LINE).take(2) {
+pub(crate) fn prefetch(bytes: &[u8], most: usize) {
+    let bytes = bytes.get(..most).unwrap_or(bytes);
+    for line in bytes.chunks_exact(LINE) {
         load(line);
+    }
+    if let Some(last) = bytes.last() {
+        load(std::slice::from_ref(last));
     }
 }
 

@@ -13,6 +13,8 @@ use crate::prefetch::prefetch;
 
 /// Lengths of key and value before each entry.
 const LENGTHS: usize = 8;
+/// Most entries are no longer.
+const USUAL_ENTRY: usize = 128;
 /// Bytes of a piece and of a chunk: a part of the budget, within these limits.
 const SMALLEST: usize = 4 << 10;
 const LARGEST_PIECE: usize = 256 << 10;
@@ -232,7 +234,7 @@ impl Run for SortedChunk<'_> {
         self.record = *record;
         // It is read when its turn comes, which with many runs is a while; it stands anywhere, and waiting for memory then would
         // take longer than all else that is done with it here.
-        prefetch(self.gathered.bytes_of(*record));
+        prefetch(self.gathered.bytes_of(*record), USUAL_ENTRY);
         // Keys that came later may have had less in common.
         let is_known = skip == self.skip;
         Ok(Some(if is_known { record.prefix() } else { key_prefix(self.entry().key(), skip) }))

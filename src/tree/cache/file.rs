@@ -188,11 +188,14 @@ impl TreeFile {
             Kept::Shared(_, staged) => kind == NodeKind::Interior || staged.has_room_for_leaves(),
         };
         let stored_size = appended.size.saturating_sub(PREFIX as u64);
-        if is_wanted && let Some(node) = KeptNode::of_written(node, entries, stored_size) {
-            match kept {
-                Kept::Own(own) => own.insert(appended.position, Arc::new(node)),
-                Kept::Shared(_, staged) => staged.push(appended.position, Arc::new(node)),
+        match kept {
+            _ if !is_wanted => {}
+            Kept::Own(own) => {
+                if let Some(node) = KeptNode::of_written(node, entries, stored_size) {
+                    own.insert(appended.position, Arc::new(node));
+                }
             }
+            Kept::Shared(_, staged) => staged.push(appended.position, node, entries, stored_size),
         }
         Ok(appended)
     }

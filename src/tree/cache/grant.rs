@@ -2,6 +2,7 @@
 
 //! How much memory the handles of a process take for nodes, together, beyond the little that each of them has anyway.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// So much is asked for at a time.
@@ -29,7 +30,7 @@ impl Pool {
 #[derive(Debug)]
 pub(super) struct Granted {
     pool: &'static Pool,
-    bytes: u64,
+    bytes: Cell<u64>,
 }
 
 impl Default for Granted {
@@ -40,23 +41,23 @@ impl Default for Granted {
 
 impl Granted {
     pub(super) fn of(pool: &'static Pool) -> Granted {
-        Granted { pool, bytes: 0 }
+        Granted { pool, bytes: Cell::new(0) }
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes.get()
     }
 
     /// Asks for another [`STEP`]. False: the handles have all that they may have.
-    pub(super) fn ask_for_more(&mut self) -> bool {
+    pub(super) fn ask_for_more(&self) -> bool {
         let more = |granted: u64| Some(granted + STEP).filter(|&sum| sum <= self.pool.most);
         let granted = self.pool.granted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        self.bytes += if granted { STEP } else { 0 };
+        self.bytes.set(self.bytes.get() + if granted { STEP } else { 0 });
         granted
     }
 
-    pub(super) fn give_back(&mut self) {
-        self.pool.granted.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    pub(super) fn give_back(&self) {
+        self.pool.granted.fetch_sub(self.bytes.take(), Ordering::Relaxed);
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::format::Malformed;
 use crate::format::node::{NodeKind, Sought, compare_keys, entry_at};
 use crate::memory::{self, Room};
+use crate::prefetch::prefetch;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
@@ -20,6 +21,9 @@ pub(crate) struct KeptNode {
     /// Bytes that it takes in the file, without the chunk's prefix.
     stored_size: u64,
 }
+
+/// Most nodes are no longer.
+const USUAL_NODE: usize = 1280;
 
 /// What a node costs in tables beside its own memory, about, with what is remembered of nodes that had to go.
 const OVERHEAD: usize = 96;
@@ -39,6 +43,21 @@ impl KeptNode {
         })
     }
 
+    /// Becomes another node, which was just written, in the same memory. False: that is too small or much too large, and nothing
+    /// has changed.
+    pub(super) fn renew(&mut self, node: &[u8], entries: usize, stored_size: u64) -> bool {
+        let room = self.bytes.capacity();
+        if room < node.len() || room - node.len() > room / 4 {
+            return false;
+        }
+        let Ok(kind) = NodeKind::of(node) else { return false };
+        (self.kind, self.entries, self.stored_size) = (kind, entries, stored_size);
+        self.bytes.clear();
+        self.bytes.extend_from_slice(node);
+        self.offsets = OnceLock::new();
+        true
+    }
+
     /// Of a node that was just written, with so many entries. `None`: it is too large.
     pub(super) fn of_written(node: &[u8], entries: usize, stored_size: u64) -> Option<KeptNode> {
         let kind = NodeKind::of(node).ok()?;
@@ -50,6 +69,13 @@ impl KeptNode {
             offsets: OnceLock::new(),
             stored_size,
         })
+    }
+
+    /// It is about to be read. Of many nodes each stands anywhere in memory, and looking for a key would wait for each part of it
+    /// that it comes to.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.bytes, USUAL_NODE);
     }
 
     pub(crate) fn kind(&self) -> NodeKind {
@@ -190,6 +216,25 @@ mod tests {
         for node in [KeptNode::new(&bytes, 0).unwrap(), written] {
             all_seeks_of(&bytes, &node);
         }
+    }
+
+    #[test]
+    fn memory_of_one_node_becomes_another_one() {
+        let mut node = KeptNode::new(&node_of(&["a", "c", "e", "g"]), 1).unwrap();
+        let bytes = node_of(&["b", "d", "dd"]);
+        for number in 0..2 {
+            assert!(node.renew(&bytes, 3, 2 + number));
+            assert_eq!(node.stored_size(), 2 + number);
+            all_seeks_of(&bytes, &node);
+        }
+        // Neither larger nodes nor such as would waste it.
+        let whole = KeptNode::new(&node_of(&["a", "c", "e", "g"]), 1).unwrap().weight();
+        assert!(
+            !node.renew(&node_of(&["a", "c", "e", "gg"]), 4, 9) && !node.renew(&node_of(&["a", "b"]), 2, 9)
+        );
+        assert_eq!((&node.bytes, node.stored_size()), (&bytes, 3));
+        assert!(node.renew(&node_of(&["a", "c", "e", "h"]), 4, 4));
+        assert_eq!(node.weight(), whole);
     }
 
     #[test]

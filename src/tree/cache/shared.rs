@@ -219,11 +219,13 @@ impl Share {
             return None;
         }
         let key = NodeKey { generation: self.generation, position };
-        if in_passing { self.cache.nodes.peek(&key) } else { self.cache.nodes.get(&key) }
+        let found = if in_passing { self.cache.nodes.peek(&key) } else { self.cache.nodes.get(&key) };
+        found.inspect(|node| node.prefetch())
     }
 
-    pub(super) fn remove(&self, position: u64) {
-        self.cache.nodes.remove(&NodeKey { generation: self.generation, position });
+    /// Takes the node at this position out.
+    pub(super) fn remove(&self, position: u64) -> Option<Arc<KeptNode>> {
+        self.cache.nodes.remove(&NodeKey { generation: self.generation, position }).map(|(_, node)| node)
     }
 
     pub(super) fn insert(&self, position: u64, node: Arc<KeptNode>) {

@@ -171,6 +171,65 @@ fn a_compacted_file_is_read_in_large_pieces_and_once() {
     }
 }
 
+/// Leaves that were written later stand anywhere, and a few bodies between some of them mean nothing.
+#[test]
+fn a_compacted_file_that_was_updated_is_read_by_plan() {
+    for (count, body_length) in [(20_000, 0), (20_000, 50), (4000, 1400)] {
+        let memory = compacted(count, body_length);
+        let db = memory.open(NAME);
+        let body = vec![7; body_length];
+        let mut random = 12_345_u64;
+        for _ in 0..20 {
+            let mut any = || {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (random >> 33) as usize % count
+            };
+            let ids: std::collections::BTreeSet<_> = (0..count / 100).map(|_| id(any())).collect();
+            let docs: Vec<_> = ids.iter().map(|id| Document::new(id, &body)).collect();
+            db.save(&docs, SaveOptions::default()).unwrap();
+            db.commit().unwrap();
+        }
+        let leaves = nodes(&db);
+        db.close().unwrap();
+        let reader = Reader::new(&memory, |options| options).unwrap();
+        let mut shown = 0;
+        let mut show = |info: &DocInfoRef<'_>| {
+            shown += usize::from(reader.db.body(info)?.len() == body_length);
+            Ok(())
+        };
+        reader.db.changes_since(0, ScanOptions::default(), &mut show).unwrap();
+        assert_eq!(shown, count);
+        let (reads, bytes) = reader.reads();
+        let pieces = memory.bytes(NAME).len() / (256 << 10);
+        let told = format!("bodies of {body_length}: {reads} reads of {bytes} bytes, {leaves} nodes");
+        assert!(reads < leaves / 4 + 4 * pieces, "{told}");
+    }
+}
+
+/// What was saved at once is read in large pieces, and not what stands behind it.
+#[test]
+fn nothing_is_read_behind_the_last_leaf() {
+    let memory = Memory::default();
+    let db = memory.open(NAME);
+    let ids: Vec<_> = (0..20_000).map(id).collect();
+    let docs: Vec<_> = ids.iter().map(|id| Document::new(id, b"")).collect();
+    db.save(&docs, SaveOptions::default()).unwrap();
+    let local = vec![1; 1 << 20];
+    db.save_local(&[LocalUpdate { id: b"_local/large", body: Some(&local) }]).unwrap();
+    db.commit().unwrap();
+    let tree = tree_size(&db);
+    db.close().unwrap();
+    for last in [None, Some(id(19_999)), Some(id(15_000))] {
+        let reader = Reader::new(&memory, |options| options).unwrap();
+        let mut ignore = |_: &DocInfoRef<'_>| Ok(());
+        reader.db.docs_in_range(b"", last.as_deref(), ScanOptions::default(), &mut ignore).unwrap();
+        let (reads, bytes) = reader.reads();
+        let part = if last == Some(id(15_000)) { tree * 3 / 4 } else { tree };
+        assert!(bytes < part + part / 8, "{last:?}: {reads} reads of {bytes} bytes, tree of {tree}");
+    }
+}
+
 #[test]
 fn who_wants_little_reads_little() {
     let memory = scattered();

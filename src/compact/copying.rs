@@ -208,10 +208,10 @@ impl<'a> Copy<'a> {
         let mut cursor = Cursor::of_all(source.file(), root.as_ref(), &[], None, Reading::Verifying);
         self.progress.tell(sink.end(), self.hooks)?;
         loop {
+            self.ahead.begin_leaf();
             let leaf = cursor.next_leaf(self.ahead.is_active());
             let Some(leaf) = self.pass(leaf)? else { continue };
             let Some(leaf) = leaf else { return Ok(()) };
-            self.ahead.begin_leaf();
             let mut rest = leaf.entries();
             loop {
                 let offset = rest.offset();

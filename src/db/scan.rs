@@ -237,12 +237,16 @@ impl Db {
         self.file.take_last_body();
         loop {
             scan.shown.0.before_use();
-            let leaf = scan.damage.pass(cursor.next_leaf(scan.bodies.is_active()))?;
-            if let Some(leaf) = leaf {
-                let goes_on = leaf.map_or(Ok(false), |leaf| scan.leaf(&leaf))?;
-                if !goes_on {
-                    return scan.damage.result();
-                }
+            scan.bodies.begin_leaf();
+            let leaf = cursor.next_leaf(scan.bodies.is_active());
+            let goes_on = match scan.damage.pass(leaf)? {
+                // Damage that is stepped over.
+                None => true,
+                Some(Some(leaf)) => scan.leaf(&leaf)?,
+                Some(None) => false,
+            };
+            if !goes_on {
+                return scan.damage.result();
             }
         }
     }
@@ -377,7 +381,6 @@ impl<V: Visitor + ?Sized> Scan<'_, '_, V> {
     // By itself: with all that is around it in one function too much would move between memory and registers.
     #[inline(never)]
     fn leaf(&mut self, leaf: &Leaf<'_>) -> Result<bool> {
-        self.bodies.begin_leaf();
         let mut rest = leaf.entries();
         loop {
             let offset = rest.offset();

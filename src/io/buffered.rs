@@ -13,7 +13,7 @@
 #![forbid(unsafe_code)]
 
 use super::exact::Place;
-pub(crate) use super::exact::Plan;
+pub(crate) use super::exact::{GAP, MOST_AHEAD, Plan};
 use super::naming::FileId;
 pub(crate) use super::read_buffer::BufferSizes;
 use super::read_buffer::ReadBuffer;

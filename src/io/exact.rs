@@ -14,11 +14,11 @@ const KEPT: usize = 32 << 10;
 /// Where plans follow each other, so many bytes more are read at first.
 const FIRST_MORE: u64 = 8 << 10;
 /// Pieces of a plan with no more than this between them are read at once,
-const GAP: u64 = 16 << 10;
+pub(crate) const GAP: u64 = 16 << 10;
 /// or, where that comes to too much, with a half of it, and so on down to this,
 const SMALL_GAP: u64 = 256;
-/// up to this many bytes, which is also what a plan keeps at most.
-const AHEAD: u64 = 256 << 10;
+/// up to this many bytes, which is also what plans of a kind keep at most.
+pub(crate) const MOST_AHEAD: u64 = 256 << 10;
 
 /// Bytes of a file, as they stand there.
 #[derive(Default)]
@@ -87,7 +87,7 @@ impl AheadPiece {
 }
 
 impl Ahead {
-    /// Puts those of these ranges first that are not here, in ascending order, and returns their count.
+    /// Puts those of these ranges first that are not here, in ascending order, and returns their count. The others are in no order.
     fn put_missing_first(&self, ranges: &mut [Range<u64>]) -> usize {
         ranges.sort_unstable_by_key(|range| range.start);
         let (mut pieces, mut nearest) = (self.pieces.iter().peekable(), None);
@@ -111,6 +111,9 @@ impl Ahead {
     /// less than `spared` bytes of room beside what is here, all of that goes, and everything that is wanted is to be read.
     pub(super) fn make_room(&mut self, wanted: &mut [Range<u64>], spared: u64) -> Result<Vec<Range<u64>>> {
         let missing = self.put_missing_first(wanted);
+        if missing == 0 {
+            return Ok(Vec::new());
+        }
         if missing * 2 <= wanted.len() {
             let joined = join(&mut wanted[..missing])?;
             if length_of(&joined) + spared <= self.room() {
@@ -124,11 +127,15 @@ impl Ahead {
 
     /// Bytes that may be read beside those that are here.
     fn room(&self) -> u64 {
-        AHEAD.saturating_sub(self.bytes.len() as u64)
+        MOST_AHEAD.saturating_sub(self.bytes.len() as u64)
     }
 
     /// Makes the last of the joined ranges longer if plans follow each other in the file, by twice as much each time.
-    pub(super) fn go_on(&mut self, joined: &mut [Range<u64>]) {
+    /// Pointer nodes that are looked at in between say nothing of that.
+    pub(super) fn go_on(&mut self, plan: Plan, joined: &mut [Range<u64>]) {
+        if plan == Plan::Pointers {
+            return;
+        }
         let [range] = joined else {
             (self.end, self.more) = (0, 0);
             return;
@@ -137,8 +144,8 @@ impl Ahead {
         // Where another plan has read on already there is nothing to be gained.
         let follows = follows && self.find(range.end, 1).is_none();
         let room = self.room().saturating_sub(range.end.saturating_sub(range.start));
-        self.more = if follows { (self.more * 2).clamp(FIRST_MORE, AHEAD).min(room) } else { 0 };
-        range.end = range.end.saturating_add(self.more);
+        self.more = if follows { (self.more * 2).clamp(FIRST_MORE, MOST_AHEAD).min(room) } else { 0 };
+        range.end = range.end.saturating_add(self.more).min(plan.may_go_on_to().max(range.end));
         self.end = range.end;
     }
 
@@ -146,6 +153,11 @@ impl Ahead {
     pub(super) fn note(&mut self, start: u64, at: usize) -> Result<()> {
         let new = AheadPiece { start, at, length: self.bytes.len() - at };
         let place = self.pieces.partition_point(|piece| piece.start < start);
+        // Less was read than was asked for.
+        let before = place.checked_sub(1).and_then(|before| self.pieces.get(before));
+        if before.is_some_and(|before| before.holds(start, new.length)) {
+            return Ok(());
+        }
         // A piece within it would only hide it.
         let behind = self.pieces.iter().skip(place);
         let within = behind.take_while(|piece| new.holds(piece.start, piece.length)).count();
@@ -186,7 +198,10 @@ impl Ahead {
 pub(crate) enum Plan {
     /// Pointer nodes that are looked at before the leaves below them are planned. They say nothing of where plans go on.
     Pointers,
-    Leaves,
+    Leaves {
+        /// Others may be wanted behind them, but only before this place.
+        before: u64,
+    },
     Bodies,
 }
 
@@ -194,9 +209,19 @@ impl Plan {
     /// Room that is left for the next plan.
     pub(super) fn spares(self) -> u64 {
         match self {
-            // Leaves are planned at once, and stand between those where they are in order.
-            Plan::Pointers => AHEAD / 2,
-            Plan::Leaves | Plan::Bodies => 0,
+            // Leaves are planned next. Where all stand in order some are among what was read, and the others must not drive them
+            // out.
+            Plan::Pointers => MOST_AHEAD / 2,
+            Plan::Leaves { .. } | Plan::Bodies => 0,
+        }
+    }
+
+    /// What stands behind may be wanted next, but only before this place.
+    fn may_go_on_to(self) -> u64 {
+        match self {
+            Plan::Pointers => 0,
+            Plan::Leaves { before } => before,
+            Plan::Bodies => u64::MAX,
         }
     }
 }
@@ -236,7 +261,7 @@ impl Pieces {
     /// What this plan has read.
     pub(super) fn ahead(&mut self, plan: Plan) -> &mut Ahead {
         match plan {
-            Plan::Pointers | Plan::Leaves => &mut self.nodes,
+            Plan::Pointers | Plan::Leaves { .. } => &mut self.nodes,
             Plan::Bodies => &mut self.bodies,
         }
     }
@@ -341,12 +366,12 @@ fn join_near(wanted: &[Range<u64>], gap: u64, joined: &mut Vec<Range<u64>>) -> R
     let mut total = 0;
     for range in wanted {
         let length = range.end.saturating_sub(range.start);
-        if length == 0 || length > AHEAD {
+        if length == 0 || length > MOST_AHEAD {
             continue;
         }
         let last = joined.last_mut().filter(|last| range.start <= last.end.saturating_add(gap));
         let more = last.as_ref().map_or(length, |last| range.end.saturating_sub(last.end));
-        if total + more > AHEAD {
+        if total + more > MOST_AHEAD {
             return Ok(false);
         }
         total += more;
@@ -363,6 +388,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::single_range_in_vec_init, reason = "tests")]
     use super::*;
 
+    const LEAVES: Plan = Plan::Leaves { before: u64::MAX };
+
     #[test]
     fn near_ranges_are_read_at_once() {
         let mut wanted = [90_000..91_000, 100..200, 16_000..17_000, 200..300];
@@ -376,11 +403,11 @@ mod tests {
     #[test]
     fn a_plan_is_bounded() {
         let mut many: Vec<_> = (0..1000).map(|index| index * 1000..index * 1000 + 1000).collect();
-        assert_eq!(join(&mut many).unwrap(), [0..AHEAD / 1000 * 1000]);
-        assert_eq!(join(&mut [0..AHEAD + 1, 7..u64::MAX, 5..9]).unwrap(), [5..9]);
+        assert_eq!(join(&mut many).unwrap(), [0..MOST_AHEAD / 1000 * 1000]);
+        assert_eq!(join(&mut [0..MOST_AHEAD + 1, 7..u64::MAX, 5..9]).unwrap(), [5..9]);
         let mut far: Vec<_> = (0..1000).map(|index| index << 20..(index << 20) + 1000).collect();
         let total: u64 = join(&mut far).unwrap().iter().map(|range| range.end - range.start).sum();
-        assert!(total <= AHEAD);
+        assert!(total <= MOST_AHEAD);
         // With all that is between them these would be too many.
         let mut scattered: Vec<_> = (0..200).map(|index| index * 5000..index * 5000 + 1000).collect();
         assert_eq!(join(&mut scattered).unwrap(), scattered);
@@ -412,7 +439,7 @@ mod tests {
     #[test]
     fn plans_read_what_is_missing() {
         const MUCH: u64 = 100_000;
-        let (mut pieces, plan) = (Pieces::default(), Plan::Leaves);
+        let (mut pieces, plan) = (Pieces::default(), LEAVES);
         assert_eq!(read(&mut pieces, plan, &mut [0..100, 50_000..50_100]), [0..100, 50_000..50_100]);
         assert_eq!(read(&mut pieces, plan, &mut [50_010..50_090, 0..100]), []);
         // Half of them are here, in part with others between that are not.
@@ -449,13 +476,13 @@ mod tests {
         let mut pieces = Pieces::default();
         let all: Vec<_> = (0..100).map(|index| index << 15..(index << 15) + 20_000).collect();
         for at in 0..all.len() - 2 {
-            for plan in [Plan::Pointers, Plan::Leaves, Plan::Bodies] {
+            for plan in [Plan::Pointers, LEAVES, Plan::Bodies] {
                 let wanted = &all[at..at + 2];
                 read(&mut pieces, plan, &mut wanted.to_vec());
                 for range in wanted {
                     assert_holds(&pieces, range.clone());
                 }
-                assert!(pieces.ahead(plan).bytes.len() as u64 <= AHEAD - plan.spares(), "{at} {plan:?}");
+                assert!(pieces.ahead(plan).bytes.len() as u64 <= MOST_AHEAD - plan.spares(), "{at} {plan:?}");
             }
         }
     }
@@ -465,7 +492,7 @@ mod tests {
         let mut pieces = Pieces::default();
         let grown = |pieces: &mut Pieces, range: Range<u64>| {
             let mut joined = [range];
-            pieces.ahead(Plan::Leaves).go_on(&mut joined);
+            pieces.ahead(LEAVES).go_on(LEAVES, &mut joined);
             joined[0].end
         };
         assert_eq!(grown(&mut pieces, 0..1000), 1000);
@@ -475,6 +502,16 @@ mod tests {
         let next = next + 10 + 2 * FIRST_MORE;
         read(&mut pieces, Plan::Pointers, &mut [next + 10..next + 1000]);
         assert_eq!(grown(&mut pieces, next..next + 10), next + 10);
+        // Not behind where nothing is wanted.
+        let next = next + 20;
+        for (before, end) in [(0, next), (next - 5, next), (next + 7, next + 7)] {
+            let mut joined = [next - 10..next];
+            let ahead = pieces.ahead(LEAVES);
+            (ahead.end, ahead.more) = (next - 10, FIRST_MORE);
+            ahead.pieces.clear();
+            ahead.go_on(Plan::Leaves { before }, &mut joined);
+            assert_eq!(joined, [next - 10..end]);
+        }
         // Elsewhere.
         assert_eq!(grown(&mut pieces, 1 << 30..1 << 31), 1 << 31);
     }
@@ -483,7 +520,7 @@ mod tests {
     fn what_is_kept_is_found_until_it_is_overwritten() {
         let mut pieces = Pieces::default();
         pieces.begin(10).bytes = vec![1; 10];
-        for (plan, start) in [(Plan::Leaves, 100), (Plan::Bodies, 150), (Plan::Pointers, 200)] {
+        for (plan, start) in [(LEAVES, 100), (Plan::Bodies, 150), (Plan::Pointers, 200)] {
             let ahead = pieces.ahead(plan);
             let at = ahead.bytes.len();
             ahead.bytes.extend([2; 10]);

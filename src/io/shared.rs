@@ -190,6 +190,11 @@ impl SharedFile {
         self.reading(|file| file.read_inflated_body(position, Hint::Size(size), FileTag::Document))
     }
 
+    /// Whether anything is read ahead at all.
+    pub(crate) fn reads_by_plan(&self) -> bool {
+        self.file.borrow().as_ref().is_some_and(|file| file.reads_by_plan())
+    }
+
     /// Reads ahead what is about to be wanted.
     pub(crate) fn read_ahead(&self, plan: Plan, chunks: &[(u64, u64)]) -> Result<()> {
         self.reading(|file| file.read_ahead(plan, chunks))

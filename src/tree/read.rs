@@ -4,10 +4,11 @@
 //!
 //! * [`guarded`]: how nodes are read, whatever for
 //! * [`find`]: single keys, and counting by reduce values
-//! * [`plan`]: leaves that are read before the cursor comes to them
+//! * [`plan`]: leaves that are read before the cursor comes to them; [`load`]: how many at once
 
 mod find;
 mod guarded;
+mod load;
 mod plan;
 
 use super::cache::Node;

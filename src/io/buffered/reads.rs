@@ -244,11 +244,9 @@ impl Buffered {
         if joined.is_empty() {
             return Ok(());
         }
-        if plan != Plan::Pointers {
-            ahead.go_on(&mut joined);
-        }
+        ahead.go_on(plan, &mut joined);
         source.raw.tag(match plan {
-            Plan::Pointers | Plan::Leaves => FileTag::BTree,
+            Plan::Pointers | Plan::Leaves { .. } => FileTag::BTree,
             Plan::Bodies => FileTag::Document,
         });
         let read = source.read_ranges(joined, ahead);

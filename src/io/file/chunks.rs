@@ -404,6 +404,11 @@ impl DbFile {
         found.map_err(|error| self.io_error(Operation::Read, start, error))
     }
 
+    /// Whether anything is read ahead at all.
+    pub(crate) fn reads_by_plan(&self) -> bool {
+        self.io.is_exact()
+    }
+
     /// Reads chunks ahead, if reads are exact: their positions, and their sizes as far as is known. What cannot be read
     /// may be what lies between them: whoever steps over damage goes on with what was wanted.
     pub(crate) fn read_ahead(&mut self, plan: Plan, chunks: &[(u64, u64)]) -> Result<()> {

@@ -120,12 +120,11 @@ impl<'a> Guarded<'a> {
         Ok((kind, self.file.keep(child.position, kind, stored, self.reading)))
     }
 
-    /// Reads leaves or pointer nodes ahead, but those that will be found in memory. Returns the number of the others.
-    pub(super) fn read_ahead(&self, plan: Plan, mut nodes: Vec<(u64, u64)>) -> Result<usize> {
-        let are_leaves = plan == Plan::Leaves;
+    /// Reads leaves or pointer nodes ahead, but those that will be found in memory.
+    pub(super) fn read_ahead(&self, plan: Plan, mut nodes: Vec<(u64, u64)>) -> Result<()> {
+        let are_leaves = plan != Plan::Pointers;
         nodes.retain(|&(position, _)| self.file.kept(position, self.reading, are_leaves).is_none());
-        self.file.read_ahead(plan, &nodes)?;
-        Ok(nodes.len())
+        self.file.read_ahead(plan, &nodes)
     }
 
     /// Finds a node before it is entered, and what it takes in the file. It is not counted yet.

@@ -12,22 +12,13 @@
 
 use super::super::cache::Node;
 use super::Cursor;
+use super::load::Load;
 use crate::error::{Error, Result};
-use crate::format::node::{ChildPointer, NodeKind, entry_at};
+use crate::format::node::{ChildPointer, NodeKind, compare_keys, entry_at};
 use crate::io::buffered::Plan;
 use crate::memory;
 use std::collections::VecDeque;
 
-/// Leaves of a plan take about as much in the file. They are read with what is between them, which is no more than
-/// [`crate::io`] keeps of a plan.
-const ENOUGH: u64 = 112 << 10;
-/// Leaves with no more than this between them are read as one even by those who do not want what is there: with each page of
-/// the file there comes one of them.
-const NEAR: u64 = 4 << 10;
-/// Where bodies are wanted, that is what is there.
-const NEAR_WITH_BODIES: u64 = 16 << 10;
-/// If no more than this is between, there are bodies that will be read before the leaf behind them, and that leaf with them.
-const WITHIN_BODIES: u64 = 256 << 10;
 /// Fewer keys than this below a pointer node are looked up one by one.
 const FEWEST_KEYS: usize = 4;
 /// A plan reaches over no more pointer nodes,
@@ -56,37 +47,15 @@ pub(super) enum Wanted<'a> {
     Keys(&'a [&'a [u8]]),
 }
 
-/// Nodes that are to be read at once, in the order of their keys.
-#[derive(Default)]
-struct Load {
-    /// Their positions and sizes.
-    nodes: Vec<(u64, u64)>,
-    /// What they take in the file, with what is between near ones.
-    length: u64,
-    /// Where the last one ends.
-    end: Option<u64>,
-    with_bodies: bool,
-}
-
-impl Load {
-    /// What is between the last one and one at this position, if that stands behind it.
-    fn between(&self, position: u64) -> Option<u64> {
-        position.checked_sub(self.end?)
-    }
-
-    fn add(&mut self, position: u64, size: u64) -> Result<()> {
-        let near = if self.with_bodies { NEAR_WITH_BODIES } else { NEAR };
-        let between = self.between(position).filter(|between| *between <= near);
-        self.length = self.length.saturating_add(between.unwrap_or(0)).saturating_add(size);
-        self.end = Some(position.saturating_add(size));
-        memory::push(&mut self.nodes, (position, size))
-    }
-
-    /// Whether it ends before a node at this position.
-    fn is_complete_before(&self, position: u64) -> bool {
-        let comes_with_bodies = |between| (NEAR_WITH_BODIES + 1..=WITHIN_BODIES).contains(&between);
-        self.length >= ENOUGH || self.with_bodies && self.between(position).is_some_and(comes_with_bodies)
-    }
+/// How far a plan reaches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// To the last child of a node: it may go on with the next one.
+    NodesEnd,
+    /// It has enough.
+    Enough,
+    /// No more are wanted, or nothing is known of what comes.
+    End,
 }
 
 /// What a cursor has planned.
@@ -97,8 +66,10 @@ pub(super) struct Plans<'a> {
     pub(super) key: usize,
     /// Bodies are wanted as well.
     pub(super) with_bodies: bool,
-    /// So many of the leaves that come next and are not in memory are planned.
-    left: usize,
+    /// Leaves up to the one with this highest key are planned. None are before the first plan.
+    planned: Option<Vec<u8>>,
+    /// A pointer node, by its position, and whether its leaves are worth a plan: decided at the first of them that is missing.
+    judged: Option<(u64, bool)>,
     /// The pointer nodes that come next and were looked at for a plan.
     upcoming: VecDeque<Upcoming>,
     /// Pointer nodes of the last plan.
@@ -114,10 +85,23 @@ impl Plans<'_> {
     pub(super) fn take(&mut self, position: u64) -> Option<Result<(Node, u64)>> {
         while let Some(upcoming) = self.upcoming.pop_front() {
             if upcoming.position == position {
+                self.judged = Some((position, true));
                 return Some(upcoming.node);
             }
         }
         None
+    }
+
+    fn are_planned_up_to(&self, key: &[u8]) -> bool {
+        self.planned.as_deref().is_some_and(|planned| compare_keys(key, planned).is_le())
+    }
+
+    fn note_planned(&mut self, key: &[u8]) {
+        if !self.are_planned_up_to(key) {
+            let planned = self.planned.get_or_insert_default();
+            planned.clear();
+            planned.extend_from_slice(key);
+        }
     }
 
     /// Whether the leaves of a pointer node with this highest key are worth a plan.
@@ -128,94 +112,122 @@ impl Plans<'_> {
     }
 
     /// Adds those children of a node that are wanted, from the one at byte `offset` on and from the key of index `key` on,
-    /// which goes on. False: no more are wanted behind them, or there is no room for them.
-    fn add_children(&self, node: &[u8], offset: usize, key: &mut usize, load: &mut Load) -> Result<bool> {
-        let mut offset = offset;
-        // A node that is damaged from somewhere on is read up to there; whoever comes there meets the error.
-        while let Ok(Some((entry, next))) = entry_at(node, offset) {
-            let Ok(child) = ChildPointer::parse(entry.value) else { return Ok(false) };
-            if load.is_complete_before(child.position) {
-                return Ok(false);
+    /// which goes on.
+    fn add_children(&self, node: &[u8], offset: usize, key: &mut usize, load: &mut Load) -> Result<Reach> {
+        let (mut offset, mut last_key) = (offset, None);
+        let reach = loop {
+            // A node that is damaged from somewhere on is read up to there; whoever comes there meets the error.
+            let Ok(found) = entry_at(node, offset) else { break Reach::End };
+            let Some((entry, next)) = found else { break Reach::NodesEnd };
+            let Ok(child) = ChildPointer::parse(entry.value) else { break Reach::End };
+            if load.has_enough() || load.comes_with_bodies(&child, node, next) {
+                break Reach::Enough;
             }
             offset = next;
             if let Wanted::Keys(keys) = self.wanted {
                 let rest = keys.get(*key..).unwrap_or_default();
-                let held = rest.iter().take_while(|key| **key <= entry.key).count();
                 if rest.is_empty() {
-                    return Ok(false);
+                    break Reach::End;
                 }
+                let held = rest.iter().take_while(|key| **key <= entry.key).count();
                 if held == 0 {
                     continue;
                 }
                 *key += held;
             }
-            load.add(child.position, child.subtree_size)?;
+            load.add(&child)?;
+            last_key = Some(entry.key);
             if let Wanted::All(Some(until)) = &self.wanted
                 && *entry.key >= **until
             {
-                return Ok(false);
+                break Reach::End;
             }
+        };
+        if let Some(key) = last_key {
+            load.note_last(key);
         }
-        Ok(true)
+        Ok(reach)
     }
 }
 
 impl Cursor<'_> {
     /// A leaf is about to be read: reads ahead those that come next, from that one on, unless it was read already.
     pub(super) fn plan(&mut self, position: u64, size: u64) -> Result<()> {
-        if self.plans.left > 0 {
-            self.plans.left -= 1;
+        let Some(frame) = self.frames.last() else { return Ok(()) };
+        let Ok(entry) = frame.entry() else { return Ok(()) };
+        let file = self.guarded.file;
+        if self.plans.are_planned_up_to(entry.key)
+            || !file.reads_by_plan()
+            || file.has_read(position, size).is_some()
+        {
             return Ok(());
+        }
+        // Whatever becomes of this plan: none is made again for this leaf.
+        self.plans.note_planned(entry.key);
+        if !self.is_worth_a_plan() {
+            return Ok(());
+        }
+        let Some(frame) = self.frames.last() else { return Ok(()) };
+        let mut leaves = Load::of_leaves(self.plans.with_bodies);
+        let mut key = self.plans.key;
+        let mut reach = self.plans.add_children(&frame.node, frame.current, &mut key, &mut leaves)?;
+        self.plans.note_planned(leaves.last_key());
+        if reach == Reach::NodesEnd {
+            reach = self.plan_wider(key, &mut leaves)?;
+            self.plans.note_planned(leaves.last_key());
+        }
+        // The node above was looked at, too.
+        let ends_above = || self.frames.iter().rev().skip(2).all(|frame| frame.next >= frame.node.len());
+        let are_last = reach == Reach::End || reach == Reach::NodesEnd && ends_above();
+        // All that belongs to a tree lies before its root.
+        let root = self.root.as_ref().map_or(0, |root| root.position);
+        let before = if are_last { 0 } else { root };
+        self.guarded.read_ahead(Plan::Leaves { before }, leaves.into_nodes())
+    }
+
+    /// Whether enough is wanted below the pointer node at hand.
+    fn is_worth_a_plan(&mut self) -> bool {
+        let Some(frame) = self.frames.last() else { return false };
+        if let Some((position, are_many)) = self.plans.judged
+            && position == frame.position
+        {
+            return are_many;
         }
         let above = self.frames.len().checked_sub(2).and_then(|above| self.frames.get(above));
         let highest = above.and_then(|above| above.entry().ok()).map(|entry| entry.key);
-        let Some(frame) = self.frames.last() else { return Ok(()) };
-        if self.guarded.file.has_read(position, size).is_some() || !self.plans.are_many(highest) {
-            return Ok(());
-        }
-        let mut leaves = Load { with_bodies: self.plans.with_bodies, ..Load::default() };
-        let mut key = self.plans.key;
-        let goes_on = self.plans.add_children(&frame.node, frame.current, &mut key, &mut leaves)?;
-        // If the plan fails, none is made again for these.
-        self.plans.left = leaves.nodes.len();
-        if goes_on {
-            self.plan_wider(key, &mut leaves)?;
-        }
-        let planned = self.guarded.read_ahead(Plan::Leaves, leaves.nodes)?;
-        self.plans.left = planned.saturating_sub(1);
-        Ok(())
+        let are_many = self.plans.are_many(highest);
+        self.plans.judged = Some((frame.position, are_many));
+        are_many
     }
 
     /// Adds the leaves of the pointer nodes that come next, from the key of index `key` on.
-    fn plan_wider(&mut self, key: usize, leaves: &mut Load) -> Result<()> {
+    fn plan_wider(&mut self, key: usize, leaves: &mut Load) -> Result<Reach> {
         let width = self.plans.width;
         self.plans.width = (width * 2).clamp(1, WIDEST);
-        self.look_at_siblings(width, key, leaves.length)?;
+        let reach = self.look_at_siblings(width, key, leaves.length())?;
         let mut key = key;
         for Upcoming { node, .. } in self.plans.upcoming.iter().take(width) {
-            let goes_on = match node {
-                Ok((node, _)) if is_small_interior(node) => {
-                    self.plans.add_children(node, 1, &mut key, leaves)?
-                }
-                _ => false,
-            };
-            if !goes_on {
-                break;
+            let Ok((node, _)) = node else { return Ok(Reach::End) };
+            if !is_small_interior(node) {
+                return Ok(Reach::Enough);
+            }
+            match self.plans.add_children(node, 1, &mut key, leaves)? {
+                Reach::NodesEnd => {}
+                reach => return Ok(reach),
             }
         }
-        Ok(())
+        Ok(if self.plans.upcoming.len() > width { Reach::Enough } else { reach })
     }
 
     /// Looks at up to `width` of the pointer nodes that come next, unless that was done: at no more than there is room for in
     /// a plan that has so many bytes already.
-    fn look_at_siblings(&mut self, width: usize, key: usize, length: u64) -> Result<()> {
+    fn look_at_siblings(&mut self, width: usize, key: usize, length: u64) -> Result<Reach> {
         let above = self.frames.len().checked_sub(2).and_then(|above| self.frames.get(above));
-        let Some(above) = above else { return Ok(()) };
+        let Some(above) = above else { return Ok(Reach::NodesEnd) };
         let (parent, mut key) = (above.position, key);
-        let mut siblings = Load { length, ..Load::default() };
-        self.plans.add_children(&above.node, above.next, &mut key, &mut siblings)?;
-        let mut siblings = siblings.nodes;
-        siblings.truncate(width);
+        let mut siblings = Load::of_pointers(width, length);
+        let reach = self.plans.add_children(&above.node, above.next, &mut key, &mut siblings)?;
+        let mut siblings = siblings.into_nodes();
         siblings.retain(|&(position, _)| !self.plans.upcoming.iter().any(|known| known.position == position));
         // Their sizes in the node above are those of all that is below them.
         for (_, size) in &mut siblings {
@@ -228,9 +240,14 @@ impl Cursor<'_> {
                 Err(error @ Error::Io { .. }) => return Err(error),
                 node => node,
             };
+            let is_small = node.as_ref().is_ok_and(|(node, _)| is_small_interior(node));
             self.plans.upcoming.push_back(Upcoming { position, node });
+            // No plan reaches over others, and they may take much memory.
+            if !is_small {
+                return Ok(Reach::Enough);
+            }
         }
-        Ok(())
+        Ok(reach)
     }
 }
 

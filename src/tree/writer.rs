@@ -220,6 +220,8 @@ impl<'a> NodeWriter<'a> {
         if self.is_large(1)? { self.split(out) } else { Ok(()) }
     }
 
+    // Seldom needed: by itself, so that whether it is becomes a part of whoever asks.
+    #[inline(never)]
     fn split(&mut self, out: &mut Pointers) -> Result<()> {
         // What is written is dropped once, at the end.
         let mut start = 1;

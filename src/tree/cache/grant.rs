@@ -50,9 +50,15 @@ impl Granted {
 
     /// Asks for another [`STEP`]. False: the handles have all that they may have.
     pub(super) fn ask_for_more(&self) -> bool {
-        let more = |granted: u64| Some(granted + STEP).filter(|&sum| sum <= self.pool.most);
+        self.ask_for(STEP)
+    }
+
+    /// Asks for so much more, in steps. False: the handles would have more than they may.
+    pub(super) fn ask_for(&self, bytes: u64) -> bool {
+        let steps = bytes.next_multiple_of(STEP);
+        let more = |granted: u64| Some(granted + steps).filter(|&sum| sum <= self.pool.most);
         let granted = self.pool.granted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        self.bytes.set(self.bytes.get() + if granted { STEP } else { 0 });
+        self.bytes.set(self.bytes.get() + if granted { steps } else { 0 });
         granted
     }
 

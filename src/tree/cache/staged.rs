@@ -95,10 +95,9 @@ impl Staged {
         if bytes > MOST {
             return false;
         }
-        while bytes > self.granted.bytes() {
-            if !self.granted.ask_for_more() {
-                return false;
-            }
+        let more = bytes.saturating_sub(self.granted.bytes());
+        if more > 0 && !self.granted.ask_for(more) {
+            return false;
         }
         self.bytes.set(bytes);
         true
@@ -137,14 +136,16 @@ impl Staged {
         let first = staged.nodes.first().map_or(u64::MAX, |written| written.position);
         let mut removed =
             replaced.iter().filter(|&&position| position < first).map(|&position| share.remove(position));
-        let mut own: Vec<_> = replaced.iter().copied().filter(|&position| position >= first).collect();
+        let own = memory::collect(replaced.iter().copied().filter(|&position| position >= first));
+        // Without memory for those none is handed over.
+        let (mut own, nodes) = own.map_or((Vec::new(), &[][..]), |own| (own, &staged.nodes[..]));
         own.sort_unstable();
-        for written in &staged.nodes {
+        for written in nodes {
             if own.binary_search(&written.position).is_ok() {
                 continue;
             }
-            let memory = removed.next().flatten();
-            let kept = written.kept.get().cloned().or_else(|| staged.keep(written, memory));
+            let kept = written.kept.get().cloned();
+            let kept = kept.or_else(|| staged.keep(written, removed.next().flatten()));
             if let Some(kept) = kept {
                 share.insert(written.position, kept);
             }

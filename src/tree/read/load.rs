@@ -3,7 +3,8 @@
 //! Nodes that are going to be read at once, and when they are enough.
 
 use crate::error::Result;
-use crate::format::node::{ChildPointer, entry_at};
+use crate::format::chunk::PREFIX;
+use crate::format::node::{ChildPointer, compare_keys, entry_at};
 use crate::io::buffered::{GAP, MOST_AHEAD};
 use crate::memory;
 
@@ -25,8 +26,8 @@ pub(super) struct Load {
     length: u64,
     /// Where the last one ends.
     end: Option<u64>,
-    /// The highest key of the last one.
-    last_key: Vec<u8>,
+    /// The highest of all keys below them.
+    highest: Vec<u8>,
     near: u64,
     with_bodies: bool,
     /// No more than so many.
@@ -49,13 +50,16 @@ impl Load {
         self.length
     }
 
-    pub(super) fn last_key(&self) -> &[u8] {
-        &self.last_key
+    pub(super) fn highest(&self) -> &[u8] {
+        &self.highest
     }
 
-    pub(super) fn note_last(&mut self, key: &[u8]) {
-        self.last_key.clear();
-        self.last_key.extend_from_slice(key);
+    /// One of the nodes has this highest key.
+    pub(super) fn note_key(&mut self, key: &[u8]) {
+        if compare_keys(key, &self.highest).is_gt() {
+            self.highest.clear();
+            self.highest.extend_from_slice(key);
+        }
     }
 
     pub(super) fn into_nodes(self) -> Vec<(u64, u64)> {
@@ -70,6 +74,7 @@ impl Load {
         let ChildPointer { position, subtree_size: size, .. } = *child;
         let between =
             self.end.and_then(|end| position.checked_sub(end)).filter(|between| *between <= self.near);
+        let size = size.max(PREFIX as u64);
         self.length = self.length.saturating_add(between.unwrap_or(0)).saturating_add(size);
         self.end = Some(position.saturating_add(size));
         memory::push(&mut self.nodes, (position, size))

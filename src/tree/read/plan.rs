@@ -14,6 +14,7 @@ use super::super::cache::Node;
 use super::Cursor;
 use super::load::Load;
 use crate::error::{Error, Result};
+use crate::format::chunk::PREFIX;
 use crate::format::node::{ChildPointer, NodeKind, compare_keys, entry_at};
 use crate::io::buffered::Plan;
 use crate::memory;
@@ -70,8 +71,9 @@ pub(super) struct Plans<'a> {
     planned: Option<Vec<u8>>,
     /// A pointer node, by its position, and whether its leaves are worth a plan: decided at the first of them that is missing.
     judged: Option<(u64, bool)>,
-    /// The pointer nodes that come next and were looked at for a plan.
+    /// The pointer nodes that come next and were looked at for a plan, below the one at this position.
     upcoming: VecDeque<Upcoming>,
+    parent: u64,
     /// Pointer nodes of the last plan.
     width: usize,
 }
@@ -114,7 +116,7 @@ impl Plans<'_> {
     /// Adds those children of a node that are wanted, from the one at byte `offset` on and from the key of index `key` on,
     /// which goes on.
     fn add_children(&self, node: &[u8], offset: usize, key: &mut usize, load: &mut Load) -> Result<Reach> {
-        let (mut offset, mut last_key) = (offset, None);
+        let (mut offset, mut highest) = (offset, &[][..]);
         let reach = loop {
             // A node that is damaged from somewhere on is read up to there; whoever comes there meets the error.
             let Ok(found) = entry_at(node, offset) else { break Reach::End };
@@ -136,16 +138,17 @@ impl Plans<'_> {
                 *key += held;
             }
             load.add(&child)?;
-            last_key = Some(entry.key);
+            // In a damaged file that need not be the last one.
+            if compare_keys(entry.key, highest).is_gt() {
+                highest = entry.key;
+            }
             if let Wanted::All(Some(until)) = &self.wanted
                 && *entry.key >= **until
             {
                 break Reach::End;
             }
         };
-        if let Some(key) = last_key {
-            load.note_last(key);
-        }
+        load.note_key(highest);
         Ok(reach)
     }
 }
@@ -158,7 +161,7 @@ impl Cursor<'_> {
         let file = self.guarded.file;
         if self.plans.are_planned_up_to(entry.key)
             || !file.reads_by_plan()
-            || file.has_read(position, size).is_some()
+            || file.has_read(position, size.max(PREFIX as u64)).is_some()
         {
             return Ok(());
         }
@@ -171,10 +174,10 @@ impl Cursor<'_> {
         let mut leaves = Load::of_leaves(self.plans.with_bodies);
         let mut key = self.plans.key;
         let mut reach = self.plans.add_children(&frame.node, frame.current, &mut key, &mut leaves)?;
-        self.plans.note_planned(leaves.last_key());
+        self.plans.note_planned(leaves.highest());
         if reach == Reach::NodesEnd {
             reach = self.plan_wider(key, &mut leaves)?;
-            self.plans.note_planned(leaves.last_key());
+            self.plans.note_planned(leaves.highest());
         }
         // The node above was looked at, too.
         let ends_above = || self.frames.iter().rev().skip(2).all(|frame| frame.next >= frame.node.len());
@@ -225,6 +228,10 @@ impl Cursor<'_> {
         let above = self.frames.len().checked_sub(2).and_then(|above| self.frames.get(above));
         let Some(above) = above else { return Ok(Reach::NodesEnd) };
         let (parent, mut key) = (above.position, key);
+        // Those below others were stepped over.
+        if std::mem::replace(&mut self.plans.parent, parent) != parent {
+            self.plans.upcoming.clear();
+        }
         let mut siblings = Load::of_pointers(width, length);
         let reach = self.plans.add_children(&above.node, above.next, &mut key, &mut siblings)?;
         let mut siblings = siblings.into_nodes();
@@ -253,4 +260,50 @@ impl Cursor<'_> {
 
 fn is_small_interior(node: &[u8]) -> bool {
     node.first() == Some(&(NodeKind::Interior as u8)) && node.len() <= LARGEST
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::format::node::push_entry;
+
+    fn node_of(children: &[(&str, u64, u64)]) -> Vec<u8> {
+        let mut node = vec![NodeKind::Interior as u8];
+        for (key, position, size) in children {
+            let mut value = position.to_be_bytes()[2..].to_vec();
+            value.extend_from_slice(&size.to_be_bytes()[2..]);
+            value.extend_from_slice(&[0, 0]);
+            push_entry(&mut node, key.as_bytes(), &value);
+        }
+        node
+    }
+
+    /// Otherwise one plan after the other would be made for leaves that are planned already.
+    #[test]
+    fn leaves_are_planned_up_to_the_highest_of_their_keys() {
+        let mut plans = Plans { wanted: Wanted::All(None), ..Plans::default() };
+        let mut load = Load::of_leaves(false);
+        for node in [node_of(&[("b", 1, 1), ("f", 2, 1), ("a", 3, 1)]), node_of(&[("c", 4, 1), ("e", 5, 1)])]
+        {
+            assert!(plans.add_children(&node, 1, &mut 0, &mut load).unwrap() == Reach::NodesEnd);
+            assert_eq!(load.highest(), b"f");
+        }
+        plans.note_planned(load.highest());
+        plans.note_planned(b"c");
+        assert!(plans.are_planned_up_to(b"f") && !plans.are_planned_up_to(b"g"));
+    }
+
+    /// Whatever sizes they claim.
+    #[test]
+    fn a_plan_has_enough_at_some_time() {
+        let plans = Plans { wanted: Wanted::All(None), ..Plans::default() };
+        for size in [0, 1, 500, 1 << 40, (1 << 48) - 1] {
+            let children: Vec<_> = (0..50_000).map(|number| ("k", number << 20, size)).collect();
+            let mut load = Load::of_leaves(true);
+            let reach = plans.add_children(&node_of(&children), 1, &mut 0, &mut load).unwrap();
+            let count = load.into_nodes().len();
+            assert!(reach == Reach::Enough && (1..=16_000).contains(&count), "{size}: {count}");
+        }
+    }
 }

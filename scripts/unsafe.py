@@ -62,7 +62,7 @@ PURPOSES = [
     ),
     (
         "A hot path",
-        "Sorted entries of a compaction stand anywhere in memory; waiting for each took a tenth of its time.",
+        "Sorted entries of a compaction, and nodes in the shared cache, stand anywhere in memory; waiting for each took a tenth of the time.",
         ["src/prefetch.rs"],
     ),
     (

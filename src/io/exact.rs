@@ -108,15 +108,15 @@ impl Ahead {
     }
 
     /// What is to be read for a plan, near ranges as one: what it wants and is not here. If that is most of it, or would leave
-    /// less than `spared` bytes of room beside what is here, all of that goes, and everything that is wanted is to be read.
-    pub(super) fn make_room(&mut self, wanted: &mut [Range<u64>], spared: u64) -> Result<Vec<Range<u64>>> {
+    /// less room beside what is here than the plan spares, all of that goes, and everything that is wanted is to be read.
+    pub(super) fn make_room(&mut self, plan: Plan, wanted: &mut [Range<u64>]) -> Result<Vec<Range<u64>>> {
         let missing = self.put_missing_first(wanted);
         if missing == 0 {
             return Ok(Vec::new());
         }
         if missing * 2 <= wanted.len() {
             let joined = join(&mut wanted[..missing])?;
-            if length_of(&joined) + spared <= self.room() {
+            if length_of(&joined) + plan.spares() <= self.room() {
                 return Ok(joined);
             }
         }
@@ -131,11 +131,8 @@ impl Ahead {
     }
 
     /// Makes the last of the joined ranges longer if plans follow each other in the file, by twice as much each time.
-    /// Pointer nodes that are looked at in between say nothing of that.
     pub(super) fn go_on(&mut self, plan: Plan, joined: &mut [Range<u64>]) {
-        if plan == Plan::Pointers {
-            return;
-        }
+        let Some(limit) = plan.limit() else { return };
         let [range] = joined else {
             (self.end, self.more) = (0, 0);
             return;
@@ -145,7 +142,7 @@ impl Ahead {
         let follows = follows && self.find(range.end, 1).is_none();
         let room = self.room().saturating_sub(range.end.saturating_sub(range.start));
         self.more = if follows { (self.more * 2).clamp(FIRST_MORE, MOST_AHEAD).min(room) } else { 0 };
-        range.end = range.end.saturating_add(self.more).min(plan.may_go_on_to().max(range.end));
+        range.end = range.end.saturating_add(self.more).min(limit.max(range.end));
         self.end = range.end;
     }
 
@@ -196,7 +193,7 @@ impl Ahead {
 /// What a plan is for. Nodes and bodies are kept apart, since bodies are read between leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// Pointer nodes that are looked at before the leaves below them are planned. They say nothing of where plans go on.
+    /// Pointer nodes that are looked at before the leaves below them are planned.
     Pointers,
     Leaves {
         /// Others may be wanted behind them, but only before this place.
@@ -207,7 +204,7 @@ pub(crate) enum Plan {
 
 impl Plan {
     /// Room that is left for the next plan.
-    pub(super) fn spares(self) -> u64 {
+    fn spares(self) -> u64 {
         match self {
             // Leaves are planned next. Where all stand in order some are among what was read, and the others must not drive them
             // out.
@@ -216,12 +213,12 @@ impl Plan {
         }
     }
 
-    /// What stands behind may be wanted next, but only before this place.
-    fn may_go_on_to(self) -> u64 {
+    /// What stands behind may be wanted next, but only before this place. `None`: it says nothing of where plans go on.
+    fn limit(self) -> Option<u64> {
         match self {
-            Plan::Pointers => 0,
-            Plan::Leaves { before } => before,
-            Plan::Bodies => u64::MAX,
+            Plan::Pointers => None,
+            Plan::Leaves { before } => Some(before),
+            Plan::Bodies => Some(u64::MAX),
         }
     }
 }
@@ -416,7 +413,7 @@ mod tests {
     /// Reads for a plan what is to be read of these ranges. Each byte is the last one of its offset.
     fn read(pieces: &mut Pieces, plan: Plan, wanted: &mut [Range<u64>]) -> Vec<Range<u64>> {
         let ahead = pieces.ahead(plan);
-        let ranges = ahead.make_room(wanted, plan.spares()).unwrap();
+        let ranges = ahead.make_room(plan, wanted).unwrap();
         for range in &ranges {
             let at = ahead.bytes.len();
             ahead.bytes.extend(range.clone().map(|offset| offset as u8));

@@ -240,7 +240,7 @@ impl Buffered {
         }
         let (scratch, mut source) = self.scratch_and_source();
         let ahead = scratch.pieces.ahead(plan);
-        let mut joined = ahead.make_room(wanted, plan.spares()).map_err(no_memory)?;
+        let mut joined = ahead.make_room(plan, wanted).map_err(no_memory)?;
         if joined.is_empty() {
             return Ok(());
         }
